@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The register ``apis``: what is protected, route by route.
+
+- A route says whose data it carries, or says that it carries none, with a reason and an owner.
+- A country in a path was written by the caller. It is taken as the subject's only where an owner vouches that the
+  API cannot answer otherwise (``authoritative``).
+- Two routes of one method may overlap only where one is, segment by segment, the more literal.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final
+from urllib.parse import urlsplit  # noqa: TID251 - an upstream's address, no request target
+
+from pydantic import BeforeValidator, Field
+
+from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
+from proxy.model.country import NAMES
+from proxy.model.entry import Country, Date, Entry, Flag, Id, Text, choice, scalar
+from proxy.model.facts import FactSet
+from proxy.model.problem import Problem, nearest
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+UNSAFE_METHODS: Final = frozenset(METHODS) - {"GET", "HEAD"}
+"""RFC 9110 9.2.1: the others are safe."""
+MAX_DURATION_SECONDS: Final = 15 * 60
+
+_PARAMETER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@-]+")
+_HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
+_FIELD: Final = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*|\[\*\])+")
+_CATEGORY: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
+_DURATION: Final = re.compile(r"([1-9]\d{0,4})(s|m|h)")
+
+
+def parse_upstream_url(text: str) -> str:
+    """Return ``scheme://host:port``; ValueError with a sentence if the text says anything else."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no URL: {error}") from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise ValueError(f"{text!r} is no URL such as http://127.0.0.1:9000")
+    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError(f"{text!r} says more than a host and a port: paths are forwarded as they come")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _parse_host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise ValueError(f"{text!r} is no host name: lower-case letters, digits, '.' and '-', without a port")
+    return text
+
+
+def _parse_pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from error
+
+
+def _parse_category(text: str) -> str:
+    if not _CATEGORY.fullmatch(text):
+        raise ValueError(f"{text!r} is no data category, such as user.contact.phone_number")
+    return text
+
+
+def _parse_duration(text: str) -> int:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no duration, such as 30s, 15m or 2h")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+class UpstreamEntry(Entry):
+    """Where an API is served."""
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"tls", "pool", "timeouts", "ca", "client_certificate"})
+    url: Annotated[str, scalar(parse_upstream_url)]
+    hosted_in: Country | None = None
+
+
+class Authoritative(Entry):
+    """Who vouches that the API answers only for the country in the path, and when that is looked at again."""
+
+    by: Text
+    review_by: Date
+
+
+class SubjectEntry(Entry):
+    """Whose data a route carries."""
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"records", "confirm", "lookup", "persona", "header"})
+    country: Text
+    id: Text | None = None
+    authoritative: Authoritative
+
+
+class RouteEntry(Entry):
+    """One route as it is written."""
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset(
+        {"on_denied", "undeclared", "searchable_by", "upgrade", "envelope", "max_body"}
+    )
+    id: Id
+    methods: list[Annotated[str, choice(*METHODS)]] = Field(min_length=1)
+    path: Text
+    action: Annotated[str, choice(*Action)]
+    subject: Annotated[SubjectEntry | None, BeforeValidator(lambda raw: None if raw == "none" else raw)]
+    parameters: dict[str, Annotated[re.Pattern[str], scalar(_parse_pattern)]] = Field(default_factory=dict)
+    fields_: dict[str, Annotated[str, scalar(_parse_category)]] = Field(default_factory=dict, alias="fields")
+    """JSONPath in the answer to the data category there."""
+    reason: Text | None = None
+    owner: Text | None = None
+    unauthenticated: Flag = False
+    max_duration: Annotated[int, scalar(_parse_duration)] = MAX_DURATION_SECONDS
+
+
+class ApiEntry(Entry):
+    """One protected API as it is written."""
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"upstreams", "cors", "assertion", "residency"})
+    id: Id
+    title: Text | None = None
+    hosts: list[Annotated[str, scalar(_parse_host)]] = Field(default_factory=list)
+    upstream: UpstreamEntry
+    authorization: Annotated[str, choice("strip", "forward")] = "strip"
+    """Whether the caller's Authorization header goes on to the API."""
+    routes: list[RouteEntry] = Field(min_length=1)
+
+
+def check_apis(entries: Sequence[ApiEntry]) -> list[Problem]:
+    """Return what is wrong inside and across APIs: hosts, templates, subjects, overlaps."""
+    problems = _check_hosts(entries)
+    seen: dict[str, str] = {}
+    for index, api in enumerate(entries):
+        for place, route in enumerate(api.routes):
+            if seen.setdefault(route.id, api.id) != api.id or [r.id for r in api.routes].index(route.id) != place:
+                problems.append(Problem((index, "routes", place, "id"), f"{route.id!r} is another route's, too"))
+            problems += [problem.under(index, "routes", place) for problem in _check_route(route)]
+        problems += [problem.under(index, "routes") for problem in _check_overlaps(api.routes)]
+    return problems
+
+
+def _check_hosts(entries: Sequence[ApiEntry]) -> list[Problem]:
+    problems = []
+    seen: dict[str, str] = {}
+    for index, api in enumerate(entries):
+        if len(entries) > 1 and not api.hosts:
+            problems.append(Problem((index,), "`hosts` is missing: with more than one API, each names its own"))
+        for place, host in enumerate(api.hosts):
+            if host in seen:
+                problems.append(Problem((index, "hosts", place), f"{host!r} is {seen[host]!r}'s, too"))
+            seen[host] = api.id
+    return problems
+
+
+def _check_route(route: RouteEntry) -> list[Problem]:
+    template = parse_template(route.path)
+    if isinstance(template, str):
+        return [Problem(("path",), template)]
+    names = [segment.text for segment in template if segment.is_parameter]
+    problems = []
+    if len(set(names)) != len(names):
+        problems.append(Problem(("path",), "a parameter stands twice"))
+    problems += [
+        Problem(("parameters", name), f"no parameter {name!r} in the path{nearest(name, names)}", at_key=True)
+        for name in route.parameters
+        if name not in names
+    ]
+    unsafe = UNSAFE_METHODS & set(route.methods)
+    if route.action == Action.READ and unsafe:
+        problems.append(Problem(("action",), f"a route with {', '.join(sorted(unsafe))} may not call itself read"))
+    return problems + _check_subject(route, names) + _check_fields(route)
+
+
+def _check_subject(route: RouteEntry, names: Sequence[str]) -> list[Problem]:
+    if route.subject is None:
+        missing = [key for key in ("reason", "owner") if getattr(route, key) is None]
+        return [
+            Problem(
+                ("subject",),
+                f"a route without personal data says why and who answers for it: `{key}` is missing",
+            )
+            for key in missing
+        ]
+    problems = []
+    if route.unauthenticated:
+        problems.append(Problem(("unauthenticated",), "only a route with `subject: none` may be unauthenticated"))
+    for key in ("country", "id"):
+        text = getattr(route.subject, key)
+        match = _PARAMETER.fullmatch(text or "")
+        if match and match[1] not in names:
+            problems.append(
+                Problem(("subject", key), f"no parameter {match[1]!r} in the path{nearest(match[1], names)}")
+            )
+        elif text and not match and (key == "id" or text not in NAMES):
+            meant = "a parameter of the path, such as {user_id}" + (" or a country code" if key == "country" else "")
+            problems.append(Problem(("subject", key), f"{text!r} is not {meant}"))
+    return problems
+
+
+def _check_fields(route: RouteEntry) -> list[Problem]:
+    if route.subject is None and route.fields_:
+        return [Problem(("fields",), "a route without personal data declares no fields", at_key=True)]
+    return [
+        Problem(("fields", field), f"{field!r} is no JSONPath to a field, such as $.user.name", at_key=True)
+        for field in route.fields_
+        if not _FIELD.fullmatch(field)
+    ]
+
+
+def parse_template(path: str) -> tuple[Template, ...] | str:
+    """Return the segments of a route's path, or a sentence that says what is wrong with it."""
+    if not path.startswith("/"):
+        return f"{path!r} does not begin with a slash"
+    if path == "/":
+        return ()
+    segments = []
+    for segment in path[1:].split("/"):
+        match = _PARAMETER.fullmatch(segment)
+        if match is None and (not _LITERAL.fullmatch(segment) or segment in {".", ".."} or segment == "*"):
+            return f"segment {segment!r} is neither a literal nor one whole {{parameter}}"
+        segments.append(Template(match[1] if match else segment, match is not None))
+    return tuple(segments)
+
+
+def _check_overlaps(routes: Sequence[RouteEntry]) -> list[Problem]:
+    problems = []
+    templates = [parse_template(route.path) for route in routes]
+    for later, second in enumerate(templates):
+        for earlier, first in enumerate(templates[:later]):
+            shared = set(routes[earlier].methods) & set(routes[later].methods)
+            if shared and not isinstance(first, str) and not isinstance(second, str) and _is_ambiguous(first, second):
+                message = f"overlaps route {routes[earlier].id!r} for {', '.join(sorted(shared))}"
+                problems.append(Problem((later, "path"), message))
+    return problems
+
+
+def _is_ambiguous(first: Sequence[Template], second: Sequence[Template]) -> bool:
+    """Say whether a path could be both, and neither is the more literal everywhere they differ."""
+    if len(first) != len(second):
+        return False
+    pairs = list(zip(first, second, strict=True))
+    if any(not a.is_parameter and not b.is_parameter and a.text != b.text for a, b in pairs):
+        return False
+    sides = {a.is_parameter for a, b in pairs if a.is_parameter != b.is_parameter}
+    return len(sides) != 1
+
+
+def compile_apis(
+    entries: Sequence[ApiEntry], urls: Mapping[str, str]
+) -> tuple[list[Api], list[Route], dict[tuple[str, str], Mapping[str, re.Pattern[str]]]]:
+    """Return APIs, routes and parameter patterns as requests need them. The entries have been checked.
+
+    Args:
+        entries: the register.
+        urls: where this deployment finds APIs, by id, in place of what the register says.
+    """
+    apis: list[Api] = []
+    routes: list[Route] = []
+    patterns: dict[tuple[str, str], Mapping[str, re.Pattern[str]]] = {}
+    for entry in entries:
+        upstream = Upstream(urls.get(entry.id, entry.upstream.url), entry.upstream.hosted_in)
+        api = Api(entry.id, tuple(entry.hosts), upstream, entry.authorization == "forward")
+        apis.append(api)
+        for route in entry.routes:
+            routes.append(_compile_route(api, route))
+            patterns[entry.id, route.id] = route.parameters
+    return apis, routes, patterns
+
+
+def _compile_route(api: Api, entry: RouteEntry) -> Route:
+    segments = parse_template(entry.path)
+    return Route(
+        api=api,
+        id=entry.id,
+        methods=tuple(entry.methods),
+        segments=segments if isinstance(segments, tuple) else (),
+        action=Action(entry.action),
+        subject=None if entry.subject is None else _compile_subject(entry.subject),
+        data=FactSet(frozenset(entry.fields_.values()), is_open=entry.subject is not None and not entry.fields_),
+        unauthenticated=entry.unauthenticated,
+        max_duration_seconds=entry.max_duration,
+    )
+
+
+def _compile_subject(entry: SubjectEntry) -> SubjectSource:
+    return SubjectSource(_template(entry.country), None if entry.id is None else _template(entry.id))
+
+
+def _template(text: Any) -> Template:
+    match = _PARAMETER.fullmatch(text)
+    return Template(match[1] if match else text, match is not None)

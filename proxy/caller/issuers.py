@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The register ``issuers``: whom we trust to say who the caller is, and what they may say.
+
+- An issuer without audiences or algorithms does not load: there is no "any".
+- Algorithms are asymmetric.
+- A value that an issuer may not assert is unknown, as if it had said nothing: in 2024 the breach came through
+  authentication that was shared with the parent.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final
+
+import jmespath
+import msgspec
+from jmespath.exceptions import JMESPathError
+from jmespath.parser import ParsedResult
+from pydantic import BeforeValidator, Field, PlainValidator
+
+from proxy.model.entry import Entry, Id, Text, choice, refuse, scalar
+from proxy.model.facts import ABSENT, EMPTY_SET, UNKNOWN, FactSet, State
+from proxy.model.problem import Problem, nearest
+
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+TEXTS: Final = frozenset({"id", "client", "kind", "affiliate"})
+COUNTRIES: Final = frozenset({"site_country", "residence"})
+TEXT_SETS: Final = frozenset({"groups", "roles"})
+COUNTRY_SETS: Final = frozenset({"citizenships"})
+MAPPED: Final = TEXTS | COUNTRIES | TEXT_SETS | COUNTRY_SETS
+"""Caller attributes that a claim can be mapped to."""
+
+_LOOPBACK: Final = ("http://127.0.0.1:", "http://[::1]:", "http://localhost:")
+
+
+def _parse_key_place(text: str) -> str:
+    if text.startswith(("https://", "file:", *_LOOPBACK)):
+        return text
+    if text.startswith("http://"):
+        raise ValueError("keys are not fetched over plain http except from loopback: write https://")
+    raise ValueError(f"{text!r} is neither an https:// URL nor file:PATH inside the policy folder")
+
+
+def _parse_assertable(raw: Any) -> frozenset[str] | None:
+    if raw == "any":
+        return None
+    if not isinstance(raw, list) or not raw or not all(isinstance(value, str) and value for value in raw):
+        raise refuse("expected `any` or a list of values that the issuer may assert")
+    return frozenset(raw)
+
+
+def _widen_claim(raw: Any) -> Any:
+    return {"claim": raw} if isinstance(raw, str) else raw
+
+
+def _compile_claim(text: str) -> ParsedResult:
+    try:
+        return jmespath.compile(text)
+    except JMESPathError as error:
+        raise ValueError(f"{text!r} is no JMESPath expression: {str(error).splitlines()[0]}") from error
+
+
+class ClaimSource(Entry):
+    """Which claim an attribute comes from, and what its absence means."""
+
+    claim: Annotated[ParsedResult, scalar(_compile_claim)]
+    absent: Annotated[str, choice("empty", "unknown")] = "unknown"
+
+
+class IssuerEntry(Entry):
+    """One issuer of tokens."""
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset(
+        {"introspection", "leeway", "max_age", "token_type", "token_place", "sender_constrained", "discovery"}
+    )
+    id: Id
+    operated_by: Id
+    """The affiliate that administers this identity provider: a fact of its own."""
+    issuer: Text
+    """The exact ``iss`` of its tokens (RFC 7519 4.1.1)."""
+    audience: list[Text] = Field(min_length=1)
+    """At least one of them must be in ``aud``."""
+    jwks: Annotated[str, scalar(_parse_key_place)]
+    algorithms: list[Annotated[str, choice(*ALGORITHMS)]] = Field(min_length=1)
+    may_assert: dict[str, Annotated[frozenset[str] | None, PlainValidator(_parse_assertable)]]
+    people: Annotated[str, choice("optional")] = "optional"
+    attributes: dict[str, Annotated[ClaimSource, BeforeValidator(_widen_claim)]]
+
+
+class ClaimMapping(msgspec.Struct, frozen=True):
+    """How one caller attribute is read from verified claims."""
+
+    attribute: str
+    claim: Any
+    absent: State | FactSet
+    assertable: frozenset[str] | None
+    """None: any value."""
+
+
+class Issuer(msgspec.Struct, frozen=True):
+    """An issuer, ready for requests."""
+
+    id: str
+    operator: str
+    issuer: str
+    audiences: frozenset[str]
+    algorithms: frozenset[str]
+    key_place: str
+    mappings: tuple[ClaimMapping, ...]
+
+
+def check_issuers(entries: Sequence[IssuerEntry], affiliate_ids: frozenset[str]) -> list[Problem]:
+    """Return what is wrong across registers: operators, attributes and assertable affiliates that do not exist."""
+    problems = []
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        if entry.operated_by not in affiliate_ids:
+            hint = nearest(entry.operated_by, affiliate_ids)
+            problems.append(Problem((index, "operated_by"), f"no affiliate {entry.operated_by!r}{hint}"))
+        if seen.setdefault(entry.issuer, index) != index:
+            problems.append(Problem((index, "issuer"), f"{entry.issuer!r} is another issuer's, too"))
+        problems += [problem.under(index) for problem in _check_attributes(entry, affiliate_ids)]
+    return problems
+
+
+def _check_attributes(entry: IssuerEntry, affiliate_ids: frozenset[str]) -> list[Problem]:
+    problems = []
+    for key in ("attributes", "may_assert"):
+        for attribute in getattr(entry, key):
+            if attribute not in MAPPED:
+                hint = nearest(attribute, MAPPED)
+                problems.append(Problem((key, attribute), f"no caller attribute {attribute!r}{hint}", at_key=True))
+    if "affiliate" not in entry.may_assert:
+        problems.append(
+            Problem(("may_assert",), "say which affiliates the issuer may assert: `affiliate: any` or a list")
+        )
+    problems += [
+        Problem(("may_assert", "affiliate"), f"no affiliate {value!r}{nearest(value, affiliate_ids)}")
+        for value in sorted((entry.may_assert.get("affiliate") or frozenset()) - affiliate_ids)
+    ]
+    return problems
+
+
+def compile_issuer(entry: IssuerEntry) -> Issuer:
+    """Return the issuer as requests need it. The entry has been checked."""
+    sources: Mapping[str, ClaimSource] = {
+        "id": ClaimSource.model_validate({"claim": "sub"}),
+        **entry.attributes,
+    }
+    return Issuer(
+        id=entry.id,
+        operator=entry.operated_by,
+        issuer=entry.issuer,
+        audiences=frozenset(entry.audience),
+        algorithms=frozenset(entry.algorithms),
+        key_place=entry.jwks,
+        mappings=tuple(
+            ClaimMapping(attribute, source.claim, _absent(attribute, source), entry.may_assert.get(attribute))
+            for attribute, source in sources.items()
+        ),
+    )
+
+
+def _absent(attribute: str, source: ClaimSource) -> State | FactSet:
+    if source.absent == "unknown":
+        return UNKNOWN
+    return EMPTY_SET if attribute in TEXT_SETS | COUNTRY_SETS else ABSENT

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fetches issuers' key sets and keeps them. This module does I/O.
+
+- The places are fixed by the bundle or the deployment: nothing in a token leads to a fetch elsewhere, redirects
+  are not followed, and a document is bounded in size and time.
+- Fetches of one issuer are joined, and spaced: a flood of unknown key ids causes one fetch each interval.
+- A fetch that fails leaves the last good keys in place until they are stale; then there are none, and the answer
+  is 503 (``keys-unavailable``), never an older or a default key.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from proxy.caller.issuers import Issuer
+from proxy.caller.keys import KeySet, parse_key_set
+from proxy.caller.options import CallerOptions
+from proxy.clock import unix_seconds
+from proxy.errors import KeySetError
+from proxy.telemetry import Metrics
+
+MAX_DOCUMENT_BYTES: Final = 512 * 1024
+
+log = logging.getLogger("sekisho.keys")
+
+
+class KeyStore:
+    """The key sets of all issuers of one bundle.
+
+    Args:
+        issuers: the declared issuers.
+        folder: the policy folder, inside which ``file:`` places are.
+        options: how often, how long, and where this deployment finds keys.
+        metrics: counted are fetches, by result.
+    """
+
+    def __init__(self, issuers: Iterable[Issuer], folder: Path, options: CallerOptions, metrics: Metrics) -> None:
+        self._issuers = {issuer.id: issuer for issuer in issuers}
+        self._folder = folder
+        self._options = options
+        self._metrics = metrics
+        self._sets: dict[str, KeySet] = {}
+        self._fetched: dict[str, float] = {}
+        self._tried: dict[str, float] = {}
+        self._locks = {issuer_id: asyncio.Lock() for issuer_id in self._issuers}
+
+    def current(self, issuer_id: str, now: float) -> KeySet | None:
+        """Return the issuer's keys, or None if there are none or they are stale."""
+        if now - self._fetched.get(issuer_id, float("-inf")) > self._options.jwks_stale_seconds:
+            return None
+        return self._sets.get(issuer_id)
+
+    def place(self, issuer_id: str) -> str:
+        """Return where the issuer's keys are fetched."""
+        return self._options.jwks.get(issuer_id, self._issuers[issuer_id].key_place)
+
+    async def fetch_all(self) -> None:
+        """Fetch every issuer's keys.
+
+        Raises:
+            KeySetError: an issuer's keys could not be had; the message names the issuer, the place and the mend.
+        """
+        for issuer_id in self._issuers:
+            try:
+                await self._fetch(issuer_id)
+            except KeySetError as error:
+                raise KeySetError(
+                    f"The keys of issuer {issuer_id!r} cannot be had from {self.place(issuer_id)}: {error}. "
+                    f"Start or mend that place, or name another with --jwks {issuer_id}=URL."
+                ) from error
+
+    async def refresh(self, issuer_id: str) -> None:
+        """Fetch an issuer's keys anew, unless that was tried a moment ago; a failure is logged and counted."""
+        async with self._locks[issuer_id]:
+            if unix_seconds() - self._tried.get(issuer_id, float("-inf")) < self._options.jwks_minimum_seconds:
+                return
+            try:
+                await self._fetch(issuer_id)
+            except KeySetError as error:
+                log.warning("keys not refreshed", extra={"issuer": issuer_id, "error": str(error)})
+
+    async def keep_fresh(self) -> None:
+        """Fetch all key sets at an interval, until cancelled."""
+        while True:
+            await asyncio.sleep(self._options.jwks_refresh_seconds)
+            for issuer_id in self._issuers:
+                await self.refresh(issuer_id)
+
+    async def _fetch(self, issuer_id: str) -> None:
+        issuer = self._issuers[issuer_id]
+        self._tried[issuer_id] = unix_seconds()
+        try:
+            key_set = parse_key_set(await self._read(self.place(issuer_id)), issuer.algorithms)
+        except KeySetError:
+            self._metrics.key_fetches.count(issuer_id, "failed")
+            raise
+        self._sets[issuer_id] = key_set
+        self._fetched[issuer_id] = self._tried[issuer_id]
+        self._metrics.key_fetches.count(issuer_id, "fetched")
+        self._metrics.key_set_fetched.labels(issuer_id).set(self._tried[issuer_id])
+        for misfit in key_set.left_out:
+            log.warning("key left out", extra={"issuer": issuer_id, "error": misfit})
+
+    async def _read(self, place: str) -> bytes:
+        if place.startswith("file:"):
+            return _read_inside(self._folder, place.removeprefix("file:"))
+        timeout = aiohttp.ClientTimeout(total=self._options.jwks_timeout_seconds)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.get(place, allow_redirects=False) as response,
+            ):
+                if response.status != 200:
+                    raise KeySetError(f"it answered {response.status}")
+                return await _read_bounded(response)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise KeySetError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    document = bytearray()
+    async for chunk in response.content.iter_any():
+        document += chunk
+        if len(document) > MAX_DOCUMENT_BYTES:
+            raise KeySetError(f"it is larger than {MAX_DOCUMENT_BYTES} bytes")
+    return bytes(document)
+
+
+def _read_inside(folder: Path, name: str) -> bytes:
+    """Read a file inside the folder; a path that leads out of it is refused, symbolic links included."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise KeySetError(f"{name!r} leads out of the policy folder")
+    try:
+        with path.open("rb") as file:
+            document = file.read(MAX_DOCUMENT_BYTES + 1)
+    except OSError as error:
+        raise KeySetError(f"{name!r}: {error.strerror}") from error
+    if len(document) > MAX_DOCUMENT_BYTES:
+        raise KeySetError(f"{name!r} is larger than {MAX_DOCUMENT_BYTES} bytes")
+    return document

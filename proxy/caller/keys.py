@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Key sets (RFC 7517): which keys of an issuer may verify which algorithms.
+
+- The algorithms of a key are pinned here, from its type, curve and ``alg``, cut down to the issuer's own: a token
+  never chooses (RFC 8725 3.1).
+- A key that does not fit is left out, and why is kept for the operator. A set without a fitting key is an error.
+- Private or symmetric material in a published set is refused: whoever can read it can sign.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.algorithms import get_default_algorithms
+from jwt.exceptions import PyJWTError
+
+from proxy.errors import KeySetError
+
+MAX_KEYS: Final = 100
+MIN_RSA_BITS: Final = 2048
+"""RFC 7518 3.3: a key of 2048 bits or larger MUST be used."""
+
+_RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_BY_CURVE: Final = {
+    ("EC", "P-256"): ("ES256",),
+    ("EC", "P-384"): ("ES384",),
+    ("EC", "P-521"): ("ES512",),
+    ("OKP", "Ed25519"): ("EdDSA",),
+}
+_SECRET_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_VERIFIERS: Final = get_default_algorithms()
+
+
+class VerificationKey(msgspec.Struct, frozen=True):
+    """One public key, and the algorithms it may verify."""
+
+    id: str | None
+    algorithms: frozenset[str]
+    material: Any
+
+
+class KeySet(msgspec.Struct, frozen=True):
+    """An issuer's keys as of one fetch."""
+
+    generation: str
+    """Changes whenever the content does; cached callers die with it."""
+    keys: tuple[VerificationKey, ...]
+    left_out: tuple[str, ...]
+    """Why keys of the document were left out."""
+
+    def find(self, key_id: str | None, algorithm: str) -> VerificationKey | None:
+        """Return the key of that id, or the only one of the algorithm where a token names none."""
+        fitting = [key for key in self.keys if algorithm in key.algorithms and key_id in {None, key.id}]
+        return fitting[0] if len(fitting) == 1 else None
+
+
+def verify_signature(key: VerificationKey, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
+    """Say whether the signature is the key's, by an algorithm that is pinned to it."""
+    if algorithm not in key.algorithms:
+        return False
+    try:
+        return bool(_VERIFIERS[algorithm].verify(signing_input, key.material, signature))
+    except (PyJWTError, ValueError, TypeError):
+        return False
+
+
+def parse_key_set(document: bytes, algorithms: frozenset[str]) -> KeySet:
+    """Read a JWK Set for an issuer that declares ``algorithms``.
+
+    Raises:
+        KeySetError: it is no JWK Set, or holds no key that fits.
+    """
+    try:
+        parsed = json.loads(document)
+        entries = parsed["keys"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise KeySetError("it is no JSON Web Key Set (RFC 7517): no list under `keys`") from error
+    if not isinstance(entries, list) or len(entries) > MAX_KEYS:
+        raise KeySetError(f"`keys` is no list of at most {MAX_KEYS} keys")
+    keys: list[VerificationKey] = []
+    left_out: list[str] = []
+    for index, entry in enumerate(entries):
+        read = _read_key(entry, algorithms)
+        if isinstance(read, str):
+            left_out.append(f"key {index}: {read}")
+        elif read.id is not None and any(key.id == read.id for key in keys):
+            left_out.append(f"key {index}: its kid stands twice")
+        else:
+            keys.append(read)
+    if not keys:
+        raise KeySetError("it holds no key that fits" + (f" ({'; '.join(left_out[:3])})" if left_out else ""))
+    return KeySet(hashlib.sha256(document).hexdigest()[:16], tuple(keys), tuple(left_out))
+
+
+def _read_key(entry: object, algorithms: frozenset[str]) -> VerificationKey | str:
+    """Return the key, or why it does not fit."""
+    if not isinstance(entry, dict):
+        return "no JSON object"
+    misfit = _find_misfit(entry)
+    if misfit:
+        return misfit
+    pinned = _pin(entry) & algorithms
+    if not pinned:
+        return f"its type {entry.get('kty')!s:.16} fits none of the issuer's algorithms"
+    try:
+        material: Any = _VERIFIERS[min(pinned)].from_jwk(entry)  # type: ignore[attr-defined,unused-ignore]
+    except (PyJWTError, ValueError, TypeError, KeyError) as error:
+        return f"unreadable ({type(error).__name__})"
+    if isinstance(material, RSAPublicKey) and material.key_size < MIN_RSA_BITS:
+        return f"{material.key_size} bits are too few"
+    return VerificationKey(entry.get("kid"), pinned, material)
+
+
+def _find_misfit(entry: Mapping[str, Any]) -> str:
+    if _SECRET_MEMBERS & entry.keys():
+        return "it publishes secret material"
+    if entry.get("use", "sig") != "sig":
+        return "its use is not sig"
+    operations = entry.get("key_ops", ["verify"])
+    if not isinstance(operations, list) or "verify" not in operations:
+        return "its key_ops lack verify"
+    if not isinstance(entry.get("kid", ""), str):
+        return "its kid is no text"
+    return ""
+
+
+def _pin(entry: Mapping[str, Any]) -> frozenset[str]:
+    """Return the algorithms that a key's type, curve and ``alg`` leave."""
+    kind, curve = entry.get("kty"), entry.get("crv")
+    fitting = _RSA if kind == "RSA" else _BY_CURVE.get((str(kind), str(curve)), ())
+    declared = entry.get("alg")
+    return frozenset(fitting) & {declared} if declared is not None else frozenset(fitting)

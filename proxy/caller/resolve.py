@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bearer token becomes a ``Caller``, or a reason why not, or the need for an issuer's keys.
+
+- Verified callers are kept in memory inside one snapshot, by the whole token. A kept caller dies with the
+  snapshot, with the token's ``exp``, and with the generation of the key set that verified it.
+- The cache is bounded; the oldest go first.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from proxy.caller.affiliates import Affiliates
+from proxy.caller.claims import map_claims
+from proxy.caller.issuers import Issuer
+from proxy.caller.keys import KeySet
+from proxy.caller.tokens import LEEWAY_SECONDS, UnverifiedToken, parse_token, verify_token
+from proxy.model.caller import Caller, Tie, TieKind
+from proxy.model.decision import Reason
+from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
+from proxy.model.ports import KeySets
+
+MAX_KEPT: Final = 20_000
+"""Callers kept in memory: some ten megabytes."""
+
+
+class KeysNeeded(msgspec.Struct, frozen=True):
+    """The issuer's keys as they stand do not do: it has none, or not the one that a token names."""
+
+    issuer_id: str
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    caller: Caller
+    issuer_id: str
+    generation: str
+    expires: float
+
+
+class Callers:
+    """Resolves tokens for one snapshot.
+
+    Args:
+        issuers: the declared issuers.
+        affiliates: the computed register.
+    """
+
+    def __init__(self, issuers: tuple[Issuer, ...], affiliates: Affiliates) -> None:
+        self._issuers = {issuer.issuer: issuer for issuer in issuers}
+        self._affiliates = affiliates
+        self._kept: dict[str, _Kept] = {}
+
+    def resolve(self, raw_token: str, keys: KeySets, now: float, *, refreshed: bool) -> Caller | Reason | KeysNeeded:
+        """Resolve one raw token.
+
+        Args:
+            raw_token: the bearer credential.
+            keys: the issuers' key sets.
+            now: the request's reading of the clock.
+            refreshed: whether a need for keys has been met for this request already; then it is not raised again.
+        """
+        kept = self._kept.get(raw_token)
+        if kept is not None and now < kept.expires:
+            current: KeySet | None = keys.current(kept.issuer_id, now)
+            if current is not None and current.generation == kept.generation:
+                return kept.caller
+        return self._verify(raw_token, keys, now, refreshed=refreshed)
+
+    def _verify(self, raw_token: str, keys: KeySets, now: float, *, refreshed: bool) -> Caller | Reason | KeysNeeded:
+        token = parse_token(raw_token, self._issuers)
+        if isinstance(token, Reason):
+            return token
+        current: KeySet | None = keys.current(token.issuer.id, now)
+        if current is None:
+            return Reason.KEYS_UNAVAILABLE if refreshed else KeysNeeded(token.issuer.id)
+        claims = verify_token(token, current, now)
+        if claims is Reason.TOKEN_KEY_UNKNOWN and not refreshed:
+            return KeysNeeded(token.issuer.id)
+        if isinstance(claims, Reason):
+            return claims
+        caller = assemble_caller(
+            token.issuer,
+            map_claims(token.issuer, claims),
+            self._affiliates,
+            principal=f"{token.issuer.id}|{claims['sub']}",
+        )
+        self._keep(raw_token, token, current, caller)
+        return caller
+
+    def _keep(self, raw_token: str, token: UnverifiedToken, keys: KeySet, caller: Caller) -> None:
+        if len(self._kept) >= MAX_KEPT:
+            for oldest in list(self._kept)[: MAX_KEPT // 8]:
+                del self._kept[oldest]
+        expires = token.unverified_claims["exp"] + LEEWAY_SECONDS
+        self._kept[raw_token] = _Kept(caller, token.issuer.id, keys.generation, expires)
+
+
+def assemble_caller(
+    issuer: Issuer | None, facts: Mapping[str, Fact[Any]], affiliates: Affiliates, *, principal: str
+) -> Caller:
+    """Join what an issuer says of a person with what the registers say of its affiliate.
+
+    Args:
+        issuer: who said it; None where a test case does not name one.
+        facts: caller attributes, as ``claims.map_claims`` gives them; what is not there is unknown.
+        affiliates: the computed register.
+        principal: identity for pseudonyms, ``issuer|subject``.
+    """
+    affiliate = facts.get("affiliate", UNKNOWN)
+    affiliation = None if isinstance(affiliate, State) else affiliates.by_id.get(affiliate)
+    is_service = facts.get("kind") == "service"
+    residence = NOT_APPLICABLE if is_service else facts.get("residence", UNKNOWN)
+    site = facts.get("site_country", UNKNOWN)
+    ties, open_ties = _personal_ties({TieKind.SITE: site, TieKind.RESIDENCE: residence})
+    ties = (*(affiliation.ties if affiliation else ()), *ties)
+    open_ties |= affiliation.open_ties if affiliation else affiliates.unknown_ties
+    counted = affiliation.counted if affiliation else affiliates.counted
+    return Caller(
+        principal=principal,
+        id=facts.get("id", UNKNOWN),
+        issuer=issuer.id if issuer else UNKNOWN,
+        issuer_operator=issuer.operator if issuer else UNKNOWN,
+        client=facts.get("client", UNKNOWN),
+        kind=facts.get("kind", UNKNOWN),
+        affiliate=affiliation.id if affiliation else UNKNOWN,
+        affiliate_country=affiliation.country if affiliation else UNKNOWN,
+        affiliate_roles=affiliation.roles if affiliation else UNKNOWN,
+        site_country=site,
+        residence=residence,
+        citizenships=NOT_APPLICABLE if is_service else facts.get("citizenships", UNKNOWN),
+        groups=facts.get("groups", UNKNOWN),
+        roles=facts.get("roles", UNKNOWN),
+        countries=tied_countries(ties, open_ties, counted),
+        ties=ties,
+        open_ties=open_ties,
+        control=affiliation.control if affiliation else {},
+    )
+
+
+def tied_countries(ties: tuple[Tie, ...], open_ties: frozenset[str], labels: frozenset[str]) -> Fact[FactSet]:
+    """Return the countries of the ties with these labels; somebody tied to no country at all is unknown."""
+    members = frozenset(tie.country for tie in ties if tie.label in labels)
+    is_open = not open_ties.isdisjoint(labels)
+    return FactSet(members, is_open) if members or is_open else UNKNOWN
+
+
+def _personal_ties(facts: Mapping[TieKind, Fact[str]]) -> tuple[tuple[Tie, ...], frozenset[str]]:
+    ties = tuple(Tie(kind, fact) for kind, fact in facts.items() if not isinstance(fact, State))
+    return ties, frozenset(kind.value for kind, fact in facts.items() if fact is UNKNOWN)

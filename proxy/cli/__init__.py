@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``sekisho``: one file per verb.
+
+Exit codes: 0 fine; 1 it loads, but the thing checked is not so; 2 it cannot be loaded or used that way.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Final
+
+from proxy.errors import BundleError, SekishoError
+from proxy.version import VERSION
+
+VERBS: Final[Mapping[str, str]] = {
+    "run": "serve callers",
+    "check": "show every problem of a policy folder at once",
+    "test": "run the tests beside the policies",
+    "explain": "show how one of the bundle's tests is decided, rule by rule",
+    "init": "write a small policy folder that loads",
+    "keygen": "make the key under which people are recorded",
+    "demo": "play the LINE story through a real gateway",
+}
+"""Each verb is a module of this package; only the one that is asked for is imported."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _make_parser(arguments[0] if arguments else "").parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except BundleError as error:
+        print(error, file=sys.stderr)
+        count = len(error.problems)
+        print(f"{count} problem{'' if count == 1 else 's'}: nothing was loaded.", file=sys.stderr)
+        return 2
+    except SekishoError as error:
+        print(f"sekisho: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _make_parser(verb: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sekisho", description="The checkpoint in front of internal APIs that hold personal data."
+    )
+    parser.add_argument("--version", action="version", version=f"sekisho {VERSION}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name, summary in VERBS.items():
+        verb_parser = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if name == verb:
+            import_module(f"proxy.cli.{name}").configure(verb_parser)
+    return parser

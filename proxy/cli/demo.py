@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sekisho demo``: plays the LINE story through a real gateway, and shows what was decided and why."""
+
+import argparse
+import asyncio
+import json
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from proxy.cli.run import run_loop
+from proxy.demo.stage import REFERENCE_BUNDLE, Played, Stage, run_stage
+from proxy.demo.story import JP_USER, OFFICE, SATO, SHANGHAI, TOKYO_VPN
+from proxy.model.caller import Tie, TieKind
+from proxy.model.country import NAMES
+from proxy.model.decision import Reason
+from proxy.oplog import configure_log
+from proxy.pipeline.answers import ANSWERS
+
+MIN_WIDTH: Final = 128
+"""Columns that the table needs to be a pleasure; where output is no terminal it takes them."""
+TAIL_LINES: Final = 3
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("--policies", type=Path, default=REFERENCE_BUNDLE, help="the policy folder to play with")
+    parser.add_argument("--stay", action="store_true", help="keep everything running, with tokens for curl")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play the story; 1 if any outcome was not the expected one."""
+    configure_log("error")
+    outcomes: list[bool] = []
+    run_loop(_play(options, outcomes))
+    return 0 if outcomes and all(outcomes) else 1
+
+
+async def _play(options: argparse.Namespace, outcomes: list[bool]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=MIN_WIDTH)
+    async with run_stage(options.policies) as stage:
+        played = await stage.play_all()
+        outcomes += [each.as_expected for each in played]
+        console.print(_draw_story(played, stage))
+        _tell_outcome(console, played)
+        _show_ledger(console, stage)
+        await _show_metrics(console, stage)
+        _show_next(console, stage, stay=options.stay)
+        if options.stay:
+            await _wait_for_signal()
+
+
+def _draw_story(played: Sequence[Played], stage: Stage) -> Table:
+    table = Table(title="Who may read whose records, from where: the LINE case of 2021", show_lines=True, expand=True)
+    table.add_column("#", width=2, justify="right")
+    for name, ratio in (("who asks", 13), ("from", 6), ("asks for", 8)):
+        table.add_column(name, ratio=ratio, overflow="fold")
+    table.add_column("answer", width=9)
+    table.add_column("by which rule, and why", ratio=13, overflow="fold")
+    titles = {rule.id: rule.title for rule in (*stage.snapshot.policy.denies, *stage.snapshot.policy.allows)}
+    for number, each in enumerate(played, 1):
+        table.add_row(str(number), _who(each, stage), _where(each), _what(each), _answer(each), _why(each, titles))
+    return table
+
+
+def _who(each: Played, stage: Stage) -> Text:
+    person = each.scene.person
+    affiliation = stage.snapshot.affiliates.by_id.get(each.record.get("caller", {}).get("affiliate", ""))
+    if affiliation is None:
+        said = f"{person.name}, says {person.affiliate}" if person else "nobody"
+        told = "nobody knows whose that is" if each.record.get("rule") else "not verified"
+        return Text.assemble((each.scene.title, "bold"), f"\n{said}: {told}")
+    name = person.name if person else "somebody"
+    lines = [f"{name}, {affiliation.name} ({affiliation.country})", *_behind(affiliation.ties)]
+    return Text.assemble((each.scene.title, "bold"), "\n", "\n".join(lines))
+
+
+def _behind(ties: Sequence[Tie]) -> list[str]:
+    """Say who owns an affiliate and for whom it works: the longest chain of each, from the registers."""
+    lines = []
+    for kind, verb in ((TieKind.CONTROL, "owned by"), (TieKind.PRINCIPAL, "works for")):
+        chains = [tie for tie in ties if tie.kind is kind]
+        if chains:
+            longest = max(chains, key=lambda tie: len(tie.path))
+            lines.append(f"{verb} {' ← '.join(longest.path[1:])} ({longest.country})")
+    return lines
+
+
+def _where(each: Played) -> Text:
+    origin = each.record.get("origin", {})
+    network = origin.get("network", "absent")
+    place = network if origin.get("source") == "network" else NAMES.get(origin.get("country", ""), "nowhere known")
+    spoofed = f"\n(wrote {each.scene.forwarded_for.split(',')[0]})" if "," in each.scene.forwarded_for else ""
+    return Text(f"{origin.get('ip', '?')}\n→ {origin.get('country', '?')}, {place}{spoofed}")
+
+
+def _what(each: Played) -> Text:
+    country = each.record.get("subject", {}).get("country", "unknown")
+    return Text(each.scene.request + (f"\na user of {NAMES[country]}" if country in NAMES else ""))
+
+
+def _answer(each: Played) -> Text:
+    allowed = each.status < 400
+    text = Text(f"{'ALLOW' if allowed else 'DENY'} {each.status}", style="bold green" if allowed else "bold red")
+    return (
+        text
+        if each.as_expected
+        else text.append(f"\nNOT AS EXPECTED: {each.scene.status} {each.scene.by}", "bold yellow")
+    )
+
+
+def _why(each: Played, titles: Mapping[str, str]) -> Text:
+    rule, reason = each.record.get("rule", ""), str(each.record.get("reason", "no record"))
+    if not rule:
+        return Text.assemble((reason, "bold"), f"\n{ANSWERS[Reason(reason)].title}" if reason in set(Reason) else "")
+    if rule == "default":
+        return Text.assemble((reason, "bold"), "\nWithout a rule that allows it, it is denied")
+    applied = next(each for each in each.record["rules"] if each["id"] == rule)
+    unknown = ", ".join(applied.get("unknown", ()))
+    return Text.assemble((rule, "bold"), f"\n{titles[rule]}", f"\n(not known: {unknown})" if unknown else "")
+
+
+def _tell_outcome(console: Console, played: Sequence[Played]) -> None:
+    wrong = [str(number) for number, each in enumerate(played, 1) if not each.as_expected]
+    if wrong:
+        console.print(f"[bold yellow]Not as expected: {', '.join(wrong)}")
+    else:
+        console.print(f"All {len(played)} outcomes are the expected ones, each with its record in the ledger.")
+    console.print(
+        "Countries of public addresses are those of the registrant (registry data), not of a GeoIP database.\n"
+    )
+
+
+def _show_ledger(console: Console, stage: Stage) -> None:
+    lines = [record for record in stage.records() if record["line"] == "decision"][-TAIL_LINES:]
+    console.print(
+        f"[bold]The ledger's last {len(lines)} decisions[/bold] (people are pseudonyms; no path, token or body):"
+    )
+    for record in lines:
+        console.print(Text(json.dumps(record, ensure_ascii=False)), style="dim", soft_wrap=True)
+    console.print()
+
+
+async def _show_metrics(console: Console, stage: Stage) -> None:
+    console.print("[bold]Denials by caller, origin and subject[/bold], from /metrics:")
+    for line in await stage.read_metrics():
+        if line.startswith("sekisho_denials_total{"):
+            console.print(Text(line), style="dim", soft_wrap=True)
+    console.print()
+
+
+def _show_next(console: Console, stage: Stage, *, stay: bool) -> None:
+    console.print("[bold]What to try next[/bold]")
+    if not stay:
+        console.print("  sekisho demo --stay        keeps this running, with tokens for curl")
+        console.print("  sekisho explain policies/ 'a Shanghai engineer'")
+        console.print("  sekisho check policies/    after an edit of policies/rules/deny.yaml")
+        return
+    target = JP_USER.partition(" ")[2]
+    for title, person, address in (("allowed", SATO, OFFICE), ("denied", SHANGHAI, TOKYO_VPN)):
+        console.print(f"\n# {title}: {person.name} of {person.affiliate}", style="bold")
+        command = (
+            f"curl -i -H 'Authorization: Bearer {stage.token(person)}' "
+            f"-H 'X-Forwarded-For: {address}' {stage.gateway}{target}"
+        )
+        console.print(Text(command), soft_wrap=True)
+    console.print("\n# the record of a decision_id, the counters, the probes", style="bold")
+    for command in (f"grep DECISION_ID {stage.ledger}", f"curl {stage.admin}/metrics", f"curl {stage.admin}/readyz"):
+        console.print(Text(command), soft_wrap=True)
+    console.print(
+        "\nRunning until Ctrl-C. The edge proxy is trusted on 127.0.0.1, so X-Forwarded-For says where you are."
+    )
+
+
+async def _wait_for_signal() -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sekisho run``: serves callers until it is told to stop. Every flag is also a setting, ``SEKISHO_…``."""
+
+import argparse
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from proxy.errors import UsageError
+from proxy.oplog import configure_log
+from proxy.settings import Settings, read_settings
+from proxy.wiring import run_gateway
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add = parser.add_argument
+    add("--policies", type=Path, metavar="DIR", help="the policy folder (policies)")
+    add("--listen", metavar="HOST:PORT", help="where callers are served (127.0.0.1:8080)")
+    add("--admin", metavar="HOST:PORT", help="where probes and metrics are (127.0.0.1:9090)")
+    add("--ledger", type=Path, metavar="DIR", help="the folder of the ledger (ledger)")
+    add("--pseudonym-key", type=Path, metavar="FILE", help="the key under which people are recorded")
+    add(
+        "--geoip",
+        type=Path,
+        metavar="FILE",
+        help="a MaxMind-format country database, instead of registry data",
+    )
+    add("--upstream", action="append", metavar="API=URL", help="where this deployment finds an API")
+    add("--jwks", action="append", metavar="ISSUER=URL", help="where this deployment finds an issuer's keys")
+    add("--tell", choices=["reason", "rule"], help="what a refused caller is told (reason)")
+    add("--log-level", choices=["debug", "info", "warning", "error"], help="of the log on stderr (info)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    settings = read_settings(
+        policies=options.policies,
+        listen=options.listen,
+        admin=options.admin,
+        ledger=options.ledger,
+        pseudonym_key=options.pseudonym_key,
+        geoip=options.geoip,
+        upstream=parse_pairs(options.upstream, "--upstream API=URL"),
+        jwks=parse_pairs(options.jwks, "--jwks ISSUER=URL"),
+        tell=options.tell,
+        log_level=options.log_level,
+    )
+    configure_log(settings.log_level)
+    run_loop(serve(settings))
+    return 0
+
+
+def parse_pairs(pairs: list[str] | None, form: str) -> dict[str, str] | None:
+    """Return what ``NAME=VALUE`` flags say.
+
+    Raises:
+        UsageError: one of them is no such pair.
+    """
+    if pairs is None:
+        return None
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals or not value:
+            raise UsageError(f"{pair!r} is not of the form {form}.")
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def run_loop(coroutine: Any) -> None:
+    """Run a coroutine on uvloop, the fastest event loop there is."""
+    uvloop.run(coroutine)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal says stop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with run_gateway(settings):
+        await stop.wait()

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only place that reads time. Everything that decides is handed its ``now``."""
+
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+elapsed_seconds: Final = time.perf_counter
+"""A monotonic reading for durations, in seconds."""
+
+
+def unix_seconds() -> float:
+    """Read the wall clock, in seconds since 1970-01-01 UTC."""
+    return time.time()  # noqa: TID251 - this is the place
+
+
+def render_instant(unix: float) -> str:
+    """Render a wall-clock reading as RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our exceptions. A "no" to a caller is never one of these: it is a value with a reason.
+
+::
+
+    SekishoError            something cannot be done; str(error) is one sentence with the mend
+     ├─ UsageError          a flag, a setting, a file or a port cannot be used that way
+     ├─ BundleError         a policy folder does not load; carries every problem found
+     ├─ KeySetError         an issuer's key set could not be had or read
+     └─ LedgerError         a line could not be made durable, so nothing may leave
+"""
+
+from collections.abc import Sequence
+
+
+class SekishoError(Exception):
+    """The root of our exceptions; the message is for the person who can mend it."""
+
+
+class UsageError(SekishoError):
+    """A flag, setting, file or port cannot be used that way."""
+
+
+class BundleError(SekishoError):
+    """A policy folder does not load.
+
+    Args:
+        problems: every problem of the whole folder, each ``file:line:column: what is wrong``.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class KeySetError(SekishoError):
+    """An issuer's key set could not be fetched, read or understood."""
+
+
+class LedgerError(SekishoError):
+    """A ledger line could not be made durable."""

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of this room."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+
+class GatewayOptions(BaseModel):
+    """How requests are taken and passed on."""
+
+    listen: str = "127.0.0.1:8080"
+    """Address and port on which callers are served; port 0 takes a free one."""
+    upstream: dict[str, str] = Field(default_factory=dict)
+    """API id to the URL where this deployment finds it, in place of the bundle's."""
+    tell: Literal["reason", "rule"] = "reason"
+    """What a refused caller is told: the reason alone, or the rule's id and title as well."""
+    max_request_body_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024 * 1024
+    upstream_connect_seconds: Annotated[float, Field(gt=0)] = 5.0
+    upstream_idle_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """The longest the API may be silent, before its answer and between parts of it."""
+    client_idle_seconds: Annotated[float, Field(gt=0)] = 75.0
+    """How long a connection without a request is kept open."""
+    drain_seconds: Annotated[float, Field(ge=0)] = 20.0
+    """How long requests under way may take to end when the gateway stops."""

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The side of the caller: drives one passage per request, and does what it says in the order it says.
+
+- Lines that a step carries are in the ledger before the step is acted on. If they cannot be, the answer is 503 and
+  nothing of the API's answer leaves.
+- A body that breaks off midway ends the caller's connection, so that it cannot be mistaken for a whole one.
+- Whatever goes wrong, the caller gets a problem document or a closed connection: never a traceback, never an allow.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from proxy.caller.jwks import KeyStore
+from proxy.clock import elapsed_seconds, unix_seconds
+from proxy.errors import LedgerError
+from proxy.gateway.ids import make_request_id
+from proxy.gateway.options import GatewayOptions
+from proxy.gateway.problem import render_problem
+from proxy.gateway.upstream import Upstreams, find_reason
+from proxy.model.decision import Reason
+from proxy.model.ports import Ledger
+from proxy.model.request import RequestHead, ResponseHead
+from proxy.pipeline.passage import Checkpoint, Forward, Need, Passage, Refuse
+from proxy.telemetry import Metrics
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+log = logging.getLogger("sekisho.gateway")
+
+
+class RequestTooLargeError(Exception):
+    """The caller's body is larger than the gateway takes."""
+
+
+class Gateway:
+    """Takes requests, one passage each.
+
+    Args:
+        checkpoint: returns what passages share now; each passage keeps what it began with.
+        keys: fetches issuers' keys when a passage needs them.
+        ledger: made durable there before anything is acted on.
+        upstreams: connections to the APIs.
+        metrics: what is counted.
+        options: limits, and what a refused caller is told.
+    """
+
+    def __init__(
+        self,
+        *,
+        checkpoint: Callable[[], Checkpoint],
+        keys: KeyStore,
+        ledger: Ledger,
+        upstreams: Upstreams,
+        metrics: Metrics,
+        options: GatewayOptions,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.keys = keys
+        self.ledger = ledger
+        self.upstreams = upstreams
+        self.metrics = metrics
+        self.options = options
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Take one request from its head to the end of its answer."""
+        crossing = _Crossing(self, request)
+        with self.metrics.passages.track_inprogress():
+            try:
+                return await crossing.run()
+            finally:
+                self.metrics.passage_seconds.observe(elapsed_seconds() - crossing.started)
+
+    def refuse_unparsed(self, peer_ip: str, status: int) -> web.Response:
+        """Answer bytes that the HTTP parser did not take, and record that."""
+        now = unix_seconds()
+        passage = Passage(self.checkpoint(), make_request_id(now), now)
+        passage.note_peer(peer_ip)
+        reason = Reason.REQUEST_TOO_LARGE if status == 413 else Reason.REQUEST_MALFORMED
+        response = self.refuse(passage, passage.fail(reason))
+        response.force_close()
+        return response
+
+    def refuse(self, passage: Passage, step: Refuse) -> web.Response:
+        """Record, count and render a refusal; an unrecorded one becomes 503."""
+        if step.error is not None:
+            log.error("a request could not be decided", exc_info=step.error, extra={"id": step.outcome.request_id})
+        try:
+            self.ledger.append(step.lines)
+        except LedgerError as error:
+            log.warning("the ledger cannot be written: nothing leaves", extra={"error": str(error)})
+            step = passage.fail(Reason.LEDGER_UNAVAILABLE)
+        self.metrics.count_outcome(step.outcome)
+        status, fields, body = render_problem(
+            step.outcome, step.outcome.reason, step.allowed_methods, tell_rule=self.options.tell == "rule"
+        )
+        return web.Response(status=status, headers=[*fields, ("Server", "sekisho")], body=body)
+
+
+class _Crossing:
+    """One request under way."""
+
+    def __init__(self, gateway: Gateway, request: web.BaseRequest) -> None:
+        self.started = elapsed_seconds()
+        now = unix_seconds()
+        self._gateway = gateway
+        self._request = request
+        self._passage = Passage(gateway.checkpoint(), make_request_id(now), now)
+        self._bytes_sent = 0
+        self._is_released = False
+
+    async def run(self) -> web.StreamResponse:
+        try:
+            step = await self._decide()
+            if isinstance(step, Refuse):
+                return self._gateway.refuse(self._passage, step)
+            return await self._pass_on(step)
+        except asyncio.CancelledError:
+            self._note_gone()
+            raise
+        except LedgerError as error:
+            log.warning("the ledger cannot be written: nothing leaves", extra={"error": str(error)})
+            return self._fail(Reason.LEDGER_UNAVAILABLE)
+
+    def _fail(self, reason: Reason, error: Exception | None = None) -> web.StreamResponse:
+        return self._gateway.refuse(self._passage, self._passage.fail(reason, unix_seconds(), error))
+
+    async def _decide(self) -> Refuse | Forward:
+        request = self._request
+        head = RequestHead(
+            request.method, request.raw_path, tuple(request.headers.items()), _peer_ip(request.transport)
+        )
+        step = self._passage.begin(head)
+        while isinstance(step, Need):
+            await self._gateway.keys.refresh(step.issuer_id)
+            step = self._passage.supply(step)
+        self._gateway.metrics.decision_seconds.observe(elapsed_seconds() - self.started)
+        return step
+
+    async def _pass_on(self, forward: Forward) -> web.StreamResponse:
+        request, gateway = self._request, self._gateway
+        length = request.content_length
+        if length is not None and length > gateway.options.max_request_body_bytes:
+            return self._fail(Reason.REQUEST_TOO_LARGE)
+        if forward.lines:
+            gateway.ledger.append(forward.lines)
+        deadline = asyncio.get_running_loop().call_later(forward.max_duration_seconds, _abort, request.transport)
+        try:
+            if forward.expects_continue and request.transport is not None:
+                request.transport.write(_CONTINUE)
+            body = self._read_body() if request.body_exists else None
+            try:
+                upstream = await gateway.upstreams.request(request.method, forward, body)
+            except RequestTooLargeError:
+                return self._fail(Reason.REQUEST_TOO_LARGE)
+            except Exception as error:  # noqa: BLE001 - every error becomes a reason
+                return self._fail_upstream(error)
+            async with upstream:
+                return await self._answer(upstream)
+        finally:
+            deadline.cancel()
+
+    def _fail_upstream(self, error: Exception) -> web.StreamResponse:
+        reason = find_reason(error)
+        return self._fail(reason, error if reason is Reason.DECISION_FAILED else None)
+
+    async def _read_body(self) -> AsyncIterator[bytes]:
+        limit, taken = self._gateway.options.max_request_body_bytes, 0
+        async for chunk in self._request.content.iter_any():
+            taken += len(chunk)
+            if taken > limit:
+                raise RequestTooLargeError
+            yield chunk
+
+    async def _answer(self, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
+        gateway = self._gateway
+        step = self._passage.answer(ResponseHead(upstream.status, tuple(upstream.headers.items())))
+        if isinstance(step, Refuse):
+            return gateway.refuse(self._passage, step)
+        if step.lines:
+            gateway.ledger.append(step.lines)
+        self._is_released = True
+        gateway.metrics.count_outcome(step.outcome)
+        response = web.StreamResponse(
+            status=step.status, reason=upstream.reason, headers=[*step.headers, ("Server", "sekisho")]
+        )
+        reason = await self._stream(upstream, response)
+        self._end(reason)
+        if reason:
+            _abort(self._request.transport)
+            raise ConnectionResetError("the answer broke off")
+        return response
+
+    async def _stream(self, upstream: aiohttp.ClientResponse, response: web.StreamResponse) -> str:
+        """Pass the body on with backpressure; return why it broke off, empty if it did not."""
+        try:
+            await response.prepare(self._request)
+            if self._request.method != "HEAD":
+                await self._copy(upstream.content, response)
+            await response.write_eof()
+        except ConnectionResetError:
+            return Reason.CLIENT_GONE
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+            return find_reason(error) if isinstance(error, (aiohttp.ClientError, OSError)) else Reason.UPSTREAM_BROKEN
+        return ""
+
+    async def _copy(self, body: aiohttp.StreamReader, response: web.StreamResponse) -> None:
+        async for chunk in body.iter_any():
+            await response.write(chunk)
+            self._bytes_sent += len(chunk)
+
+    def _note_gone(self) -> None:
+        """Record that the caller left, or that its time was up."""
+        if self._is_released:
+            self._end(Reason.CLIENT_GONE)
+            return
+        step = self._passage.fail(Reason.CLIENT_GONE, unix_seconds())
+        try:
+            self._gateway.ledger.append(step.lines)
+        except LedgerError as error:
+            log.warning("the ledger cannot be written", extra={"error": str(error)})
+        self._gateway.metrics.count_outcome(step.outcome)
+
+    def _end(self, reason: str) -> None:
+        """Record how the answer ended. What has left cannot be called back, so a failure here is logged."""
+        ended = self._passage.end(
+            unix_seconds(),
+            complete=not reason,
+            reason=reason,
+            bytes_sent=self._bytes_sent,
+            seconds=elapsed_seconds() - self.started,
+        )
+        if reason:
+            self._gateway.metrics.answers_cut.count(reason)
+        try:
+            self._gateway.ledger.append(ended.lines)
+        except LedgerError as error:
+            log.warning("the end of an answer could not be recorded", extra={"error": str(error)})
+
+
+class GatewayServer(web.Server):
+    """The HTTP server of a gateway: aiohttp's, with our answers for what its parser refuses.
+
+    Args:
+        gateway: takes the requests.
+        options: limits.
+    """
+
+    def __init__(self, gateway: Gateway, options: GatewayOptions) -> None:
+        super().__init__(
+            gateway.handle,
+            handler_cancellation=True,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=options.client_idle_seconds,
+            max_line_size=16 * 1024,
+            max_field_size=16 * 1024,
+            logger=log,
+        )
+        self._gateway = gateway
+
+    def __call__(self) -> RequestHandler:
+        """Return the protocol of one connection."""
+        return _Protocol(self._gateway, self, loop=self._loop, **self._kwargs)
+
+
+class _Protocol(RequestHandler):
+    """One connection; what does not parse is refused as a problem document, recorded and counted."""
+
+    __slots__ = ("_gateway",)
+
+    def __init__(self, gateway: Gateway, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._gateway = gateway
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's own text quotes what came: it is not used
+    ) -> web.StreamResponse:
+        """Answer a request that aiohttp could not parse, or whose handler failed; never echo its bytes."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("part of an answer has left")
+        if status >= 500:
+            log.error("a request could not be handled", exc_info=exc)
+        return self._gateway.refuse_unparsed(_peer_ip(request.transport), status)
+
+
+def _peer_ip(transport: asyncio.Transport | None) -> str:
+    peer = transport.get_extra_info("peername") if transport is not None else None
+    return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def _abort(transport: asyncio.Transport | None) -> None:
+    if transport is not None:
+        transport.abort()

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The side of the API: requests go out, and every way in which that can fail becomes one of our reasons.
+
+Fields and target are sent as the passage made them: nothing is added but framing, no redirect is followed, no
+cookie kept, no body decoded, no proxy of the environment used.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from proxy.gateway.options import GatewayOptions
+from proxy.model.decision import Reason
+from proxy.pipeline.passage import Forward
+
+_NOTHING_ADDED: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+CHUNK_BYTES: Final = 64 * 1024
+
+
+class Upstreams:
+    """Connections to the APIs, pooled.
+
+    Args:
+        options: deadlines.
+    """
+
+    def __init__(self, options: GatewayOptions) -> None:
+        self._options = options
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=_NOTHING_ADDED,
+            read_bufsize=CHUNK_BYTES,
+            max_line_size=16 * 1024,
+            max_field_size=16 * 1024,
+        )
+
+    async def request(self, method: str, forward: Forward, body: AsyncIterator[bytes] | None) -> aiohttp.ClientResponse:
+        """Send a request and return the answer's head; the body is still to be read."""
+        timeout = aiohttp.ClientTimeout(
+            total=forward.max_duration_seconds,
+            sock_connect=self._options.upstream_connect_seconds,
+            sock_read=self._options.upstream_idle_seconds,
+        )
+        return await self._session.request(
+            method,
+            URL(forward.api.upstream.url + forward.target, encoded=True),
+            headers=CIMultiDict(forward.headers),
+            data=body,
+            allow_redirects=False,
+            timeout=timeout,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+
+def find_reason(error: BaseException) -> Reason:
+    """Translate an error of the HTTP client: the one place where its exceptions are known."""
+    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+        return Reason.UPSTREAM_UNREACHABLE
+    if isinstance(error, TimeoutError):
+        return Reason.UPSTREAM_TIMEOUT
+    if isinstance(error, (aiohttp.ClientResponseError, aiohttp.InvalidURL)):
+        return Reason.UPSTREAM_ANSWER_UNSUPPORTED
+    if isinstance(error, (aiohttp.ClientError, OSError)):
+        return Reason.UPSTREAM_BROKEN
+    return Reason.DECISION_FAILED

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lines of the ledger, and how an outcome becomes one.
+
+What may never stand in a line, by construction: tokens, cookies, bodies, paths, queries, Referer and any header
+value, parameter values, claims. A line is built from enumerations, declared ids, countries, addresses, counts and
+keyed pseudonyms alone; text that a caller chose is not among its sources.
+
+A fact that is no value is written as the name of its state: ``unknown``, ``absent``, ``not applicable``.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from proxy.clock import render_instant
+from proxy.ledger.pseudonym import Pseudonyms
+from proxy.model.decision import AppliedRule
+from proxy.model.facts import Fact, FactSet, State
+from proxy.model.outcome import Outcome
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", omit_defaults=True):
+    """What every line has."""
+
+    time: str
+    """RFC 3339, UTC."""
+
+
+class StartLine(Line, frozen=True, kw_only=True, tag="start"):
+    """A gateway begins to take requests."""
+
+    version: str
+    geolocation: str
+    upstreams: dict[str, str]
+    """API id to where this deployment finds it."""
+    key_places: dict[str, str]
+    """Issuer id to where this deployment finds its keys."""
+
+
+class StopLine(Line, frozen=True, kw_only=True, tag="stop"):
+    """A gateway ends in order."""
+
+
+class BundleLine(Line, frozen=True, kw_only=True, tag="bundle"):
+    """A bundle is put in force."""
+
+    bundle: str
+    policy: str
+    registers: str
+    mode: str
+    observe_until: str = ""
+
+
+class RuleApplied(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A rule that applied."""
+
+    id: str
+    effect: str
+    certainty: str
+    unknown: tuple[str, ...] = ()
+
+
+class CallerRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who asked."""
+
+    who: str
+    """Keyed pseudonym; empty for nobody."""
+    issuer: str
+    affiliate: str
+    kind: str
+    countries: tuple[str, ...] = ()
+    """Of the ties that count."""
+    countries_open: bool = False
+    """Whether there may be more that nobody declared."""
+    ties: tuple[str, ...] = ()
+    """``label:country:path``, the path in affiliate ids."""
+
+
+class OriginRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """From where."""
+
+    ip: str
+    country: str
+    network: str
+    source: str
+
+
+class SubjectRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whose data."""
+
+    country: str
+    id: str
+    """Keyed pseudonym, or the state of the fact."""
+
+
+class DecisionLine(Line, frozen=True, kw_only=True, tag="decision"):
+    """What was decided of one request, durable before anything of the answer leaves."""
+
+    id: str
+    """The request's id; a caller is told it as ``decision_id``."""
+    effect: str
+    reason: str
+    enforced: bool = True
+    """False where observe mode let a refusal pass."""
+    released: bool
+    """Whether an answer of the API leaves; then an ``end`` line follows."""
+    status: int | None
+    rule: str = ""
+    certainty: str = ""
+    rules: tuple[RuleApplied, ...] = ()
+    unknown: tuple[str, ...] = ()
+    method: str
+    api: str = ""
+    route: str = ""
+    action: str = ""
+    data: tuple[str, ...] = ()
+    shape: str = ""
+    caller: CallerRecorded
+    origin: OriginRecorded
+    subject: SubjectRecorded
+    policy: str
+    registers: str
+
+
+class EndLine(Line, frozen=True, kw_only=True, tag="end"):
+    """How the answer to a request ended."""
+
+    id: str
+    status: int | None
+    complete: bool
+    reason: str = ""
+    """Why it is not complete."""
+    bytes_sent: int
+    seconds: float
+
+
+class Recorder:
+    """Makes lines for one snapshot.
+
+    Args:
+        pseudonyms: names people.
+        policy_digest: of the snapshot.
+        registers_digest: of the snapshot.
+    """
+
+    def __init__(self, pseudonyms: Pseudonyms, policy_digest: str, registers_digest: str) -> None:
+        self._pseudonyms = pseudonyms
+        self._policy = policy_digest
+        self._registers = registers_digest
+
+    def decision(self, outcome: Outcome, *, released: bool) -> DecisionLine:
+        """Return the line of an outcome."""
+        decision, route = outcome.decision, outcome.route
+        return DecisionLine(
+            time=render_instant(outcome.now),
+            id=outcome.request_id,
+            effect=outcome.effect,
+            reason=outcome.reason,
+            enforced=outcome.enforced,
+            released=released,
+            status=outcome.status,
+            rule=decision.rule_id if decision else "",
+            certainty=decision.rule.certainty if decision and decision.rule else "",
+            rules=tuple(map(_render_rule, decision.applied)) if decision else (),
+            unknown=decision.unknown if decision else (),
+            method=outcome.method,
+            api=route.api.id if route else "",
+            route=route.id if route else "",
+            action=route.action if route else "",
+            data=tuple(sorted(route.data.members)) if route else (),
+            shape=outcome.shape,
+            caller=self._caller(outcome),
+            origin=_render_origin(outcome),
+            subject=self._subject(outcome),
+            policy=self._policy,
+            registers=self._registers,
+        )
+
+    def _caller(self, outcome: Outcome) -> CallerRecorded:
+        caller = outcome.caller
+        countries = caller.countries
+        known = countries if isinstance(countries, FactSet) else None
+        return CallerRecorded(
+            who=self._pseudonyms.of_caller(caller.principal) if caller.principal else "",
+            issuer=_render(caller.issuer),
+            affiliate=_render(caller.affiliate),
+            kind=_render(caller.kind),
+            countries=tuple(sorted(known.members)) if known else (),
+            countries_open=known.is_open if known else False,
+            ties=tuple(f"{tie.label}:{tie.country}:{'<'.join(tie.path)}" for tie in caller.ties),
+        )
+
+    def _subject(self, outcome: Outcome) -> SubjectRecorded:
+        subject_id, route = outcome.subject.id, outcome.route
+        if isinstance(subject_id, State) or route is None:
+            return SubjectRecorded(_render(outcome.subject.country), _render_state(subject_id))
+        pseudonym = self._pseudonyms.of_subject(route.api.id, subject_id)
+        return SubjectRecorded(_render(outcome.subject.country), pseudonym)
+
+
+def end_line(
+    request_id: str,
+    status: int | None,
+    ended: float,
+    *,
+    complete: bool,
+    reason: str,
+    bytes_sent: int,
+    seconds: float,
+) -> EndLine:
+    """Return the line that says how an answer ended, at wall-clock reading ``ended``."""
+    return EndLine(
+        time=render_instant(ended),
+        id=request_id,
+        status=status,
+        complete=complete,
+        reason=reason,
+        bytes_sent=bytes_sent,
+        seconds=round(seconds, 6),
+    )
+
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+def encode_line(line: Any) -> bytes:
+    """Render a line as JSON with its newline; escapes leave no control character in it."""
+    return _ENCODE(line) + b"\n"
+
+
+def _render(fact: Fact[str]) -> str:
+    return fact.value if isinstance(fact, State) else fact
+
+
+def _render_state(fact: Fact[str]) -> str:
+    return fact.value if isinstance(fact, State) else State.UNKNOWN.value
+
+
+def _render_rule(rule: AppliedRule) -> RuleApplied:
+    return RuleApplied(rule.id, rule.effect, rule.certainty, rule.unknown)
+
+
+def _render_origin(outcome: Outcome) -> OriginRecorded:
+    origin = outcome.origin
+    return OriginRecorded(
+        _render(origin.ip), _render(origin.country), _render(origin.network), origin.source.name.lower()
+    )

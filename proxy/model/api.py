@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is protected: APIs, their upstreams and routes, as they stand once a bundle is loaded."""
+
+import enum
+
+import msgspec
+
+from proxy.model.facts import FactSet
+
+
+class Action(enum.StrEnum):
+    """What a route does with personal data."""
+
+    READ = "read"
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    EXPORT = "export"
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """Where an API is served."""
+
+    url: str
+    """``http://host:port``, without a path."""
+    hosted_in: str | None
+
+
+class Api(msgspec.Struct, frozen=True):
+    """One protected API."""
+
+    id: str
+    hosts: tuple[str, ...]
+    upstream: Upstream
+    forwards_authorization: bool
+    """Whether the caller's ``Authorization`` header goes on to the API."""
+
+
+class Template(msgspec.Struct, frozen=True):
+    """A value of the request target: a literal text, or one whole path parameter."""
+
+    text: str
+    is_parameter: bool
+
+
+class SubjectSource(msgspec.Struct, frozen=True):
+    """Where a route says whose data it is."""
+
+    country: Template | None
+    id: Template | None
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One declared route of an API."""
+
+    api: Api
+    id: str
+    methods: tuple[str, ...]
+    segments: tuple[Template, ...]
+    action: Action
+    subject: SubjectSource | None
+    """None where the route carries no personal data."""
+    data: FactSet
+    """The data categories of its declared fields."""
+    unauthenticated: bool
+    max_duration_seconds: int

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was decided, by which rule, how surely, and why.
+
+Every "no" has a reason of its own, listed once, here. ``pipeline.answers`` says which HTTP status each becomes.
+"""
+
+import enum
+
+import msgspec
+
+
+class Effect(enum.StrEnum):
+    """What a rule or a decision says."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+class Severity(enum.StrEnum):
+    """How bad an attempt against a rule is, from worst to least."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Certainty(enum.StrEnum):
+    """How a rule came to apply."""
+
+    MATCHED = "matched"
+    """Every fact it asks for is known."""
+    BY_UNKNOWN = "by-unknown"
+    """Facts that it asks for are unknown, and a deny rule applies then too."""
+
+
+class Reason(enum.StrEnum):
+    """Why a request got its answer."""
+
+    # What is asked: the target, the host, the headers.
+    METHOD_UNSUPPORTED = "method-unsupported"
+    TARGET_TOO_LONG = "target-too-long"
+    TARGET_NOT_ORIGIN_FORM = "target-not-origin-form"
+    TARGET_HAS_FRAGMENT = "target-has-fragment"
+    TARGET_PERCENT_ENCODED = "target-percent-encoded"
+    TARGET_EMPTY_SEGMENT = "target-empty-segment"
+    TARGET_DOT_SEGMENT = "target-dot-segment"
+    TARGET_CHARACTER = "target-character"
+    QUERY_CHARACTER = "query-character"
+    HOST_MISSING = "host-missing"
+    HOST_REPEATED = "host-repeated"
+    HOST_MALFORMED = "host-malformed"
+    HOST_UNDECLARED = "host-undeclared"
+    HEADER_REPEATED = "header-repeated"
+    HEADER_MALFORMED = "header-malformed"
+    CONNECTION_NAMES_PROTECTED = "connection-names-protected"
+    EXPECTATION_UNSUPPORTED = "expectation-unsupported"
+    REQUEST_TOO_LARGE = "request-too-large"
+    REQUEST_MALFORMED = "request-malformed"
+    REQUEST_TIMEOUT = "request-timeout"
+    # Who asks.
+    TOKEN_MISSING = "token-missing"  # noqa: S105 - a reason, no secret
+    AUTHORIZATION_REPEATED = "authorization-repeated"
+    AUTHORIZATION_MALFORMED = "authorization-malformed"
+    TOKEN_MALFORMED = "token-malformed"  # noqa: S105
+    TOKEN_HEADER_UNSUPPORTED = "token-header-unsupported"  # noqa: S105
+    TOKEN_ISSUER_UNDECLARED = "token-issuer-undeclared"  # noqa: S105
+    TOKEN_ALGORITHM_UNDECLARED = "token-algorithm-undeclared"  # noqa: S105
+    TOKEN_KEY_UNKNOWN = "token-key-unknown"  # noqa: S105
+    TOKEN_SIGNATURE_WRONG = "token-signature-wrong"  # noqa: S105
+    TOKEN_CLAIM_MISSING = "token-claim-missing"  # noqa: S105
+    TOKEN_AUDIENCE_OTHER = "token-audience-other"  # noqa: S105
+    TOKEN_EXPIRED = "token-expired"  # noqa: S105
+    TOKEN_NOT_YET_VALID = "token-not-yet-valid"  # noqa: S105
+    KEYS_UNAVAILABLE = "keys-unavailable"
+    # What is declared.
+    ROUTE_UNDECLARED = "route-undeclared"
+    METHOD_UNDECLARED = "method-undeclared"
+    # May they.
+    RULE_ALLOWS = "rule-allows"
+    RULE_DENIES = "rule-denies"
+    NO_RULE_ALLOWS = "no-rule-allows"
+    # Could not.
+    DECISION_FAILED = "decision-failed"
+    LEDGER_UNAVAILABLE = "ledger-unavailable"
+    UPSTREAM_UNREACHABLE = "upstream-unreachable"
+    UPSTREAM_TIMEOUT = "upstream-timeout"
+    UPSTREAM_BROKEN = "upstream-broken"
+    UPSTREAM_ANSWER_UNSUPPORTED = "upstream-answer-unsupported"
+    CLIENT_GONE = "client-gone"
+
+
+class AppliedRule(msgspec.Struct, frozen=True):
+    """A rule that applied to a request."""
+
+    id: str
+    effect: Effect
+    certainty: Certainty
+    title: str
+    unknown: tuple[str, ...] = ()
+    """Attributes it asked for that are unknown."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The answer to "may they?".
+
+    The determining rule is the first by: deny before default, matched before unknown, severity, id.
+    """
+
+    effect: Effect
+    reason: Reason
+    rule: AppliedRule | None
+    """The determining rule; None where no rule allows."""
+    applied: tuple[AppliedRule, ...]
+    unknown: tuple[str, ...]
+    """Unknown attributes that had a part in it: of rules that applied by unknown, and of allow rules that
+    would have needed them."""
+
+    @property
+    def rule_id(self) -> str:
+        """The determining rule's id, or ``default`` where no rule allows."""
+        return self.rule.id if self.rule else "default"

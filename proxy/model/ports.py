@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The protocols that the flow needs from the outside. Wiring gives the real ones, tests their simulators."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from proxy.model.origin import CountrySource, Geolocation
+
+
+class Geolocator(Protocol):
+    """Tells the country of a public address, from memory."""
+
+    source: CountrySource
+    build: str
+    """Name and date of the data, for the record."""
+
+    def locate(self, ip: str) -> Geolocation:
+        """Return what is known of a canonical address; unknown is a value, never an exception."""
+        ...
+
+
+class KeySets(Protocol):
+    """The issuers' key sets as they stand."""
+
+    def current(self, issuer_id: str, now: float) -> Any:
+        """Return the issuer's ``caller.keys.KeySet``, or None if there is none that may be trusted now."""
+        ...
+
+
+class Ledger(Protocol):
+    """Takes lines and makes them durable."""
+
+    def append(self, lines: Sequence[object]) -> None:
+        """Make all lines durable, or raise ``LedgerError`` and leave none of them behind."""
+        ...

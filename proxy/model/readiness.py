@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a gateway can decide, and what an operator should know about it."""
+
+import msgspec
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """The detail of ``/readyz``."""
+
+    ready: bool
+    bundle: str
+    policy: str
+    registers: str
+    mode: str
+    """``enforce``, or ``observe`` while nothing is blocked."""
+    observe_until: str | None
+    issuers_without_keys: tuple[str, ...]
+    geolocation: str

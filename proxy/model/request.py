@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A request as it arrives, and as it stands once it is canonical."""
+
+from typing import TypeAlias
+
+import msgspec
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+"""Header fields in the order received, names as written."""
+
+
+class RequestHead(msgspec.Struct, frozen=True):
+    """What a driver hands over: nothing of it is trusted yet."""
+
+    method: str
+    raw_target: str
+    """The request target of the request line, unchanged."""
+    headers: Headers
+    peer_ip: str
+    """The address at the other end of the connection."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A request target that reads the same for every server."""
+
+    path: str
+    segments: tuple[str, ...]
+    raw_query: str
+    """Behind the ``?``, unchanged; empty if there is none."""
+
+    @property
+    def text(self) -> str:
+        """The bytes to forward: the same that were matched."""
+        return f"{self.path}?{self.raw_query}" if self.raw_query else self.path
+
+
+class ResponseHead(msgspec.Struct, frozen=True):
+    """The head of the API's answer."""
+
+    status: int
+    headers: Headers

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose data: the data subject's country and id."""
+
+import msgspec
+
+from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """One data subject with one country."""
+
+    country: Fact[str] = UNKNOWN
+    id: Fact[str] = UNKNOWN
+
+
+NO_SUBJECT = Subject(country=NOT_APPLICABLE, id=NOT_APPLICABLE)
+"""On a route that carries no personal data."""

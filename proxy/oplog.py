@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's log: JSON lines on stderr.
+
+What a caller sent never reaches it: of an exception, its type and the places it passed are written, not its
+message, and of a record only the fields that are named here.
+"""
+
+import json
+import logging
+import sys
+import traceback
+from typing import Final
+
+from proxy.clock import render_instant
+
+FIELDS: Final = ("bundle", "bytes", "error", "id", "issuer", "path", "policy", "registers", "until")
+
+
+class JsonFormatter(logging.Formatter):
+    """Renders a record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, object] = {
+            "time": render_instant(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage() if record.name.startswith("sekisho") else str(record.msg),
+        }
+        line |= {name: value for name in FIELDS if (value := getattr(record, name, None)) is not None}
+        if record.exc_info and record.exc_info[0]:
+            line["exception"] = record.exc_info[0].__name__
+            frames = traceback.extract_tb(record.exc_info[2])
+            line["frames"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
+        return json.dumps(line, ensure_ascii=True, default=str)
+
+
+def configure_log(level: str) -> None:
+    """Send the log of this process to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

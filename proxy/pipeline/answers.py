@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ladder of answers: what HTTP status each reason becomes, and what a caller is told.
+
+400 before 401 before 404/405 before 403, then 502, 503, 504: nobody learns which routes exist before saying who
+they are, and nobody unknown makes the API work.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from proxy.model.decision import Reason
+
+BEARER_CHALLENGE: Final = 'Bearer realm="sekisho"'
+_INVALID_TOKEN: Final = f'{BEARER_CHALLENGE}, error="invalid_token"'
+_INVALID_REQUEST: Final = f'{BEARER_CHALLENGE}, error="invalid_request"'
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a caller is answered for a reason."""
+
+    status: int
+    title: str
+    challenge: str = ""
+    """``WWW-Authenticate`` (RFC 6750 3)."""
+
+
+def _bad(title: str) -> Answer:
+    return Answer(400, title)
+
+
+def _unauthorised(title: str) -> Answer:
+    return Answer(401, title, _INVALID_TOKEN)
+
+
+ANSWERS: Final[Mapping[Reason, Answer]] = {
+    Reason.METHOD_UNSUPPORTED: Answer(501, "The method is not supported"),
+    Reason.TARGET_TOO_LONG: Answer(414, "The request target is too long"),
+    Reason.TARGET_NOT_ORIGIN_FORM: _bad("The request target is not a path"),
+    Reason.TARGET_HAS_FRAGMENT: _bad("The request target has a fragment"),
+    Reason.TARGET_PERCENT_ENCODED: _bad("The path is percent-encoded"),
+    Reason.TARGET_EMPTY_SEGMENT: _bad("The path has an empty segment"),
+    Reason.TARGET_DOT_SEGMENT: _bad("The path has a dot segment"),
+    Reason.TARGET_CHARACTER: _bad("The path has a character that does not belong there"),
+    Reason.QUERY_CHARACTER: _bad("The query has a character that does not belong there"),
+    Reason.HOST_MISSING: _bad("The Host field is missing"),
+    Reason.HOST_REPEATED: _bad("The Host field is repeated"),
+    Reason.HOST_MALFORMED: _bad("The Host field is malformed"),
+    Reason.HOST_UNDECLARED: Answer(421, "This host is not served here"),
+    Reason.HEADER_REPEATED: _bad("A header field that stands once is repeated"),
+    Reason.HEADER_MALFORMED: _bad("A header field is malformed"),
+    Reason.CONNECTION_NAMES_PROTECTED: _bad("The Connection field names a field it may not"),
+    Reason.EXPECTATION_UNSUPPORTED: Answer(417, "The expectation is not supported"),
+    Reason.REQUEST_TOO_LARGE: Answer(413, "The request body is too large"),
+    Reason.REQUEST_MALFORMED: _bad("The request is malformed"),
+    Reason.REQUEST_TIMEOUT: Answer(408, "The request did not arrive in time"),
+    Reason.TOKEN_MISSING: Answer(401, "A bearer token is needed", BEARER_CHALLENGE),
+    Reason.AUTHORIZATION_REPEATED: Answer(400, "The Authorization field is repeated", _INVALID_REQUEST),
+    Reason.AUTHORIZATION_MALFORMED: Answer(400, "The Authorization field is malformed", _INVALID_REQUEST),
+    Reason.TOKEN_MALFORMED: _unauthorised("The token is malformed"),
+    Reason.TOKEN_HEADER_UNSUPPORTED: _unauthorised("The token's header is not supported"),
+    Reason.TOKEN_ISSUER_UNDECLARED: _unauthorised("The token's issuer is not trusted here"),
+    Reason.TOKEN_ALGORITHM_UNDECLARED: _unauthorised("The token's algorithm is not trusted here"),
+    Reason.TOKEN_KEY_UNKNOWN: _unauthorised("The token's key is not known"),
+    Reason.TOKEN_SIGNATURE_WRONG: _unauthorised("The token's signature is wrong"),
+    Reason.TOKEN_CLAIM_MISSING: _unauthorised("The token lacks a claim"),
+    Reason.TOKEN_AUDIENCE_OTHER: _unauthorised("The token is for another audience"),
+    Reason.TOKEN_EXPIRED: _unauthorised("The token has expired"),
+    Reason.TOKEN_NOT_YET_VALID: _unauthorised("The token is not yet valid"),
+    Reason.KEYS_UNAVAILABLE: Answer(503, "The issuer's keys are not available"),
+    Reason.ROUTE_UNDECLARED: Answer(404, "No such route"),
+    Reason.METHOD_UNDECLARED: Answer(405, "No such method on this route"),
+    Reason.RULE_ALLOWS: Answer(200, "Allowed"),
+    Reason.RULE_DENIES: Answer(403, "Denied by policy"),
+    Reason.NO_RULE_ALLOWS: Answer(403, "Denied by policy"),
+    Reason.DECISION_FAILED: Answer(503, "No decision could be made"),
+    Reason.LEDGER_UNAVAILABLE: Answer(503, "The decision could not be recorded"),
+    Reason.UPSTREAM_UNREACHABLE: Answer(502, "The API cannot be reached"),
+    Reason.UPSTREAM_TIMEOUT: Answer(504, "The API did not answer in time"),
+    Reason.UPSTREAM_BROKEN: Answer(502, "The API's answer broke off"),
+    Reason.UPSTREAM_ANSWER_UNSUPPORTED: Answer(502, "The API's answer is not supported"),
+    Reason.CLIENT_GONE: Answer(499, "The caller left before an answer"),
+}

@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One request's way through, as a synchronous value: it does no I/O, awaits nothing and reads no clock.
+
+A driver calls, in this order::
+
+    begin(head)      → Refuse | Need | Forward
+    supply(need)     → Refuse | Need | Forward      as long as there is a need
+    answer(head)     → Refuse | Release             once the API has answered
+    end(...)         → Ended                        once the answer is through, or broke off
+    fail(reason)     → Refuse                       whenever the driver cannot go on before release
+
+- Every result carries the ledger lines that must be durable *before* it is acted on. Where the action is not a
+  read, the decision is durable before the request goes to the API; else before anything of the answer leaves.
+- No exception reaches an allow: whatever goes wrong in here is a refusal with the reason ``decision-failed``.
+- In observe mode a refusal that can be forwarded at all is forwarded, and recorded and counted as the refusal it
+  would have been. What is ambiguous is refused even then: there is no one request to forward.
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import msgspec
+
+from proxy.bundle.snapshot import Snapshot
+from proxy.caller.resolve import Callers, KeysNeeded
+from proxy.caller.tokens import read_credentials
+from proxy.ledger.record import Line, Recorder, end_line
+from proxy.model.api import Action, Api, Route
+from proxy.model.caller import UNAUTHENTICATED, Caller
+from proxy.model.decision import Decision, Effect, Reason
+from proxy.model.facts import known
+from proxy.model.origin import Origin
+from proxy.model.outcome import Outcome
+from proxy.model.ports import Geolocator, KeySets
+from proxy.model.request import Headers, RequestHead, ResponseHead, Target
+from proxy.model.subject import Subject
+from proxy.origin.resolve import NOWHERE, Origins
+from proxy.pipeline.answers import ANSWERS
+from proxy.policy.attributes import Facts
+from proxy.policy.evaluate import decide
+from proxy.request.catalog import Match, NoMatch
+from proxy.request.headers import RequestFields, parse_host, read_request_fields, select_response_fields
+from proxy.request.target import parse_target
+from proxy.subject.selectors import select_subject
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_NOBODY: Final = Caller()
+_NO_ONE: Final = Subject()
+DECISION_ID: Final = "Sekisho-Decision-Id"
+MODE: Final = "Sekisho-Mode"
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """The caller is answered by us, with a problem document."""
+
+    outcome: Outcome
+    lines: tuple[Line, ...]
+    allowed_methods: tuple[str, ...] = ()
+    error: Exception | None = None
+    """What went wrong, for the operator's log alone."""
+
+
+class Need(msgspec.Struct, frozen=True):
+    """The issuer's keys must be fetched anew before a decision can be made."""
+
+    issuer_id: str
+
+
+class Forward(msgspec.Struct, frozen=True):
+    """The request goes to the API, with these fields and its body."""
+
+    api: Api
+    target: str
+    headers: Headers
+    expects_continue: bool
+    max_duration_seconds: int
+    lines: tuple[Line, ...]
+
+
+class Release(msgspec.Struct, frozen=True):
+    """The API's answer goes to the caller, with these fields and its body."""
+
+    status: int
+    headers: Headers
+    outcome: Outcome
+    lines: tuple[Line, ...]
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The answer is through, or broke off."""
+
+    lines: tuple[Line, ...]
+
+
+Step: TypeAlias = Refuse | Need | Forward
+
+
+class Checkpoint:
+    """What all passages under one snapshot share.
+
+    Args:
+        snapshot: the bundle in force.
+        keys: the issuers' key sets.
+        geolocator: asked for public addresses.
+        recorder: makes ledger lines.
+    """
+
+    def __init__(self, snapshot: Snapshot, keys: KeySets, geolocator: Geolocator, recorder: Recorder) -> None:
+        self.snapshot = snapshot
+        self.keys = keys
+        self.recorder = recorder
+        self.callers = Callers(snapshot.issuers, snapshot.affiliates)
+        self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
+
+
+class Passage:
+    """One request's way through.
+
+    Args:
+        checkpoint: what is shared; the same from begin to end, whatever is put in force meanwhile.
+        request_id: unique; the caller is told it.
+        now: the one reading of the wall clock, seconds since 1970.
+    """
+
+    __slots__ = (
+        "_answered", "_api", "_caller", "_checkpoint", "_decision", "_fields", "_forwarded", "_host",
+        "_match", "_method", "_now",
+        "_origin", "_outcome", "_recorded", "_refreshed", "_request_id", "_shape", "_subject", "_target",
+    )  # fmt: skip
+
+    def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
+        self._checkpoint = checkpoint
+        self._request_id = request_id
+        self._now = now
+        self._method = "other"
+        self._target: Target | None = None
+        self._fields: RequestFields | None = None
+        self._host = ""
+        self._api: Api | None = None
+        self._match: Match | None = None
+        self._shape = ""
+        self._origin: Origin = NOWHERE
+        self._caller: Caller = _NOBODY
+        self._subject: Subject = _NO_ONE
+        self._decision: Decision | None = None
+        self._outcome: Outcome | None = None
+        self._refreshed = False
+        self._recorded = False
+        self._forwarded = False
+        self._answered: int | None = None
+
+    # What a driver calls.
+
+    def begin(self, head: RequestHead) -> Step:
+        """Take a request's head, up to a decision or a need."""
+        return self._guard(lambda: self._read(head) or self._cross())
+
+    def note_peer(self, peer_ip: str) -> None:
+        """Take note of who sent bytes that are no request."""
+        self._origin = self._checkpoint.origins.resolve(peer_ip, ())
+
+    def supply(self, _need: Need) -> Step:
+        """Go on after a need was met, or could not be."""
+        self._refreshed = True
+        return self._guard(self._cross)
+
+    def answer(self, head: ResponseHead) -> Refuse | Release:
+        """Take the head of the API's answer."""
+        if not 200 <= head.status <= 599:
+            return self.fail(Reason.UPSTREAM_ANSWER_UNSUPPORTED)
+        if self._outcome is None or not self._forwarded:
+            return self.fail(Reason.DECISION_FAILED)
+        self._answered = head.status
+        if self._outcome.enforced:
+            self._outcome = msgspec.structs.replace(self._outcome, status=head.status)
+        route = self._match.route if self._match else None
+        fields = select_response_fields(head.headers, personal_data=route is None or route.subject is not None)
+        observed = () if self._outcome.enforced else ((MODE, "observe"),)
+        lines = self._record(released=True)
+        return Release(head.status, (*fields, (DECISION_ID, self._request_id), *observed), self._outcome, lines)
+
+    def end(
+        self, ended: float, *, complete: bool, reason: str = "", bytes_sent: int = 0, seconds: float = 0.0
+    ) -> Ended:
+        """Say how the answer ended.
+
+        Args:
+            ended: a reading of the wall clock.
+            complete: whether all of the answer went out.
+            reason: why not.
+            bytes_sent: of the body.
+            seconds: since the request's head.
+        """
+        if self._outcome is None:
+            return Ended(())
+        line = end_line(
+            self._request_id,
+            self._answered,
+            ended,
+            complete=complete,
+            reason=reason,
+            bytes_sent=bytes_sent,
+            seconds=seconds,
+        )
+        return Ended((line,))
+
+    def fail(self, reason: Reason, ended: float | None = None, error: Exception | None = None) -> Refuse:
+        """Refuse because the driver cannot go on. Nothing of an answer has left.
+
+        Args:
+            reason: what went wrong.
+            ended: a reading of the wall clock.
+            error: for the operator's log.
+        """
+        was_recorded = self._recorded
+        decided = self._decision.effect if self._decision and self._forwarded else Effect.DENY
+        self._answered = ANSWERS[reason].status
+        self._outcome = self._make_outcome(decided, reason, enforced=True, status=self._answered)
+        lines = self._record(released=False)
+        if was_recorded:  # the decision is in the ledger already: say how it ended
+            lines = self.end(self._now if ended is None else ended, complete=False, reason=reason).lines
+        return Refuse(self._outcome, lines, error=error)
+
+    # The five questions.
+
+    def _guard(self, step: Callable[[], Step]) -> Step:
+        try:
+            return step()
+        except Exception as error:  # noqa: BLE001 - no exception path may reach an allow
+            return self._refuse(Reason.DECISION_FAILED, error=error)
+
+    def _read(self, head: RequestHead) -> Step | None:
+        """What is asked, and from where."""
+        fields = read_request_fields(head.headers)
+        if isinstance(fields, Reason):
+            self.note_peer(head.peer_ip)
+            return self._refuse(fields)
+        self._origin = self._checkpoint.origins.resolve(head.peer_ip, fields.forwarded_for)
+        if head.method not in METHODS:
+            return self._refuse(Reason.METHOD_UNSUPPORTED)
+        self._method = head.method
+        target = parse_target(head.raw_target)
+        if isinstance(target, Reason):
+            return self._refuse(target)
+        host = parse_host(fields.host)
+        if isinstance(host, Reason):
+            return self._refuse(host)
+        api = self._checkpoint.snapshot.catalog.find_api(host)
+        if api is None:
+            return self._refuse(Reason.HOST_UNDECLARED)
+        self._fields, self._target, self._host, self._api = fields, target, host, api
+        return None
+
+    def _cross(self) -> Step:
+        """Who asks, whose data, and may they."""
+        if self._api is None or self._target is None or self._fields is None:
+            return self._refuse(Reason.DECISION_FAILED)
+        match = self._checkpoint.snapshot.catalog.match(self._api, self._method, self._target.segments)
+        if isinstance(match, Match):
+            self._match = match
+        caller = self._find_caller(self._match.route if self._match else None)
+        if isinstance(caller, KeysNeeded):
+            return Need(caller.issuer_id)
+        if isinstance(caller, Reason):
+            return self._refuse(caller)
+        self._caller = caller
+        if isinstance(match, NoMatch):
+            self._shape = match.shape
+            return self._refuse(match.reason, allowed_methods=match.allowed)
+        self._subject = select_subject(match.route.subject, match.parameters)
+        return self._decide(match.route)
+
+    def _find_caller(self, route: Route | None) -> Caller | Reason | KeysNeeded:
+        if route is not None and route.unauthenticated:
+            return UNAUTHENTICATED
+        raw_token = read_credentials(self._fields.authorization if self._fields else None)
+        if isinstance(raw_token, Reason):
+            return raw_token
+        checkpoint = self._checkpoint
+        return checkpoint.callers.resolve(raw_token, checkpoint.keys, self._now, refreshed=self._refreshed)
+
+    def _decide(self, route: Route) -> Step:
+        snapshot = self._checkpoint.snapshot
+        facts = Facts(self._caller, self._origin, self._subject, snapshot.resources[route.id], route.action)
+        decision = self._decision = decide(snapshot.policy, facts)
+        if decision.effect is not Effect.ALLOW:
+            return self._refuse(decision.reason)
+        self._outcome = self._make_outcome(Effect.ALLOW, decision.reason, enforced=True, status=None)
+        return self._forward()
+
+    # What comes of it.
+
+    def _refuse(
+        self, reason: Reason, *, allowed_methods: tuple[str, ...] = (), error: Exception | None = None
+    ) -> Refuse | Forward:
+        observed = self._api is not None and self._checkpoint.snapshot.observes(self._now)
+        self._outcome = self._make_outcome(Effect.DENY, reason, enforced=not observed, status=ANSWERS[reason].status)
+        if observed:
+            return self._forward()
+        return Refuse(self._outcome, self._record(released=False), allowed_methods, error)
+
+    def _forward(self) -> Forward:
+        if self._api is None or self._target is None:
+            raise AssertionError("only a canonical request to a declared API is forwarded")
+        self._forwarded = True
+        route = self._match.route if self._match else None
+        is_read = route.action is Action.READ if route else self._method in _SAFE
+        return Forward(
+            api=self._api,
+            target=self._target.text,
+            headers=self._upstream_headers(self._api),
+            expects_continue=self._fields.expects_continue if self._fields else False,
+            max_duration_seconds=route.max_duration_seconds if route else 60,
+            lines=() if is_read else self._record(released=True),
+        )
+
+    def _upstream_headers(self, api: Api) -> Headers:
+        """Return the fields that go to the API: what may pass, then our own, which nobody can forge."""
+        if self._fields is None:
+            raise AssertionError("only a request whose fields were read is forwarded")
+        own = [("Host", self._host if api.hosts else api.upstream.url.partition("://")[2])]
+        address = known(self._origin.ip)
+        if address is not None:
+            own.append(("X-Forwarded-For", address))
+        own += [("X-Forwarded-Host", self._host), (DECISION_ID, self._request_id)]
+        if api.forwards_authorization and self._fields.authorization is not None:
+            own.append(("Authorization", self._fields.authorization))
+        return (*own, *self._fields.forwardable)
+
+    def _record(self, *, released: bool) -> tuple[Line, ...]:
+        """Return the decision's line, once a passage."""
+        if self._recorded or self._outcome is None:
+            return ()
+        self._recorded = True
+        return (self._checkpoint.recorder.decision(self._outcome, released=released),)
+
+    def _make_outcome(self, effect: Effect, reason: Reason, *, enforced: bool, status: int | None) -> Outcome:
+        return Outcome(
+            request_id=self._request_id,
+            now=self._now,
+            method=self._method,
+            route=self._match.route if self._match else None,
+            shape=self._shape,
+            caller=self._caller,
+            origin=self._origin,
+            subject=self._subject,
+            decision=self._decision,
+            effect=effect,
+            reason=reason,
+            enforced=enforced,
+            status=status,
+        )

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The declared routes: which one a method and a canonical path are, or that they are none.
+
+- Segments match whole and exactly. A literal segment beats a parameter; the loader refuses any other overlap.
+- A parameter's value is unreserved ASCII (RFC 3986 2.3) unless its declared pattern is narrower; a value outside
+  is no match: refused, not repaired.
+- What is undeclared is no route. There is no fallback.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from proxy.model.api import Api, Route
+from proxy.model.decision import Reason
+
+UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]{1,256}")
+_MAX_SHAPE_SEGMENTS: Final = 8
+
+
+class Match(msgspec.Struct, frozen=True):
+    """A declared route, and what stands at its parameters."""
+
+    route: Route
+    parameters: Mapping[str, str]
+
+
+class NoMatch(msgspec.Struct, frozen=True):
+    """No declared route, and what an operator may be told of it."""
+
+    reason: Reason
+    allowed: tuple[str, ...]
+    """Methods that are declared for the path."""
+    shape: str
+    """The path with everything but the API's declared words replaced by ``*``: it holds nothing personal."""
+
+
+class _Node:
+    __slots__ = ("literals", "parameters", "routes")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node] = {}
+        self.parameters: dict[re.Pattern[str], _Node] = {}
+        self.routes: dict[str, Route] = {}
+
+
+class Catalog:
+    """Every declared route of every API.
+
+    Args:
+        routes: the routes; the loader has made sure that no two of them overlap.
+        apis: the APIs, in any order.
+        patterns: for each API and route id the declared patterns of its parameters.
+    """
+
+    def __init__(
+        self,
+        apis: Iterable[Api],
+        routes: Iterable[Route],
+        patterns: Mapping[tuple[str, str], Mapping[str, re.Pattern[str]]],
+    ) -> None:
+        self.apis = tuple(apis)
+        self.routes = tuple(routes)
+        self._by_host = {host: api for api in self.apis for host in api.hosts}
+        self._only = self.apis[0] if len(self.apis) == 1 and not self.apis[0].hosts else None
+        self._roots = {api.id: _Node() for api in self.apis}
+        self._words = {api.id: set[str]() for api in self.apis}
+        for route in self.routes:
+            self._insert(route, patterns.get((route.api.id, route.id), {}))
+
+    def _insert(self, route: Route, patterns: Mapping[str, re.Pattern[str]]) -> None:
+        node = self._roots[route.api.id]
+        for segment in route.segments:
+            if segment.is_parameter:
+                node = node.parameters.setdefault(patterns.get(segment.text, UNRESERVED), _Node())
+            else:
+                self._words[route.api.id].add(segment.text)
+                node = node.literals.setdefault(segment.text, _Node())
+        node.routes.update(dict.fromkeys(route.methods, route))
+
+    def find_api(self, host: str) -> Api | None:
+        """Return the API that is served under a lower-case host name."""
+        return self._by_host.get(host, self._only)
+
+    def match(self, api: Api, method: str, segments: Sequence[str]) -> Match | NoMatch:
+        """Return the declared route, or why there is none."""
+        allowed: set[str] = set()
+        for node in _walk(self._roots[api.id], segments, 0):
+            route = node.routes.get(method)
+            if route is not None:
+                values = {
+                    template.text: value
+                    for template, value in zip(route.segments, segments, strict=True)
+                    if template.is_parameter
+                }
+                return Match(route, values)
+            allowed.update(node.routes)
+        reason = Reason.METHOD_UNDECLARED if allowed else Reason.ROUTE_UNDECLARED
+        return NoMatch(reason, tuple(sorted(allowed)), self.shape(api, segments))
+
+    def shape(self, api: Api, segments: Sequence[str]) -> str:
+        """Return a path's shape: declared words stay, everything else is ``*``."""
+        words = self._words[api.id]
+        shown = [segment if segment in words else "*" for segment in segments[:_MAX_SHAPE_SEGMENTS]]
+        return "/" + "/".join(shown) + ("/…" if len(segments) > _MAX_SHAPE_SEGMENTS else "")
+
+
+def _walk(node: _Node, segments: Sequence[str], depth: int) -> Iterable[_Node]:
+    """Yield the nodes at the end of the path: literal segments first."""
+    if depth == len(segments):
+        if node.routes:
+            yield node
+        return
+    literal = node.literals.get(segments[depth])
+    if literal is not None:
+        yield from _walk(literal, segments, depth + 1)
+    for pattern, child in node.parameters.items():
+        if pattern.fullmatch(segments[depth]):
+            yield from _walk(child, segments, depth + 1)

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens to every header field, in one table, and the one pass over a head that applies it.
+
+- Names are compared with ``_`` read as ``-`` and in lower case, because upstream frameworks (CGI, WSGI) read
+  them so: an alias of a protected field is treated as the field.
+- The forwarded family and the identity family never pass: the gateway writes its own afterwards.
+- A field that must stand once is refused when it is repeated, never joined.
+"""
+
+import enum
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from proxy.model.decision import Reason
+from proxy.model.request import Headers
+
+
+class Treatment(enum.Enum):
+    """What becomes of a request's field on its way to the API."""
+
+    HOP_BY_HOP = "dropped: it belongs to one connection (RFC 9110 7.6.1)"
+    REWRITTEN = "dropped, and written anew by the gateway"
+    IDENTITY = "dropped: the API must not believe a caller's word on who it is or where it comes from"
+    OVERRIDE = "dropped: it would make another request of the one that was judged"
+    AUTHORIZATION = "read by the gateway; dropped unless the API declares `authorization: forward`"
+    SINGLE = "forwarded; refused if repeated"
+
+
+REQUEST_FIELDS: Final[Mapping[str, Treatment]] = {
+    "connection": Treatment.HOP_BY_HOP,
+    "keep-alive": Treatment.HOP_BY_HOP,
+    "proxy-connection": Treatment.HOP_BY_HOP,
+    "te": Treatment.HOP_BY_HOP,
+    "trailer": Treatment.HOP_BY_HOP,
+    "transfer-encoding": Treatment.HOP_BY_HOP,
+    "upgrade": Treatment.HOP_BY_HOP,
+    "http2-settings": Treatment.HOP_BY_HOP,
+    "proxy-authorization": Treatment.HOP_BY_HOP,
+    "proxy-authenticate": Treatment.HOP_BY_HOP,
+    "expect": Treatment.HOP_BY_HOP,
+    "host": Treatment.REWRITTEN,
+    "forwarded": Treatment.REWRITTEN,
+    "via": Treatment.REWRITTEN,
+    "x-real-ip": Treatment.IDENTITY,
+    "x-client-ip": Treatment.IDENTITY,
+    "x-cluster-client-ip": Treatment.IDENTITY,
+    "x-originating-ip": Treatment.IDENTITY,
+    "x-remote-addr": Treatment.IDENTITY,
+    "x-remote-ip": Treatment.IDENTITY,
+    "client-ip": Treatment.IDENTITY,
+    "true-client-ip": Treatment.IDENTITY,
+    "cf-connecting-ip": Treatment.IDENTITY,
+    "fastly-client-ip": Treatment.IDENTITY,
+    "remote-user": Treatment.IDENTITY,
+    "x-remote-user": Treatment.IDENTITY,
+    "x-user": Treatment.IDENTITY,
+    "x-user-id": Treatment.IDENTITY,
+    "x-auth-user": Treatment.IDENTITY,
+    "x-authenticated-user": Treatment.IDENTITY,
+    "x-ssl-client-cert": Treatment.IDENTITY,
+    "client-cert": Treatment.IDENTITY,
+    "client-cert-chain": Treatment.IDENTITY,
+    "proxy": Treatment.OVERRIDE,
+    "x-http-method": Treatment.OVERRIDE,
+    "x-http-method-override": Treatment.OVERRIDE,
+    "x-method-override": Treatment.OVERRIDE,
+    "x-original-url": Treatment.OVERRIDE,
+    "x-original-uri": Treatment.OVERRIDE,
+    "x-rewrite-url": Treatment.OVERRIDE,
+    "authorization": Treatment.AUTHORIZATION,
+    "content-length": Treatment.SINGLE,
+    "content-type": Treatment.SINGLE,
+    "content-encoding": Treatment.SINGLE,
+    "cookie": Treatment.SINGLE,
+    "range": Treatment.SINGLE,
+}
+"""By canonical name. What is not named here, nor by a prefix below, is forwarded as it is."""
+
+REQUEST_PREFIXES: Final[Mapping[str, Treatment]] = {
+    "x-forwarded-": Treatment.REWRITTEN,
+    "x-envoy-": Treatment.IDENTITY,
+    "sekisho-": Treatment.IDENTITY,
+}
+
+_REPEATABLE: Final = frozenset(
+    {
+        "connection",
+        "te",
+        "trailer",
+        "via",
+        "forwarded",
+        "x-forwarded-for",
+        "keep-alive",
+        "upgrade",
+        "proxy-authenticate",
+    }
+)
+"""Of the protected fields, those that RFC 9110 5.3 lets a sender write more than once."""
+
+RESPONSE_DROPPED: Final = frozenset(
+    {
+        *(name for name, treatment in REQUEST_FIELDS.items() if treatment is Treatment.HOP_BY_HOP),
+        "server",  # the gateway is who answers
+        "alt-svc",  # RFC 7838: would lead the caller round the gateway
+        "public-key-pins",
+    }
+)
+"""Fields of the API's answer that do not reach the caller; ``sekisho-*`` neither."""
+
+CACHE_FIELDS: Final = frozenset({"cache-control", "expires", "pragma", "age", "surrogate-control", "cdn-cache-control"})
+"""Replaced by ``Cache-Control: no-store`` on routes with personal data."""
+
+_PREFIXES: Final = tuple(REQUEST_PREFIXES)
+_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""RFC 9110 5.6.2 ``token``."""
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+"""RFC 9110 5.5: no control character but tab; a lone surrogate stands for a byte that was no UTF-8."""
+
+
+class RequestFields(msgspec.Struct, frozen=True):
+    """What one pass over a request's head found."""
+
+    host: str | None
+    authorization: str | None
+    forwarded_for: tuple[str, ...]
+    """Every ``X-Forwarded-For`` field value, in the order received."""
+    expects_continue: bool
+    forwardable: Headers
+    """What goes on to the API, before the gateway adds its own."""
+
+
+def canonical_name(name: str) -> str:
+    """Return the name as the laxest reader behind us would read it."""
+    return name.lower().replace("_", "-")
+
+
+def read_request_fields(headers: Headers) -> RequestFields | Reason:
+    """Sort the fields of a request by the table, or return the first reason to refuse it."""
+    single: dict[str, str] = {}
+    forwarded_for: list[str] = []
+    forwardable: list[tuple[str, str]] = []
+    listed: list[str] = []
+    for name, value in headers:
+        if not _NAME.fullmatch(name) or _CONTROL.search(value):
+            return Reason.HEADER_MALFORMED
+        canonical = canonical_name(name)
+        treatment = REQUEST_FIELDS.get(canonical)
+        if treatment is None and not canonical.startswith(_PREFIXES):
+            forwardable.append((name, value))
+            continue
+        if canonical != name.lower():
+            continue  # an alias of a protected field: it neither counts nor passes
+        if canonical not in _REPEATABLE:
+            if canonical in single:
+                return _REPEATED.get(canonical, Reason.HEADER_REPEATED)
+            single[canonical] = value
+        if treatment is Treatment.SINGLE:
+            forwardable.append((name, value))
+        elif canonical == "x-forwarded-for":
+            forwarded_for.append(value)
+        elif canonical == "connection":
+            listed.append(value)
+    return _finish(single, forwarded_for, forwardable, listed)
+
+
+_REPEATED: Final = {"host": Reason.HOST_REPEATED, "authorization": Reason.AUTHORIZATION_REPEATED}
+
+
+def _finish(
+    single: Mapping[str, str], forwarded_for: list[str], forwardable: list[tuple[str, str]], listed: list[str]
+) -> RequestFields | Reason:
+    named = {canonical_name(option.strip()) for value in listed for option in value.split(",")} - {
+        "",
+        "close",
+    }
+    if named:
+        if any(_is_protected(name) for name in named):
+            return Reason.CONNECTION_NAMES_PROTECTED
+        forwardable = [(name, value) for name, value in forwardable if canonical_name(name) not in named]
+    expect = single.get("expect")
+    if expect is not None and expect.lower() != "100-continue":
+        return Reason.EXPECTATION_UNSUPPORTED
+    return RequestFields(
+        host=single.get("host"),
+        authorization=single.get("authorization"),
+        forwarded_for=tuple(forwarded_for),
+        expects_continue=expect is not None,
+        forwardable=tuple(forwardable),
+    )
+
+
+def _is_protected(name: str) -> bool:
+    return REQUEST_FIELDS.get(name) not in {None, Treatment.HOP_BY_HOP} or name.startswith(_PREFIXES)
+
+
+_HOST: Final = re.compile(
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?"
+)
+"""RFC 9110 7.2 ``Host``, without user information, percent-encoding or an ending dot."""
+
+
+def parse_host(raw: str | None) -> str | Reason:
+    """Return the host name in lower case without its port, or the reason to refuse it.
+
+    RFC 9112 3.2: a server MUST answer 400 to a request without ``Host``, with more than one, or an invalid one.
+    """
+    if raw is None:
+        return Reason.HOST_MISSING
+    match = _HOST.fullmatch(raw)
+    return match["name"].lower() if match else Reason.HOST_MALFORMED
+
+
+def select_response_fields(headers: Headers, *, personal_data: bool) -> Headers:
+    """Return the fields of the API's answer that may reach the caller.
+
+    Args:
+        headers: as the API sent them.
+        personal_data: whether the route carries personal data; its answers are never stored (RFC 9111 5.2.2.5).
+    """
+    named = {
+        canonical_name(option.strip())
+        for name, value in headers
+        if name.lower() == "connection"
+        for option in value.split(",")
+    }
+    dropped = RESPONSE_DROPPED | named | CACHE_FIELDS if personal_data else RESPONSE_DROPPED | named
+    kept = [
+        (name, value)
+        for name, value in headers
+        if (canonical := canonical_name(name)) not in dropped
+        and not canonical.startswith("sekisho-")
+        and not _CONTROL.search(value)
+    ]
+    return (*kept, ("Cache-Control", "no-store")) if personal_data else tuple(kept)

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every metric, declared once.
+
+- At most three free labels a metric, and their values come from the bundle's declared ids, ISO countries and our
+  own enumerations: never from a request.
+- Every labelled metric has a hard cap of children; what goes beyond is counted as ``other``, and in
+  ``sekisho_labels_folded_total``.
+- Detail lives in the ledger; a metric is for alerting and for looking at trends.
+"""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from proxy.model.decision import Effect
+from proxy.model.facts import FactSet, State
+from proxy.model.outcome import Outcome
+
+MAX_CHILDREN: Final = 2000
+"""Children of one metric: Prometheus copes with thousands of series a target, not with millions."""
+OTHER: Final = "other"
+
+_DECISION_BUCKETS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1)
+_PASSAGE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 300)
+
+
+class BoundedCounter:
+    """A counter whose number of children cannot grow without end."""
+
+    def __init__(self, counter: Counter, name: str, labels: int, folded: Counter, limit: int = MAX_CHILDREN) -> None:
+        self._counter = counter
+        self._children: dict[tuple[str, ...], Counter] = {}
+        self._other = (OTHER,) * labels
+        self._folded = folded.labels(name)
+        self._limit = limit
+
+    def count(self, *values: str) -> None:
+        """Add one to the child of these label values."""
+        child = self._children.get(values)
+        if child is None:
+            child = self._make(values)
+        child.inc()
+
+    def _make(self, values: tuple[str, ...]) -> Counter:
+        if len(self._children) >= self._limit and values != self._other:
+            self._folded.inc()
+            return self._children.get(self._other) or self._make(self._other)
+        child = self._children[values] = self._counter.labels(*values)
+        return child
+
+
+class Metrics:
+    """The metrics of one process.
+
+    Args:
+        registry: where they are registered; a fresh one by default, so that tests stand alone.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self._folded = Counter(
+            "sekisho_labels_folded_total",
+            "Events counted under other because a metric is full.",
+            ["metric"],
+            registry=self.registry,
+        )
+        self.decisions = self._counter(
+            "sekisho_decisions_total",
+            "Decisions, by effect, determining rule and route.",
+            ["effect", "rule", "route"],
+        )
+        self.denials = self._counter(
+            "sekisho_denials_total",
+            "Requests denied by the policy, by caller affiliate, origin country and data subject's country.",
+            ["caller_affiliate", "origin_country", "subject_country"],
+        )
+        self.denials_tied = self._counter(
+            "sekisho_denials_tied_total",
+            "Requests denied by the policy, by country the caller is tied to, affiliate and data subject's country.",
+            ["tied_country", "caller_affiliate", "subject_country"],
+        )
+        self.refusals = self._counter(
+            "sekisho_refusals_total",
+            "Requests that were refused, by status and reason.",
+            ["status", "reason"],
+        )
+        self.observed = self._counter(
+            "sekisho_observed_refusals_total",
+            "Requests that observe mode let through and that will be refused under enforcement, by status and reason.",
+            ["status", "reason"],
+        )
+        self.undeclared = self._counter(
+            "sekisho_undeclared_requests_total",
+            "Requests to targets no route declares; shape is the path with all but declared words replaced by *.",
+            ["method", "shape"],
+        )
+        self.key_fetches = self._counter(
+            "sekisho_key_fetches_total",
+            "Fetches of issuers' key sets, by issuer and result.",
+            ["issuer", "result"],
+        )
+        self.answers_cut = self._counter(
+            "sekisho_answers_cut_total",
+            "Answers that broke off after they had begun to leave, by reason.",
+            ["reason"],
+        )
+        self._declare_unlabelled()
+
+    def _declare_unlabelled(self) -> None:
+        """Declare what has no labels from requests."""
+        registry = self.registry
+        self.decision_seconds = Histogram(
+            "sekisho_decision_seconds",
+            "Time from a request's head to the decision: identity, origin, route and rules.",
+            buckets=_DECISION_BUCKETS,
+            registry=registry,
+        )
+        self.passage_seconds = Histogram(
+            "sekisho_passage_seconds",
+            "Time from a request's head to the end of its answer, the API's own time included.",
+            buckets=_PASSAGE_BUCKETS,
+            registry=registry,
+        )
+        self.passages = Gauge("sekisho_passages_in_progress", "Requests under way.", registry=registry)
+        self.bundle = Gauge(
+            "sekisho_bundle_info",
+            "The policy folder in force, by its two digests.",
+            ["policy_digest", "registers_digest"],
+            registry=registry,
+        )
+        self.observing = Gauge(
+            "sekisho_observe_mode",
+            "1 while nothing is blocked (mode: observe), 0 under enforcement.",
+            registry=registry,
+        )
+        self.observe_until = Gauge(
+            "sekisho_observe_until_timestamp_seconds",
+            "When observe mode ends by itself; 0 under enforcement.",
+            registry=registry,
+        )
+        self.key_set_fetched = Gauge(
+            "sekisho_key_set_fetched_timestamp_seconds",
+            "When an issuer's keys were last fetched.",
+            ["issuer"],
+            registry=registry,
+        )
+        self.ledger_lines = Counter("sekisho_ledger_lines_total", "Lines made durable.", registry=registry)
+        self.ledger_failures = Counter(
+            "sekisho_ledger_failures_total",
+            "Times that the ledger could not be written, so that nothing left.",
+            registry=registry,
+        )
+
+    def _counter(self, name: str, documentation: str, labels: list[str]) -> BoundedCounter:
+        counter = Counter(name, documentation, labels, registry=self.registry)
+        return BoundedCounter(counter, name, len(labels), self._folded)
+
+    def count_outcome(self, outcome: Outcome) -> None:
+        """Count what became of one request."""
+        decision = outcome.decision
+        if decision is not None:
+            route = outcome.route.id if outcome.route else OTHER
+            self.decisions.count(decision.effect, decision.rule_id, route)
+            if decision.effect is Effect.DENY:
+                self._count_denial(outcome)
+        if outcome.shape:
+            self.undeclared.count(_method(outcome.method), outcome.shape)
+        if outcome.is_refusal:
+            counter = self.refusals if outcome.enforced else self.observed
+            counter.count(str(outcome.status), outcome.reason)
+
+    def _count_denial(self, outcome: Outcome) -> None:
+        affiliate = _label(outcome.caller.affiliate)
+        subject = _label(outcome.subject.country)
+        self.denials.count(affiliate, _label(outcome.origin.country), subject)
+        countries = outcome.caller.countries
+        if isinstance(countries, FactSet):
+            for country in countries.members:
+                self.denials_tied.count(country, affiliate, subject)
+
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _method(method: str) -> str:
+    return method if method in _METHODS else OTHER
+
+
+def _label(fact: object) -> str:
+    return fact.value if isinstance(fact, State) else str(fact)
