@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guards that hold for every test: loopback alone, no environment of the machine's."""
+
+import os
+import socket
+from typing import Any
+
+import pytest
+
+_connect = socket.socket.connect
+
+
+def _connect_to_loopback(self: socket.socket, address: Any) -> None:
+    host = address[0] if isinstance(address, tuple) else "unix"
+    if host not in {"127.0.0.1", "127.0.0.2", "::1", "localhost", "unix"}:
+        raise AssertionError(f"a test connects to {host}: only loopback is allowed")
+    _connect(self, address)
+
+
+@pytest.fixture(autouse=True)
+def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "connect", _connect_to_loopback)
+    for name in [name for name in os.environ if name.startswith("SEKISHO_")]:  # noqa: TID251 - to clean it
+        monkeypatch.delenv(name)

@@ -24,7 +24,7 @@ from proxy.bundle.manifest import (
     Manifest,
 )
 from proxy.bundle.read import Document, FileProblem, read_document
-from proxy.bundle.schema import validate
+from proxy.bundle.schema import salvage, validate
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.affiliates import AffiliateEntry, ControlRuleEntry, check_affiliates, compute_affiliates
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
@@ -203,15 +203,16 @@ class _Loader:
     # Registers, one by one.
 
     def _take(self, register: str, model: type[E]) -> Loaded:
-        """Validate every entry of a register; entries with problems are left out."""
+        """Validate every entry of a register; those that cannot be looked at further are left out."""
         entries: list[E] = []
         items: list[Item] = []
         for item in self.raw[register]:
-            entry = validate(model, item.value)
+            entry: E | list[Problem] | None = validate(model, item.value)
             if isinstance(entry, list):
                 for problem in entry:
                     self.fail(item.document, problem.under(*item.path))
-            else:
+                entry = salvage(model, item.value)
+            if entry is not None:
                 entries.append(entry)
                 items.append(item)
         return self._refuse_repeated(Loaded(tuple(entries), tuple(items)))

@@ -32,6 +32,23 @@ def validate(model: type[E], raw: Any) -> E | list[Problem]:
         return [_translate(detail, model) for detail in error.errors(include_url=False)]
 
 
+def salvage(model: type[E], raw: Any) -> E | None:
+    """Return the entry without those of its keys that are wrong, if it can do without them.
+
+    It is never put in force: it is looked at further, so that one typing error does not hide the next.
+    """
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        wrong = {detail["loc"][0] for detail in error.errors(include_url=False) if detail["loc"]}
+    if not isinstance(raw, dict) or not wrong:
+        return None
+    try:
+        return model.model_validate({key: value for key, value in raw.items() if key not in wrong})
+    except ValidationError:
+        return None
+
+
 def _translate(detail: ErrorDetails, model: type[Entry]) -> Problem:
     path: Path = tuple(step for step in detail["loc"] if step != "[key]")
     if detail["type"] == "extra_forbidden":

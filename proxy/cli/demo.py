@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 async def _play(options: argparse.Namespace, outcomes: list[bool]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=MIN_WIDTH)
+        console.width = MIN_WIDTH
     async with run_stage(options.policies) as stage:
         played = await stage.play_all()
         outcomes += [each.as_expected for each in played]

@@ -3,6 +3,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
@@ -18,7 +19,9 @@ from proxy.policy.attributes import Facts
 from proxy.policy.explain import RuleExplained, explain
 from proxy.policy.rules import Policy
 
-_TRUTH: dict[Truth, str] = {True: "yes", False: "no", None: "unknown"}
+MIN_WIDTH: Final = 132
+"""Columns that the tree needs so that nothing is cut off."""
+_TRUTH: Final[dict[Truth, str]] = {True: "yes", False: "no", None: "unknown"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +39,9 @@ def run(options: argparse.Namespace) -> int:
         names = [case.name for case in snapshot.cases]
         raise UsageError(f"No test begins with {options.sentence!r}{nearest(options.sentence, names)}.")
     result = Cases(snapshot, RegistryGeolocator()).run(found[0])
-    Console(highlight=False, soft_wrap=True).print(_draw(result, snapshot.policy))
+    console = Console(highlight=False)
+    console.width = max(console.width, MIN_WIDTH)
+    console.print(_draw(result, snapshot.policy))
     return 0
 
 

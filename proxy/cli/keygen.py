@@ -19,9 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write a new key that only this user can read."""
     write_key(options.file)
-    print(
-        f"{options.file} holds a new key. Whoever has it can tell whom a pseudonym means: keep it off the ledger's disk."
-    )
+    print(f"{options.file} holds a new key.")
+    print("Whoever has it can tell whom a pseudonym means: keep it off the ledger's disk.")
     return 0
 
 

@@ -34,10 +34,6 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 log = logging.getLogger("sekisho.gateway")
 
 
-class RequestTooLargeError(Exception):
-    """The caller's body is larger than the gateway takes."""
-
-
 class Gateway:
     """Takes requests, one passage each.
 
@@ -113,6 +109,7 @@ class _Crossing:
         self._passage = Passage(gateway.checkpoint(), make_request_id(now), now)
         self._bytes_sent = 0
         self._is_released = False
+        self._is_too_large = False
 
     async def run(self) -> web.StreamResponse:
         try:
@@ -156,8 +153,6 @@ class _Crossing:
             body = self._read_body() if request.body_exists else None
             try:
                 upstream = await gateway.upstreams.request(request.method, forward, body)
-            except RequestTooLargeError:
-                return self._fail(Reason.REQUEST_TOO_LARGE)
             except Exception as error:  # noqa: BLE001 - every error becomes a reason
                 return self._fail_upstream(error)
             async with upstream:
@@ -166,6 +161,8 @@ class _Crossing:
             deadline.cancel()
 
     def _fail_upstream(self, error: Exception) -> web.StreamResponse:
+        if self._is_too_large:  # the client library wraps what its body raises
+            return self._fail(Reason.REQUEST_TOO_LARGE)
         reason = find_reason(error)
         return self._fail(reason, error if reason is Reason.DECISION_FAILED else None)
 
@@ -174,7 +171,8 @@ class _Crossing:
         async for chunk in self._request.content.iter_any():
             taken += len(chunk)
             if taken > limit:
-                raise RequestTooLargeError
+                self._is_too_large = True
+                raise ValueError("the body is larger than the gateway takes")
             yield chunk
 
     async def _answer(self, upstream: aiohttp.ClientResponse) -> web.StreamResponse:

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The house as a test: who may import whom, what decides is pure, every module stands alone."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+MODULES: Final = sorted((ROOT / "proxy").rglob("*.py"))
+
+ORDER: Final = (
+    {"model", "errors", "clock", "version"},
+    {"telemetry"},
+    {"request", "caller", "origin", "subject", "policy", "ledger"},
+    {"bundle"},
+    {"pipeline"},
+    {"lifecycle", "gateway", "admin"},
+    {"settings", "oplog", "wiring"},
+    {"demo", "cli"},
+)
+"""The rooms, lowest first. A room imports lower rooms, never one of its own row, but for those below."""
+NEIGHBOURS: Final = {("wiring", "settings"), ("cli", "demo")}
+
+WITH_IO: Final = {
+    "caller.jwks", "origin.geoip", "ledger.writer", "bundle.read", "bundle.check", "clock", "version",
+    "gateway", "admin", "settings", "oplog", "wiring", "demo", "cli",
+}  # fmt: skip
+"""Modules and rooms that do I/O or read time; all others decide, and are pure."""
+COUNTING: Final = {"caller.jwks", "ledger.writer", "telemetry", "gateway", "admin", "wiring"}
+"""Those that may count metrics."""
+IMPURE: Final = {
+    "aiohttp", "asyncio", "geoip2", "http", "importlib", "logging", "os", "pathlib", "random", "secrets", "shutil",
+    "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib.request", "uvloop",
+}  # fmt: skip
+PURE_USE: Final = {
+    ("bundle.apis", "urllib.parse"), ("bundle.snapshot", "pathlib"),
+    ("caller.options", "pathlib"), ("ledger.options", "pathlib"), ("origin.options", "pathlib"),
+}  # fmt: skip
+"""A path as a value, not as a way to a file."""
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(ROOT / "proxy").with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the room"
+            module = node.module or ""
+            if module == "proxy":
+                yield from (f"proxy.{alias.name}" for alias in node.names)
+            else:
+                yield module
+
+
+def _room(module: str) -> str:
+    return module.split(".", maxsplit=1)[0]
+
+
+def _row(room: str) -> int:
+    return next(row for row, rooms in enumerate(ORDER) if room in rooms)
+
+
+def _is_listed(module: str, listed: set[str]) -> bool:
+    return module in listed or _room(module) in listed
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_imports_run_one_way(path: Path) -> None:
+    module = _name(path)
+    if not module:
+        assert list(_imports(path)) == [], "the map imports nothing"
+        return
+    for imported in _imports(path):
+        if imported.split(".")[0] != "proxy":
+            continue
+        room, other = _room(module), _room(imported.removeprefix("proxy."))
+        allowed = room == other or _row(other) < _row(room) or (room, other) in NEIGHBOURS
+        assert allowed, f"{module} imports {imported}: {other} does not stand below {room}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_what_decides_is_pure(path: Path) -> None:
+    module = _name(path)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not _is_listed(module, WITH_IO):
+        for imported in _imports(path):
+            roots = {imported, imported.split(".")[0]}
+            assert not roots & IMPURE or (module, imported) in PURE_USE, f"{module} imports {imported}"
+        awaits = [node.lineno for node in ast.walk(tree) if isinstance(node, (ast.AsyncFunctionDef, ast.Await))]
+        assert not awaits, f"{module} is async in lines {awaits}"
+    if not _is_listed(module, COUNTING):
+        assert "proxy.telemetry" not in set(_imports(path)), f"{module} counts metrics"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_every_module_says_what_it_is(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# SPDX-License-Identifier: Apache-2.0\n")
+    assert ast.get_docstring(ast.parse(text)), "no module docstring"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_functions_and_modules_stay_small(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 500, "one room or two?"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= 60, f"{node.name} has {length} lines"
+
+
+def test_every_module_can_be_imported_alone() -> None:
+    names = [f"proxy.{_name(path)}".rstrip(".") for path in MODULES if path.stem != "__main__"]
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    before = set(sys.modules)\n"
+        "    importlib.import_module(name)\n"
+        "    for module in set(sys.modules) - before:\n"
+        "        if module.startswith('proxy'): del sys.modules[module]\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *names], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_vocabulary_needs_no_network() -> None:
+    code = "import sys, pkgutil, importlib, proxy.model as m\n"
+    code += "[importlib.import_module(f'proxy.model.{x.name}') for x in pkgutil.iter_modules(m.__path__)]\n"
+    code += "print([x for x in ('aiohttp', 'asyncio', 'ssl') if x in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.strip() == "[]"
+
+
+def test_tests_mirror_the_house() -> None:
+    strangers = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests" / "unit").rglob("test_*.py")
+        if not (ROOT / "proxy" / path.relative_to(ROOT / "tests" / "unit").parent / path.name[5:]).exists()
+    ]
+    assert strangers == []
+
+
+def test_every_module_that_decides_has_its_own_tests() -> None:
+    missing = [
+        _name(path)
+        for path in MODULES
+        if _room(_name(path)) in {"request", "caller", "origin", "subject", "policy", "ledger", "bundle"}
+        and path.stem not in {"__init__", "options", "rules", "snapshot"}
+        and not (ROOT / "tests" / "unit" / path.relative_to(ROOT / "proxy").parent / f"test_{path.name}").exists()
+    ]
+    assert missing == []
