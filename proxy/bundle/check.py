@@ -295,7 +295,7 @@ class _Loader:
         return Snapshot(
             name=manifest.bundle,
             folder=self.folder,
-            policy_digest=self._digest(POLICY_REGISTERS, {"ties": sorted(manifest.ties)}),
+            policy_digest=self._digest(POLICY_REGISTERS, _scope(manifest)),
             registers_digest=self._digest(FACT_REGISTERS, {}),
             observe_until=manifest.observe_until.timestamp() if manifest.observe_until else None,
             issuers=tuple(compile_issuer(entry) for entry in issuers.entries),
@@ -373,6 +373,12 @@ class _Loader:
             for register in registers
         }
         return "sha256:" + hashlib.sha256(json.dumps([content, more], sort_keys=True).encode()).hexdigest()
+
+
+def _scope(manifest: Manifest) -> dict[str, Any]:
+    """Return what the manifest itself decides."""
+    until = manifest.observe_until.isoformat() if manifest.observe_until else ""
+    return {"ties": sorted(manifest.ties), "mode": manifest.mode, "observe_until": until}
 
 
 def _unknown_register(register: str) -> str:

@@ -17,8 +17,10 @@ from pydantic_core import PydanticCustomError
 from proxy.model.country import NAMES, suggest_country
 
 _ID: Final = re.compile(r"[a-z0-9]+(?:[-.][a-z0-9]+)*")
-_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)")
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_INSTANT: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-5][0-9])"
+)
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _RESERVED: Final = frozenset({"absent", "any", "default", "none", "not-applicable", "other", "unknown"})
 """Words that records and metrics say themselves."""
 _MAX_ID_LENGTH: Final = 64
@@ -119,7 +121,7 @@ def _parse_share(text: str) -> Decimal:
         share = Decimal(text)
     except InvalidOperation:
         share = Decimal(-1)
-    if not re.fullmatch(r"\d{1,3}(?:\.\d{1,6})?", text) or not 0 < share <= 100:
+    if not re.fullmatch(r"[0-9]{1,3}(?:\.[0-9]{1,6})?", text) or not 0 < share <= 100:
         raise ValueError(f"{text!r} is no share: a number of per cent above 0 and at most 100")
     return share
 

@@ -18,6 +18,8 @@ from proxy.model.facts import UNKNOWN, Fact
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
+MAX_PORT: Final = 65535
+MAX_PORT_DIGITS: Final = 5
 MAX_HOPS: Final = 64
 """Elements that are looked at; a longer chain is nobody's network, but an attempt."""
 
@@ -62,6 +64,10 @@ def _strip_port(text: str) -> str:
     """Return the address of ``192.0.2.1:4711`` and ``[2001:db8::1]:4711``, as some proxies write them."""
     if text.startswith("["):
         inside, bracket, port = text[1:].partition("]")
-        return inside if bracket and (not port or (port[0] == ":" and port[1:].isdigit())) else ""
+        return inside if bracket and (not port or (port[0] == ":" and _is_port(port[1:]))) else ""
     host, colon, port = text.partition(":")
-    return host if colon and port.isdigit() and "." in host else text
+    return host if colon and _is_port(port) and "." in host else text
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= MAX_PORT_DIGITS and int(text) <= MAX_PORT

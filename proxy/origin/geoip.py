@@ -54,27 +54,28 @@ class DatabaseGeolocator:
     def __init__(self, path: Path) -> None:
         try:
             self._reader = geoip2.database.Reader(path, mode=maxminddb.MODE_MEMORY)
-        except (OSError, maxminddb.InvalidDatabaseError, ValueError) as error:
+            metadata = self._reader.metadata()
+        except (OSError, maxminddb.InvalidDatabaseError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(
                 f"The GeoIP database {path} cannot be opened: {error}. Name a MaxMind-format country database with "
                 f"--geoip, or leave it out to use the built-in registry data."
             ) from error
-        metadata = self._reader.metadata()
         if not any(kind in metadata.database_type for kind in ("Country", "City", "Enterprise")):
             raise UsageError(
                 f"The GeoIP database {path} is a {metadata.database_type!r}: a country database is needed."
             )
-        self._city = "Country" not in metadata.database_type
+        kinds = {"Country": self._reader.country, "City": self._reader.city, "Enterprise": self._reader.enterprise}
+        self._look_up = next(look_up for kind, look_up in kinds.items() if kind in metadata.database_type)
         self.build = f"{metadata.database_type} {metadata.build_epoch}"
 
     def locate(self, ip: str) -> Geolocation:
         """Return the country where the address is used, and where it is registered."""
         try:
-            found = self._reader.city(ip) if self._city else self._reader.country(ip)
+            found = self._look_up(ip)
         except (geoip2.errors.GeoIP2Error, maxminddb.InvalidDatabaseError, ValueError, KeyError, TypeError):
             return NOT_FOUND
         return Geolocation(_country(found.country.iso_code), _country(found.registered_country.iso_code))
 
 
-def _country(code: str | None) -> Fact[str]:
-    return parse_country(code or "") or UNKNOWN
+def _country(code: object) -> Fact[str]:
+    return (parse_country(code) if isinstance(code, str) else None) or UNKNOWN

@@ -6,7 +6,7 @@ Private addresses have no GeoIP: their country is what the register says, or unk
 
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
 import msgspec
 from pydantic import Field
@@ -18,12 +18,24 @@ from proxy.origin.forwarded import Address
 Block: TypeAlias = IPv4Network | IPv6Network
 
 
+MIN_PROXY_PREFIX: Final = {4: 8, 6: 16}
+"""The shortest prefix of a block of trusted proxies, by version of IP: nobody runs proxies in more."""
+
+
 def parse_block(text: str) -> Block:
     """Return a block of addresses; ValueError with a sentence if the text is none."""
     try:
-        return ip_network(text)
+        block = ip_network(text)
     except ValueError as error:
         raise ValueError(f"{text!r} is no block of addresses in CIDR notation: {error}") from error
+    _, slash, length = text.partition("/")
+    if slash and not (length.isascii() and length.isdigit()):
+        raise ValueError(f"{text!r} is no block of addresses in CIDR notation: write a length such as /24, no mask")
+    if isinstance(block, IPv6Network) and (block.network_address.scope_id or block.network_address.ipv4_mapped):
+        raise ValueError(
+            f"{text!r} is no block of addresses that requests come from: write it without a zone, and IPv4 as IPv4"
+        )
+    return block
 
 
 Cidr = Annotated[Any, scalar(parse_block)]
@@ -91,8 +103,8 @@ def check_proxies(proxies: Sequence[Block], networks: Sequence[NetworkEntry]) ->
     """Return what is wrong: a trusted proxy inside a network of clients could speak for all of them."""
     problems = []
     for index, proxy in enumerate(proxies):
-        if proxy.prefixlen == 0:
-            problems.append(Problem((index,), f"{proxy} trusts everybody: name the proxies"))
+        if proxy.prefixlen < MIN_PROXY_PREFIX[proxy.version]:
+            problems.append(Problem((index,), f"{proxy} trusts half the Internet: name the proxies"))
         problems += [
             Problem(
                 (index,),

@@ -5,7 +5,7 @@ Declared networks come first, then geolocation. Private, shared, documentation a
 never go to geolocation: nothing public is known of them. What nobody knows stays unknown.
 """
 
-from collections.abc import Sequence
+from ipaddress import ip_network
 from typing import Final
 
 from proxy.model.facts import ABSENT, UNKNOWN, State
@@ -16,8 +16,19 @@ from proxy.origin.networks import Network, Prefixes
 
 MAX_KEPT: Final = 50_000
 """Addresses kept in memory: some ten megabytes."""
+MAX_KEPT_CHAIN: Final = 256
+"""Characters of a forwarded chain that is worth keeping; a longer one is worked out each time."""
 
 NOWHERE: Final = Origin()
+SPECIAL: Final = Prefixes(
+    (ip_network(block), True)
+    for block in (
+        "192.0.0.0/24", "192.88.99.0/24", "224.0.0.0/4", "240.0.0.0/4",
+        "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
+        "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+    )
+)  # fmt: skip
+"""The special-purpose registries of IANA (RFC 6890), where the standard library of some Python says global."""
 
 
 class Origins:
@@ -33,7 +44,7 @@ class Origins:
         self._networks = networks
         self._proxies = proxies
         self._geolocator = geolocator
-        self._kept: dict[tuple[str, Sequence[str]], Origin] = {}
+        self._kept: dict[tuple[str, tuple[str, ...]], Origin] = {}
 
     def resolve(self, peer: str, forwarded_for: tuple[str, ...]) -> Origin:
         """Return where a request comes from."""
@@ -42,9 +53,10 @@ class Origins:
         if origin is None:
             address = find_client(peer, forwarded_for, self._is_trusted)
             origin = NOWHERE if isinstance(address, State) else self.locate(address)
-            if len(self._kept) >= MAX_KEPT:
-                self._kept.clear()
-            self._kept[key] = origin
+            if sum(map(len, forwarded_for)) <= MAX_KEPT_CHAIN:
+                if len(self._kept) >= MAX_KEPT:
+                    self._kept.clear()
+                self._kept[key] = origin
         return origin
 
     def locate(self, address: Address) -> Origin:
@@ -52,7 +64,7 @@ class Origins:
         network: Network | None = self._networks.find(address)
         if network is not None:
             return Origin(ip=str(address), country=network.country, network=network.id, source=CountrySource.NETWORK)
-        if not address.is_global:
+        if not address.is_global or SPECIAL.find(address) is not None:
             return Origin(ip=str(address), network=ABSENT)
         found = self._geolocator.locate(str(address))
         source = CountrySource.NONE if found.country is UNKNOWN else self._geolocator.source

@@ -320,10 +320,12 @@ class Passage:
         if self._fields is None:
             raise AssertionError("only a request whose fields were read is forwarded")
         own = [("Host", self._host if api.hosts else api.upstream.url.partition("://")[2])]
+        if api.hosts:
+            own.append(("X-Forwarded-Host", self._host))
         address = known(self._origin.ip)
         if address is not None:
             own.append(("X-Forwarded-For", address))
-        own += [("X-Forwarded-Host", self._host), (DECISION_ID, self._request_id)]
+        own.append((DECISION_ID, self._request_id))
         if api.forwards_authorization and self._fields.authorization is not None:
             own.append(("Authorization", self._fields.authorization))
         return (*own, *self._fields.forwardable)

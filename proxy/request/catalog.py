@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The declared routes: which one a method and a canonical path are, or that they are none.
 
-- Segments match whole and exactly. A literal segment beats a parameter; the loader refuses any other overlap.
-- A parameter's value is unreserved ASCII (RFC 3986 2.3) unless its declared pattern is narrower; a value outside
-  is no match: refused, not repaired.
+- Segments match whole and exactly. A literal segment beats a parameter, also where its route lacks the method:
+  the API would route by the path first. The loader refuses any other overlap.
+- A parameter's value is unreserved ASCII (RFC 3986 2.3), and of its declared pattern where there is one; a value
+  outside is no match: refused, not repaired.
 - What is undeclared is no route. There is no fallback.
 """
 
@@ -38,12 +39,34 @@ class NoMatch(msgspec.Struct, frozen=True):
 
 
 class _Node:
-    __slots__ = ("literals", "parameters", "routes")
+    __slots__ = ("literals", "parameters", "routes", "words")
 
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
+        self.words: set[str] = set()
+        """The literals as a lax reader reads them."""
         self.parameters: dict[re.Pattern[str], _Node] = {}
         self.routes: dict[str, Route] = {}
+
+    def literal(self, word: str) -> "_Node":
+        self.words.add(_lax(word))
+        return self.literals.setdefault(word, _Node())
+
+    def find_parameters(self, value: str) -> list["_Node"]:
+        """Return where a value leads as a parameter.
+
+        A value that a lax API may read as one of the literals beside it is none: many compare paths without
+        regard to case, and drop what looks like a suffix (``export.json``).
+        """
+        if not self.parameters or not UNRESERVED.fullmatch(value):
+            return []
+        if value not in self.literals and _lax(value) in self.words:
+            return []
+        return [child for pattern, child in self.parameters.items() if pattern.fullmatch(value)]
+
+
+def _lax(segment: str) -> str:
+    return segment.casefold().partition(".")[0]
 
 
 class Catalog:
@@ -77,7 +100,7 @@ class Catalog:
                 node = node.parameters.setdefault(patterns.get(segment.text, UNRESERVED), _Node())
             else:
                 self._words[route.api.id].add(segment.text)
-                node = node.literals.setdefault(segment.text, _Node())
+                node = node.literal(segment.text)
         node.routes.update(dict.fromkeys(route.methods, route))
 
     def find_api(self, host: str) -> Api | None:
@@ -86,36 +109,30 @@ class Catalog:
 
     def match(self, api: Api, method: str, segments: Sequence[str]) -> Match | NoMatch:
         """Return the declared route, or why there is none."""
-        allowed: set[str] = set()
-        for node in _walk(self._roots[api.id], segments, 0):
-            route = node.routes.get(method)
-            if route is not None:
-                values = {
-                    template.text: value
-                    for template, value in zip(route.segments, segments, strict=True)
-                    if template.is_parameter
-                }
-                return Match(route, values)
-            allowed.update(node.routes)
-        reason = Reason.METHOD_UNDECLARED if allowed else Reason.ROUTE_UNDECLARED
-        return NoMatch(reason, tuple(sorted(allowed)), self.shape(api, segments))
+        node = self._find_node(api, segments)
+        route = node.routes.get(method) if node else None
+        if route is not None:
+            values = {
+                template.text: value
+                for template, value in zip(route.segments, segments, strict=True)
+                if template.is_parameter
+            }
+            return Match(route, values)
+        shape = self.shape(api, segments)
+        if node is None:
+            return NoMatch(Reason.ROUTE_UNDECLARED, (), shape)
+        return NoMatch(Reason.METHOD_UNDECLARED, tuple(sorted(node.routes)), shape)
+
+    def _find_node(self, api: Api, segments: Sequence[str]) -> _Node | None:
+        """Return the most literal declared path that this one is, whatever its methods."""
+        nodes = [self._roots[api.id]]
+        for segment in segments:
+            literals = [node.literals[segment] for node in nodes if segment in node.literals]
+            nodes = literals + [child for node in nodes for child in node.find_parameters(segment)]
+        return next((node for node in nodes if node.routes), None)
 
     def shape(self, api: Api, segments: Sequence[str]) -> str:
         """Return a path's shape: declared words stay, everything else is ``*``."""
         words = self._words[api.id]
         shown = [segment if segment in words else "*" for segment in segments[:_MAX_SHAPE_SEGMENTS]]
         return "/" + "/".join(shown) + ("/…" if len(segments) > _MAX_SHAPE_SEGMENTS else "")
-
-
-def _walk(node: _Node, segments: Sequence[str], depth: int) -> Iterable[_Node]:
-    """Yield the nodes at the end of the path: literal segments first."""
-    if depth == len(segments):
-        if node.routes:
-            yield node
-        return
-    literal = node.literals.get(segments[depth])
-    if literal is not None:
-        yield from _walk(literal, segments, depth + 1)
-    for pattern, child in node.parameters.items():
-        if pattern.fullmatch(segments[depth]):
-            yield from _walk(child, segments, depth + 1)

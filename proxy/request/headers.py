@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens to every header field, in one table, and the one pass over a head that applies it.
 
-- Names are compared with ``_`` read as ``-`` and in lower case, because upstream frameworks (CGI, WSGI) read
-  them so: an alias of a protected field is treated as the field.
+- Names are compared in lower case with everything but letters and digits read as ``-``, because servers behind us
+  (CGI, WSGI, lighttpd) read them so: an alias of a protected field never passes.
 - The forwarded family and the identity family never pass: the gateway writes its own afterwards.
 - A field that must stand once is refused when it is repeated, never joined.
 """
@@ -22,7 +22,7 @@ class Treatment(enum.Enum):
     """What becomes of a request's field on its way to the API."""
 
     HOP_BY_HOP = "dropped: it belongs to one connection (RFC 9110 7.6.1)"
-    REWRITTEN = "dropped, and written anew by the gateway"
+    REWRITTEN = "dropped; what the API needs of it the gateway writes itself, below"
     IDENTITY = "dropped: the API must not believe a caller's word on who it is or where it comes from"
     OVERRIDE = "dropped: it would make another request of the one that was judged"
     AUTHORIZATION = "read by the gateway; dropped unless the API declares `authorization: forward`"
@@ -44,32 +44,31 @@ REQUEST_FIELDS: Final[Mapping[str, Treatment]] = {
     "host": Treatment.REWRITTEN,
     "forwarded": Treatment.REWRITTEN,
     "via": Treatment.REWRITTEN,
-    "x-real-ip": Treatment.IDENTITY,
+    "x-forwarded": Treatment.IDENTITY,
+    "x-host": Treatment.IDENTITY,
     "x-client-ip": Treatment.IDENTITY,
     "x-cluster-client-ip": Treatment.IDENTITY,
     "x-originating-ip": Treatment.IDENTITY,
-    "x-remote-addr": Treatment.IDENTITY,
-    "x-remote-ip": Treatment.IDENTITY,
     "client-ip": Treatment.IDENTITY,
     "true-client-ip": Treatment.IDENTITY,
-    "cf-connecting-ip": Treatment.IDENTITY,
     "fastly-client-ip": Treatment.IDENTITY,
+    "fly-client-ip": Treatment.IDENTITY,
+    "remote-addr": Treatment.IDENTITY,
     "remote-user": Treatment.IDENTITY,
-    "x-remote-user": Treatment.IDENTITY,
     "x-user": Treatment.IDENTITY,
-    "x-user-id": Treatment.IDENTITY,
-    "x-auth-user": Treatment.IDENTITY,
+    "x-username": Treatment.IDENTITY,
     "x-authenticated-user": Treatment.IDENTITY,
-    "x-ssl-client-cert": Treatment.IDENTITY,
+    "x-authenticated-userid": Treatment.IDENTITY,
+    "x-credential-identifier": Treatment.IDENTITY,
+    "x-anonymous-consumer": Treatment.IDENTITY,
+    "x-geo-country": Treatment.IDENTITY,
+    "x-country-code": Treatment.IDENTITY,
     "client-cert": Treatment.IDENTITY,
     "client-cert-chain": Treatment.IDENTITY,
+    "x-client-cert": Treatment.IDENTITY,
     "proxy": Treatment.OVERRIDE,
     "x-http-method": Treatment.OVERRIDE,
-    "x-http-method-override": Treatment.OVERRIDE,
     "x-method-override": Treatment.OVERRIDE,
-    "x-original-url": Treatment.OVERRIDE,
-    "x-original-uri": Treatment.OVERRIDE,
-    "x-rewrite-url": Treatment.OVERRIDE,
     "authorization": Treatment.AUTHORIZATION,
     "content-length": Treatment.SINGLE,
     "content-type": Treatment.SINGLE,
@@ -81,9 +80,35 @@ REQUEST_FIELDS: Final[Mapping[str, Treatment]] = {
 
 REQUEST_PREFIXES: Final[Mapping[str, Treatment]] = {
     "x-forwarded-": Treatment.REWRITTEN,
+    "forwarded-": Treatment.IDENTITY,
+    "x-real-": Treatment.IDENTITY,
+    "x-remote-": Treatment.IDENTITY,
+    "x-user-": Treatment.IDENTITY,
+    "x-webauth-": Treatment.IDENTITY,
+    "x-appengine-": Treatment.IDENTITY,
+    "x-azure-": Treatment.IDENTITY,
+    "x-pomerium-": Treatment.IDENTITY,
+    "x-auth-": Treatment.IDENTITY,
     "x-envoy-": Treatment.IDENTITY,
+    "x-goog-": Treatment.IDENTITY,
+    "x-ms-client-": Treatment.IDENTITY,
+    "x-ms-token-": Treatment.IDENTITY,
+    "x-amzn-oidc-": Treatment.IDENTITY,
+    "x-consumer-": Treatment.IDENTITY,
+    "x-ssl-": Treatment.IDENTITY,
+    "ssl-client-": Treatment.IDENTITY,
+    "impersonate-": Treatment.IDENTITY,
+    "cf-": Treatment.IDENTITY,
+    "cloudfront-": Treatment.IDENTITY,
     "sekisho-": Treatment.IDENTITY,
+    "x-http-method-": Treatment.OVERRIDE,
+    "x-http-path-": Treatment.OVERRIDE,
+    "x-original-": Treatment.OVERRIDE,
+    "x-rewrite-": Treatment.OVERRIDE,
+    "x-accel-": Treatment.OVERRIDE,
+    "x-sendfile": Treatment.OVERRIDE,
 }
+"""By the beginning of a canonical name: families that proxies, clouds and identity-aware gateways write."""
 
 _REPEATABLE: Final = frozenset(
     {
@@ -110,7 +135,21 @@ RESPONSE_DROPPED: Final = frozenset(
 )
 """Fields of the API's answer that do not reach the caller; ``sekisho-*`` neither."""
 
-CACHE_FIELDS: Final = frozenset({"cache-control", "expires", "pragma", "age", "surrogate-control", "cdn-cache-control"})
+CACHE_FIELDS: Final = frozenset(
+    {
+        "cache-control",
+        "expires",
+        "pragma",
+        "age",
+        "surrogate-control",
+        "edge-control",
+        "cdn-cache-control",
+        "cloudflare-cdn-cache-control",
+        "vercel-cdn-cache-control",
+        "netlify-cdn-cache-control",
+        "akamai-cache-control",
+    }
+)
 """Replaced by ``Cache-Control: no-store`` on routes with personal data."""
 
 _PREFIXES: Final = tuple(REQUEST_PREFIXES)
@@ -132,9 +171,13 @@ class RequestFields(msgspec.Struct, frozen=True):
     """What goes on to the API, before the gateway adds its own."""
 
 
+_LAX: Final = {ord(character): "-" for character in "!#$%&'*+.^_`|~"}
+"""Every character of a token that is neither letter nor digit: CGI reads ``_`` for ``-``, lighttpd for all."""
+
+
 def canonical_name(name: str) -> str:
     """Return the name as the laxest reader behind us would read it."""
-    return name.lower().replace("_", "-")
+    return name.lower().translate(_LAX)
 
 
 def read_request_fields(headers: Headers) -> RequestFields | Reason:
@@ -197,7 +240,7 @@ def _is_protected(name: str) -> bool:
 
 
 _HOST: Final = re.compile(
-    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?"
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
 )
 """RFC 9110 7.2 ``Host``, without user information, percent-encoding or an ending dot."""
 
@@ -231,7 +274,7 @@ def select_response_fields(headers: Headers, *, personal_data: bool) -> Headers:
         (name, value)
         for name, value in headers
         if (canonical := canonical_name(name)) not in dropped
-        and not canonical.startswith("sekisho-")
+        and not canonical.startswith(("sekisho-", "x-accel-"))
         and not _CONTROL.search(value)
     ]
     return (*kept, ("Cache-Control", "no-store")) if personal_data else tuple(kept)

@@ -16,7 +16,7 @@ no leading slash       target-not-origin-form                      9112 3.2: abs
 ``.`` and ``..``       target-dot-segment                          3986 5.2.4: removed by some, not by others
 ``\``, ``;``, space,    target-character                            3986 3.3: outside pchar, or a parameter that
 control, non-ASCII                                                 some servers cut off
-not ``%XX``, ``%00``,  query-character                             3986 3.4: outside query, or cut short by
+``?`` alone, ``%00``,   query-character                             3986 3.4: outside query, or cut short by
 others, in the query                                               servers written in C
 over 8,000 bytes       target-too-long                             9110 4.1 recommends 8,000 octets
 =====================  ==========================================  ============================================
@@ -34,7 +34,7 @@ MAX_TARGET_LENGTH: Final = 8000
 _SEGMENT: Final = r"[A-Za-z0-9._~!$&'()*+,=:@-]+"
 """RFC 3986 3.3 ``pchar`` without percent-encoding and without ``;``."""
 _PATH: Final = re.compile(rf"/(?:{_SEGMENT}(?:/{_SEGMENT})*)?")
-_QUERY: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?\[\]-]|%(?!00)[0-9A-Fa-f]{2})*")
+_QUERY: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?\[\]-]|%(?!00)[0-9A-Fa-f]{2})+")
 """RFC 3986 3.4 ``query``, and the square brackets that form encoders leave as they are."""
 
 
@@ -42,13 +42,13 @@ def parse_target(raw: str) -> Target | Reason:
     """Return the canonical target, or the first reason why it is none."""
     if len(raw) > MAX_TARGET_LENGTH:
         return Reason.TARGET_TOO_LONG
-    path, _, query = raw.partition("?")
+    path, mark, query = raw.partition("?")
     if not _PATH.fullmatch(path) or "#" in query:
         return _why_not_canonical(raw, path)
     segments = tuple(path[1:].split("/")) if len(path) > 1 else ()
     if "." in segments or ".." in segments:
         return Reason.TARGET_DOT_SEGMENT
-    if query and not _QUERY.fullmatch(query):
+    if mark and not _QUERY.fullmatch(query):
         return Reason.QUERY_CHARACTER
     return Target(path, segments, query)
 

@@ -94,7 +94,6 @@ def test_nothing_the_caller_could_forge_goes_out() -> None:
     assert dict(step.headers) == {
         "Host": step.api.upstream.url.removeprefix("http://"),
         "X-Forwarded-For": "10.20.3.7",
-        "X-Forwarded-Host": "users.internal",
         "Sekisho-Decision-Id": "R1",
         "X-Trace": "1",
         "Accept": "*/*",

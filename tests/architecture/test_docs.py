@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from proxy.cli import VERBS
+from proxy.model.decision import Reason
+from proxy.request.headers import REQUEST_FIELDS, REQUEST_PREFIXES
+from proxy.telemetry import Metrics
+
+ROOT: Final = Path(__file__).parents[2]
+README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES: Final = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
+
+
+def test_the_table_of_headers_is_the_codes() -> None:
+    fields = {name: rule.value for name, rule in REQUEST_FIELDS.items()}
+    fields |= {f"{prefix}*": rule.value for prefix, rule in REQUEST_PREFIXES.items()}
+    rows = [f"| `{name}` | {value} |" for name, value in fields.items()]
+    page = (ROOT / "docs" / "headers.md").read_text(encoding="utf-8")
+    assert [row for row in page.splitlines() if row.startswith("| `") and row in rows] == rows, "\n".join(rows)
+
+
+def test_the_readmes_first_screen_has_the_two_commands() -> None:
+    first_screen = README.splitlines()[:40]
+    assert any("make demo" in line for line in first_screen)
+    assert any("make test" in line for line in first_screen)
+    assert README.count("\n") < 200
+
+
+def test_every_verb_that_the_pages_name_exists() -> None:
+    for page in PAGES:
+        for verb in re.findall(r"`?sekisho (?!\w+\.)([a-z]+)\b(?=[` ])", page.read_text(encoding="utf-8")):
+            assert verb in VERBS, f"{page.name} names `sekisho {verb}`"
+
+
+def test_every_metric_that_the_pages_name_exists() -> None:
+    declared = {metric.name for metric in Metrics().registry.collect()}
+    for page in PAGES:
+        for name in re.findall(r"\bsekisho_[a-z_]+", page.read_text(encoding="utf-8")):
+            assert name.removesuffix("_total") in declared, f"{page.name} names {name}"
+
+
+def test_every_reason_that_the_pages_name_exists() -> None:
+    known = set(Reason)
+    for page in PAGES:
+        for word in re.findall(
+            r"`((?:target|token|upstream|keys|ledger|route|rule)-[a-z-]+)`", page.read_text("utf-8")
+        ):
+            assert word in known or word.endswith("-"), f"{page.name} names {word}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_inside_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / link).exists(), f"{page.name} links to {link}"

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from proxy.model.facts import ABSENT, UNKNOWN, Fact
+from proxy.model.origin import CountrySource, Geolocation, Origin
+from proxy.origin.networks import NetworkEntry, compile_networks, compile_proxies
+from proxy.origin.resolve import NOWHERE, Origins
+
+PUBLIC = "114.114.114.114"
+OTHER = "133.1.0.1"
+
+
+class Atlas:
+    """A geolocator that knows a country for every address there is, and notes what it was asked."""
+
+    source = CountrySource.DATABASE
+    build = "Atlas 1"
+
+    def __init__(self, country: Fact[str] = "CN") -> None:
+        self.country = country
+        self.asked: list[str] = []
+
+    def locate(self, ip: str) -> Geolocation:
+        self.asked.append(ip)
+        return Geolocation(self.country, "US")
+
+
+def an_origins(atlas: Atlas) -> Origins:
+    networks = [
+        NetworkEntry.model_validate({"id": "tokyo", "cidr": ["10.20.0.0/16", "133.0.0.0/16"], "country": "JP"}),
+        NetworkEntry.model_validate({"id": "dalian", "cidr": ["10.20.86.0/24"], "country": "CN"}),
+    ]
+    return Origins(compile_networks(networks), compile_proxies([ip_network("10.1.0.0/24")]), atlas)
+
+
+def test_a_declared_network_comes_before_geolocation() -> None:
+    atlas = Atlas()
+
+    origin = an_origins(atlas).resolve("10.20.0.1", ())
+
+    assert origin == Origin(ip="10.20.0.1", country="JP", network="tokyo", source=CountrySource.NETWORK)
+    assert atlas.asked == []
+
+
+def test_a_declared_network_may_have_public_addresses() -> None:
+    assert an_origins(Atlas()).resolve("133.0.0.1", ()).country == "JP"
+
+
+def test_the_narrower_network_says_the_country() -> None:
+    assert an_origins(Atlas()).resolve("10.20.86.9", ()).country == "CN"
+
+
+def test_row_11_a_mapped_peer_is_in_its_ipv4_network() -> None:
+    assert an_origins(Atlas()).resolve("::ffff:10.20.86.9", ()).network == "dalian"
+
+
+def test_a_public_address_is_looked_up() -> None:
+    origin = an_origins(Atlas()).resolve(PUBLIC, ())
+
+    assert origin == Origin(
+        ip=PUBLIC, country="CN", registered_country="US", network=ABSENT, source=CountrySource.DATABASE
+    )
+
+
+def test_what_nobody_knows_is_unknown_and_has_no_source() -> None:
+    origin = an_origins(Atlas(UNKNOWN)).resolve(PUBLIC, ())
+
+    assert (origin.country, origin.network, origin.source) == (UNKNOWN, ABSENT, CountrySource.NONE)
+
+
+NOWHERES = {
+    "a trusted proxy alone": ("10.1.0.5", ()),
+    "a trusted proxy with rubbish": ("10.1.0.5", ("unknown",)),
+    "a peer that is no address": ("", (PUBLIC,)),
+    "row 11: a peer with a zone": ("fe80::1%eth0", (PUBLIC,)),
+}
+
+
+@pytest.mark.parametrize(("peer", "chain"), NOWHERES.values(), ids=NOWHERES)
+def test_what_has_no_address_is_unknown_in_everything(peer: str, chain: tuple[str, ...]) -> None:
+    atlas = Atlas()
+
+    origin = an_origins(atlas).resolve(peer, chain)
+
+    assert origin == NOWHERE == Origin(ip=UNKNOWN, country=UNKNOWN, registered_country=UNKNOWN, network=UNKNOWN)
+    assert atlas.asked == []
+
+
+# RFC 6890 and its registry: not globally reachable, or no address of anybody's machine.
+SPECIAL = {
+    "private": "10.99.0.1",
+    "private, the second block": "172.16.0.1",
+    "private, the third block": "192.168.0.1",
+    "shared behind carriers (RFC 6598)": "100.64.0.1",
+    "loopback": "127.0.0.1",
+    "link-local": "169.254.0.1",
+    "documentation": "203.0.113.1",
+    "benchmarking": "198.18.0.1",
+    "this network": "0.0.0.0",  # noqa: S104 - no listener
+    "reserved": "240.0.0.1",
+    "broadcast": "255.255.255.255",
+    "protocol assignments": "192.0.0.200",
+    "multicast": "224.0.0.1",
+    "multicast in an organisation": "239.1.1.1",
+    "IPv6 loopback": "::1",
+    "IPv6 unspecified": "::",
+    "IPv6 unique local": "fd00::1",
+    "IPv6 link-local": "fe80::1",
+    "IPv6 documentation": "2001:db8::1",
+    "IPv6 documentation, the second block (RFC 9637)": "3fff::1",
+    "IPv6 discard": "100::1",
+    "IPv6 site-local, deprecated": "fec0::1",
+    "IPv6 multicast": "ff0e::1",
+    "IPv4-compatible, deprecated": "::8.8.8.8",
+    "NAT64 of one's own (RFC 8215)": "64:ff9b:1::1",
+    "segment routing (RFC 9602)": "5f00::1",
+}
+
+
+@pytest.mark.parametrize("address", SPECIAL.values(), ids=SPECIAL)
+def test_row_11_a_special_address_is_never_looked_up(address: str) -> None:
+    atlas = Atlas("JP")
+
+    origin = an_origins(atlas).locate(ip_address(address))
+
+    assert atlas.asked == []
+    assert origin == Origin(ip=str(ip_address(address)), network=ABSENT)
+
+
+def test_row_10_what_an_untrusted_peer_writes_changes_nothing() -> None:
+    origins = an_origins(Atlas())
+
+    assert origins.resolve(PUBLIC, ("10.20.0.1",)) == origins.resolve(PUBLIC, ())
+
+
+def test_row_10_a_trusted_peer_speaks_for_the_client() -> None:
+    origins = an_origins(Atlas())
+
+    assert origins.resolve("10.1.0.5", (f"10.20.0.1, {PUBLIC}",)).ip == PUBLIC
+    assert origins.resolve("10.1.0.5", (f"{PUBLIC}, 10.20.0.1",)).network == "tokyo"
+
+
+def test_row_15_what_is_kept_for_one_chain_does_not_answer_another() -> None:
+    origins = an_origins(Atlas())
+
+    found = [origins.resolve("10.1.0.5", chain).ip for chain in ((PUBLIC,), (OTHER,), (), (PUBLIC,), (f"{PUBLIC},",))]
+
+    assert found == [PUBLIC, OTHER, UNKNOWN, PUBLIC, UNKNOWN]
+
+
+def test_an_address_is_looked_up_once() -> None:
+    atlas = Atlas()
+    origins = an_origins(atlas)
+
+    first = origins.resolve(PUBLIC, ())
+
+    assert origins.resolve(PUBLIC, ()) is first
+    assert atlas.asked == [PUBLIC]
+
+
+def test_what_an_untrusted_peer_writes_is_not_kept() -> None:
+    origins = an_origins(Atlas())
+
+    for number in range(50):
+        origins.resolve(PUBLIC, (f"{number}" * 1000,))
+
+    assert len(origins._kept) <= 1
+
+
+def test_what_a_client_writes_through_a_trusted_peer_is_not_kept() -> None:
+    origins = an_origins(Atlas())
+
+    for number in range(50):
+        origins.resolve("10.1.0.5", (f"{number}" * 1000 + f", {PUBLIC}",))
+
+    assert sum(len(repr(key)) for key in origins._kept) < 10_000
