@@ -47,6 +47,8 @@ lock: $(STAMP)  ## resolve the dependencies anew, with hashes
 	  --no-header --no-annotate pyproject.toml --output-file deploy/lock/runtime.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate pyproject.toml --group dev --output-file $(LOCK)
+	@for group in bench build; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate --group $$group --output-file deploy/lock/$$group.txt; done
 
 clean:  ## remove what the verbs made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sekisho itself, as an operator starts it: the command line, a policy folder, a ledger on disk, everything on.
+
+Its folder says what HAProxy and Envoy are configured to do, and what no other contender can be told: whose data it
+is, who owns the caller's affiliate, and that the decision is in the ledger before the answer leaves.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from bench.countries import LISTED_COUNTRY, write_mmdb
+from bench.identity import AFFILIATE, AUDIENCE, ISSUER, LISTED_AFFILIATE
+from bench.processes import LOOPBACK, Launch, free_port, running
+from bench.setting import Contender, Duty
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bench.setting import Setting
+
+MANIFEST: Final = """\
+language: 1
+bundle: bench
+ties: [employer, residence, control]
+files: {policy.yaml: [issuers, affiliates, country_sets, control_rules, trusted_proxies, apis, rules]}
+"""
+
+POLICY: Final = f"""\
+issuers:
+  - id: login
+    operated_by: {AFFILIATE}
+    issuer: {ISSUER}
+    audience: ["{AUDIENCE}"]
+    jwks: file:jwks.json
+    algorithms: [RS256]
+    may_assert: {{affiliate: any}}
+    attributes: {{affiliate: affiliate, residence: residence_country}}
+affiliates:
+  - {{id: {AFFILIATE}, country: JP, home: true}}
+  - {{id: {LISTED_AFFILIATE}, country: {LISTED_COUNTRY}, owners: [{{id: {AFFILIATE}, share: 100}}]}}
+country_sets: {{listed: [{LISTED_COUNTRY}]}}
+control_rules: [{{id: majority, threshold: 50, default: true}}]
+trusted_proxies: [127.0.0.1/32]
+apis:
+  - id: users
+    upstream: {{url: "http://127.0.0.1:9", hosted_in: JP}}
+    routes:
+      - id: user
+        methods: [GET]
+        path: /v1/users/{{user_id}}
+        action: read
+        subject: {{country: JP, id: "{{user_id}}", authoritative: {{by: users-team, review_by: 2027-06-30}}}}
+        fields: {{"$.name": user.name, "$.phone": user.contact.phone_number, "$.email": user.contact.email}}
+rules:
+  - id: no-listed-affiliate
+    effect: deny
+    when: {{subject.country: JP, caller.countries: {{any: $listed}}}}
+  - id: not-from-listed-country
+    effect: deny
+    when: {{subject.country: JP, origin.country: {{any: $listed}}}}
+  - id: own-staff
+    effect: allow
+    when: {{caller.affiliate: {AFFILIATE}, subject.country: JP, action: read}}
+"""
+
+
+def write_inputs(room: Path, setting: Setting) -> None:
+    """Write the policy folder, the country database and the key of pseudonyms."""
+    policies = room / "policies"
+    policies.mkdir()
+    (policies / "bundle.yaml").write_text(MANIFEST)
+    (policies / "policy.yaml").write_text(POLICY)
+    (policies / "jwks.json").write_text(setting.issuer.key_set())
+    (room / "pseudonym.key").write_text(secrets.token_hex(32))
+    write_mmdb(room / "countries.mmdb")
+
+
+def command_of(room: Path, port: int, upstream_port: int) -> list[str]:
+    """Return the command line."""
+    return [
+        *(sys.executable, "-m", "proxy.cli", "run"),
+        *("--listen", f"{LOOPBACK}:{port}", "--admin", f"{LOOPBACK}:{free_port()}"),
+        *("--policies", str(room / "policies"), "--ledger", str(room / "ledger")),
+        *("--pseudonym-key", str(room / "pseudonym.key"), "--geoip", str(room / "countries.mmdb")),
+        *("--upstream", f"users=http://{LOOPBACK}:{upstream_port}"),
+    ]
+
+
+@contextmanager
+def start_sekisho(setting: Setting) -> Iterator[Contender]:
+    """Run the gateway with this very Python."""
+    room, port = setting.room("sekisho"), free_port()
+    write_inputs(room, setting)
+    command = command_of(room, port, setting.upstream_port)
+    duties = frozenset({Duty.TOKEN, Duty.CLAIM_RULE, Duty.COUNTRY_RULE, Duty.RECORD})
+    with running(Launch(command, setting.cores.contender, port, room / "output")) as pid:
+        yield Contender("Sekisho", pid, port, duties, record=room / "ledger" / "ledger.jsonl")
