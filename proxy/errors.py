@@ -32,6 +32,9 @@ class BundleError(SekishoError):
         self.problems = tuple(problems)
         super().__init__("\n".join(self.problems))
 
+    def __reduce__(self) -> tuple[type["BundleError"], tuple[tuple[str, ...]]]:
+        return BundleError, (self.problems,)
+
 
 class KeySetError(SekishoError):
     """An issuer's key set could not be fetched, read or understood."""

@@ -2,7 +2,8 @@
 """The operator's log: JSON lines on stderr.
 
 What a caller sent never reaches it: of an exception, its type and the places it passed are written, not its
-message, and of a record only the fields that are named here.
+message; of a record of ours the fields that are named here; of other libraries' records only where in the code they
+come from, because those libraries quote what came over the wire.
 """
 
 import json
@@ -25,14 +26,25 @@ class JsonFormatter(logging.Formatter):
             "time": render_instant(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage() if record.name.startswith("sekisho") else str(record.msg),
         }
-        line |= {name: value for name in FIELDS if (value := getattr(record, name, None)) is not None}
+        if record.name == "sekisho" or record.name.startswith("sekisho."):
+            line["message"] = _render_message(record)
+            line |= {name: value for name in FIELDS if (value := getattr(record, name, None)) is not None}
+        else:
+            line["message"] = f"{record.module}:{record.lineno}"
         if record.exc_info and record.exc_info[0]:
             line["exception"] = record.exc_info[0].__name__
             frames = traceback.extract_tb(record.exc_info[2])
             line["frames"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
         return json.dumps(line, ensure_ascii=True, default=str)
+
+
+def _render_message(record: logging.LogRecord) -> str:
+    """Return our own sentence; its template alone where the arguments do not fit."""
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        return str(record.msg)
 
 
 def configure_log(level: str) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from proxy.model.decision import Effect
-from proxy.model.facts import FactSet, State
+from proxy.model.facts import UNKNOWN, Fact, FactSet, State
 from proxy.model.outcome import Outcome
 
 MAX_CHILDREN: Final = 2000
@@ -173,10 +173,8 @@ class Metrics:
         affiliate = _label(outcome.caller.affiliate)
         subject = _label(outcome.subject.country)
         self.denials.count(affiliate, _label(outcome.origin.country), subject)
-        countries = outcome.caller.countries
-        if isinstance(countries, FactSet):
-            for country in countries.members:
-                self.denials_tied.count(country, affiliate, subject)
+        for country in _tied_countries(outcome.caller.countries):
+            self.denials_tied.count(country, affiliate, subject)
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -184,6 +182,13 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 def _method(method: str) -> str:
     return method if method in _METHODS else OTHER
+
+
+def _tied_countries(fact: Fact[FactSet]) -> frozenset[str]:
+    """Return the countries a caller is tied to, with ``unknown`` where there may be others."""
+    if not isinstance(fact, FactSet):
+        return frozenset({fact.value}) if fact is UNKNOWN else frozenset()
+    return fact.members | {UNKNOWN.value} if fact.is_open else fact.members
 
 
 def _label(fact: object) -> str:

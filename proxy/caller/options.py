@@ -11,10 +11,10 @@ class CallerOptions(BaseModel):
 
     jwks: dict[str, str] = Field(default_factory=dict)
     """Issuer id to the URL or ``file:PATH`` where this deployment finds its keys, in place of the bundle's."""
-    jwks_refresh_seconds: Annotated[float, Field(gt=0)] = 300.0
+    jwks_refresh_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300.0
     """How often key sets are fetched anew."""
-    jwks_minimum_seconds: Annotated[float, Field(ge=0)] = 10.0
+    jwks_minimum_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
     """The least time between two fetches of one issuer's keys, however many unknown key ids arrive."""
-    jwks_stale_seconds: Annotated[float, Field(gt=0)] = 86400.0
+    jwks_stale_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 86400.0
     """How long keys are trusted after the last fetch that succeeded."""
-    jwks_timeout_seconds: Annotated[float, Field(gt=0)] = 5.0
+    jwks_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0

@@ -96,7 +96,7 @@ class Stage:
 
     def records(self) -> list[dict[str, Any]]:
         """Return all lines of the ledger."""
-        return [json.loads(line) for line in self.ledger.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in self.ledger.read_text(encoding="utf-8").split("\n")[:-1]]
 
     def find_record(self, decision_id: str) -> dict[str, Any]:
         """Return the decision's line, empty if there is none."""

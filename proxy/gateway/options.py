@@ -16,10 +16,10 @@ class GatewayOptions(BaseModel):
     tell: Literal["reason", "rule"] = "reason"
     """What a refused caller is told: the reason alone, or the rule's id and title as well."""
     max_request_body_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024 * 1024
-    upstream_connect_seconds: Annotated[float, Field(gt=0)] = 5.0
-    upstream_idle_seconds: Annotated[float, Field(gt=0)] = 60.0
+    upstream_connect_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
+    upstream_idle_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     """The longest the API may be silent, before its answer and between parts of it."""
-    client_idle_seconds: Annotated[float, Field(gt=0)] = 75.0
+    client_idle_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 75.0
     """How long a connection without a request is kept open."""
-    drain_seconds: Annotated[float, Field(ge=0)] = 20.0
+    drain_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
     """How long requests under way may take to end when the gateway stops."""

@@ -33,7 +33,8 @@ def render_problem(
 ) -> tuple[int, Headers, bytes]:
     """Return status, fields and body of a refusal."""
     answer = ANSWERS[reason]
-    rule = outcome.decision.rule if outcome.decision and tell_rule and reason is outcome.reason else None
+    is_told = tell_rule and reason is Reason.RULE_DENIES
+    rule = outcome.decision.rule if outcome.decision and is_told else None
     body = _ENCODE(
         Problem(
             type=f"urn:sekisho:reason:{reason}",

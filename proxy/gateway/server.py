@@ -8,12 +8,14 @@
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.caller.jwks import KeyStore
@@ -91,6 +93,8 @@ class Gateway:
         except LedgerError as error:
             log.warning("the ledger cannot be written: nothing leaves", extra={"error": str(error)})
             step = passage.fail(Reason.LEDGER_UNAVAILABLE)
+            with contextlib.suppress(LedgerError):
+                self.ledger.append(step.lines)
         self.metrics.count_outcome(step.outcome)
         status, fields, body = render_problem(
             step.outcome, step.outcome.reason, step.allowed_methods, tell_rule=self.options.tell == "rule"
@@ -275,6 +279,15 @@ class _Protocol(RequestHandler):
     def __init__(self, gateway: Gateway, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._gateway = gateway
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; what breaks the framing of a body under way ends it at once, not by a deadline."""
+        super().data_received(data)
+        request = self._current_request
+        if request is None or not self._messages or request.content.is_eof():
+            return
+        if not isinstance(self._messages[-1][0], RawRequestMessage):  # the parser's complaint
+            request.content.set_exception(ConnectionResetError("the body's framing is broken"))
 
     def handle_error(
         self,

@@ -14,6 +14,7 @@ from yarl import URL
 
 from proxy.gateway.options import GatewayOptions
 from proxy.model.decision import Reason
+from proxy.model.request import Headers
 from proxy.pipeline.passage import Forward
 
 _NOTHING_ADDED: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
@@ -49,7 +50,7 @@ class Upstreams:
         return await self._session.request(
             method,
             URL(forward.api.upstream.url + forward.target, encoded=True),
-            headers=CIMultiDict(forward.headers),
+            headers=_unify_names(forward.headers),
             data=body,
             allow_redirects=False,
             timeout=timeout,
@@ -58,6 +59,12 @@ class Upstreams:
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+def _unify_names(headers: Headers) -> CIMultiDict[str]:
+    """Spell a name that stands more than once as it is spelt first: the client keeps one of each spelling."""
+    spelt: dict[str, str] = {}
+    return CIMultiDict([(spelt.setdefault(name.lower(), name), value) for name, value in headers])
 
 
 def find_reason(error: BaseException) -> Reason:

@@ -31,11 +31,11 @@ class Pseudonyms:
     def of_caller(self, principal: str) -> str:
         """Return the name of a caller, ``issuer|subject``."""
         state = self._callers.copy()
-        state.update(principal.encode())
+        state.update(principal.encode("utf-8", "surrogatepass"))
         return state.hexdigest()
 
     def of_subject(self, api: str, subject_id: str) -> str:
         """Return the name of a data subject of an API, ``api:hash`` as grants write it."""
         state = self._subjects.copy()
-        state.update(f"{api}|{subject_id}".encode())
+        state.update(f"{api}|{subject_id}".encode("utf-8", "surrogatepass"))
         return f"{api}:{state.hexdigest()}"

@@ -68,8 +68,8 @@ class CallerRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
     issuer: str
     affiliate: str
     kind: str
-    countries: tuple[str, ...] = ()
-    """Of the ties that count."""
+    countries: tuple[str, ...] | str = ()
+    """Of the ties that count; the name of the state where they are no value."""
     countries_open: bool = False
     """Whether there may be more that nobody declared."""
     ties: tuple[str, ...] = ()
@@ -185,7 +185,7 @@ class Recorder:
             issuer=_render(caller.issuer),
             affiliate=_render(caller.affiliate),
             kind=_render(caller.kind),
-            countries=tuple(sorted(known.members)) if known else (),
+            countries=tuple(sorted(known.members)) if known else _render_state(countries),
             countries_open=known.is_open if known else False,
             ties=tuple(f"{tie.label}:{tie.country}:{'<'.join(tie.path)}" for tie in caller.ties),
         )
@@ -221,18 +221,21 @@ def end_line(
 
 
 _ENCODE: Final = msgspec.json.Encoder().encode
+_ESCAPED: Final = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+"""What JSON leaves as it is and readers of lines take for an end or a command (RFC 8259 7 escapes the rest)."""
 
 
 def encode_line(line: Any) -> bytes:
-    """Render a line as JSON with its newline; escapes leave no control character in it."""
-    return _ENCODE(line) + b"\n"
+    """Render a line as JSON with its newline; no character that ends a line anywhere is left inside."""
+    data = _ENCODE(line)
+    return (data if data.isascii() else data.decode().translate(_ESCAPED).encode()).replace(b"\x7f", b"\\u007f") + b"\n"
 
 
 def _render(fact: Fact[str]) -> str:
     return fact.value if isinstance(fact, State) else fact
 
 
-def _render_state(fact: Fact[str]) -> str:
+def _render_state(fact: object) -> str:
     return fact.value if isinstance(fact, State) else State.UNKNOWN.value
 
 

@@ -21,7 +21,7 @@ from proxy.ledger.record import encode_line
 from proxy.telemetry import Metrics
 
 FILE_NAME: Final = "ledger.jsonl"
-_TAIL_BYTES: Final = 1024 * 1024
+_BLOCK_BYTES: Final = 1024 * 1024
 
 log = logging.getLogger("sekisho.ledger")
 
@@ -72,8 +72,8 @@ class LedgerWriter:
         Raises:
             LedgerError: none of them is.
         """
-        data = b"".join(map(encode_line, lines))
         try:
+            data = b"".join(map(encode_line, lines))
             self._ensure_open()
             written = os.write(self._file, data)
             if written != len(data):
@@ -81,14 +81,28 @@ class LedgerWriter:
         except OSError as error:
             self._fail()
             raise LedgerError(f"The ledger {self._folder} cannot be written: {error.strerror}.") from error
+        except (TypeError, ValueError) as error:
+            self._metrics.ledger_failures.inc()
+            raise LedgerError(f"A line for the ledger {self._folder} cannot be rendered.") from error
         self._length += written
         self._metrics.ledger_lines.inc(len(lines))
 
     def _ensure_open(self) -> None:
-        if self._file >= 0 and os.fstat(self._file).st_nlink == 0:
-            self.close()  # the file was removed under us: what is written to it is lost
+        if self._file >= 0 and not self._stands_in_its_place():
+            log.error("the ledger's file was removed or replaced: a new one is begun", extra={"path": str(self.path)})
+            self._metrics.ledger_failures.inc()
+            self.close()
         if self._file < 0:
             self._open()
+
+    def _stands_in_its_place(self) -> bool:
+        """Say whether what is written still is the file that readers find under its name."""
+        try:
+            there = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        ours = os.fstat(self._file)
+        return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
 
     def _fail(self) -> None:
         self._metrics.ledger_failures.inc()
@@ -102,17 +116,24 @@ class LedgerWriter:
 
     def close(self) -> None:
         """Let go of the file and its lock."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        file, self._file = self._file, -1
+        if file >= 0:
+            try:
+                os.close(file)
+            except OSError:
+                log.exception("the ledger's file could not be closed in order")
 
 
 def _cut_unfinished_line(file: int, path: Path) -> int:
     """Cut off a last line without its newline, which nobody was answered on, and return the length."""
-    length = os.fstat(file).st_size
-    start = max(0, length - _TAIL_BYTES)
-    tail = os.pread(file, length - start, start)
-    whole = start + tail.rfind(b"\n") + 1
+    length = whole = os.lseek(file, 0, os.SEEK_END)  # refuses a pipe, which keeps nothing
+    while whole > 0:
+        start = max(0, whole - _BLOCK_BYTES)
+        newline = os.pread(file, whole - start, start).rfind(b"\n")
+        if newline >= 0:
+            whole = start + newline + 1
+            break
+        whole = start
     if whole < length:
         log.warning("an unfinished last line was cut off", extra={"path": str(path), "bytes": length - whole})
         os.ftruncate(file, whole)

@@ -169,16 +169,10 @@ class Passage:
         """Take the head of the API's answer."""
         if not 200 <= head.status <= 599:
             return self.fail(Reason.UPSTREAM_ANSWER_UNSUPPORTED)
-        if self._outcome is None or not self._forwarded:
-            return self.fail(Reason.DECISION_FAILED)
-        self._answered = head.status
-        if self._outcome.enforced:
-            self._outcome = msgspec.structs.replace(self._outcome, status=head.status)
-        route = self._match.route if self._match else None
-        fields = select_response_fields(head.headers, personal_data=route is None or route.subject is not None)
-        observed = () if self._outcome.enforced else ((MODE, "observe"),)
-        lines = self._record(released=True)
-        return Release(head.status, (*fields, (DECISION_ID, self._request_id), *observed), self._outcome, lines)
+        try:
+            return self._release(head)
+        except Exception as error:  # noqa: BLE001 - no exception path may release an answer
+            return self.fail(Reason.DECISION_FAILED, error=error)
 
     def end(
         self, ended: float, *, complete: bool, reason: str = "", bytes_sent: int = 0, seconds: float = 0.0
@@ -213,7 +207,8 @@ class Passage:
             ended: a reading of the wall clock.
             error: for the operator's log.
         """
-        was_recorded = self._recorded
+        was_recorded = self._recorded and reason is not Reason.LEDGER_UNAVAILABLE
+        self._recorded = was_recorded  # what the ledger did not take is written again, should it take it now
         decided = self._decision.effect if self._decision and self._forwarded else Effect.DENY
         self._answered = ANSWERS[reason].status
         self._outcome = self._make_outcome(decided, reason, enforced=True, status=self._answered)
@@ -315,6 +310,18 @@ class Passage:
             lines=() if is_read else self._record(released=True),
         )
 
+    def _release(self, head: ResponseHead) -> Refuse | Release:
+        if self._outcome is None or not self._forwarded:
+            return self.fail(Reason.DECISION_FAILED)
+        self._answered = head.status
+        if self._outcome.enforced:
+            self._outcome = msgspec.structs.replace(self._outcome, status=head.status)
+        route = self._match.route if self._match else None
+        fields = select_response_fields(head.headers, personal_data=route is None or route.subject is not None)
+        observed = () if self._outcome.enforced else ((MODE, "observe"),)
+        lines = self._record(released=True)
+        return Release(head.status, (*fields, (DECISION_ID, self._request_id), *observed), self._outcome, lines)
+
     def _upstream_headers(self, api: Api) -> Headers:
         """Return the fields that go to the API: what may pass, then our own, which nobody can forge."""
         if self._fields is None:
@@ -334,8 +341,9 @@ class Passage:
         """Return the decision's line, once a passage."""
         if self._recorded or self._outcome is None:
             return ()
+        line = self._checkpoint.recorder.decision(self._outcome, released=released)
         self._recorded = True
-        return (self._checkpoint.recorder.decision(self._outcome, released=released),)
+        return (line,)
 
     def _make_outcome(self, effect: Effect, reason: Reason, *, enforced: bool, status: int | None) -> Outcome:
         return Outcome(

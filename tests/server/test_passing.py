@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import asyncio
 import gzip
 import json
+import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,38 @@ async def test_bytes_that_are_no_request_are_refused_and_recorded(
     record = world.records()[0]
     assert record["id"] == problem["decision_id"]
     assert (record["effect"], record["status"]) == ("deny", 400)
+
+
+async def test_a_body_whose_framing_breaks_midway_is_cut_at_once(world: World, api: RecordingApi) -> None:
+    reader, writer = await asyncio.open_connection(world.host, world.port)
+    head = f"PUT {USER}/phone HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.20.3.7\r\nTransfer-Encoding: chunked\r\n"
+    writer.write(f"{head}Authorization: Bearer {token(SUPPORT)}\r\n\r\n2\r\n{{}}\r\n".encode())
+    await world.wait_for_records(1, "decision")
+    writer.write(b"no chunk\r\n")
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    assert answer == b"" or b" 2" not in answer.split(b"\r\n")[0]
+    assert api.seen == []
+    (end,) = await world.wait_for_records(1)
+    assert end["complete"] is False
+
+
+async def test_a_ledger_that_fails_once_still_gets_the_decision(world: World, api: RecordingApi) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with aiohttp.request("GET", world.url + USER, headers=headers()):
+        pass
+    await world.wait_for_records(1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (world.ledger.stat().st_size + 10, hard))
+    try:
+        async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
+            assert response.status == 503
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
+        assert response.status == 200
+    await world.wait_for_records(2)
+    decided = {record["id"] for record in world.records()}
+    assert {end["id"] for end in world.records("end")} <= decided
 
 
 async def test_a_client_that_waits_for_100_gets_it_only_if_it_may(world: World, api: RecordingApi) -> None:

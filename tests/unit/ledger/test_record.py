@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lines of the ledger: every outcome becomes one, on one line, and nothing that a caller chose is in it."""
+
+import base64
+import itertools
+import json
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
+from proxy.ledger.record import (
+    BundleLine,
+    DecisionLine,
+    EndLine,
+    Recorder,
+    StartLine,
+    StopLine,
+    encode_line,
+    end_line,
+)
+from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
+from proxy.model.caller import KINDS, UNAUTHENTICATED, Caller, Control, Tie, TieKind
+from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
+from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, State
+from proxy.model.origin import CountrySource, Origin
+from proxy.model.outcome import Outcome
+from proxy.model.subject import NO_SUBJECT, Subject
+
+PSEUDONYMS = Pseudonyms(bytes(range(KEY_BYTES)))
+RECORDER = Recorder(PSEUDONYMS, "sha256:policy", "sha256:registers")
+NOW = 1616457600.25
+
+API = Api("users", ("users.example",), Upstream("http://127.0.0.1:9000", "JP"), forwards_authorization=False)
+ROUTE = Route(
+    api=API,
+    id="user",
+    methods=("GET",),
+    segments=(Template("v1", is_parameter=False), Template("id", is_parameter=True)),
+    action=Action.READ,
+    subject=SubjectSource(Template("JP", is_parameter=False), Template("id", is_parameter=True)),
+    data=FactSet(frozenset({"phone", "name"})),
+    unauthenticated=False,
+    max_duration_seconds=60,
+)
+RULE = AppliedRule("jp-no-china", Effect.DENY, Certainty.BY_UNKNOWN, "A title", ("caller.countries",))
+DECISION = Decision(Effect.DENY, Reason.RULE_DENIES, RULE, (RULE,), ("caller.countries",))
+CALLER = Caller(
+    principal="corp|wang",
+    issuer="corp",
+    kind="contractor",
+    affiliate="shanghai-digital",
+    countries=FactSet(frozenset({"JP", "CN"}), is_open=True),
+    ties=(Tie("employer", "CN", ("shanghai-digital",)), Tie("control.majority", "JP", ("shanghai-digital", "ly"))),
+)
+
+
+def an_outcome(**changes: Any) -> Outcome:
+    outcome = Outcome(
+        request_id="01F1G2V3W4X5Y6Z7A8B9C0D1E2",
+        now=NOW,
+        method="GET",
+        route=ROUTE,
+        shape="",
+        caller=CALLER,
+        origin=Origin(ip="203.0.113.24", country="JP", network="tokyo-vpn", source=CountrySource.NETWORK),
+        subject=Subject(country="JP", id="42"),
+        decision=DECISION,
+        effect=Effect.DENY,
+        reason=Reason.RULE_DENIES,
+        enforced=True,
+        status=403,
+    )
+    return msgspec.structs.replace(outcome, **changes)
+
+
+def write(outcome: Outcome, *, released: bool = False) -> dict[str, Any]:
+    line: dict[str, Any] = json.loads(encode_line(RECORDER.decision(outcome, released=released)))
+    return line
+
+
+# What a line says.
+
+
+def test_a_denial_is_written_with_everything_that_led_to_it() -> None:
+    assert write(an_outcome()) == {
+        "line": "decision",
+        "time": "2021-03-23T00:00:00.250Z",
+        "id": "01F1G2V3W4X5Y6Z7A8B9C0D1E2",
+        "effect": "deny",
+        "reason": "rule-denies",
+        "released": False,
+        "status": 403,
+        "rule": "jp-no-china",
+        "certainty": "by-unknown",
+        "rules": [{"id": "jp-no-china", "effect": "deny", "certainty": "by-unknown", "unknown": ["caller.countries"]}],
+        "unknown": ["caller.countries"],
+        "method": "GET",
+        "api": "users",
+        "route": "user",
+        "action": "read",
+        "data": ["name", "phone"],
+        "caller": {
+            "who": PSEUDONYMS.of_caller("corp|wang"),
+            "issuer": "corp",
+            "affiliate": "shanghai-digital",
+            "kind": "contractor",
+            "countries": ["CN", "JP"],
+            "countries_open": True,
+            "ties": ["employer:CN:shanghai-digital", "control.majority:JP:shanghai-digital<ly"],
+        },
+        "origin": {"ip": "203.0.113.24", "country": "JP", "network": "tokyo-vpn", "source": "network"},
+        "subject": {"country": "JP", "id": PSEUDONYMS.of_subject("users", "42")},
+        "policy": "sha256:policy",
+        "registers": "sha256:registers",
+    }
+
+
+SAID = [
+    pytest.param({"enforced": False}, "enforced", False, id="a refusal that was only observed says so"),
+    pytest.param({"decision": None}, "rule", None, id="without a decision no rule is named"),
+    pytest.param({"decision": msgspec.structs.replace(DECISION, rule=None, applied=())}, "rule", "default",
+                 id="without a rule that allows the rule is default"),
+    pytest.param({"route": None, "shape": "/v1/*"}, "shape", "/v1/*", id="an undeclared target is its shape"),
+    pytest.param({"status": None}, "status", None, id="a status that is not known yet is null"),
+    pytest.param({"method": "other"}, "method", "other", id="a method that is none of ours is other"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "field", "expected"), SAID)
+def test_a_decision_line_says(changes: dict[str, Any], field: str, expected: object) -> None:
+    assert write(an_outcome(**changes)).get(field) == expected
+
+
+CALLERS = [
+    pytest.param(Caller(), "", "unknown", id="nobody that is known"),
+    pytest.param(UNAUTHENTICATED, "", "not applicable", id="nobody in particular"),
+    pytest.param(Caller(issuer=ABSENT, affiliate=ABSENT, kind=ABSENT), "", "absent", id="known to be none"),
+]
+
+
+@pytest.mark.parametrize(("caller", "who", "state"), CALLERS)
+def test_a_caller_that_is_no_value_is_written_as_the_state_of(caller: Caller, who: str, state: str) -> None:
+    written = write(an_outcome(caller=caller))["caller"]
+    countries = str(getattr(caller.countries, "value", ""))
+    assert written == {"who": who, "issuer": state, "affiliate": state, "kind": state, "countries": countries}
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_a_subject_that_is_no_value_is_written_as_its_state(state: State) -> None:
+    assert write(an_outcome(subject=Subject(country=state, id=state)))["subject"] == {
+        "country": state.value,
+        "id": state.value,
+    }
+
+
+def test_a_subject_without_a_route_has_no_pseudonym_of_any_api() -> None:
+    assert write(an_outcome(route=None))["subject"] == {"country": "JP", "id": "unknown"}
+
+
+def test_countries_that_could_be_any_are_told_apart_from_countries_that_have_no_meaning() -> None:
+    unknown = write(an_outcome(caller=msgspec.structs.replace(CALLER, countries=UNKNOWN)))
+    meaningless = write(an_outcome(caller=msgspec.structs.replace(CALLER, countries=NOT_APPLICABLE)))
+    assert unknown["caller"] != meaningless["caller"]
+
+
+def test_an_end_says_how_much_left_and_why_it_broke_off() -> None:
+    line = end_line("01F", 200, NOW, complete=False, reason="client-gone", bytes_sent=7, seconds=0.123456789)
+    assert json.loads(encode_line(line)) == {
+        "line": "end",
+        "time": "2021-03-23T00:00:00.250Z",
+        "id": "01F",
+        "status": 200,
+        "complete": False,
+        "reason": "client-gone",
+        "bytes_sent": 7,
+        "seconds": 0.123457,
+    }
+
+
+# Every outcome has a line.
+
+SECRET = st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789.~_%=;&/+-", min_size=6, max_size=30).map("zq!{}".format)
+"""Text of a caller's; nothing of ours has ``zq!`` in it."""
+IDS = st.from_regex(r"[a-z0-9]{1,8}(-[a-z0-9]{1,8})?", fullmatch=True)
+STATES = st.sampled_from(State)
+COUNTRIES = st.sampled_from(["JP", "CN", "KR", "TW"])
+COUNTRY_SETS = st.builds(FactSet, st.frozensets(COUNTRIES), st.booleans())
+SECRET_SETS = st.builds(FactSet, st.frozensets(SECRET, min_size=1), st.booleans())
+LABELS = st.sampled_from([*(kind.value for kind in TieKind), "control.majority"])
+RULES = st.builds(AppliedRule, IDS, st.sampled_from(Effect), st.sampled_from(Certainty), SECRET, st.just(()))
+CALLERS_OF_ALL_KINDS = st.builds(
+    Caller,
+    principal=st.just("") | SECRET,
+    id=SECRET | STATES,
+    issuer=IDS | STATES,
+    client=SECRET | STATES,
+    kind=st.sampled_from(KINDS) | STATES,
+    affiliate=IDS | STATES,
+    site_country=COUNTRIES | STATES,
+    residence=COUNTRIES | STATES,
+    citizenships=COUNTRY_SETS | STATES,
+    groups=SECRET_SETS | STATES,
+    roles=SECRET_SETS | STATES,
+    countries=COUNTRY_SETS | STATES,
+    ties=st.lists(st.builds(Tie, LABELS, COUNTRIES, st.lists(IDS, max_size=3).map(tuple)), max_size=4).map(tuple),
+    control=st.dictionaries(IDS, st.builds(Control, COUNTRY_SETS | STATES, SECRET_SETS | STATES), max_size=2),
+)
+DECISIONS = st.builds(
+    Decision,
+    st.sampled_from(Effect),
+    st.sampled_from(Reason),
+    st.none() | RULES,
+    st.lists(RULES, max_size=3).map(tuple),
+    st.lists(st.sampled_from(["caller.countries", "origin.country"]), max_size=2).map(tuple),
+)
+OUTCOMES = st.builds(
+    Outcome,
+    request_id=st.from_regex(r"[0-9A-Z]{26}", fullmatch=True),
+    now=st.floats(0, 4e9),
+    method=st.sampled_from(["GET", "PUT", "other"]),
+    route=st.none() | st.just(ROUTE),
+    shape=st.sampled_from(["", "/v1/*", "/v1/*/…"]),
+    caller=CALLERS_OF_ALL_KINDS,
+    origin=st.builds(
+        Origin,
+        ip=st.ip_addresses().map(str) | STATES,
+        country=COUNTRIES | STATES,
+        registered_country=COUNTRIES | STATES,
+        network=IDS | STATES,
+        source=st.sampled_from(CountrySource),
+    ),
+    subject=st.just(NO_SUBJECT) | st.builds(Subject, country=COUNTRIES | STATES, id=SECRET | STATES),
+    decision=st.none() | DECISIONS,
+    effect=st.sampled_from(Effect),
+    reason=st.sampled_from(Reason),
+    enforced=st.booleans(),
+    status=st.none() | st.integers(200, 599),
+)
+
+
+def texts_of_the_caller(outcome: Outcome) -> Iterator[str]:
+    caller = outcome.caller
+    sets = [caller.groups, caller.roles, *(control.owners for control in caller.control.values())]
+    facts = [caller.principal, caller.id, caller.client, outcome.subject.id]
+    yield from (fact for fact in facts if isinstance(fact, str) and fact)
+    yield from (member for fact in sets if isinstance(fact, FactSet) for member in fact.members)
+
+
+def forms(secret: str) -> tuple[str, ...]:
+    raw = secret.encode()
+    return secret, raw.hex(), base64.b64encode(raw).decode().rstrip("="), secret[::-1], secret.upper()
+
+
+@settings(max_examples=200, deadline=None)
+@given(OUTCOMES, st.booleans())
+def test_any_outcome_has_a_line_that_reads_back_the_same(outcome: Outcome, released: bool) -> None:  # noqa: FBT001
+    line = RECORDER.decision(outcome, released=released)
+    encoded = encode_line(line)
+    assert msgspec.json.decode(encoded, type=DecisionLine) == line
+    assert encoded.count(b"\n") == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(OUTCOMES)
+def test_nothing_that_a_token_or_a_request_said_in_its_own_words_is_in_the_line(outcome: Outcome) -> None:
+    line = encode_line(RECORDER.decision(outcome, released=False)).decode()
+    assert [form for text in texts_of_the_caller(outcome) for form in forms(text) if form in line] == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(OUTCOMES, SECRET, SECRET)
+def test_two_people_differ_in_their_pseudonym_alone(outcome: Outcome, one: str, other: str) -> None:
+    lines = []
+    for text in (one, other):
+        caller = msgspec.structs.replace(outcome.caller, principal=text, id=text, client=text)
+        line = RECORDER.decision(msgspec.structs.replace(outcome, caller=caller), released=False)
+        lines.append(msgspec.to_builtins(line))
+    assert lines[0]["caller"].pop("who") == PSEUDONYMS.of_caller(one)
+    assert lines[1]["caller"].pop("who") == PSEUDONYMS.of_caller(other)
+    assert lines[0] == lines[1]
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_with_whatever_else_missing_there_is_a_line_for(reason: Reason) -> None:
+    parts = ((None, DECISION), (None, ROUTE), (CALLER, UNAUTHENTICATED, Caller()), (NO_SUBJECT, Subject()))
+    for decision, route, caller, subject in itertools.product(*parts):
+        changes = {"reason": reason, "decision": decision, "route": route, "subject": subject, "caller": caller}
+        assert write(an_outcome(**changes))["reason"] == reason
+
+
+# A line is one line.
+
+HOSTILE = [
+    pytest.param("\n", id="a line feed"),
+    pytest.param("\r\n", id="a carriage return and a line feed"),
+    pytest.param('"}\n{"line":"decision"', id="the start of another line"),
+    pytest.param("\x00\x1b[2J\x7f", id="zeros, escapes and delete"),
+    pytest.param("\x0b\x0c\x1c\x1d\x1e", id="separators that Python takes for line ends"),
+    pytest.param("\x85\x9b", id="the controls of Latin-1"),
+    pytest.param("\u2028\u2029", id="line and paragraph separators of Unicode"),
+    pytest.param("\u202e", id="an override of the direction of writing"),
+]
+
+
+def lines_with(text: str) -> list[object]:
+    places = {text: text}
+    return [
+        StartLine(time=text, version=text, geolocation=text, upstreams=places, key_places=places),
+        StopLine(time=text),
+        BundleLine(time=text, bundle=text, policy=text, registers=text, mode=text, observe_until=text),
+        EndLine(time=text, id=text, status=None, complete=True, reason=text, bytes_sent=0, seconds=0.0),
+        RECORDER.decision(an_outcome(request_id=text, method=text, shape=text), released=False),
+    ]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_line_is_one_line_without_control_characters_whatever_text_is_inside(text: str) -> None:
+    for line in lines_with(text):
+        encoded = encode_line(line).decode()
+        assert encoded.splitlines(keepends=True) == [encoded]
+        assert [unicodedata.name(c, repr(c)) for c in encoded[:-1] if unicodedata.category(c) == "Cc"] == []
+
+
+@given(st.text())
+def test_a_line_is_one_line_for_whoever_splits_at_line_feeds(text: str) -> None:
+    for line in lines_with(text):
+        encoded = encode_line(line)
+        assert (encoded.count(b"\n"), encoded.count(b"\r"), encoded[-1:]) == (1, 0, b"\n")
+        assert text in json.loads(encoded).values()
+
+
+@pytest.mark.parametrize("state", [UNKNOWN, ABSENT, NOT_APPLICABLE])
+def test_the_state_of_a_fact_is_told_apart_in_the_origin(state: State) -> None:
+    origin = Origin(ip=state, country=state, network=state)
+    assert write(an_outcome(origin=origin))["origin"] == {
+        "ip": state.value,
+        "country": state.value,
+        "network": state.value,
+        "source": "none",
+    }

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics: bounded whatever arrives, named as Prometheus asks, and each outcome counted once."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.model.api import Action, Api, Route, Upstream
+from proxy.model.caller import UNAUTHENTICATED, Caller
+from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
+from proxy.model.facts import ABSENT, EMPTY_SET, UNKNOWN, FactSet
+from proxy.model.origin import Origin
+from proxy.model.outcome import Outcome
+from proxy.model.subject import NO_SUBJECT, Subject
+from proxy.telemetry import OTHER, BoundedCounter, Metrics
+
+API = Api("users", (), Upstream("http://127.0.0.1:9000", None), forwards_authorization=False)
+ROUTE = Route(
+    api=API,
+    id="user",
+    methods=("GET",),
+    segments=(),
+    action=Action.READ,
+    subject=None,
+    data=EMPTY_SET,
+    unauthenticated=False,
+    max_duration_seconds=60,
+)
+CALLER = Caller(affiliate="shanghai-digital", countries=FactSet(frozenset({"CN", "JP"})))
+
+
+def a_decision(effect: Effect, rule: str | None) -> Decision:
+    applied = AppliedRule(rule, effect, Certainty.MATCHED, "A title") if rule else None
+    reason = Reason.RULE_ALLOWS if effect is Effect.ALLOW else Reason.RULE_DENIES if rule else Reason.NO_RULE_ALLOWS
+    return Decision(effect, reason, applied, (applied,) if applied else (), ())
+
+
+ALLOWED, DENIED = a_decision(Effect.ALLOW, "staff"), a_decision(Effect.DENY, "jp-no-china")
+
+
+def an_outcome(**changes: Any) -> Outcome:
+    return Outcome(
+        **{
+            "request_id": "0" * 26,
+            "now": 0.0,
+            "method": "GET",
+            "route": ROUTE,
+            "shape": "",
+            "caller": CALLER,
+            "origin": Origin(country="JP"),
+            "subject": Subject(country="JP", id="42"),
+            "decision": None,
+            "effect": Effect.DENY,
+            "reason": Reason.RULE_DENIES,
+            "enforced": True,
+            "status": 403,
+            **changes,
+        }
+    )
+
+
+def counted(metrics: Metrics) -> dict[str, float]:
+    """Return every series of the outcome's counters that is not zero, as ``name{values}``."""
+    return {
+        f"{sample.name}{{{','.join(sample.labels.values())}}}": sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total") and sample.value
+    }
+
+
+# Each outcome is counted once, in every counter that is about it.
+
+OUTCOMES = [
+    pytest.param(
+        {"decision": ALLOWED, "effect": Effect.ALLOW, "reason": Reason.RULE_ALLOWS, "status": 200},
+        {"decisions_total{allow,staff,user}"},
+        id="an answer that is released",
+    ),
+    pytest.param(
+        {"decision": DENIED},
+        {
+            "decisions_total{deny,jp-no-china,user}",
+            "denials_total{shanghai-digital,JP,JP}",
+            "denials_tied_total{CN,shanghai-digital,JP}",
+            "denials_tied_total{JP,shanghai-digital,JP}",
+            "refusals_total{403,rule-denies}",
+        },
+        id="a denial by a rule",
+    ),
+    pytest.param(
+        {"decision": a_decision(Effect.DENY, None), "reason": Reason.NO_RULE_ALLOWS, "caller": UNAUTHENTICATED},
+        {
+            "decisions_total{deny,default,user}",
+            "denials_total{not applicable,JP,JP}",
+            "refusals_total{403,no-rule-allows}",
+        },
+        id="a denial for want of a rule, of nobody in particular",
+    ),
+    pytest.param(
+        {"decision": DENIED, "enforced": False},
+        {
+            "decisions_total{deny,jp-no-china,user}",
+            "denials_total{shanghai-digital,JP,JP}",
+            "denials_tied_total{CN,shanghai-digital,JP}",
+            "denials_tied_total{JP,shanghai-digital,JP}",
+            "observed_refusals_total{403,rule-denies}",
+        },
+        id="a denial that was only observed",
+    ),
+    pytest.param(
+        {"reason": Reason.TOKEN_EXPIRED, "status": 401, "route": None},
+        {"refusals_total{401,token-expired}"},
+        id="a refusal before a decision",
+    ),
+    pytest.param(
+        {"reason": Reason.ROUTE_UNDECLARED, "status": 404, "route": None, "shape": "/v1/*"},
+        {"refusals_total{404,route-undeclared}", "undeclared_requests_total{GET,/v1/*}"},
+        id="a route that nobody declared",
+    ),
+    pytest.param(
+        {"reason": Reason.ROUTE_UNDECLARED, "status": 404, "route": None, "shape": "/v1/*", "enforced": False},
+        {"observed_refusals_total{404,route-undeclared}", "undeclared_requests_total{GET,/v1/*}"},
+        id="a route that nobody declared, only observed",
+    ),
+    pytest.param(
+        {"decision": ALLOWED, "effect": Effect.ALLOW, "reason": Reason.UPSTREAM_TIMEOUT, "status": 504},
+        {"decisions_total{allow,staff,user}", "refusals_total{504,upstream-timeout}"},
+        id="what was allowed, and the API was silent",
+    ),
+    pytest.param(
+        {"decision": DENIED, "reason": Reason.LEDGER_UNAVAILABLE, "status": 503},
+        {
+            "decisions_total{deny,jp-no-china,user}",
+            "denials_total{shanghai-digital,JP,JP}",
+            "denials_tied_total{CN,shanghai-digital,JP}",
+            "denials_tied_total{JP,shanghai-digital,JP}",
+            "refusals_total{503,ledger-unavailable}",
+        },
+        id="what was denied, and could not be recorded",
+    ),
+    pytest.param(
+        {"decision": DENIED, "caller": Caller(), "origin": Origin(), "subject": NO_SUBJECT, "route": None},
+        {
+            "decisions_total{deny,jp-no-china,other}",
+            "denials_total{unknown,unknown,not applicable}",
+            "denials_tied_total{unknown,unknown,not applicable}",
+            "refusals_total{403,rule-denies}",
+        },
+        id="a denial of somebody of whom nothing is known",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), OUTCOMES)
+def test_an_outcome_is_counted_exactly_once_in_what_is_about_it(changes: dict[str, Any], expected: set[str]) -> None:
+    metrics = Metrics()
+    metrics.count_outcome(an_outcome(**changes))
+    assert counted(metrics) == dict.fromkeys((f"sekisho_{name}" for name in expected), 1)
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+@pytest.mark.parametrize("enforced", [True, False], ids=["enforced", "observed"])
+def test_of_refusals_and_observed_refusals_one_is_counted_for(reason: Reason, enforced: bool) -> None:  # noqa: FBT001
+    metrics = Metrics()
+    metrics.count_outcome(an_outcome(reason=reason, enforced=enforced, status=403))
+    expected = "" if reason is Reason.RULE_ALLOWS else f"sekisho_{'' if enforced else 'observed_'}refusals_total"
+    assert [name.partition("{")[0] for name in counted(metrics)] == [expected] * bool(expected)
+
+
+def test_a_method_that_is_none_of_ours_is_counted_as_other() -> None:
+    metrics = Metrics()
+    metrics.count_outcome(an_outcome(method="BREW", shape="/*", reason=Reason.RULE_ALLOWS))
+    assert counted(metrics) == {"sekisho_undeclared_requests_total{other,/*}": 1}
+
+
+# Children are bounded.
+
+
+def a_counter(limit: int) -> tuple[BoundedCounter, CollectorRegistry]:
+    registry = CollectorRegistry()
+    folded = Counter("folded", "Folded.", ["metric"], registry=registry)
+    counter = Counter("hits", "Hits.", ["one", "other"], registry=registry)
+    return BoundedCounter(counter, "hits", 2, folded, limit), registry
+
+
+def series(registry: CollectorRegistry, name: str) -> dict[tuple[str, ...], float]:
+    return {
+        tuple(sample.labels.values()): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+def test_what_goes_beyond_the_limit_is_counted_as_other_and_the_folding_is_counted() -> None:
+    counter, registry = a_counter(2)
+    for value in "abcdc":
+        counter.count(value, "x")
+    counter.count("a", "x")
+    assert series(registry, "hits_total") == {("a", "x"): 2, ("b", "x"): 1, (OTHER, OTHER): 3}
+    assert series(registry, "folded_total") == {("hits",): 3}
+
+
+def test_what_is_other_by_itself_is_not_folding() -> None:
+    counter, registry = a_counter(1)
+    counter.count("a", "x")
+    counter.count(OTHER, OTHER)
+    assert series(registry, "hits_total") == {("a", "x"): 1, (OTHER, OTHER): 1}
+    assert series(registry, "folded_total") == {("hits",): 0}
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("abcde") | st.just(OTHER))), st.integers(0, 6))
+def test_nothing_is_lost_and_children_stay_within_the_limit_and_other(
+    events: list[tuple[str, str]], limit: int
+) -> None:
+    counter, registry = a_counter(limit)
+    for event in events:
+        counter.count(*event)
+    hits = series(registry, "hits_total")
+    assert sum(hits.values()) == len(events)
+    assert len(hits) <= limit + 1
+    folded = series(registry, "folded_total")[("hits",)]
+    assert folded == len(events) - sum(value for labels, value in hits.items() if labels != (OTHER, OTHER))
+
+
+def test_the_counters_of_metrics_are_all_bounded() -> None:
+    metrics = Metrics()
+    for number in range(2100):
+        metrics.undeclared.count("GET", f"/{number}")
+        metrics.refusals.count(str(number), "reason")
+    names = ("sekisho_undeclared_requests_total", "sekisho_refusals_total")
+    assert [len(series(metrics.registry, name)) for name in names] == [2001, 2001]
+    folded = {
+        labels: value for labels, value in series(metrics.registry, "sekisho_labels_folded_total").items() if value
+    }
+    assert folded == {(name,): 100.0 for name in names}
+
+
+def test_a_wrong_number_of_label_values_is_an_error_and_counts_nothing() -> None:
+    counter, registry = a_counter(2)
+    for values in ((), ("a",), ("a", "b", "c")):
+        with pytest.raises(ValueError, match="label"):
+            counter.count(*values)
+    assert series(registry, "hits_total") == {}
+
+
+@given(st.lists(st.text(), min_size=1, max_size=5, unique=True))
+def test_label_values_of_any_text_cannot_break_the_exposition(values: list[str]) -> None:
+    counter, registry = a_counter(100)
+    for value in values:
+        counter.count(value, '"} 1\nsekisho_decisions_total{rule="')
+    text = generate_latest(registry).decode()
+    read = {
+        sample.labels["one"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "hits_total"
+    }
+    assert read == dict.fromkeys(values, 1)
+
+
+# Names.
+
+BASE_UNITS = ("seconds", "bytes", "ratio", "info", "total")
+
+
+def families() -> list[Metric]:
+    return list(Metrics().registry.collect())
+
+
+@pytest.mark.parametrize("family", [pytest.param(family, id=family.name) for family in families()])
+def test_a_metric_is_named_and_explained_as_prometheus_asks(family: Metric) -> None:
+    assert re.fullmatch(r"sekisho(_[a-z]+)+", family.name)
+    assert not re.search(r"_(ms|millis|milliseconds|micros|minutes|hours|kb|mb|count|sum|bucket|total)$", family.name)
+    assert re.fullmatch(r"[A-Z0-9].+\.", family.documentation)
+    assert family.type in {"counter", "gauge", "histogram"}
+
+
+def collectors() -> dict[str, Any]:
+    parts = vars(Metrics()).values()
+    plain = [part._counter if isinstance(part, BoundedCounter) else part for part in parts]
+    return {part._name: part for part in plain if hasattr(part, "_labelnames")}
+
+
+@pytest.mark.parametrize("name", collectors())
+def test_a_metric_has_at_most_three_labels_of_plain_words(name: str) -> None:
+    labels = collectors()[name]._labelnames
+    assert len(labels) <= 3
+    assert [label for label in labels if not re.fullmatch(r"[a-z]+(_[a-z]+)*", label) or label in {"le", "job"}] == []
+
+
+def test_every_metric_is_registered_once_and_reachable() -> None:
+    assert sorted(collectors()) == sorted(family.name for family in families())
+
+
+def test_buckets_rise() -> None:
+    for collector in collectors().values():
+        if isinstance(collector, Histogram):
+            assert list(collector._upper_bounds) == sorted(set(collector._upper_bounds))
+
+
+def test_two_metrics_stand_alone_unless_they_are_given_one_registry() -> None:
+    Metrics()
+    registry = Metrics().registry
+    with pytest.raises(ValueError, match="Duplicated"):
+        Metrics(registry)
+
+
+def test_no_default_metric_of_the_process_is_shared_with_others() -> None:
+    assert all(family.name.startswith("sekisho_") for family in families())
+
+
+def test_facts_without_a_value_are_labels_of_their_own() -> None:
+    metrics = Metrics()
+    caller = Caller(affiliate=ABSENT, countries=UNKNOWN)
+    metrics.count_outcome(an_outcome(decision=DENIED, caller=caller, subject=NO_SUBJECT))
+    assert "sekisho_denials_total{absent,JP,not applicable}" in counted(metrics)
