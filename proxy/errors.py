@@ -7,6 +7,7 @@
      ├─ UsageError          a flag, a setting, a file or a port cannot be used that way
      ├─ BundleError         a policy folder does not load; carries every problem found
      ├─ KeySetError         an issuer's key set could not be had or read
+     │   └─ KeysWithdrawnError   it was had, and is empty
      └─ LedgerError         a line could not be made durable, so nothing may leave
 """
 
@@ -38,6 +39,10 @@ class BundleError(SekishoError):
 
 class KeySetError(SekishoError):
     """An issuer's key set could not be fetched, read or understood."""
+
+
+class KeysWithdrawnError(KeySetError):
+    """An issuer publishes, in good order, no key at all."""
 
 
 class LedgerError(SekishoError):

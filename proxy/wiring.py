@@ -17,6 +17,7 @@ from proxy import errors
 from proxy.admin.app import make_admin
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
+from proxy.caller.issuers import parse_key_place
 from proxy.caller.jwks import KeyStore
 from proxy.clock import render_instant, unix_seconds
 from proxy.gateway.server import Gateway, GatewayServer
@@ -126,6 +127,11 @@ def _check_issuers(snapshot: Snapshot, settings: Settings) -> None:
         raise errors.UsageError(
             f"--jwks names an issuer {issuer_id!r} that the bundle does not declare{nearest(issuer_id, declared)}."
         )
+    for issuer_id, place in settings.jwks.items():
+        try:
+            parse_key_place(place)
+        except ValueError as error:
+            raise errors.UsageError(f"--jwks {issuer_id}: {error}.") from error
 
 
 async def _listen(stack: contextlib.AsyncExitStack, runner: web.BaseRunner, endpoint: str, flag: str) -> str:

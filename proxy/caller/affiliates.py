@@ -147,7 +147,7 @@ def compute_affiliates(
     return Affiliates(
         {entry.id: register.affiliation(entry) for entry in entries},
         frozenset({*map(str, unknown), str(TieKind.SUBCONTRACTOR)}),
-        frozenset(counted),
+        frozenset(counted | ({str(TieKind.SUBCONTRACTOR)} if any(e.shares_accounts for e in entries) else set())),
     )
 
 
@@ -179,7 +179,7 @@ class _Register:
             open_ties=frozenset(self._open_ties(entry, control)),
             counted=self.counted | shared,
             control={
-                rule: Control(FactSet(frozenset(c.countries), c.is_open), FactSet(c.owners, c.is_open))
+                rule: Control(FactSet(frozenset(c.countries), c.is_open), FactSet(c.owners, c.owners_open))
                 for rule, c in control.items()
             },
         )

@@ -41,9 +41,11 @@ def assert_fact(attribute: str, raw: object, assertable: frozenset[str] | None) 
 def _read(mapping: ClaimMapping, claims: Mapping[str, Any]) -> Fact[Any]:
     try:
         raw = mapping.claim.search(claims)
-    except (JMESPathError, TypeError, ValueError, RecursionError):
+    except (JMESPathError, TypeError, ValueError, ArithmeticError, RecursionError):
         return UNKNOWN
-    return mapping.absent if raw is None else assert_fact(mapping.attribute, raw, mapping.assertable)
+    if raw is None:  # a claim that is kept elsewhere is not absent (OpenID Connect Core 5.6.2)
+        return UNKNOWN if "_claim_names" in claims else mapping.absent
+    return assert_fact(mapping.attribute, raw, mapping.assertable)
 
 
 def _type(attribute: str, raw: object) -> Fact[Any]:

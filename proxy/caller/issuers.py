@@ -7,6 +7,7 @@
   authentication that was shared with the parent.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final
 
@@ -31,7 +32,11 @@ MAPPED: Final = TEXTS | COUNTRIES | TEXT_SETS | COUNTRY_SETS
 _LOOPBACK: Final = ("http://127.0.0.1:", "http://[::1]:", "http://localhost:")
 
 
-def _parse_key_place(text: str) -> str:
+def parse_key_place(text: str) -> str:
+    """Return where keys are fetched; ValueError with a sentence if they may not be fetched there."""
+    authority = re.match(r"https?://([^/?#]*)", text)
+    if authority and (not authority[1] or "@" in authority[1]):
+        raise ValueError(f"{text!r} names no host, or a user")
     if text.startswith(("https://", "file:", *_LOOPBACK)):
         return text
     if text.startswith("http://"):
@@ -54,6 +59,8 @@ def _widen_claim(raw: Any) -> Any:
 def _compile_claim(text: str) -> ParsedResult:
     try:
         return jmespath.compile(text)
+    except RecursionError as error:
+        raise ValueError(f"{text:.40}... is nested too deep") from error
     except JMESPathError as error:
         raise ValueError(f"{text!r} is no JMESPath expression: {str(error).splitlines()[0]}") from error
 
@@ -78,7 +85,7 @@ class IssuerEntry(Entry):
     """The exact ``iss`` of its tokens (RFC 7519 4.1.1)."""
     audience: list[Text] = Field(min_length=1)
     """At least one of them must be in ``aud``."""
-    jwks: Annotated[str, scalar(_parse_key_place)]
+    jwks: Annotated[str, scalar(parse_key_place)]
     algorithms: list[Annotated[str, choice(*ALGORITHMS)]] = Field(min_length=1)
     may_assert: dict[str, Annotated[frozenset[str] | None, PlainValidator(_parse_assertable)]]
     people: Annotated[str, choice("optional")] = "optional"

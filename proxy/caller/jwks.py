@@ -20,7 +20,7 @@ from proxy.caller.issuers import Issuer
 from proxy.caller.keys import KeySet, parse_key_set
 from proxy.caller.options import CallerOptions
 from proxy.clock import unix_seconds
-from proxy.errors import KeySetError
+from proxy.errors import KeySetError, KeysWithdrawnError
 from proxy.telemetry import Metrics
 
 MAX_DOCUMENT_BYTES: Final = 512 * 1024
@@ -46,6 +46,8 @@ class KeyStore:
         self._sets: dict[str, KeySet] = {}
         self._fetched: dict[str, float] = {}
         self._tried: dict[str, float] = {}
+        self._tries: dict[str, int] = {}
+        """How many fetches have ended: whoever waited for one does not fetch again."""
         self._locks = {issuer_id: asyncio.Lock() for issuer_id in self._issuers}
 
     def current(self, issuer_id: str, now: float) -> KeySet | None:
@@ -75,7 +77,10 @@ class KeyStore:
 
     async def refresh(self, issuer_id: str) -> None:
         """Fetch an issuer's keys anew, unless that was tried a moment ago; a failure is logged and counted."""
+        asked = self._tries.get(issuer_id, 0)
         async with self._locks[issuer_id]:
+            if self._tries.get(issuer_id, 0) != asked:
+                return
             if unix_seconds() - self._tried.get(issuer_id, float("-inf")) < self._options.jwks_minimum_seconds:
                 return
             try:
@@ -88,16 +93,23 @@ class KeyStore:
         while True:
             await asyncio.sleep(self._options.jwks_refresh_seconds)
             for issuer_id in self._issuers:
-                await self.refresh(issuer_id)
+                try:
+                    await self.refresh(issuer_id)
+                except Exception:  # one issuer's document must not stop the others' keys from being renewed
+                    log.exception("keys not refreshed", extra={"issuer": issuer_id})
 
     async def _fetch(self, issuer_id: str) -> None:
         issuer = self._issuers[issuer_id]
         self._tried[issuer_id] = unix_seconds()
         try:
             key_set = parse_key_set(await self._read(self.place(issuer_id)), issuer.algorithms)
-        except KeySetError:
+        except KeySetError as error:
+            self._tries[issuer_id] = self._tries.get(issuer_id, 0) + 1
+            if isinstance(error, KeysWithdrawnError):
+                self._sets.pop(issuer_id, None)
             self._metrics.key_fetches.count(issuer_id, "failed")
             raise
+        self._tries[issuer_id] = self._tries.get(issuer_id, 0) + 1
         self._sets[issuer_id] = key_set
         self._fetched[issuer_id] = self._tried[issuer_id]
         self._metrics.key_fetches.count(issuer_id, "fetched")
@@ -132,7 +144,10 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
 
 def _read_inside(folder: Path, name: str) -> bytes:
     """Read a file inside the folder; a path that leads out of it is refused, symbolic links included."""
-    path = (folder / name).resolve()
+    try:
+        path = (folder / name).resolve()
+    except (RuntimeError, ValueError) as error:
+        raise KeySetError(f"{name!r} is no file: {error}") from error
     if not path.is_relative_to(folder.resolve()):
         raise KeySetError(f"{name!r} leads out of the policy folder")
     try:

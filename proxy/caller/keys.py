@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import get_default_algorithms
 from jwt.exceptions import PyJWTError
 
-from proxy.errors import KeySetError
+from proxy.errors import KeySetError, KeysWithdrawnError
 
 MAX_KEYS: Final = 100
 MIN_RSA_BITS: Final = 2048
@@ -30,6 +31,11 @@ _BY_CURVE: Final = {
     ("EC", "P-521"): ("ES512",),
     ("OKP", "Ed25519"): ("EdDSA",),
 }
+_P: Final = 2**255 - 19
+"""The prime of Curve25519 (RFC 8032 5.1)."""
+_EIGHTH: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
+_SMALL_ORDER: Final = frozenset({0, 1, _P - 1, _P, _P + 1, _EIGHTH, _P - _EIGHTH})
+"""The y of all points of small order: a signature for such a key verifies whoever made it (RFC 8032 8.9)."""
 _SECRET_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _VERIFIERS: Final = get_default_algorithms()
 
@@ -90,6 +96,8 @@ def parse_key_set(document: bytes, algorithms: frozenset[str]) -> KeySet:
             left_out.append(f"key {index}: its kid stands twice")
         else:
             keys.append(read)
+    if not entries:
+        raise KeysWithdrawnError("it publishes no key at all")
     if not keys:
         raise KeySetError("it holds no key that fits" + (f" ({'; '.join(left_out[:3])})" if left_out else ""))
     return KeySet(hashlib.sha256(document).hexdigest()[:16], tuple(keys), tuple(left_out))
@@ -104,14 +112,24 @@ def _read_key(entry: object, algorithms: frozenset[str]) -> VerificationKey | st
         return misfit
     pinned = _pin(entry) & algorithms
     if not pinned:
-        return f"its type {entry.get('kty')!s:.16} fits none of the issuer's algorithms"
+        return f"its type {entry.get('kty')!a:.16} fits none of the issuer's algorithms"
     try:
         material: Any = _VERIFIERS[min(pinned)].from_jwk(entry)  # type: ignore[attr-defined,unused-ignore]
     except (PyJWTError, ValueError, TypeError, KeyError) as error:
         return f"unreadable ({type(error).__name__})"
+    return _find_weakness(material) or VerificationKey(entry.get("kid"), pinned, material)
+
+
+def _find_weakness(material: Any) -> str:
     if isinstance(material, RSAPublicKey) and material.key_size < MIN_RSA_BITS:
         return f"{material.key_size} bits are too few"
-    return VerificationKey(entry.get("kid"), pinned, material)
+    if isinstance(material, Ed25519PublicKey) and _is_small_order(material.public_bytes_raw()):
+        return "anyone can sign for it: it is of small order"
+    return ""
+
+
+def _is_small_order(point: bytes) -> bool:
+    return int.from_bytes(point, "little") & (1 << 255) - 1 in _SMALL_ORDER
 
 
 def _find_misfit(entry: Mapping[str, Any]) -> str:
@@ -132,4 +150,4 @@ def _pin(entry: Mapping[str, Any]) -> frozenset[str]:
     kind, curve = entry.get("kty"), entry.get("crv")
     fitting = _RSA if kind == "RSA" else _BY_CURVE.get((str(kind), str(curve)), ())
     declared = entry.get("alg")
-    return frozenset(fitting) & {declared} if declared is not None else frozenset(fitting)
+    return frozenset(name for name in fitting if declared is None or name == declared)

@@ -50,19 +50,23 @@ class Controlled(msgspec.Struct, frozen=True):
     owners: frozenset[str]
     """Every entity that controls this one."""
     is_open: bool
-    """Whether somebody undisclosed may control it, too."""
+    """Whether countries may control it, too, through somebody undisclosed."""
+    owners_open: bool
+    """The same of ``owners``: that a country controls may be certain where it is not certain through whom."""
 
 
 def compute_control(entities: Mapping[str, Entity], rule: Rule) -> dict[str, Controlled]:
     """Apply a control rule to a whole register of entities."""
     by_country = _Cascade(entities, rule, {id_: entity.country for id_, entity in entities.items()})
     by_owner = _Cascade(entities, rule, {id_: id_ for id_ in entities})
+    owners_open = by_owner.open_entities()
     is_open = by_country.open_entities()
     return {
         id_: Controlled(
             by_country.paths[id_],
-            frozenset(by_owner.paths[id_]),
+            frozenset(by_owner.paths[id_]) - {id_},
             id_ in is_open,
+            id_ in owners_open,
         )
         for id_ in entities
     }
@@ -76,15 +80,15 @@ class _Cascade:
         self.rule = rule
         self.seeds = seeds
         self.holdings: dict[str, list[tuple[str, Decimal]]] = {id_: [] for id_ in entities}
-        for id_, entity in entities.items():
-            for owner, share in entity.owners:
+        for id_, entity in sorted(entities.items()):
+            for owner, share in sorted(entity.owners):
                 self.holdings[owner].append((id_, share))
         self.tallies: dict[str, dict[str, Decimal]] = {id_: {} for id_ in entities}
         self.paths: dict[str, dict[str, tuple[str, ...]]] = {id_: {} for id_ in entities}
         self._propagate()
 
     def _propagate(self) -> None:
-        queue = deque(self.seeds.items())
+        queue = deque(sorted(self.seeds.items()))
         while queue:
             owner, mark = queue.popleft()
             for held, share in self.holdings[owner]:

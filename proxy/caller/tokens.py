@@ -11,7 +11,8 @@ The steps, numbered as below. PyJWT's algorithms do step 6 and nothing else.
 4. ``iss`` is, to the letter, that of a declared issuer (RFC 8725 3.8), which declares the algorithm.
 5. The key is one of that issuer's, by ``kid``, and pinned to the algorithm (RFC 8725 3.5).
 6. The signature verifies.
-7. ``iss``, ``aud``, ``exp``, ``iat`` and ``sub`` are there and of their types.
+7. ``iss``, ``aud``, ``exp``, ``iat`` and ``sub`` are there and of their types. A token that speaks for somebody
+   else (``act``, RFC 8693 4.1) is refused: whoever acts would be judged as whom they act for.
 8. ``aud`` names us (RFC 8725 3.9).
 9. ``exp`` is ahead; ``iat`` and ``nbf`` are not, beyond a small leeway.
 
@@ -19,8 +20,9 @@ What it does not do: fetch keys (``jwks``), map claims (``claims``).
 """
 
 import json
+import math
 import re
-from base64 import urlsafe_b64decode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -106,6 +108,8 @@ def verify_token(  # noqa: PLR0911 - one return a step
     audiences = _read_audiences(claims.get("aud"))
     if not audiences or not _has_text(claims, "sub") or not _has_dates(claims):
         return Reason.TOKEN_CLAIM_MISSING
+    if "act" in claims:
+        return Reason.TOKEN_DELEGATED
     if not audiences & token.issuer.audiences:
         return Reason.TOKEN_AUDIENCE_OTHER
     if now >= claims["exp"] + LEEWAY_SECONDS:
@@ -152,14 +156,16 @@ def _decode(part: str) -> bytes | None:
         data = urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except ValueError:
         return None
-    return data if len(part) % 4 != 1 else None
+    return data if urlsafe_b64encode(data).rstrip(b"=") == part.encode() else None
 
 
 def _read_object(part: str) -> dict[str, Any] | None:
     """Read a JSON object without repeated names, NaN or infinities; None if it is none."""
     data = _decode(part)
     try:
-        value = json.loads(data or b"", object_pairs_hook=_unrepeated, parse_constant=_refuse_constant)
+        text = (data or b"").decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_unrepeated, parse_constant=_refuse_constant, parse_float=_finite)
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate is no text
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -170,6 +176,13 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         raise ValueError("a name stands twice")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
     return value
 
 

@@ -68,6 +68,7 @@ class Reason(enum.StrEnum):
     TOKEN_ALGORITHM_UNDECLARED = "token-algorithm-undeclared"  # noqa: S105
     TOKEN_KEY_UNKNOWN = "token-key-unknown"  # noqa: S105
     TOKEN_SIGNATURE_WRONG = "token-signature-wrong"  # noqa: S105
+    TOKEN_DELEGATED = "token-delegated"  # noqa: S105
     TOKEN_CLAIM_MISSING = "token-claim-missing"  # noqa: S105
     TOKEN_AUDIENCE_OTHER = "token-audience-other"  # noqa: S105
     TOKEN_EXPIRED = "token-expired"  # noqa: S105

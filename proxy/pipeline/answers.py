@@ -64,6 +64,7 @@ ANSWERS: Final[Mapping[Reason, Answer]] = {
     Reason.TOKEN_ALGORITHM_UNDECLARED: _unauthorised("The token's algorithm is not trusted here"),
     Reason.TOKEN_KEY_UNKNOWN: _unauthorised("The token's key is not known"),
     Reason.TOKEN_SIGNATURE_WRONG: _unauthorised("The token's signature is wrong"),
+    Reason.TOKEN_DELEGATED: _unauthorised("The token is delegated"),
     Reason.TOKEN_CLAIM_MISSING: _unauthorised("The token lacks a claim"),
     Reason.TOKEN_AUDIENCE_OTHER: _unauthorised("The token is for another audience"),
     Reason.TOKEN_EXPIRED: _unauthorised("The token has expired"),

@@ -17,11 +17,11 @@ PROBLEMS = ("a.yaml:1:2: is wrong", "b.yaml:3:4: is wrong too")
 @pytest.mark.parametrize("kind", OURS)
 def test_every_exception_is_ours_and_drawn_in_the_tree(kind: type[Exception]) -> None:
     assert issubclass(kind, SekishoError)
-    assert re.search(rf"^ *(├─ |└─ )?{kind.__name__} ", errors.__doc__ or "", re.MULTILINE)
+    assert re.search(rf"^[ │]*(├─ |└─ )?{kind.__name__} ", errors.__doc__ or "", re.MULTILINE)
 
 
 def test_nothing_is_drawn_that_is_not_there() -> None:
-    drawn = re.findall(r"^ +[├└]─ (\w+) ", errors.__doc__ or "", re.MULTILINE)
+    drawn = re.findall(r"^[ │]+[├└]─ (\w+) ", errors.__doc__ or "", re.MULTILINE)
     assert sorted([*drawn, "SekishoError"]) == sorted(kind.__name__ for kind in OURS)
 
 
