@@ -9,10 +9,10 @@ STAMP := $(VENV)/.ready
 LOCK := deploy/lock/development.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix lock clean
+.PHONY: help setup demo test check e2e bench fix lock pin-images clean
 
 help:  ## print the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make the virtual environment from the hashed lock
 
@@ -35,8 +35,17 @@ check: $(STAMP)  ## format, lint, types, and the reference bundle
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/sekisho check policies/
 	@$(BIN)/sekisho test policies/
+
+e2e: $(STAMP)  ## against a real Prometheus and Alertmanager, and the image's own steps
+	@$(BIN)/python -m pytest tests/e2e
+
+bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; a decision beside cedarpy and CEL
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/lock/bench.txt
+	@$(BIN)/python -m bench.edge
+	@$(BIN)/python -m bench.decisions
 
 fix: $(STAMP)  ## format and mend what can be mended
 	@$(BIN)/ruff check --fix .
@@ -49,6 +58,12 @@ lock: $(STAMP)  ## resolve the dependencies anew, with hashes
 	  --no-header --no-annotate pyproject.toml --group dev --output-file $(LOCK)
 	@for group in bench build; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --group $$group --output-file deploy/lock/$$group.txt; done
+
+pin-images: $(STAMP)  ## put the base image's digest behind its tag (needs docker and a registry)
+	@command -v docker >/dev/null || { echo "docker is missing: install it where there is a registry to ask." >&2; exit 2; }
+	@image=$$(sed -n 's/^ARG PYTHON_IMAGE=\([^@]*\).*/\1/p' Dockerfile) && \
+	  digest=$$(docker buildx imagetools inspect "$$image" --format '{{.Manifest.Digest}}') && \
+	  sed -i "s|^ARG PYTHON_IMAGE=.*|ARG PYTHON_IMAGE=$$image@$$digest|" Dockerfile && echo "$$image@$$digest"
 
 clean:  ## remove what the verbs made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

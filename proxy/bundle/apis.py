@@ -15,7 +15,7 @@ from urllib.parse import urlsplit  # noqa: TID251 - an upstream's address, no re
 from pydantic import BeforeValidator, Field
 
 from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
-from proxy.model.country import NAMES
+from proxy.model.country import NAMES, suggest_country
 from proxy.model.entry import Country, Date, Entry, Flag, Id, Text, choice, scalar
 from proxy.model.facts import FactSet
 from proxy.model.problem import Problem, nearest
@@ -30,6 +30,7 @@ _LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@-]+")
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _FIELD: Final = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*|\[\*\])+")
 _CATEGORY: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
+_URL: Final = re.compile(r"[!-\[\]-~]+")
 _DURATION: Final = re.compile(r"([1-9]\d{0,4})(s|m|h)")
 
 
@@ -40,7 +41,7 @@ def parse_upstream_url(text: str) -> str:
         port = parts.port
     except ValueError as error:
         raise ValueError(f"{text!r} is no URL: {error}") from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+    if not _URL.fullmatch(text) or parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         raise ValueError(f"{text!r} is no URL such as http://127.0.0.1:9000")
     if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(f"{text!r} says more than a host and a port: paths are forwarded as they come")
@@ -56,7 +57,7 @@ def _parse_host(text: str) -> str:
 def _parse_pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{text!r} is no regular expression: {error}") from error
 
 
@@ -158,10 +159,8 @@ def _check_hosts(entries: Sequence[ApiEntry]) -> list[Problem]:
 
 def _check_route(route: RouteEntry) -> list[Problem]:
     template = parse_template(route.path)
-    if isinstance(template, str):
-        return [Problem(("path",), template)]
-    names = [segment.text for segment in template if segment.is_parameter]
-    problems = []
+    names = [match[1] for segment in route.path.split("/") if (match := _PARAMETER.fullmatch(segment))]
+    problems = [Problem(("path",), template)] if isinstance(template, str) else []
     if len(set(names)) != len(names):
         problems.append(Problem(("path",), "a parameter stands twice"))
     problems += [
@@ -172,7 +171,9 @@ def _check_route(route: RouteEntry) -> list[Problem]:
     unsafe = UNSAFE_METHODS & set(route.methods)
     if route.action == Action.READ and unsafe:
         problems.append(Problem(("action",), f"a route with {', '.join(sorted(unsafe))} may not call itself read"))
-    return problems + _check_subject(route, names) + _check_fields(route)
+    if names or not isinstance(template, str):
+        problems += _check_subject(route, names)
+    return problems + _check_fields(route)
 
 
 def _check_subject(route: RouteEntry, names: Sequence[str]) -> list[Problem]:
@@ -196,8 +197,10 @@ def _check_subject(route: RouteEntry, names: Sequence[str]) -> list[Problem]:
                 Problem(("subject", key), f"no parameter {match[1]!r} in the path{nearest(match[1], names)}")
             )
         elif text and not match and (key == "id" or text not in NAMES):
-            meant = "a parameter of the path, such as {user_id}" + (" or a country code" if key == "country" else "")
-            problems.append(Problem(("subject", key), f"{text!r} is not {meant}"))
+            meant = f": {suggest_country(text)}" if key == "country" and suggest_country(text) else ""
+            either = " or a country code" if key == "country" else ""
+            message = f"{text!r} is not a parameter of the path, such as {{user_id}}{either}{meant}"
+            problems.append(Problem(("subject", key), message))
     return problems
 
 

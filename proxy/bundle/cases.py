@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import Field
 
 from proxy.bundle.apis import METHODS
-from proxy.caller.issuers import COUNTRIES, COUNTRY_SETS, MAPPED
+from proxy.caller.issuers import COUNTRIES, COUNTRY_SETS, MAPPED, TEXT_SETS
 from proxy.model.caller import KINDS
-from proxy.model.country import NAMES, suggest_country
+from proxy.model.country import NAMES, refuse_country
 from proxy.model.decision import Certainty, Effect, Reason
 from proxy.model.entry import Country, Entry, Id, Text, choice
 from proxy.model.problem import Problem, nearest
@@ -107,12 +107,24 @@ def _check_caller(caller: dict[str, Any], declared: dict[str, frozenset[str]]) -
         if name not in MAPPED | {"issuer"}:
             hint = nearest(name, MAPPED | {"issuer"})
             problems.append(Problem(("caller", name), f"no caller attribute {name!r}{hint}", at_key=True))
+        elif name in TEXT_SETS | COUNTRY_SETS:
+            problems += [problem.under("caller", name) for problem in _check_members(name, value)]
         elif name in declared and (not isinstance(value, str) or value not in declared[name]):
             problems.append(Problem(("caller", name), f"no {name} {value!r}{nearest(str(value), declared[name])}"))
-        elif name in COUNTRIES | COUNTRY_SETS:
-            for country in value if isinstance(value, list) else [value]:
-                if country not in NAMES:
-                    meant = suggest_country(str(country))
-                    message = f"{country!r} is no ISO 3166-1 country code" + (f": {meant}" if meant else "")
-                    problems.append(Problem(("caller", name), message))
+        elif name in COUNTRIES and (not isinstance(value, str) or value not in NAMES):
+            problems.append(Problem(("caller", name), refuse_country(value)))
+        elif not isinstance(value, str) or not value:
+            problems.append(Problem(("caller", name), "expected a single value"))
+    return problems
+
+
+def _check_members(name: str, value: Any) -> list[Problem]:
+    if not isinstance(value, list):
+        return [Problem((), "expected a list")]
+    problems = []
+    for index, member in enumerate(value):
+        if not isinstance(member, str) or not member:
+            problems.append(Problem((index,), "expected a single value"))
+        elif name in COUNTRY_SETS and member not in NAMES:
+            problems.append(Problem((index,), refuse_country(member)))
     return problems

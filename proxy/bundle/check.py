@@ -7,7 +7,7 @@ what is sound and the folder loads only if nothing is wrong anywhere.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, Final, TypeVar
 
@@ -26,12 +26,14 @@ from proxy.bundle.manifest import (
 from proxy.bundle.read import Document, FileProblem, read_document
 from proxy.bundle.schema import salvage, validate
 from proxy.bundle.snapshot import Snapshot
-from proxy.caller.affiliates import AffiliateEntry, ControlRuleEntry, check_affiliates, compute_affiliates
+from proxy.caller.affiliates import ROLES, AffiliateEntry, ControlRuleEntry, check_affiliates, compute_affiliates
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
 from proxy.errors import BundleError, UsageError
 from proxy.model.caller import TieKind
+from proxy.model.decision import Effect, Reason
 from proxy.model.entry import Entry
 from proxy.model.problem import Path, Problem, nearest
+from proxy.model.request import Target
 from proxy.origin.networks import (
     NetworkEntry,
     check_networks,
@@ -43,7 +45,8 @@ from proxy.origin.networks import (
 from proxy.policy.attributes import Domain, Resource, Vocabulary
 from proxy.policy.compile import compile_policy, compile_rule, resolve_country_sets
 from proxy.policy.rules import Rule, RuleEntry
-from proxy.request.catalog import Catalog
+from proxy.request.catalog import Catalog, NoMatch
+from proxy.request.target import parse_target
 
 MAX_FILES: Final = 1000
 
@@ -84,12 +87,31 @@ def load_bundle(folder: FilePath, upstreams: Mapping[str, str] | None = None) ->
     return snapshot
 
 
+class Anything(frozenset[str]):
+    """Stands for the ids of a register that was not read whole: one mistake is not told as many."""
+
+    def __contains__(self, _value: object) -> bool:
+        return True
+
+
+class AnySets(dict[str, frozenset[str]]):
+    """The same for country sets."""
+
+    def __contains__(self, _name: object) -> bool:
+        return True
+
+    def __missing__(self, _name: str) -> frozenset[str]:
+        return frozenset()
+
+
 class _Loader:
     def __init__(self, folder: FilePath, upstreams: Mapping[str, str]) -> None:
         self.folder = folder
         self.upstreams = upstreams
         self.manifest_document: Document | None = None
         self.problems: list[FileProblem] = []
+        self.incomplete: set[str] = set()
+        """Registers of which a part could not be read: what is not there may stand in that part."""
         self.raw: dict[str, list[Item]] = {register: [] for register in REGISTERS}
 
     def name(self, file: str) -> str:
@@ -117,10 +139,12 @@ class _Loader:
                 self.problems = [FileProblem(self.name(MANIFEST), 1, 1, message)]
             return None
         self.manifest_document = document
-        manifest = validate(Manifest, document.value)
+        manifest: Manifest | list[Problem] | None = validate(Manifest, document.value)
         if isinstance(manifest, list):
             for problem in manifest:
                 self.fail(document, problem)
+            manifest = salvage(Manifest, document.value)
+        if manifest is None:
             return None
         for problem in self._check_manifest(manifest):
             self.fail(document, problem)
@@ -134,12 +158,9 @@ class _Loader:
                 if register not in REGISTERS:
                     problems.append(Problem(("files", file, index), _unknown_register(register)))
         if (manifest.mode == "observe") != (manifest.observe_until is not None):
-            problems.append(
-                Problem(
-                    ("mode",),
-                    "`mode: observe` and `observe_until` go together: observing ends at a stated date",
-                )
-            )
+            key = "mode" if manifest.observe_until is None else "observe_until"
+            message = "`mode: observe` and `observe_until` go together: observing ends at a stated date"
+            problems.append(Problem((key,), message))
         listed = {MANIFEST, *manifest.files}
         problems += [
             Problem(
@@ -152,31 +173,36 @@ class _Loader:
         return problems
 
     def _check_file(self, file: str) -> list[Problem]:
-        path = (self.folder / file).resolve()
-        if not path.is_relative_to(self.folder.resolve()):
+        try:
+            path = (self.folder / file).resolve()
+            is_inside, is_file = path.is_relative_to(self.folder.resolve()), path.is_file()
+        except (OSError, RuntimeError, ValueError):
+            return [Problem(("files", file), f"{file!r} is no file's name", at_key=True)]
+        if not is_inside:
             return [Problem(("files", file), f"{file} leads out of the policy folder", at_key=True)]
-        if not path.is_file():
+        if not is_file:
             hint = nearest(file, self._find_files())
             return [Problem(("files", file), f"{file} is listed here and missing in the folder{hint}", at_key=True)]
         return []
 
     def _find_files(self) -> list[str]:
-        found = (
+        files = (
             path.relative_to(self.folder)
-            for pattern in ("*.yaml", "*.yml")
-            for path in self.folder.rglob(pattern)
-            if path.is_file()
+            for path in self.folder.rglob("*")
+            if path.suffix.lower() in {".yaml", ".yml"} and path.is_file()
         )
-        return sorted(str(path) for path in found if not any(part.startswith(".") for part in path.parts))[:MAX_FILES]
+        return sorted(str(path) for path in files if not any(part.startswith(".") for part in path.parts))[:MAX_FILES]
 
     def _read_files(self, manifest: Manifest) -> None:
         for file, registers in manifest.files.items():
-            if self._check_file(file):
-                continue
-            document, problems = read_document(self.folder / file, self.name(file))
+            document, problems = (
+                (None, []) if self._check_file(file) else read_document(self.folder / file, self.name(file))
+            )
             self.problems += problems
             if document is not None:
                 self._sort_registers(document, registers)
+            else:
+                self.incomplete.update(registers)
 
     def _sort_registers(self, document: Document, registers: Sequence[str]) -> None:
         if not isinstance(document.value, dict):
@@ -185,6 +211,7 @@ class _Loader:
         for register, value in document.value.items():
             if register not in REGISTERS:
                 self.fail(document, Problem((register,), _unknown_register(register), at_key=True))
+                self.incomplete.update(set(registers) - document.value.keys())
             elif register not in registers:
                 message = f"the manifest does not list {register!r} for this file (it lists: {', '.join(registers)})"
                 self.fail(document, Problem((register,), message, at_key=True))
@@ -258,7 +285,7 @@ class _Loader:
         sets, problems = resolve_country_sets({name: item.value[1] for name, item in items.items()})
         for problem in problems:
             item = items[str(problem.path[0])]
-            self.fail(item.document, Problem((*item.path, *problem.path[1:]), problem.message))
+            self.fail(item.document, Problem((*item.path, *problem.path[1:]), problem.message, problem.at_key))
         return sets
 
     # Across registers.
@@ -286,13 +313,14 @@ class _Loader:
             ),
         )  # fmt: skip
         self._refuse_empty(manifest)
-        vocabulary = self._vocabulary(issuers, affiliates, apis)
+        vocabulary = self._vocabulary(issuers, apis)
         compiled = self._compile_rules(rules, vocabulary)
+        self._check_key_files(issuers)
         if self.problems:
             return None
         apis_routes_patterns = compile_apis(apis.entries, self._relocated())
         counted = frozenset(TieKind(kind) for kind in manifest.ties)
-        return Snapshot(
+        snapshot = Snapshot(
             name=manifest.bundle,
             folder=self.folder,
             policy_digest=self._digest(POLICY_REGISTERS, _scope(manifest)),
@@ -307,8 +335,39 @@ class _Loader:
             policy=compile_policy(compiled),
             vocabulary=vocabulary,
             cases=cases.entries,
-            notes=tuple(_find_notes(manifest, apis.entries)),
+            notes=(*_find_notes(manifest, apis.entries), *_find_escapes(rules.entries, vocabulary)),
         )
+        self._check_routes_of_cases(cases, snapshot.catalog)
+        return None if self.problems else snapshot
+
+    def _check_key_files(self, issuers: Loaded) -> None:
+        for index, entry in enumerate(issuers.entries):
+            if not entry.jwks.startswith("file:"):
+                continue
+            name = entry.jwks.removeprefix("file:")
+            try:
+                path = (self.folder / name).resolve()
+                is_there = path.is_file() and path.is_relative_to(self.folder.resolve())
+            except (OSError, RuntimeError, ValueError):
+                is_there = False
+            if not is_there:
+                self._report(issuers, [Problem((index, "jwks"), f"there is no file {name!r} inside the policy folder")])
+
+    def _check_routes_of_cases(self, cases: Loaded, catalog: Catalog) -> None:
+        """Report tests of targets that nobody declared, unless that is what they expect: they would ask no rule."""
+        for index, case in enumerate(cases.entries):
+            given = case.given
+            method, _, target = given.request.partition(" ")
+            api = catalog.find_api(given.host)
+            if api is None:
+                known = [host for each in catalog.apis for host in each.hosts]
+                message = f"no API has the host {given.host!r}{nearest(given.host or '', known)}"
+                self._report(cases, [Problem((index, "given", "host"), message)])
+            elif case.expect.reason not in {Reason.ROUTE_UNDECLARED, Reason.METHOD_UNDECLARED}:
+                parsed = parse_target(target)
+                if isinstance(parsed, Target) and isinstance(catalog.match(api, method, parsed.segments), NoMatch):
+                    message = "no route is declared for this: mend it, or expect reason: route-undeclared"
+                    self._report(cases, [Problem((index, "given", "request"), message)])
 
     def _relocated(self) -> dict[str, str]:
         declared = self._declared_ids("apis")
@@ -323,30 +382,36 @@ class _Loader:
 
     def _declared_ids(self, register: str) -> frozenset[str]:
         """Return every id that is written in a register, also of entries that have other problems."""
+        if register in self.incomplete:
+            return Anything()
         values = [item.value for item in self.raw[register] if isinstance(item.value, dict)]
         return frozenset(value["id"] for value in values if isinstance(value.get("id"), str))
 
     def _refuse_empty(self, manifest: Manifest) -> None:
         document = self.manifest_document
+        counting = [item.value for item in self.raw["control_rules"] if isinstance(item.value, dict)]
+        if TieKind.CONTROL in manifest.ties and not any(rule.get("default") == "true" for rule in counting):
+            message = "ties by control count only by a control rule with `default: true`: declare one, or leave it out"
+            if document is not None and "control_rules" not in self.incomplete:
+                self.fail(document, Problem(("ties", manifest.ties.index(TieKind.CONTROL)), message))
         for register in ("issuers", "affiliates", "apis", "rules"):
-            if not self.raw[register] and document is not None:
+            if not self.raw[register] and document is not None and register not in self.incomplete:
                 listed = [file for file, registers in manifest.files.items() if register in registers]
                 where = f"{listed[0]} holds none" if listed else "no file is listed for them"
                 self.fail(document, Problem(("files",), f"a bundle needs {register}: {where}", at_key=True))
 
-    def _vocabulary(self, issuers: Loaded, affiliates: Loaded, apis: Loaded) -> Vocabulary:
-        routes = [route for api in apis.entries for route in api.routes]
+    def _vocabulary(self, issuers: Loaded, apis: Loaded) -> Vocabulary:
         return Vocabulary(
             ids={
                 Domain.AFFILIATES: self._declared_ids("affiliates"),
                 Domain.ISSUERS: self._declared_ids("issuers"),
                 Domain.NETWORKS: self._declared_ids("networks"),
                 Domain.APIS: self._declared_ids("apis"),
-                Domain.ROUTES: _route_ids(self.raw["apis"]),
-                Domain.AFFILIATE_ROLES: frozenset(role for entry in affiliates.entries for role in entry.roles),
-                Domain.CATEGORIES: frozenset(category for route in routes for category in route.fields_.values()),
+                Domain.ROUTES: self._written_in_routes(lambda route: [route.get("id")], apis),
+                Domain.AFFILIATE_ROLES: frozenset(ROLES),
+                Domain.CATEGORIES: self._written_in_routes(_categories, apis),
             },
-            country_sets=self._take_sets(),
+            country_sets=AnySets(self._take_sets()) if "country_sets" in self.incomplete else self._take_sets(),
             control_rules=self._declared_ids("control_rules"),
             empty_when_absent=frozenset(
                 attribute
@@ -355,6 +420,15 @@ class _Loader:
                 if source.absent == "empty"
             ),
         )
+
+    def _written_in_routes(self, find: Callable[[Mapping[str, Any]], Iterable[Any]], apis: Loaded) -> frozenset[str]:
+        """Return texts that are written in routes, also in those that have other problems."""
+        if "apis" in self.incomplete or len(apis.entries) < len(self.raw["apis"]):
+            return Anything()
+        listed = [item.value.get("routes") for item in self.raw["apis"] if isinstance(item.value, dict)]
+        routes = [route for entries in listed if isinstance(entries, list) for route in entries]
+        found = [text for route in routes if isinstance(route, dict) for text in find(route)]
+        return frozenset(text for text in found if isinstance(text, str))
 
     def _compile_rules(self, rules: Loaded, vocabulary: Vocabulary) -> list[Rule]:
         compiled = []
@@ -387,10 +461,20 @@ def _unknown_register(register: str) -> str:
     return f"no register {register!r}{nearest(register, REGISTERS)}"
 
 
-def _route_ids(apis: Sequence[Item]) -> frozenset[str]:
-    routes = [item.value.get("routes") for item in apis if isinstance(item.value, dict)]
-    entries = [entry for listed in routes if isinstance(listed, list) for entry in listed if isinstance(entry, dict)]
-    return frozenset(entry["id"] for entry in entries if isinstance(entry.get("id"), str))
+def _categories(route: Mapping[str, Any]) -> Iterable[Any]:
+    fields = route.get("fields")
+    return fields.values() if isinstance(fields, dict) else ()
+
+
+def _find_escapes(rules: Sequence[RuleEntry], vocabulary: Vocabulary) -> list[str]:
+    """Return the deny rules that somebody escapes whose token lacks a claim mapped with `absent: empty`."""
+    return [
+        f"rule {rule.id} does not deny whoever lacks the claim behind {name}: it is mapped with `absent: empty`"
+        for rule in rules
+        if rule.effect is Effect.DENY
+        for name, raw in rule.when.items()
+        if name.removeprefix("caller.") in vocabulary.empty_when_absent and (isinstance(raw, str) or "any" in raw)
+    ]
 
 
 def _find_notes(manifest: Manifest, apis: Sequence[ApiEntry]) -> list[str]:

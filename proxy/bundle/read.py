@@ -6,6 +6,7 @@
 - Size and depth are bounded; the reader works on YAML's flat events, so depth cannot exhaust the stack.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Any, Final, TypeAlias
@@ -21,6 +22,8 @@ MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 32
 MAX_PROBLEMS: Final = 200
 """Of one file, so that a file of garbage ends."""
+
+_UNSEEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]|\r(?!\n)")
 
 Position: TypeAlias = tuple[int, int]
 """Line and column, from 1."""
@@ -91,8 +94,10 @@ def parse_document(data: bytes, name: str) -> tuple[Document | None, list[FilePr
     """Read the content of one YAML file."""
     builder = _Builder(name)
     try:
-        text = data.decode("utf-8")
-        builder.read(yaml.parse(text, Loader=yaml.CSafeLoader))
+        text = data.decode("utf-8").removeprefix("\ufeff")
+        builder.check_characters(text)
+        if not builder.problems:
+            builder.read(yaml.parse(text, Loader=yaml.CSafeLoader))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         builder.fail((line, 1), "the file is not UTF-8 here")
@@ -143,6 +148,13 @@ class _Builder:
         if len(self.problems) >= MAX_PROBLEMS:
             raise _TooManyProblemsError
 
+    def check_characters(self, text: str) -> None:
+        """Refuse what ends or indents a line for YAML and not for an editor: a comment could hide a rule in it."""
+        for match in _UNSEEN.finditer(text):
+            before = text.rfind("\n", 0, match.start()) + 1
+            position = text.count("\n", 0, match.start()) + 1, match.start() - before + 1
+            self.fail(position, f"no YAML that reads the same to everyone: the character U+{ord(match[0]):04X}")
+
     def read(self, events: Iterator[Any]) -> None:
         for event in events:
             if isinstance(event, yaml.ScalarEvent):
@@ -156,7 +168,8 @@ class _Builder:
                 self._stack.pop()
             elif isinstance(event, yaml.AliasEvent):
                 self.fail(_position(event.start_mark), "aliases are not taken: write the value out")
-                self._add("", Place(_position(event.start_mark)))
+                top = self._stack[-1] if self._stack else None
+                self._add("", Place(_position(event.start_mark), top.key_position if top else None))
             elif isinstance(event, yaml.DocumentStartEvent):
                 self._start_document(event)
 

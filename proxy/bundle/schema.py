@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Applies the schema of one register to plain values, and says what is wrong in words an author can act on."""
 
+import copy
 import types
 import typing
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from proxy.model.entry import Entry
 from proxy.model.problem import Path, Problem, nearest
 
 E = TypeVar("E", bound=Entry)
+MAX_MENDS: Final = 4
 
 _SENTENCES: Final = {
     "list_type": "expected a list",
@@ -35,18 +37,37 @@ def validate(model: type[E], raw: Any) -> E | list[Problem]:
 def salvage(model: type[E], raw: Any) -> E | None:
     """Return the entry without those of its keys that are wrong, if it can do without them.
 
-    It is never put in force: it is looked at further, so that one typing error does not hide the next.
+    It is never put in force: it is looked at further, so that one mistake does not hide the next.
     """
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        wrong = {detail["loc"][0] for detail in error.errors(include_url=False) if detail["loc"]}
-    if not isinstance(raw, dict) or not wrong:
-        return None
-    try:
-        return model.model_validate({key: value for key, value in raw.items() if key not in wrong})
-    except ValidationError:
-        return None
+    mended = copy.deepcopy(raw)
+    for _ in range(MAX_MENDS):
+        try:
+            return model.model_validate(mended)
+        except ValidationError as error:
+            mends = [_mend(mended, detail, model) for detail in error.errors(include_url=False)]
+            if not any(mends):
+                return None
+    return None
+
+
+def _mend(raw: Any, detail: ErrorDetails, model: type[Entry]) -> bool:
+    """Take away, or assume, the one value that is wrong; say whether that could be done."""
+    *above, last = detail["loc"] or ("",)
+    parent = raw
+    for step in above:
+        try:
+            parent = parent[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    schema = _model_at(model, above)
+    assumed = schema.ASSUMED.get(str(last)) if schema is not None else None
+    if not isinstance(parent, dict) or (detail["type"] == "missing" and assumed is None):
+        return False
+    if parent.pop(last, None) is None and detail["type"] != "missing":
+        return False
+    if assumed is not None:
+        parent[last] = assumed
+    return True
 
 
 def _translate(detail: ErrorDetails, model: type[Entry]) -> Problem:

@@ -9,7 +9,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 from pydantic import Field
@@ -19,6 +19,11 @@ from proxy.model.caller import Control, Tie, TieKind
 from proxy.model.entry import Country, Entry, Flag, Id, Share, Text, choice
 from proxy.model.facts import FactSet
 from proxy.model.problem import Problem, nearest
+
+ROLES: Final = (
+    "parent", "subsidiary", "affiliate", "joint-venture", "contractor", "subcontractor", "state-body",
+)  # fmt: skip
+"""What an entity can be to the organisation. The set is closed, so that a rule about `parnt` cannot be written."""
 
 
 class Holding(Entry):
@@ -33,6 +38,7 @@ class Holding(Entry):
 class AffiliateEntry(Entry):
     """One entity: who owns it, and for whom it works."""
 
+    ASSUMED: ClassVar[Mapping[str, Any]] = {"country": "JP"}
     NOT_YET: ClassVar[frozenset[str]] = frozenset({"lei", "source", "as_of", "valid_from", "valid_to", "control"})
     id: Id
     name: Text | None = None
@@ -40,7 +46,7 @@ class AffiliateEntry(Entry):
     """Where it is organised."""
     home: Flag = False
     """Ends the upward walk of ownership, for itself and what it controls."""
-    roles: list[Id] = Field(default_factory=list)
+    roles: list[Annotated[str, choice(*ROLES)]] = Field(default_factory=list)
     owners: list[Holding] = Field(default_factory=list)
     owners_complete: Flag = False
     """Whether no owner is missing from ``owners``."""

@@ -15,8 +15,10 @@ import jmespath
 import msgspec
 from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
-from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic import BeforeValidator, Field
 
+from proxy.model.caller import KINDS
+from proxy.model.country import NAMES, refuse_country
 from proxy.model.entry import Entry, Id, Text, choice, refuse, scalar
 from proxy.model.facts import ABSENT, EMPTY_SET, UNKNOWN, FactSet, State
 from proxy.model.problem import Problem, nearest
@@ -44,12 +46,14 @@ def parse_key_place(text: str) -> str:
     raise ValueError(f"{text!r} is neither an https:// URL nor file:PATH inside the policy folder")
 
 
-def _parse_assertable(raw: Any) -> frozenset[str] | None:
-    if raw == "any":
-        return None
-    if not isinstance(raw, list) or not raw or not all(isinstance(value, str) and value for value in raw):
+def _read_any(raw: Any) -> Any:
+    if isinstance(raw, str) and raw != "any":
         raise refuse("expected `any` or a list of values that the issuer may assert")
-    return frozenset(raw)
+    return None if raw == "any" else raw
+
+
+Assertable = Annotated[list[Text] | None, Field(min_length=1), BeforeValidator(_read_any)]
+"""The values that an issuer may assert; None: any."""
 
 
 def _widen_claim(raw: Any) -> Any:
@@ -87,8 +91,8 @@ class IssuerEntry(Entry):
     """At least one of them must be in ``aud``."""
     jwks: Annotated[str, scalar(parse_key_place)]
     algorithms: list[Annotated[str, choice(*ALGORITHMS)]] = Field(min_length=1)
-    may_assert: dict[str, Annotated[frozenset[str] | None, PlainValidator(_parse_assertable)]]
-    people: Annotated[str, choice("optional")] = "optional"
+    may_assert: dict[str, Assertable]
+    people: Annotated[str, choice("optional", not_yet=["required"])] = "optional"
     attributes: dict[str, Annotated[ClaimSource, BeforeValidator(_widen_claim)]]
 
 
@@ -139,10 +143,26 @@ def _check_attributes(entry: IssuerEntry, affiliate_ids: frozenset[str]) -> list
         problems.append(
             Problem(("may_assert",), "say which affiliates the issuer may assert: `affiliate: any` or a list")
         )
-    problems += [
-        Problem(("may_assert", "affiliate"), f"no affiliate {value!r}{nearest(value, affiliate_ids)}")
-        for value in sorted((entry.may_assert.get("affiliate") or frozenset()) - affiliate_ids)
-    ]
+    for attribute, source in entry.attributes.items():
+        if attribute in COUNTRIES and source.absent == "empty":
+            message = "whoever leaves the claim out would be tied to no country by it: leave `absent` out"
+            problems.append(Problem(("attributes", attribute, "absent"), message))
+    for attribute, values in entry.may_assert.items():
+        problems += [
+            problem.under("may_assert", attribute) for problem in _check_values(attribute, values, affiliate_ids)
+        ]
+    return problems
+
+
+def _check_values(attribute: str, values: Sequence[str] | None, affiliate_ids: frozenset[str]) -> list[Problem]:
+    problems = []
+    for index, value in enumerate(values or ()):
+        if attribute == "affiliate" and value not in affiliate_ids:
+            problems.append(Problem((index,), f"no affiliate {value!r}{nearest(value, affiliate_ids)}"))
+        elif attribute == "kind" and value not in KINDS:
+            problems.append(Problem((index,), f"no kind {value!r}{nearest(value, KINDS)}"))
+        elif attribute in COUNTRIES | COUNTRY_SETS and value not in NAMES:
+            problems.append(Problem((index,), refuse_country(value)))
     return problems
 
 
@@ -160,10 +180,15 @@ def compile_issuer(entry: IssuerEntry) -> Issuer:
         algorithms=frozenset(entry.algorithms),
         key_place=entry.jwks,
         mappings=tuple(
-            ClaimMapping(attribute, source.claim, _absent(attribute, source), entry.may_assert.get(attribute))
+            ClaimMapping(attribute, source.claim, _absent(attribute, source), _assertable(entry, attribute))
             for attribute, source in sources.items()
         ),
     )
+
+
+def _assertable(entry: IssuerEntry, attribute: str) -> frozenset[str] | None:
+    values = entry.may_assert.get(attribute)
+    return None if values is None else frozenset(values)
 
 
 def _absent(attribute: str, source: ClaimSource) -> State | FactSet:

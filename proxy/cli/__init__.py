@@ -20,6 +20,7 @@ VERBS: Final[Mapping[str, str]] = {
     "explain": "show how one of the bundle's tests is decided, rule by rule",
     "init": "write a small policy folder that loads",
     "keygen": "make the key under which people are recorded",
+    "health": "ask a running gateway whether it lives",
     "demo": "play the LINE story through a real gateway",
 }
 """Each verb is a module of this package; only the one that is asked for is imported."""

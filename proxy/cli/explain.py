@@ -34,7 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the tree of one test."""
     snapshot = load_bundle(options.policies)
-    found = [case for case in snapshot.cases if case.name.startswith(options.sentence)]
+    found = sorted(
+        (case for case in snapshot.cases if case.name.startswith(options.sentence)),
+        key=lambda case: case.name != options.sentence,
+    )
     if not found:
         names = [case.name for case in snapshot.cases]
         raise UsageError(f"No test begins with {options.sentence!r}{nearest(options.sentence, names)}.")

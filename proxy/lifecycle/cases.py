@@ -72,7 +72,7 @@ class Cases:
     def _facts(self, case: CaseEntry) -> Facts | Reason:
         method, _, raw_target = case.given.request.partition(" ")
         target = parse_target(raw_target)
-        api = self._snapshot.catalog.find_api(case.given.host or "")
+        api = self._snapshot.catalog.find_api(case.given.host)
         if api is None:
             return Reason.HOST_UNDECLARED
         if not isinstance(target, Target):
@@ -106,8 +106,11 @@ class Cases:
 
 
 def _fact(issuer: Issuer | None, name: str, raw: object) -> Fact[Any]:
-    mappings = {mapping.attribute: mapping for mapping in issuer.mappings} if issuer else {}
-    return assert_fact(name, raw, mappings[name].assertable if name in mappings else None)
+    """Type a given value; of what a named issuer does not map, no token of its can say anything."""
+    if issuer is None:
+        return assert_fact(name, raw, None)
+    mapping = next((mapping for mapping in issuer.mappings if mapping.attribute == name), None)
+    return UNKNOWN if mapping is None else assert_fact(name, raw, mapping.assertable)
 
 
 def _compare(case: CaseEntry, actual: Mapping[str, str], facts: Facts | None, decision: Decision | None) -> CaseResult:

@@ -10,262 +10,263 @@
 from typing import Final
 
 _ISO_3166_1: Final = """\
-AD Andorra
-AE United Arab Emirates
-AF Afghanistan
-AG Antigua and Barbuda
-AI Anguilla
-AL Albania
-AM Armenia
-AO Angola
-AQ Antarctica
-AR Argentina
-AS American Samoa
-AT Austria
-AU Australia
-AW Aruba
-AX Åland Islands
-AZ Azerbaijan
-BA Bosnia and Herzegovina
-BB Barbados
-BD Bangladesh
-BE Belgium
-BF Burkina Faso
-BG Bulgaria
-BH Bahrain
-BI Burundi
-BJ Benin
-BL Saint Barthélemy
-BM Bermuda
-BN Brunei Darussalam
-BO Bolivia
-BQ Caribbean Netherlands
-BR Brazil
-BS Bahamas
-BT Bhutan
-BV Bouvet Island
-BW Botswana
-BY Belarus
-BZ Belize
-CA Canada
-CC Cocos (Keeling) Islands
-CD DR Congo
-CF Central African Republic
-CG Congo
-CH Switzerland
-CI Côte d'Ivoire
-CK Cook Islands
-CL Chile
-CM Cameroon
-CN China
-CO Colombia
-CR Costa Rica
-CU Cuba
-CV Cabo Verde
-CW Curaçao
-CX Christmas Island
-CY Cyprus
-CZ Czechia
-DE Germany
-DJ Djibouti
-DK Denmark
-DM Dominica
-DO Dominican Republic
-DZ Algeria
-EC Ecuador
-EE Estonia
-EG Egypt
-EH Western Sahara
-ER Eritrea
-ES Spain
-ET Ethiopia
-FI Finland
-FJ Fiji
-FK Falkland Islands (Malvinas)
-FM Micronesia
-FO Faroe Islands
-FR France
-GA Gabon
-GB United Kingdom
-GD Grenada
-GE Georgia
-GF French Guiana
-GG Guernsey
-GH Ghana
-GI Gibraltar
-GL Greenland
-GM Gambia
-GN Guinea
-GP Guadeloupe
-GQ Equatorial Guinea
-GR Greece
-GS South Georgia and the South Sandwich Islands
-GT Guatemala
-GU Guam
-GW Guinea-Bissau
-GY Guyana
-HK Hong Kong
-HM Heard Island and McDonald Islands
-HN Honduras
-HR Croatia
-HT Haiti
-HU Hungary
-ID Indonesia
-IE Ireland
-IL Israel
-IM Isle of Man
-IN India
-IO British Indian Ocean Territory
-IQ Iraq
-IR Iran
-IS Iceland
-IT Italy
-JE Jersey
-JM Jamaica
-JO Jordan
-JP Japan
-KE Kenya
-KG Kyrgyzstan
-KH Cambodia
-KI Kiribati
-KM Comoros
-KN Saint Kitts and Nevis
-KP North Korea
-KR South Korea
-KW Kuwait
-KY Cayman Islands
-KZ Kazakhstan
-LA Laos
-LB Lebanon
-LC Saint Lucia
-LI Liechtenstein
-LK Sri Lanka
-LR Liberia
-LS Lesotho
-LT Lithuania
-LU Luxembourg
-LV Latvia
-LY Libya
-MA Morocco
-MC Monaco
-MD Moldova
-ME Montenegro
-MF Saint Martin
-MG Madagascar
-MH Marshall Islands
-MK North Macedonia
-ML Mali
-MM Myanmar
-MN Mongolia
-MO Macao
-MP Northern Mariana Islands
-MQ Martinique
-MR Mauritania
-MS Montserrat
-MT Malta
-MU Mauritius
-MV Maldives
-MW Malawi
-MX Mexico
-MY Malaysia
-MZ Mozambique
-NA Namibia
-NC New Caledonia
-NE Niger
-NF Norfolk Island
-NG Nigeria
-NI Nicaragua
-NL Netherlands
-NO Norway
-NP Nepal
-NR Nauru
-NU Niue
-NZ New Zealand
-OM Oman
-PA Panama
-PE Peru
-PF French Polynesia
-PG Papua New Guinea
-PH Philippines
-PK Pakistan
-PL Poland
-PM Saint Pierre and Miquelon
-PN Pitcairn
-PR Puerto Rico
-PS Palestine
-PT Portugal
-PW Palau
-PY Paraguay
-QA Qatar
-RE Réunion
-RO Romania
-RS Serbia
-RU Russian Federation
-RW Rwanda
-SA Saudi Arabia
-SB Solomon Islands
-SC Seychelles
-SD Sudan
-SE Sweden
-SG Singapore
-SH Saint Helena
-SI Slovenia
-SJ Svalbard and Jan Mayen
-SK Slovakia
-SL Sierra Leone
-SM San Marino
-SN Senegal
-SO Somalia
-SR Suriname
-SS South Sudan
-ST Sao Tome and Principe
-SV El Salvador
-SX Sint Maarten
-SY Syria
-SZ Eswatini
-TC Turks and Caicos Islands
-TD Chad
-TF French Southern Territories
-TG Togo
-TH Thailand
-TJ Tajikistan
-TK Tokelau
-TL Timor-Leste
-TM Turkmenistan
-TN Tunisia
-TO Tonga
-TR Türkiye
-TT Trinidad and Tobago
-TV Tuvalu
-TW Taiwan
-TZ Tanzania
-UA Ukraine
-UG Uganda
-UM United States Minor Outlying Islands
-US United States
-UY Uruguay
-UZ Uzbekistan
-VA Holy See (Vatican City State)
-VC Saint Vincent and the Grenadines
-VE Venezuela
-VG British Virgin Islands
-VI US Virgin Islands
-VN Vietnam
-VU Vanuatu
-WF Wallis and Futuna
-WS Samoa
-YE Yemen
-YT Mayotte
-ZA South Africa
-ZM Zambia
-ZW Zimbabwe
-XK Kosovo
+AD AND Andorra
+AE ARE United Arab Emirates
+AF AFG Afghanistan
+AG ATG Antigua and Barbuda
+AI AIA Anguilla
+AL ALB Albania
+AM ARM Armenia
+AO AGO Angola
+AQ ATA Antarctica
+AR ARG Argentina
+AS ASM American Samoa
+AT AUT Austria
+AU AUS Australia
+AW ABW Aruba
+AX ALA Åland Islands
+AZ AZE Azerbaijan
+BA BIH Bosnia and Herzegovina
+BB BRB Barbados
+BD BGD Bangladesh
+BE BEL Belgium
+BF BFA Burkina Faso
+BG BGR Bulgaria
+BH BHR Bahrain
+BI BDI Burundi
+BJ BEN Benin
+BL BLM Saint Barthélemy
+BM BMU Bermuda
+BN BRN Brunei Darussalam
+BO BOL Bolivia
+BQ BES Caribbean Netherlands
+BR BRA Brazil
+BS BHS Bahamas
+BT BTN Bhutan
+BV BVT Bouvet Island
+BW BWA Botswana
+BY BLR Belarus
+BZ BLZ Belize
+CA CAN Canada
+CC CCK Cocos (Keeling) Islands
+CD COD DR Congo
+CF CAF Central African Republic
+CG COG Congo
+CH CHE Switzerland
+CI CIV Côte d'Ivoire
+CK COK Cook Islands
+CL CHL Chile
+CM CMR Cameroon
+CN CHN China
+CO COL Colombia
+CR CRI Costa Rica
+CU CUB Cuba
+CV CPV Cabo Verde
+CW CUW Curaçao
+CX CXR Christmas Island
+CY CYP Cyprus
+CZ CZE Czechia
+DE DEU Germany
+DJ DJI Djibouti
+DK DNK Denmark
+DM DMA Dominica
+DO DOM Dominican Republic
+DZ DZA Algeria
+EC ECU Ecuador
+EE EST Estonia
+EG EGY Egypt
+EH ESH Western Sahara
+ER ERI Eritrea
+ES ESP Spain
+ET ETH Ethiopia
+FI FIN Finland
+FJ FJI Fiji
+FK FLK Falkland Islands (Malvinas)
+FM FSM Micronesia
+FO FRO Faroe Islands
+FR FRA France
+GA GAB Gabon
+GB GBR United Kingdom
+GD GRD Grenada
+GE GEO Georgia
+GF GUF French Guiana
+GG GGY Guernsey
+GH GHA Ghana
+GI GIB Gibraltar
+GL GRL Greenland
+GM GMB Gambia
+GN GIN Guinea
+GP GLP Guadeloupe
+GQ GNQ Equatorial Guinea
+GR GRC Greece
+GS SGS South Georgia and the South Sandwich Islands
+GT GTM Guatemala
+GU GUM Guam
+GW GNB Guinea-Bissau
+GY GUY Guyana
+HK HKG Hong Kong
+HM HMD Heard Island and McDonald Islands
+HN HND Honduras
+HR HRV Croatia
+HT HTI Haiti
+HU HUN Hungary
+ID IDN Indonesia
+IE IRL Ireland
+IL ISR Israel
+IM IMN Isle of Man
+IN IND India
+IO IOT British Indian Ocean Territory
+IQ IRQ Iraq
+IR IRN Iran
+IS ISL Iceland
+IT ITA Italy
+JE JEY Jersey
+JM JAM Jamaica
+JO JOR Jordan
+JP JPN Japan
+KE KEN Kenya
+KG KGZ Kyrgyzstan
+KH KHM Cambodia
+KI KIR Kiribati
+KM COM Comoros
+KN KNA Saint Kitts and Nevis
+KP PRK North Korea
+KR KOR South Korea
+KW KWT Kuwait
+KY CYM Cayman Islands
+KZ KAZ Kazakhstan
+LA LAO Laos
+LB LBN Lebanon
+LC LCA Saint Lucia
+LI LIE Liechtenstein
+LK LKA Sri Lanka
+LR LBR Liberia
+LS LSO Lesotho
+LT LTU Lithuania
+LU LUX Luxembourg
+LV LVA Latvia
+LY LBY Libya
+MA MAR Morocco
+MC MCO Monaco
+MD MDA Moldova
+ME MNE Montenegro
+MF MAF Saint Martin
+MG MDG Madagascar
+MH MHL Marshall Islands
+MK MKD North Macedonia
+ML MLI Mali
+MM MMR Myanmar
+MN MNG Mongolia
+MO MAC Macao
+MP MNP Northern Mariana Islands
+MQ MTQ Martinique
+MR MRT Mauritania
+MS MSR Montserrat
+MT MLT Malta
+MU MUS Mauritius
+MV MDV Maldives
+MW MWI Malawi
+MX MEX Mexico
+MY MYS Malaysia
+MZ MOZ Mozambique
+NA NAM Namibia
+NC NCL New Caledonia
+NE NER Niger
+NF NFK Norfolk Island
+NG NGA Nigeria
+NI NIC Nicaragua
+NL NLD Netherlands
+NO NOR Norway
+NP NPL Nepal
+NR NRU Nauru
+NU NIU Niue
+NZ NZL New Zealand
+OM OMN Oman
+PA PAN Panama
+PE PER Peru
+PF PYF French Polynesia
+PG PNG Papua New Guinea
+PH PHL Philippines
+PK PAK Pakistan
+PL POL Poland
+PM SPM Saint Pierre and Miquelon
+PN PCN Pitcairn
+PR PRI Puerto Rico
+PS PSE Palestine
+PT PRT Portugal
+PW PLW Palau
+PY PRY Paraguay
+QA QAT Qatar
+RE REU Réunion
+RO ROU Romania
+RS SRB Serbia
+RU RUS Russian Federation
+RW RWA Rwanda
+SA SAU Saudi Arabia
+SB SLB Solomon Islands
+SC SYC Seychelles
+SD SDN Sudan
+SE SWE Sweden
+SG SGP Singapore
+SH SHN Saint Helena
+SI SVN Slovenia
+SJ SJM Svalbard and Jan Mayen
+SK SVK Slovakia
+SL SLE Sierra Leone
+SM SMR San Marino
+SN SEN Senegal
+SO SOM Somalia
+SR SUR Suriname
+SS SSD South Sudan
+ST STP Sao Tome and Principe
+SV SLV El Salvador
+SX SXM Sint Maarten
+SY SYR Syria
+SZ SWZ Eswatini
+TC TCA Turks and Caicos Islands
+TD TCD Chad
+TF ATF French Southern Territories
+TG TGO Togo
+TH THA Thailand
+TJ TJK Tajikistan
+TK TKL Tokelau
+TL TLS Timor-Leste
+TM TKM Turkmenistan
+TN TUN Tunisia
+TO TON Tonga
+TR TUR Türkiye
+TT TTO Trinidad and Tobago
+TV TUV Tuvalu
+TW TWN Taiwan
+TZ TZA Tanzania
+UA UKR Ukraine
+UG UGA Uganda
+UM UMI United States Minor Outlying Islands
+US USA United States
+UY URY Uruguay
+UZ UZB Uzbekistan
+VA VAT Holy See (Vatican City State)
+VC VCT Saint Vincent and the Grenadines
+VE VEN Venezuela
+VG VGB British Virgin Islands
+VI VIR US Virgin Islands
+VN VNM Vietnam
+VU VUT Vanuatu
+WF WLF Wallis and Futuna
+WS WSM Samoa
+YE YEM Yemen
+YT MYT Mayotte
+ZA ZAF South Africa
+ZM ZMB Zambia
+ZW ZWE Zimbabwe
+XK XKX Kosovo
 """
 
-NAMES: Final[dict[str, str]] = dict(line.split(" ", 1) for line in _ISO_3166_1.splitlines())
+_ROWS: Final = [line.split(" ", 2) for line in _ISO_3166_1.splitlines()]
+NAMES: Final[dict[str, str]] = {code: name for code, _, name in _ROWS}
 """Code to English short name."""
 
-_MEANT: Final = {"UK": "GB", "EL": "GR"}
+_MEANT: Final = {alpha3: code for code, alpha3, _ in _ROWS} | {"UK": "GB", "EL": "GR"}
 _SETS: Final = frozenset({"EU", "EEA", "EFTA", "APAC", "ASEAN", "GCC"})
 _BY_NAME: Final = {name.casefold(): code for code, name in NAMES.items()}
 
@@ -279,6 +280,12 @@ def parse_country(text: str) -> str | None:
         return text
     upper = text.upper()
     return upper if len(text) == 2 and upper in NAMES and text.isascii() else None
+
+
+def refuse_country(text: object) -> str:
+    """Return the sentence for a text that is no country."""
+    meant = suggest_country(str(text))
+    return f"{text!r} is no ISO 3166-1 country code" + (f": {meant}" if meant else "")
 
 
 def suggest_country(text: str) -> str:

@@ -6,7 +6,7 @@ boolean, an instant without offset is an error.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar, Final
@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
-from proxy.model.country import NAMES, suggest_country
+from proxy.model.country import NAMES, refuse_country
 
 _ID: Final = re.compile(r"[a-z0-9]+(?:[-.][a-z0-9]+)*")
 _INSTANT: Final = re.compile(
@@ -34,6 +34,8 @@ class Entry(BaseModel):
 
     NOT_YET: ClassVar[frozenset[str]] = frozenset()
     """Keys of the language that this version does not take yet; they are refused by name."""
+    ASSUMED: ClassVar[Mapping[str, Any]] = {}
+    """What is taken for a needed value that is wrong or missing, so that the rest can still be looked at."""
 
 
 def refuse(message: str) -> PydanticCustomError:
@@ -64,10 +66,12 @@ def scalar(parse: Callable[[str], Any]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def choice(*allowed: str) -> BeforeValidator:
-    """Make a validator that takes one of the words given."""
+def choice(*allowed: str, not_yet: Collection[str] = ()) -> BeforeValidator:
+    """Make a validator that takes one of the words given, and refuses by name those that come later."""
 
     def parse(text: str) -> str:
+        if text in not_yet:
+            raise ValueError(f"`{text}` is not yet supported")
         if text not in allowed:
             raise ValueError(f"{text!r} is not one of: {', '.join(allowed)}")
         return text
@@ -75,7 +79,8 @@ def choice(*allowed: str) -> BeforeValidator:
     return scalar(parse)
 
 
-def _parse_id(text: str) -> str:
+def parse_id(text: str) -> str:
+    """Return an id; ValueError with a sentence if the text is none."""
     if not _ID.fullmatch(text) or len(text) > _MAX_ID_LENGTH:
         raise ValueError(
             f"{text!r} is no id: lower-case letters, digits, '-' and '.' between them, at most {_MAX_ID_LENGTH}"
@@ -87,8 +92,7 @@ def _parse_id(text: str) -> str:
 
 def _parse_country(text: str) -> str:
     if text not in NAMES:
-        meant = suggest_country(text)
-        raise ValueError(f"{text!r} is no ISO 3166-1 country code" + (f": {meant}" if meant else ""))
+        raise ValueError(refuse_country(text))
     return text
 
 
@@ -127,7 +131,7 @@ def _parse_share(text: str) -> Decimal:
 
 
 Text = Annotated[str, scalar(str)]
-Id = Annotated[str, scalar(_parse_id)]
+Id = Annotated[str, scalar(parse_id)]
 Country = Annotated[str, scalar(_parse_country)]
 Flag = Annotated[bool, scalar(_parse_flag)]
 Instant = Annotated[datetime, scalar(_parse_instant)]

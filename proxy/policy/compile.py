@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from proxy.model.country import NAMES, suggest_country
+from proxy.model.country import NAMES, refuse_country
 from proxy.model.decision import Effect, Severity
+from proxy.model.entry import parse_id
 from proxy.model.problem import Path, Problem, nearest
 from proxy.policy.attributes import (
     TIE_KINDS,
@@ -39,15 +40,16 @@ _SET_TESTS: Final[Mapping[str, Callable[[frozenset[str]], Test]]] = {
 _NOT_YET: Final = frozenset({"glob", "cidr", "lt", "gt", "between", "exists", "has_all"})
 _CATEGORY: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 _SEVERITIES: Final = tuple(Severity)
+MAX_NESTED_SETS: Final = 16
 
 
 def compile_policy(rules: Iterable[Rule]) -> Policy:
     """Order compiled rules: denies by severity and id, allows by id."""
-    ordered = sorted(rules, key=lambda rule: (_SEVERITIES.index(rule.severity), rule.id))
-    return Policy(
-        denies=tuple(rule for rule in ordered if rule.effect is Effect.DENY),
-        allows=tuple(rule for rule in ordered if rule.effect is Effect.ALLOW),
+    by_id = sorted(rules, key=lambda rule: rule.id)
+    denies = sorted(
+        (rule for rule in by_id if rule.effect is Effect.DENY), key=lambda rule: _SEVERITIES.index(rule.severity)
     )
+    return Policy(tuple(denies), tuple(rule for rule in by_id if rule.effect is Effect.ALLOW))
 
 
 def compile_rule(entry: RuleEntry, vocabulary: Vocabulary) -> Rule | list[Problem]:
@@ -101,7 +103,8 @@ class _Line:
             return self.problems
         get = attribute.get
         if isinstance(self.raw, dict) and "by" in self.raw:
-            get = _get_caller
+            find = ties_by(frozenset(self.raw["by"]))
+            get = lambda facts: find(facts.caller)  # noqa: E731 - one line of glue
         return Condition(self.name, get, test, _show(self.raw), attribute.source)
 
     def _scalar(self, attribute: Attribute) -> Test | None:
@@ -131,8 +134,9 @@ class _Line:
         values = self._values(attribute, self.raw[matcher], (matcher,))
         if attribute.kind is Kind.CATEGORIES:
             return of_categories(values, matcher)
-        test = _SET_TESTS[matcher](values)
-        return ties_by(self._labels(), test) if "by" in self.raw else test
+        if "by" in self.raw:
+            self._check_labels(self.raw["by"])
+        return _SET_TESTS[matcher](values)
 
     def _matcher(self, attribute: Attribute, tests: Mapping[str, Any]) -> str | None:
         """Return the one matcher of the line, or None after saying why there is none."""
@@ -157,7 +161,8 @@ class _Line:
         """In allow rules, refuse what would let one good tie or one missing claim excuse a bad one."""
         if self.effect is not Effect.ALLOW:
             return
-        if attribute.kind is Kind.TIES and matcher == "any":
+        of_ties = attribute.kind is Kind.TIES or attribute.name.startswith("caller.control.")
+        if of_ties and matcher == "any":
             self.fail(
                 "in an allow rule `any` would let one good tie excuse a bad one: use `only` or `none`",
                 matcher,
@@ -196,8 +201,7 @@ class _Line:
             return self._resolve_set(attribute, value, path)
         if attribute.kind in _OF_COUNTRIES:
             if value not in NAMES:
-                meant = suggest_country(value)
-                self.fail(f"{value!r} is no ISO 3166-1 country code" + (f": {meant}" if meant else ""), *path)
+                self.fail(refuse_country(value), *path)
         elif attribute.domain is Domain.CATEGORIES:
             self._check_category(value, path)
         elif attribute.domain is not Domain.FREE and value not in (known := self.vocabulary.values(attribute.domain)):
@@ -224,20 +228,14 @@ class _Line:
         if not _CATEGORY.fullmatch(value) or not related:
             self.fail(f"no field of any route is declared as {value!r} or below it{nearest(value, declared)}", *path)
 
-    def _labels(self) -> frozenset[str]:
-        raw = self.raw["by"]
+    def _check_labels(self, raw: Any) -> None:
         known = TIE_KINDS | {f"control.{rule}" for rule in self.vocabulary.control_rules}
         if not isinstance(raw, list) or not raw:
             self.fail(f"expected a list of: {', '.join(sorted(known))}", "by")
-            return frozenset()
+            return
         for index, label in enumerate(raw):
-            if label not in known:
+            if not isinstance(label, str) or label not in known:
                 self.fail(f"no kind of tie {label!r}{nearest(str(label), known)}", "by", index)
-        return frozenset(str(label) for label in raw)
-
-
-def _get_caller(facts: Any) -> Any:
-    return facts.caller
 
 
 def _show(raw: Any) -> str:
@@ -272,6 +270,13 @@ class _Sets:
 
     def _read(self, name: str, above: tuple[str, ...]) -> frozenset[str]:
         raw = self.entries[name]
+        try:
+            parse_id(name)
+        except ValueError as error:
+            self.problems.append(Problem((name,), str(error), at_key=True))
+        if len(above) > MAX_NESTED_SETS:
+            self.problems.append(Problem((name,), f"sets name one another more than {MAX_NESTED_SETS} deep"))
+            return frozenset()
         if not isinstance(raw, list) or not raw:
             self.problems.append(Problem((name,), "expected a list with at least one country"))
             return frozenset()
@@ -286,10 +291,11 @@ class _Sets:
                 message = f"no country set {value!r}{nearest(value, (f'${known}' for known in self.entries))}"
             else:
                 return self.resolve(other, above)
+        elif not isinstance(value, str):
+            message = "expected a country code, or a set such as $name"
         elif value in NAMES:
             return frozenset({value})
         else:
-            meant = suggest_country(str(value))
-            message = f"{value!r} is no ISO 3166-1 country code" + (f": {meant}" if meant else "")
+            message = refuse_country(value)
         self.problems.append(Problem((name, index), message))
         return frozenset()

@@ -4,7 +4,7 @@
 import msgspec
 
 from proxy.model.decision import Effect
-from proxy.model.facts import FactSet, State, Truth, describe
+from proxy.model.facts import Truth, describe
 from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import holds
 from proxy.policy.rules import Condition, Policy, Rule
@@ -46,8 +46,6 @@ def _explain_rule(rule: Rule, facts: Facts) -> RuleExplained:
 
 
 def _explain_condition(condition: Condition, facts: Facts) -> ConditionExplained:
-    raw = condition.get(facts)
-    shown = raw if isinstance(raw, (State, FactSet, str)) else facts.caller.countries
-    return ConditionExplained(
-        condition.attribute, condition.text, describe(shown), condition.source, condition.test(raw)
-    )
+    fact = condition.get(facts)
+    truth = condition.test(fact)
+    return ConditionExplained(condition.attribute, condition.text, describe(fact), condition.source, truth)

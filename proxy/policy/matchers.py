@@ -120,22 +120,22 @@ def negate(truth: Truth) -> Truth:
     return None if truth is None else not truth
 
 
-def ties_by(labels: frozenset[str], test: Test) -> Test:
-    """Ask a set test of the countries that a caller is tied to by ties of these kinds or labels.
+def ties_by(labels: frozenset[str]) -> Callable[[Caller], Fact[FactSet]]:
+    """Return how to find the countries that a caller is tied to by ties of these kinds or labels.
 
     Args:
         labels: tie kinds, or labels such as ``control.majority``.
-        test: what to ask of the countries.
     """
 
     def counts(label: str) -> bool:
         return label in labels or label.partition(".")[0] in labels
 
-    def by_labels(caller: Caller) -> Truth:
+    def find(caller: Caller) -> Fact[FactSet]:
         if caller.countries is NOT_APPLICABLE:
-            return False
+            return NOT_APPLICABLE
+        if not caller.ties and not caller.open_ties:
+            return UNKNOWN  # nobody of whom anything is known
         members = frozenset(tie.country for tie in caller.ties if counts(tie.label))
-        is_open = any(counts(label) for label in caller.open_ties)
-        return test(FactSet(members, is_open) if members or is_open else UNKNOWN)
+        return FactSet(members, any(counts(label) for label in caller.open_ties))
 
-    return by_labels
+    return find

@@ -6,20 +6,11 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 from pydantic import Field
-from pydantic.functional_validators import BeforeValidator
 
 from proxy.model.decision import Effect, Severity
-from proxy.model.entry import Entry, Id, Text, choice, refuse
+from proxy.model.entry import Entry, Id, Text, choice
 from proxy.model.facts import Truth
 from proxy.policy.attributes import Facts
-
-
-def _parse_effect(raw: object) -> Effect:
-    if raw == "mask":
-        raise refuse("effect `mask` is not yet supported")
-    if raw not in set(Effect):
-        raise refuse(f"{raw!r} is not one of: allow, deny")
-    return Effect(str(raw))
 
 
 class RuleEntry(Entry):
@@ -32,7 +23,7 @@ class RuleEntry(Entry):
         }
     )  # fmt: skip
     id: Id
-    effect: Annotated[Effect, BeforeValidator(_parse_effect)]
+    effect: Annotated[Effect, choice(*Effect, not_yet=["mask"])]
     title: Text | None = None
     when: dict[str, Any]
     severity: Annotated[str, choice(*Severity)] = Severity.MEDIUM

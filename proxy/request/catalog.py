@@ -103,8 +103,10 @@ class Catalog:
                 node = node.literal(segment.text)
         node.routes.update(dict.fromkeys(route.methods, route))
 
-    def find_api(self, host: str) -> Api | None:
-        """Return the API that is served under a lower-case host name."""
+    def find_api(self, host: str | None) -> Api | None:
+        """Return the API that is served under a lower-case host name; None stands for the only one there is."""
+        if host is None:
+            return self.apis[0] if len(self.apis) == 1 else None
         return self._by_host.get(host, self._only)
 
     def match(self, api: Api, method: str, segments: Sequence[str]) -> Match | NoMatch:

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from proxy.demo.issuer import make_issuer_app
+from tests.support.image import Rehearsal, as_another_user
+from tests.support.world import ISSUERS, POLICIES, headers, serve_raw, wait_for
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="sekisho-image-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _answer(_request: web.BaseRequest) -> web.StreamResponse:
+    return web.json_response({"id": "42"})
+
+
+def _run(command: list[str], env: dict[str, str], user: dict[str, int]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command, env=env, cwd="/", capture_output=True, check=False, **user)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.timeout(400)
+async def test_the_image_installs_starts_serves_and_stops_as_another_user(folder: Path) -> None:
+    rehearsal = Rehearsal(folder)
+    rehearsal.run_build()
+    rehearsal.make_place("/var/lib/sekisho", owned=True)
+    shutil.copytree(POLICIES, rehearsal.path("/etc/sekisho/policies"))
+    key = rehearsal.make_place("/run/secrets") / "sekisho-pseudonym-key"
+    key.write_text("5e" * 32, encoding="ascii")
+    runner = web.AppRunner(make_issuer_app(ISSUERS))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    idp = "http://{}:{}".format(*runner.addresses[0][:2])
+    listen, admin = f"127.0.0.1:{_free_port()}", f"127.0.0.1:{_free_port()}"
+    async with serve_raw(_answer) as upstream:
+        env = rehearsal.environment() | {
+            "SEKISHO_LISTEN": listen,
+            "SEKISHO_ADMIN": admin,
+            "SEKISHO_UPSTREAM": json.dumps({"users": upstream}),
+            "SEKISHO_JWKS": json.dumps({name: f"{idp}/{name}/jwks.json" for name in ISSUERS}),
+        }
+        program = shutil.which(rehearsal.command()[0], path=env["PATH"])
+        assert program == rehearsal.path("/opt/sekisho/bin/sekisho")
+        user = as_another_user()
+        process = subprocess.Popen(rehearsal.command(), executable=program, env=env, cwd="/", **user)  # type: ignore[call-overload]
+        try:
+            health = [program, *rehearsal.health()[1:]]
+
+            def is_healthy() -> bool:
+                assert process.poll() is None, "the gateway ended"
+                return _run(health, env, user).returncode == 0
+
+            await wait_for(is_healthy, 60)
+            async with aiohttp.request("GET", f"http://{listen}/v1/jp/users/42", headers=headers()) as response:
+                assert (response.status, await response.json()) == (200, {"id": "42"})
+            async with aiohttp.request("GET", f"http://{listen}/v1/jp/users/42") as response:
+                assert response.status == 401
+            if user:
+                for place in (rehearsal.path("/opt/sekisho/x"), f"{folder}/x"):
+                    assert _run(["/usr/bin/touch", place], env, user).returncode != 0
+            ledger = Path(rehearsal.path("/var/lib/sekisho/ledger/ledger.jsonl"))
+            assert ledger.stat().st_mode & 0o077 == 0
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert '"line":"stop"' in ledger.read_text(encoding="utf-8").splitlines()[-1]
+    await runner.cleanup()
+
+
+def test_nothing_else_of_the_machine_is_in_the_image_s_environment(folder: Path) -> None:
+    env = Rehearsal(folder).environment()
+    assert set(env) >= {"PATH", "SEKISHO_POLICIES", "SEKISHO_LEDGER", "SEKISHO_PSEUDONYM_KEY"}
+    assert "HOME" not in env

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from proxy.bundle.cases import CaseEntry
+from proxy.bundle.check import load_bundle
+from proxy.caller.resolve import assemble_caller
+from proxy.errors import BundleError, UsageError
+from proxy.model.decision import Effect
+from proxy.model.facts import ABSENT
+from proxy.model.origin import Origin
+from proxy.model.subject import Subject
+from proxy.policy.attributes import Facts
+from proxy.policy.evaluate import decide
+from tests.support.bundle_folder import SMALL, edited, place_of, problems_after, problems_of, write_bundle
+
+P, R, A, B, C = "parties.yaml", "rules.yaml", "apis.yaml", "bundle.yaml", "cases.yaml"
+
+
+def test_a_small_bundle_loads(tmp_path: Path) -> None:
+    snapshot = load_bundle(write_bundle(tmp_path))
+    assert snapshot.name == "small"
+    assert [rule.id for rule in snapshot.policy.denies] == ["no-china"]
+    assert [rule.id for rule in snapshot.policy.allows] == ["staff"]
+    assert isinstance(snapshot.cases[0], CaseEntry)
+    assert snapshot.vocabulary.country_sets == {"china": frozenset({"CN", "HK"})}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        pytest.param(P, "operated_by: home-co", "operated_by: home", "'home-co'", id="who operates an issuer"),
+        pytest.param(P, "id: home-co, share", "id: home-c, share", "'home-co'", id="an owner"),
+        pytest.param(P, "works_for: [home-co]", "works_for: [brnch]", "'branch'", id="a principal"),
+        pytest.param(P, "share: 100", "share: 100.5", "no share", id="a share over all"),
+        pytest.param(P, "country: KR", "country: Korea", "no ISO", id="a country by name"),
+        pytest.param(P, "[CN, HK]", "[CN, UK]", "GB", id="a country of a set"),
+        pytest.param(P, "[CN, HK]", "[CN, $chna]", "'$china'", id="a set in a set"),
+        pytest.param(P, "[CN, HK]", "[CN, [HK]]", "", id="a list in a set"),
+        pytest.param(P, "[127.0.0.1/32]", "[0.0.0.0/0]", "trusts", id="a proxy that is everybody"),
+        pytest.param(P, "[127.0.0.1/32]", "[10.1.2.0/24]", "'office'", id="a proxy among clients"),
+        pytest.param(P, "[127.0.0.1/32]", "[[127.0.0.1/32]]", "block", id="a list of lists of proxies"),
+        pytest.param(P, "      kind: kind", "      knd: kind", "'kind'", id="a caller attribute"),
+        pytest.param(P, "{affiliate: any}", "{affiliat: any}", "'affiliate'", id="an attribute to assert"),
+        pytest.param(P, "{affiliate: any}", "{affiliate: [hom-co]}", "'home-co'", id="an affiliate to assert"),
+        pytest.param(P, "{affiliate: any}", "{affiliate: any, residence: [UK]}", "GB", id="a country to assert"),
+        pytest.param(P, "{affiliate: any}", "{affiliate: any, kind: [boss]}", "employee", id="a kind to assert"),
+        pytest.param(P, "{affiliate: any}", "{affiliate: any, citizenships: [Japan]}", "JP", id="countries to assert"),
+        pytest.param(P, "https://idp.example.jp/jwks.json", "file:keys.json", "", id="a key file that is not there"),
+        pytest.param(P, "https://idp.example.jp/jwks.json", "file:../keys.json", "", id="a key file outside"),
+        pytest.param(P, "https://idp.example.jp/jwks.json", "https:///jwks.json", "", id="a key place without a host"),
+        pytest.param(R, "subject.country: JP", "subject.country: UK", "GB", id="a country of a rule"),
+        pytest.param(R, "$china", "$chn", "'$china'", id="a set of a rule"),
+        pytest.param(R, "caller.affiliate: home-co", "caller.affiliate: homeco", "'home-co'", id="an affiliate"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_names_its_line(
+    tmp_path: Path, file: str, old: str, new: str, words: str
+) -> None:
+    files = edited((file, old, new))
+    line = place_of(files, file, new).rsplit(":", 2)[0]
+    problems = problems_of(write_bundle(tmp_path, files))
+    assert any(problem.startswith(f"{line}:") and words in problem for problem in problems), problems
+
+
+def test_the_member_of_a_list_is_found_on_its_own_line(tmp_path: Path) -> None:
+    block = "may_assert:\n      affiliate:\n        - home-co\n        - branc"
+    files = edited((P, "may_assert: {affiliate: any}", block))
+    problems = problems_of(write_bundle(tmp_path, files))
+    assert [problem.split(" ")[0] for problem in problems] == [place_of(files, P, "branc\n")]
+
+
+ONE = (R, "effect: deny", "effect: deny\n    titel: x")
+
+
+@pytest.mark.parametrize(
+    ("edits", "places"),
+    [
+        pytest.param(
+            [(P, "country: KR", "country: UK"), (R, "$china", "$chin"), (A, "hosted_in: JP", "hosted_in: JA")],
+            ["apis.yaml:3:", "parties.yaml:19:", "rules.yaml:6:"],
+            id="in three files",
+        ),
+        pytest.param(
+            [ONE, (R, "subject.country: JP", "subject.country: UK")],
+            ["rules.yaml:4:", "rules.yaml:6:"],
+            id="a wrong key and a wrong country in one rule",
+        ),
+        pytest.param(
+            [(A, "action: read", "action: read\n        ownr: x"), (A, 'id: "{user_id}"', 'id: "{usr_id}"')],
+            ["apis.yaml:9:", "apis.yaml:12:"],
+            id="a wrong key and a wrong parameter in one route",
+        ),
+        pytest.param(
+            [(P, "country: KR", "contry: KR"), (P, "works_for: [home-co]", "works_for: [nobody]")],
+            ["parties.yaml:18:", "parties.yaml:19:", "parties.yaml:22:"],
+            id="a wrong key and a wrong principal in one affiliate",
+        ),
+        pytest.param(
+            [(C, "residence: JP}", "residence: UK}"), (C, "{effect: allow,", "{effect: allow, efect: x,")],
+            ["cases.yaml:4:", "cases.yaml:7:"],
+            id="a wrong key and a wrong country in one test",
+        ),
+        pytest.param(
+            [(B, "bundle: small", "bundle: small\ntitel: x"), (R, "$china", "$chin")],
+            ["bundle.yaml:3:", "rules.yaml:6:"],
+            id="in the manifest and in a file",
+        ),
+        pytest.param(
+            [(A, "path: /v1", "path: v1"), (A, '"{user_id}"', '"{usr_id}"')],
+            ["apis.yaml:11:", "apis.yaml:7:"],
+            id="a wrong path and a wrong parameter",
+        ),
+    ],
+)
+def test_every_problem_is_told_at_once(tmp_path: Path, edits: list[tuple[str, str, str]], places: list[str]) -> None:
+    problems = problems_after(tmp_path, *edits)
+    missing = [place for place in places if not any(problem.startswith(place) for problem in problems)]
+    assert not missing, problems
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param((P, "country_sets:", "\tcountry_sets:"), id="a file that is no YAML"),
+        pytest.param((P, "affiliates:", "afiliates:"), id="a register misspelt"),
+        pytest.param((A, "        action: read", "        acton: read\n        action: read"), id="a key of a route"),
+        pytest.param((P, "    roles: [subsidiary]", "    rols: [subsidiary]"), id="a key of an affiliate"),
+    ],
+)
+def test_one_mistake_is_not_told_as_many(tmp_path: Path, edit: tuple[str, str, str]) -> None:
+    """What stands in a part that could not be read is not known to be missing."""
+    when = "{resource.data: {any: [user]}, caller.affiliate_roles: {any: [subsidiary]}}"
+    extra = f"  - id: more\n    effect: deny\n    when: {when}\n"
+    files = {**SMALL, R: SMALL[R] + extra}
+    assert not problems_of(write_bundle(tmp_path / "sound", files))
+    problems = problems_after(tmp_path / "edited", edit, files=files)
+    assert problems
+    others = [problem for problem in problems if not problem.startswith(edit[0])]
+    assert not others
+
+
+def test_an_id_stands_once_over_all_files(tmp_path: Path) -> None:
+    files = edited((B, "  rules.yaml: [rules]", "  rules.yaml: [rules]\n  a.yaml: [rules]"))
+    files["a.yaml"] = SMALL[R].partition("  - id: staff")[0]
+    (problem,) = problems_of(write_bundle(tmp_path, files))
+    assert "the id 'no-china' stands twice, first in" in problem
+    assert problem.startswith(("rules.yaml:2:9:", "a.yaml:2:9:"))
+
+
+def test_a_country_set_stands_once_over_all_files(tmp_path: Path) -> None:
+    files = edited((B, "  rules.yaml: [rules]", "  rules.yaml: [rules]\n  a.yaml: [country_sets]"))
+    files["a.yaml"] = "country_sets:\n  china: [CN]\n"
+    (problem,) = problems_of(write_bundle(tmp_path, files))
+    assert "'china' stands twice" in problem
+    assert problem.startswith(("a.yaml:2:3:", "parties.yaml:24:3:"))
+
+
+@pytest.mark.parametrize("name", ["china-and-more", "c", "china2"])
+def test_the_name_of_a_country_set_is_an_id(tmp_path: Path, name: str) -> None:
+    assert not problems_after(tmp_path, (P, "china: [CN, HK]", f"{name}: [CN]"), (R, "$china", f"${name}"))
+
+
+@pytest.mark.parametrize("name", ["$china", '""', "<<", "China", "a b"])
+def test_the_name_of_a_country_set_that_is_no_id_is_a_problem(tmp_path: Path, name: str) -> None:
+    files = edited((P, "china: [CN, HK]", f"china: [CN, HK]\n  {name}: [CN]"))
+    problems = problems_of(write_bundle(tmp_path, files))
+    assert any(problem.startswith(f"{P}:25:3:") for problem in problems), problems
+
+
+def test_a_file_may_hold_nothing_but_not_the_wrong_thing(tmp_path: Path) -> None:
+    problems = problems_of(write_bundle(tmp_path, {**SMALL, C: "[]\n"}))
+    assert problems == ["cases.yaml:1:1: expected a mapping with: tests"]
+
+
+@pytest.mark.parametrize("shape", ["x", "[x]", "{x: y}", "[[x]]", "[{x: y}]", "''"])
+@pytest.mark.parametrize(
+    "register",
+    ["issuers", "affiliates", "country_sets", "control_rules", "networks", "trusted_proxies", "apis", "rules", "tests"],
+)
+def test_a_register_of_the_wrong_shape_is_a_problem_in_its_file(tmp_path: Path, register: str, shape: str) -> None:
+    file = next(file for file, text in SMALL.items() if f"\n{register}:" in f"\n{text}")
+    files = edited((B, f"  {file}:", f"  wrong.yaml: [{register}]\n  {file}:"))
+    files["wrong.yaml"] = f"{register}: {shape}\n"
+    problems = problems_of(write_bundle(tmp_path, files))
+    assert any(problem.startswith("wrong.yaml:1:") for problem in problems), problems
+
+
+# Digests.
+
+
+@pytest.mark.parametrize(
+    ("edits", "changes"),
+    [
+        pytest.param([(R, "rules:", "# why\nrules:   # here")], set(), id="comments"),
+        pytest.param([(R, "subject.country: JP", 'subject.country: "JP"')], set(), id="quotes"),
+        pytest.param([(R, "{any: $china}", "\n        any: $china")], set(), id="layout"),
+        pytest.param([(C, "users/42", "users/43")], set(), id="tests"),
+        pytest.param([(R, "caller.kind: employee", "caller.kind: contractor")], {"policy"}, id="a rule"),
+        pytest.param([(P, "[CN, HK]", "[CN]")], {"policy"}, id="a country set"),
+        pytest.param([(B, "[employer, residence, control]", "[employer, control]")], {"policy"}, id="ties"),
+        pytest.param(
+            [(B, "[employer, residence, control]", "[control, residence, employer]")], set(), id="their order"
+        ),
+        pytest.param([(P, "threshold: 50", "threshold: 51")], {"policy"}, id="a control rule"),
+        pytest.param([(P, "[127.0.0.1/32]", "[127.0.0.2/32]")], {"policy"}, id="a proxy"),
+        pytest.param([(P, "share: 100", "share: 99")], {"registers"}, id="a share"),
+        pytest.param([(P, "[10.1.0.0/16]", "[10.2.0.0/16]")], {"registers"}, id="a network"),
+    ],
+)
+def test_digests_change_with_what_they_cover(
+    tmp_path: Path, edits: list[tuple[str, str, str]], changes: set[str]
+) -> None:
+    before = load_bundle(write_bundle(tmp_path / "a"))
+    after = load_bundle(write_bundle(tmp_path / "b", edited(*edits)))
+    assert (before.policy_digest != after.policy_digest) is ("policy" in changes)
+    assert (before.registers_digest != after.registers_digest) is ("registers" in changes)
+
+
+# Where a bundle that loads is weaker than it reads.
+
+
+def test_no_missing_claim_lifts_a_tie(tmp_path: Path) -> None:
+    """DESIGN.md 3: deleting a claim never turns a deny into an allow.
+
+    ``absent: empty`` makes a missing residence *known to be none*, so an employee in China who leaves the claim out
+    is tied to Japan alone. Either such a mapping does not load, or its caller is still denied.
+    """
+    files = edited((P, "residence: residence", "residence: {claim: residence, absent: empty}"))
+    folder = write_bundle(tmp_path, files)
+    try:
+        snapshot = load_bundle(folder)
+    except BundleError:
+        return
+    facts = {"affiliate": "home-co", "kind": "employee"}
+    effects = []
+    for residence in ("CN", ABSENT):
+        caller = assemble_caller(None, {**facts, "residence": residence}, snapshot.affiliates, principal="")
+        resource = snapshot.resources["user"]
+        given = Facts(caller, Origin(country="JP"), Subject(country="JP", id="42"), resource, "read")
+        effects.append(decide(snapshot.policy, given).effect)
+    assert effects == [Effect.DENY, Effect.DENY]
+
+
+def test_a_deny_rule_that_a_missing_claim_escapes_is_noted(tmp_path: Path) -> None:
+    """``absent: empty`` lets whoever lacks the claim past ``any`` of a deny rule: ``check`` says so."""
+    rule = "  - id: banned\n    effect: deny\n    when: {caller.groups: {any: [banned]}}\n"
+    snapshot = load_bundle(write_bundle(tmp_path, {**SMALL, R: SMALL[R] + rule}))
+    assert any("banned" in note and "groups" in note for note in snapshot.notes), snapshot.notes
+
+
+@pytest.mark.parametrize("control", ["", "control_rules: []\n"], ids=["no control rules", "an empty list of them"])
+def test_a_lost_control_rule_is_a_problem(tmp_path: Path, control: str) -> None:
+    lost = "control_rules:\n  - id: majority\n    threshold: 50\n    default: true\n"
+    assert problems_after(tmp_path, (P, lost, control))
+
+
+def test_a_route_without_personal_data_is_listed(tmp_path: Path) -> None:
+    route = textwrap.indent(
+        "- {id: up, methods: [GET], path: /up, action: read, subject: none, reason: says it is up, owner: ops}\n",
+        "      ",
+    )
+    snapshot = load_bundle(write_bundle(tmp_path, {**SMALL, A: SMALL[A] + route}))
+    assert any("up" in note and "says it is up" in note and "ops" in note for note in snapshot.notes)
+
+
+# Where this deployment finds its APIs.
+
+
+def test_an_upstream_of_this_deployment_changes_no_digest(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path)
+    there, here = load_bundle(folder), load_bundle(folder, {"users": "http://127.0.0.1:1234"})
+    assert here.catalog.apis[0].upstream.url == "http://127.0.0.1:1234"
+    assert (here.policy_digest, here.registers_digest) == (there.policy_digest, there.registers_digest)
+
+
+@pytest.mark.parametrize(
+    ("upstreams", "words"),
+    [
+        ({"user": "http://x"}, "did you mean 'users'"),
+        ({"users": "x"}, "no URL"),
+        ({"users": "http://x/y"}, "more than"),
+    ],
+)
+def test_an_upstream_that_is_none(tmp_path: Path, upstreams: dict[str, str], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        load_bundle(write_bundle(tmp_path), upstreams)
