@@ -31,16 +31,20 @@ demo: $(STAMP)  ## play the LINE story through a real gateway
 test: $(STAMP)  ## run every test, the demo included
 	@$(BIN)/python -m pytest
 
-check: $(STAMP)  ## format, lint, types, and the reference bundle
+check: $(STAMP)  ## format, lint, types, the reference bundle, the image file, the alerts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/hadolint Dockerfile
+	@if command -v promtool >/dev/null; then \
+	  promtool check config --syntax-only deploy/prometheus/prometheus.yml >/dev/null && \
+	  promtool check rules deploy/prometheus/sekisho.rules.yml && promtool test rules deploy/prometheus/tests/sekisho.test.yml; \
+	else echo "promtool is missing (Debian: apt-get install prometheus): the alerts were not unit-tested."; fi
 	@$(BIN)/sekisho check policies/
 	@$(BIN)/sekisho test policies/
 
 e2e: $(STAMP)  ## against a real Prometheus and Alertmanager, and the image's own steps
-	@$(BIN)/python -m pytest tests/e2e
+	@$(BIN)/python -m pytest tests/e2e -p no:cacheprovider --capture=no
 
 bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; a decision beside cedarpy and CEL
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/lock/bench.txt

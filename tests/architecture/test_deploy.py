@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is shipped for operators names what exists: metrics, labels, pages, and a test for every alert."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from prometheus_client import generate_latest
+
+from proxy.telemetry import Metrics
+from tests.support.watch import DASHBOARD, DEPLOY, RULES, RULES_TESTS, panels, read_example, rules
+
+ROOT: Final = Path(__file__).parents[2]
+FILES: Final = sorted(
+    path for folder in ("prometheus", "grafana") for path in (DEPLOY / folder).rglob("*") if path.is_file()
+)
+ALERTS: Final = [rule for rule in rules() if "alert" in rule]
+SUFFIXES: Final = {
+    "counter": ("_total", "_created"),
+    "gauge": ("",),
+    "histogram": ("_bucket", "_sum", "_count", "_created"),
+}
+SERIES: Final = {metric.name + suffix for metric in Metrics().registry.collect() for suffix in SUFFIXES[metric.type]}
+RECORDED: Final = {rule["record"] for rule in rules() if "record" in rule}
+
+
+def _label_names() -> set[str]:
+    held = [getattr(each, "_counter", each) for each in vars(Metrics()).values()]
+    return {name for each in held for name in getattr(each, "_labelnames", ())} | {"instance", "job", "le"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_metric_that_is_named_exists(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert set(re.findall(r"\bsekisho_[a-z_]*[a-z]", text)) <= SERIES
+    assert set(re.findall(r"\bsekisho:[a-z_:0-9]*[a-z0-9]", text)) <= RECORDED
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_label_that_is_named_exists(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    lists = re.findall(r"\b(?:by|without|on|ignoring) \(([^)]*)\)", text) + re.findall(r"group_by: \[(.*)\]", text)
+    named = {name.strip() for names in lists for name in names.split(",")}
+    named |= set(re.findall(r"\$labels\.([a-z_]+)", text)) | set(re.findall(r"\{\{([a-z_]+)\}\}", text))
+    assert named <= _label_names() | {"alertname"}
+
+
+def test_series_that_the_first_attempt_is_seen_by_are_exposed() -> None:
+    metrics = Metrics()
+    metrics.denials_tied.count("CN", "shanghai-digital", "JP")
+    exposed = generate_latest(metrics.registry).decode()
+    assert "\nsekisho_denials_tied_total{" in exposed
+    assert "\nsekisho_denials_tied_created{" in exposed
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.suffix == ".yml"], ids=lambda path: path.name)
+def test_every_yaml_file_parses(path: Path) -> None:
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))  # noqa: TID251 - a file of ours
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_every_alert_says_what_a_person_needs(alert: dict[str, Any]) -> None:
+    assert alert["labels"]["severity"] in {"warning", "critical"}
+    assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}
+    page = ROOT / alert["annotations"]["runbook_url"]
+    assert alert["alert"] in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [alert["alert"] for alert in ALERTS])
+def test_every_alert_is_tested_firing_and_not_firing(name: str) -> None:
+    document = read_example(f"tests/{RULES_TESTS.name}")
+    tests = [case for test in document["tests"] for case in test.get("alert_rule_test", ())]
+    outcomes = {bool(case["exp_alerts"]) for case in tests if case["alertname"] == name}
+    assert outcomes == {True, False}
+
+
+def test_every_runbook_belongs_to_an_alert() -> None:
+    named = {(ROOT / alert["annotations"]["runbook_url"]).resolve() for alert in ALERTS}
+    assert set((ROOT / "docs" / "runbooks").glob("*.md")) == named
+
+
+def test_the_listed_countries_are_the_reference_bundles_and_stand_in_one_place() -> None:
+    (listed,) = re.findall(r'tied_country=~"([^"]*)"', RULES.read_text(encoding="utf-8"))
+    reference = yaml.safe_load((ROOT / "policies" / "affiliates.yaml").read_text("utf-8"))  # noqa: TID251 - ours too
+    assert listed.split("|") == [*reference["country_sets"]["china"], "other"]
+
+
+def test_the_dashboard_has_the_form_that_grafana_reads() -> None:
+    shown = panels()
+    assert len({panel["id"] for panel in shown}) == len(shown)
+    assert '"query": "prometheus"' in DASHBOARD.read_text(encoding="utf-8")
+    taken: set[tuple[int, int]] = set()
+    for panel in shown:
+        assert panel["title"]
+        assert panel["description"]
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        for holder in (panel, *panel["targets"]):
+            assert holder["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        at = panel["gridPos"]
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
