@@ -38,10 +38,11 @@ from bench.harness import (
 from bench.identity import Issuer
 from bench.load import Load, drive, fill
 from bench.processes import allotted_cores, end_on_sigterm, resident_megabytes
+from bench.profiles import profile, render_profile
 from bench.setting import Contender, Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 NEEDS: Final = (
     Need("h2load", "Debian's nghttp2-client", find_program),
@@ -82,13 +83,13 @@ class Result:
 
 
 @contextmanager
-def running_contenders(folder: Path, issuer: Issuer) -> Iterator[list[Contender]]:
+def running_contenders(folder: Path, issuer: Issuer) -> Iterator[tuple[Setting, list[Contender]]]:
     """Run the upstream and every contender."""
     cores = allotted_cores()
     with ExitStack() as stack:
         upstream_port = stack.enter_context(nginx.start_upstream(folder, cores))
         setting = Setting(folder, cores, issuer, upstream_port)
-        yield [stack.enter_context(start(setting)) for start in STARTERS]
+        yield setting, [stack.enter_context(start(setting)) for start in STARTERS]
 
 
 def meter_for(contender: Contender, token: str, seconds: float) -> ProcessMeter:
@@ -104,20 +105,21 @@ def drive_logged(contender: Contender, load: Load) -> Answered:
     return drive(load)
 
 
-def measure(rounds: int, seconds: float) -> tuple[Comparison, list[Result]]:
-    """Prove the duties, then time.
+def measure(rounds: int, seconds: float) -> tuple[Comparison, list[Result], Mapping[str, float]]:
+    """Prove the duties, then time, then profile Sekisho alone.
 
     Raises:
         BenchError: If a duty is not done or a round cannot be trusted.
     """
     issuer = Issuer()
     with tempfile.TemporaryDirectory(prefix="sekisho-bench-") as folder, ExitStack() as stack:
-        contenders = stack.enter_context(running_contenders(Path(folder), issuer))
+        setting, contenders = stack.enter_context(running_contenders(Path(folder), issuer))
         for contender in contenders:
             verify_duties(contender, issuer)
         meters = {each.name: meter_for(each, issuer.token(), seconds) for each in contenders}
         comparison = paired(meters, anchor="HAProxy", rounds=rounds)
-        return comparison, [conclude(each, meters[each.name]) for each in contenders]
+        results = [conclude(each, meters[each.name]) for each in contenders]
+        return comparison, results, profile(setting, issuer.token())
 
 
 def conclude(contender: Contender, meter: ProcessMeter) -> Result:
@@ -172,9 +174,10 @@ def report(rounds: int, seconds: float, as_json: bool) -> None:  # noqa: FBT001 
     """Measure and print."""
     check_rounds(rounds)
     require(*NEEDS)
-    comparison, results = measure(rounds, seconds)
+    comparison, results, shares = measure(rounds, seconds)
     say(f"{rounds} rounds of {seconds:g} s each, interleaved; {allotted_cores().note}")
     say(render_table(HEADING, [row_of(each, comparison) for each in results]))
+    say(f"\n{render_profile(shares)}")
     if as_json:
         say(render_json(figures_of(results, comparison), {}))
 
