@@ -27,7 +27,7 @@ ORDER: Final = (
 NEIGHBOURS: Final = {("wiring", "settings"), ("cli", "demo")}
 
 WITH_IO: Final = {
-    "caller.jwks", "origin.geoip", "ledger.writer", "bundle.read", "bundle.check", "clock", "version",
+    "caller.jwks", "origin.geoip", "ledger.writer", "bundle.read", "bundle.gather", "bundle.check", "clock", "version",
     "gateway", "admin", "settings", "oplog", "wiring", "demo", "cli",
 }  # fmt: skip
 """Modules and rooms that do I/O or read time; all others decide, and are pure."""

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the files of a policy folder and sorts what they hold into registers. This module does I/O.
+
+It knows the manifest and the shape of registers, not what they mean: ``check`` does.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from proxy.bundle.manifest import MANIFEST, NOT_YET_REGISTERS, REGISTERS, Manifest
+from proxy.bundle.read import Document, FileProblem, read_document
+from proxy.bundle.schema import salvage, validate
+from proxy.model.entry import Entry
+from proxy.model.problem import Path, Problem, nearest
+
+MAX_FILES: Final = 1000
+
+E = TypeVar("E", bound=Entry)
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One entry of a register, and where it stands."""
+
+    document: Document
+    path: Path
+    value: Any
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A sound register: entries, and for each where it stands."""
+
+    entries: tuple[Any, ...]
+    items: tuple[Item, ...]
+
+
+class Anything(frozenset[str]):
+    """Stands for the ids of a register that was not read whole: one mistake is not told as many."""
+
+    def __contains__(self, _value: object) -> bool:
+        return True
+
+
+class Registers:
+    """A policy folder, read: the manifest, and every entry of every register with its place.
+
+    Args:
+        folder: the folder that holds the manifest.
+    """
+
+    def __init__(self, folder: FilePath) -> None:
+        self.folder = folder
+        self.manifest_document: Document | None = None
+        self.problems: list[FileProblem] = []
+        self.incomplete: set[str] = set()
+        """Registers of which a part could not be read: what is not there may stand in that part."""
+        self.raw: dict[str, list[Item]] = {register: [] for register in REGISTERS}
+
+    def gather(self) -> Manifest | None:
+        """Read the manifest and all files; None if there is no manifest to go by."""
+        manifest = self._read_manifest()
+        if manifest is not None:
+            self._read_files(manifest)
+        return manifest
+
+    def name(self, file: str) -> str:
+        """Return what a file is called in problems."""
+        return str(self.folder / file)
+
+    def fail(self, document: Document, problem: Problem) -> None:
+        """Note a problem at its place."""
+        line, column = document.locate(problem.path, at_key=problem.at_key)
+        self.problems.append(FileProblem(document.name, line, column, problem.message))
+
+    def _read_manifest(self) -> Manifest | None:
+        document, problems = read_document(self.folder / MANIFEST, self.name(MANIFEST))
+        if document is None:
+            self.problems += problems
+            if not (self.folder / MANIFEST).exists():
+                message = "the manifest is missing: `sekisho init DIR` writes a small bundle that loads"
+                self.problems = [FileProblem(self.name(MANIFEST), 1, 1, message)]
+            return None
+        self.manifest_document = document
+        manifest: Manifest | list[Problem] | None = validate(Manifest, document.value)
+        if isinstance(manifest, list):
+            for problem in manifest:
+                self.fail(document, problem)
+            manifest = salvage(Manifest, document.value)
+        if manifest is None:
+            return None
+        for problem in self._check_manifest(manifest):
+            self.fail(document, problem)
+        return manifest
+
+    def _check_manifest(self, manifest: Manifest) -> list[Problem]:
+        problems = []
+        for file, registers in manifest.files.items():
+            problems += self._check_file(file)
+            for index, register in enumerate(registers):
+                if register not in REGISTERS:
+                    problems.append(Problem(("files", file, index), _unknown_register(register)))
+        if (manifest.mode == "observe") != (manifest.observe_until is not None):
+            key = "mode" if manifest.observe_until is None else "observe_until"
+            message = "`mode: observe` and `observe_until` go together: observing ends at a stated date"
+            problems.append(Problem((key,), message))
+        listed = {MANIFEST, *manifest.files}
+        problems += [
+            Problem(
+                ("files",),
+                f"the folder holds {file}, which is not listed here: list it with its registers or remove it",
+            )
+            for file in self._find_files()
+            if file not in listed
+        ]
+        return problems
+
+    def _check_file(self, file: str) -> list[Problem]:
+        try:
+            path = (self.folder / file).resolve()
+            is_inside, is_file = path.is_relative_to(self.folder.resolve()), path.is_file()
+        except (OSError, RuntimeError, ValueError):
+            return [Problem(("files", file), f"{file!r} is no file's name", at_key=True)]
+        if not is_inside:
+            return [Problem(("files", file), f"{file} leads out of the policy folder", at_key=True)]
+        if not is_file:
+            hint = nearest(file, self._find_files())
+            return [Problem(("files", file), f"{file} is listed here and missing in the folder{hint}", at_key=True)]
+        return []
+
+    def _find_files(self) -> list[str]:
+        files = (
+            path.relative_to(self.folder)
+            for path in self.folder.rglob("*")
+            if path.suffix.lower() in {".yaml", ".yml"} and path.is_file()
+        )
+        return sorted(str(path) for path in files if not any(part.startswith(".") for part in path.parts))[:MAX_FILES]
+
+    def _read_files(self, manifest: Manifest) -> None:
+        for file, registers in manifest.files.items():
+            document, problems = (
+                (None, []) if self._check_file(file) else read_document(self.folder / file, self.name(file))
+            )
+            self.problems += problems
+            if document is not None:
+                self._sort_registers(document, registers)
+            else:
+                self.incomplete.update(registers)
+
+    def _sort_registers(self, document: Document, registers: Sequence[str]) -> None:
+        if not isinstance(document.value, dict):
+            self.fail(document, Problem((), f"expected a mapping with: {', '.join(registers)}"))
+            return
+        for register, value in document.value.items():
+            if register not in REGISTERS:
+                self.fail(document, Problem((register,), _unknown_register(register), at_key=True))
+                self.incomplete.update(set(registers) - document.value.keys())
+            elif register not in registers:
+                message = f"the manifest does not list {register!r} for this file (it lists: {', '.join(registers)})"
+                self.fail(document, Problem((register,), message, at_key=True))
+            else:
+                self._take_register(document, register, value)
+
+    def _take_register(self, document: Document, register: str, value: Any) -> None:
+        shape = dict if register == "country_sets" else list
+        if not isinstance(value, shape):
+            self.fail(document, Problem((register,), f"expected a {'mapping' if shape is dict else 'list'}"))
+        elif isinstance(value, dict):
+            self.raw[register] += [Item(document, (register, key), (key, entry)) for key, entry in value.items()]
+        else:
+            self.raw[register] += [Item(document, (register, index), entry) for index, entry in enumerate(value)]
+
+    def take(self, register: str, model: type[E]) -> Loaded:
+        """Validate every entry of a register; those that cannot be looked at further are left out."""
+        entries: list[E] = []
+        items: list[Item] = []
+        for item in self.raw[register]:
+            entry: E | list[Problem] | None = validate(model, item.value)
+            if isinstance(entry, list):
+                for problem in entry:
+                    self.fail(item.document, problem.under(*item.path))
+                entry = salvage(model, item.value)
+            if entry is not None:
+                entries.append(entry)
+                items.append(item)
+        return self._refuse_repeated(Loaded(tuple(entries), tuple(items)))
+
+    def _refuse_repeated(self, loaded: Loaded) -> Loaded:
+        seen: dict[str, Item] = {}
+        for entry, item in zip(loaded.entries, loaded.items, strict=True):
+            id_ = getattr(entry, "id", None)
+            if id_ is None:
+                continue
+            first = seen.setdefault(id_, item)
+            if first is not item:
+                line, _ = first.document.locate((*first.path, "id"), at_key=False)
+                message = f"the id {id_!r} stands twice, first in {first.document.name}:{line}"
+                self.fail(item.document, Problem((*item.path, "id"), message))
+        return loaded
+
+    def report(self, loaded: Loaded, problems: Iterable[Problem]) -> None:
+        """Report problems whose paths begin with an entry's number."""
+        for problem in problems:
+            item = loaded.items[int(problem.path[0])]
+            self.fail(item.document, Problem(problem.path[1:], problem.message, problem.at_key).under(*item.path))
+
+    def declared_ids(self, register: str) -> frozenset[str]:
+        """Return every id that is written in a register, also of entries that have other problems."""
+        if register in self.incomplete:
+            return Anything()
+        values = [item.value for item in self.raw[register] if isinstance(item.value, dict)]
+        return frozenset(value["id"] for value in values if isinstance(value.get("id"), str))
+
+    def digest(self, registers: Iterable[str], more: Mapping[str, Any]) -> str:
+        """Return SHA-256 over the content of registers: order of files, comments and layout do not count."""
+        content = {
+            register: sorted(json.dumps(item.value, sort_keys=True) for item in self.raw[register])
+            for register in registers
+        }
+        return "sha256:" + hashlib.sha256(json.dumps([content, more], sort_keys=True).encode()).hexdigest()
+
+
+def _unknown_register(register: str) -> str:
+    if register in NOT_YET_REGISTERS:
+        return f"register {register!r} is not yet supported"
+    return f"no register {register!r}{nearest(register, REGISTERS)}"
