@@ -30,6 +30,9 @@ def test_the_demo_plays_the_story_as_expected() -> None:
     ):
         assert shown in run.stdout
     assert run.stderr == ""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").splitlines()
+    missing = [line for line in readme if line.startswith(("│", "All ")) and line not in run.stdout.splitlines()]
+    assert missing == [], "the README shows what the demo does not print"
 
 
 def test_the_demo_fails_when_an_outcome_is_another(tmp_path: Path) -> None:
