@@ -4,7 +4,9 @@
 import argparse
 import asyncio
 import json
+import shutil
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -160,9 +162,13 @@ async def _show_metrics(console: Console, stage: Stage) -> None:
 def _show_next(console: Console, stage: Stage, *, stay: bool) -> None:
     console.print("[bold]What to try next[/bold]")
     if not stay:
-        console.print("  sekisho demo --stay        keeps this running, with tokens for curl")
-        console.print("  sekisho explain policies/ 'a Shanghai engineer'")
-        console.print("  sekisho check policies/    after an edit of policies/rules/deny.yaml")
+        command, folder = _command(), _folder(stage)
+        for verb, what in (
+            ("demo --stay", "keeps this running, and prints curl lines with tokens"),
+            (f"explain {folder} 'a Shanghai engineer'", "shows one decision rule by rule"),
+            (f"check {folder}", "after an edit of rules/deny.yaml in it"),
+        ):
+            console.print(Text(f"  {command} {verb}    # {what}"), soft_wrap=True)
         return
     target = JP_USER.partition(" ")[2]
     for title, person, address in (("allowed", SATO, OFFICE), ("denied", SHANGHAI, TOKYO_VPN)):
@@ -178,6 +184,19 @@ def _show_next(console: Console, stage: Stage, *, stay: bool) -> None:
     console.print(
         "\nRunning until Ctrl-C. The edge proxy is trusted on 127.0.0.1, so X-Forwarded-For says where you are."
     )
+
+
+def _command() -> str:
+    """Return how this program was called, as it can be typed again."""
+    called = Path(sys.argv[0])
+    if called.name != "sekisho" or shutil.which("sekisho") is not None:
+        return "sekisho"
+    return str(called.relative_to(Path.cwd())) if called.is_relative_to(Path.cwd()) else str(called)
+
+
+def _folder(stage: Stage) -> str:
+    folder = stage.snapshot.folder
+    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
 
 
 async def _wait_for_signal() -> None:
