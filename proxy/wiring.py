@@ -106,14 +106,16 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             options=settings,
         )
         ledger.append([_start_line(snapshot, keys, geolocator), _bundle_line(snapshot)])
-        stack.callback(lambda: ledger.append([StopLine(time=render_instant(unix_seconds()))]))
+        stack.callback(_record_stop, ledger)
         admin = make_admin(metrics, lambda: _readiness(snapshot, keys, geolocator))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
         admin_at = await _listen(stack, runner, settings.admin, "--admin")
         server = web.ServerRunner(
-            GatewayServer(gateway, settings), handle_signals=False, shutdown_timeout=settings.drain_seconds
+            GatewayServer(gateway, settings), handle_signals=False, shutdown_timeout=settings.drain_seconds / 2
         )
+        stack.push_async_callback(keys.close)
         listen_at = await _listen(stack, server, settings.listen, "--listen")
+        stack.callback(_begin_stop, gateway)
         background = [keys.keep_fresh(), _remind(snapshot)]
         tasks = [asyncio.ensure_future(coroutine) for coroutine in background]
         stack.push_async_callback(_cancel, tasks)
@@ -146,6 +148,17 @@ async def _listen(stack: contextlib.AsyncExitStack, runner: web.BaseRunner, endp
         raise errors.UsageError(f"The address {endpoint} {why}: name another with {flag} HOST:PORT.") from error
     bound = runner.addresses[0]
     return f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+
+
+def _begin_stop(gateway: Gateway) -> None:
+    gateway.is_stopping = True
+
+
+def _record_stop(ledger: LedgerWriter) -> None:
+    try:
+        ledger.append([StopLine(time=render_instant(unix_seconds()))])
+    except errors.LedgerError as error:
+        log.warning("the stop could not be recorded", extra={"error": str(error)})
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[None]]) -> None:

@@ -46,9 +46,8 @@ class KeyStore:
         self._sets: dict[str, KeySet] = {}
         self._fetched: dict[str, float] = {}
         self._tried: dict[str, float] = {}
-        self._tries: dict[str, int] = {}
-        """How many fetches have ended: whoever waited for one does not fetch again."""
-        self._locks = {issuer_id: asyncio.Lock() for issuer_id in self._issuers}
+        self._under_way: dict[str, asyncio.Future[None]] = {}
+        """Fetches are this store's own, not of the request that asked: a caller who leaves ends none."""
 
     def current(self, issuer_id: str, now: float) -> KeySet | None:
         """Return the issuer's keys, or None if there are none or they are stale."""
@@ -76,40 +75,54 @@ class KeyStore:
                 ) from error
 
     async def refresh(self, issuer_id: str) -> None:
-        """Fetch an issuer's keys anew, unless that was tried a moment ago; a failure is logged and counted."""
-        asked = self._tries.get(issuer_id, 0)
-        async with self._locks[issuer_id]:
-            if self._tries.get(issuer_id, 0) != asked:
-                return
-            if unix_seconds() - self._tried.get(issuer_id, float("-inf")) < self._options.jwks_minimum_seconds:
-                return
-            try:
-                await self._fetch(issuer_id)
-            except KeySetError as error:
-                log.warning("keys not refreshed", extra={"issuer": issuer_id, "error": str(error)})
+        """Fetch an issuer's keys anew, unless that was tried a moment ago; a failure is logged and counted.
+
+        Whoever asks while a fetch is under way waits for that one.
+        """
+        since = unix_seconds() - self._tried.get(issuer_id, float("-inf"))
+        if issuer_id in self._under_way or since >= self._options.jwks_minimum_seconds:
+            await asyncio.shield(self._renew(issuer_id))
 
     async def keep_fresh(self) -> None:
-        """Fetch all key sets at an interval, until cancelled."""
+        """Fetch all key sets at an interval, until cancelled, however often callers made them be fetched."""
         while True:
             await asyncio.sleep(self._options.jwks_refresh_seconds)
             for issuer_id in self._issuers:
-                try:
-                    await self.refresh(issuer_id)
-                except Exception:  # one issuer's document must not stop the others' keys from being renewed
-                    log.exception("keys not refreshed", extra={"issuer": issuer_id})
+                await asyncio.shield(self._renew(issuer_id))
+
+    async def close(self) -> None:
+        """End the fetches that are under way."""
+        for fetch in [*self._under_way.values()]:
+            fetch.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    def _renew(self, issuer_id: str) -> asyncio.Future[None]:
+        """Return the fetch that is under way, or a new one."""
+        fetch = self._under_way.get(issuer_id)
+        if fetch is None:
+            fetch = self._under_way[issuer_id] = asyncio.ensure_future(self._fetch_quietly(issuer_id))
+            fetch.add_done_callback(lambda _: self._under_way.pop(issuer_id, None))
+        return fetch
+
+    async def _fetch_quietly(self, issuer_id: str) -> None:
+        try:
+            await self._fetch(issuer_id)
+        except KeySetError as error:
+            log.warning("keys not refreshed", extra={"issuer": issuer_id, "error": str(error)})
+        except Exception:  # one issuer's document must not stop the others' keys from being renewed
+            log.exception("keys not refreshed", extra={"issuer": issuer_id})
 
     async def _fetch(self, issuer_id: str) -> None:
         issuer = self._issuers[issuer_id]
-        self._tried[issuer_id] = unix_seconds()
         try:
             key_set = parse_key_set(await self._read(self.place(issuer_id)), issuer.algorithms)
         except KeySetError as error:
-            self._tries[issuer_id] = self._tries.get(issuer_id, 0) + 1
             if isinstance(error, KeysWithdrawnError):
                 self._sets.pop(issuer_id, None)
             self._metrics.key_fetches.count(issuer_id, "failed")
             raise
-        self._tries[issuer_id] = self._tries.get(issuer_id, 0) + 1
+        finally:
+            self._tried[issuer_id] = unix_seconds()
         self._sets[issuer_id] = key_set
         self._fetched[issuer_id] = self._tried[issuer_id]
         self._metrics.key_fetches.count(issuer_id, "fetched")

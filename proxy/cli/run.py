@@ -3,6 +3,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import signal
 from pathlib import Path
 from typing import Any
@@ -81,5 +82,19 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with run_gateway(settings):
-        await stop.wait()
+    await _serve_until(stop, settings)
+
+
+async def _serve_until(stop: asyncio.Event, settings: Settings) -> None:
+    """Serve until told to stop, which may be before everything that is needed to start could be had."""
+    async with contextlib.AsyncExitStack() as stack:
+        starting = asyncio.ensure_future(stack.enter_async_context(run_gateway(settings)))
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await starting
+            return
+        await starting
+        await stopping

@@ -10,6 +10,8 @@
 import asyncio
 import contextlib
 import logging
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
@@ -31,6 +33,12 @@ from proxy.model.request import RequestHead, ResponseHead
 from proxy.pipeline.passage import Checkpoint, Forward, Need, Passage, Refuse
 from proxy.telemetry import Metrics
 
+CLOSING: Final = frozenset({400, 408, 413, 501})
+"""Statuses after which a connection is not used again: where a request ends is in doubt."""
+LINGER_SECONDS: Final = 2.0
+"""How long the rest of a refused body is read and thrown away, so that its sender gets to see the refusal."""
+_RESET: Final = struct.pack("ii", 1, 0)
+"""``SO_LINGER`` with no time: closing resets the connection, which no client takes for the end of an answer."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 log = logging.getLogger("sekisho.gateway")
@@ -64,6 +72,8 @@ class Gateway:
         self.upstreams = upstreams
         self.metrics = metrics
         self.options = options
+        self.is_stopping = False
+        """Set when the gateway stops: what is cut from then on was cut by us."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Take one request from its head to the end of its answer."""
@@ -99,7 +109,10 @@ class Gateway:
         status, fields, body = render_problem(
             step.outcome, step.outcome.reason, step.allowed_methods, tell_rule=self.options.tell == "rule"
         )
-        return web.Response(status=status, headers=[*fields, ("Server", "sekisho")], body=body)
+        response = web.Response(status=status, headers=[*fields, ("Server", "sekisho")], body=body)
+        if status in CLOSING:
+            response.force_close()
+        return response
 
 
 class _Crossing:
@@ -114,14 +127,22 @@ class _Crossing:
         self._bytes_sent = 0
         self._is_released = False
         self._is_too_large = False
+        self._is_settled = False
+        """Whether it is recorded how this request ended."""
+        self._why_cut: Reason | None = None
+        """Why we cut it ourselves."""
+        self._task = asyncio.current_task()
 
     async def run(self) -> web.StreamResponse:
         try:
             step = await self._decide()
             if isinstance(step, Refuse):
-                return self._gateway.refuse(self._passage, step)
+                return self._refuse(step)
             return await self._pass_on(step)
         except asyncio.CancelledError:
+            if self._why_cut is not None and not self._is_released and self._task is not None:
+                self._task.uncancel()
+                return self._fail(self._why_cut)
             self._note_gone()
             raise
         except LedgerError as error:
@@ -129,12 +150,29 @@ class _Crossing:
             return self._fail(Reason.LEDGER_UNAVAILABLE)
 
     def _fail(self, reason: Reason, error: Exception | None = None) -> web.StreamResponse:
-        return self._gateway.refuse(self._passage, self._passage.fail(reason, unix_seconds(), error))
+        return self._refuse(self._passage.fail(reason, unix_seconds(), error))
+
+    def _refuse(self, step: Refuse) -> web.StreamResponse:
+        self._is_settled = True
+        return self._gateway.refuse(self._passage, step)
+
+    def _expire(self) -> None:
+        """End a request whose route gives it no more time."""
+        is_uploading = self._request.body_exists and not self._request.content.is_eof()
+        self._why_cut = Reason.REQUEST_TIMEOUT if is_uploading else Reason.UPSTREAM_TIMEOUT
+        if self._is_released or self._task is None:
+            _abort(self._request.transport)
+        else:
+            self._task.cancel()
 
     async def _decide(self) -> Refuse | Forward:
         request = self._request
         head = RequestHead(
-            request.method, request.raw_path, tuple(request.headers.items()), _peer_ip(request.transport)
+            request.method,
+            request.raw_path,
+            tuple(request.headers.items()),
+            _peer_ip(request.transport),
+            (request.version.major, request.version.minor),
         )
         step = self._passage.begin(head)
         while isinstance(step, Need):
@@ -150,7 +188,7 @@ class _Crossing:
             return self._fail(Reason.REQUEST_TOO_LARGE)
         if forward.lines:
             gateway.ledger.append(forward.lines)
-        deadline = asyncio.get_running_loop().call_later(forward.max_duration_seconds, _abort, request.transport)
+        deadline = asyncio.get_running_loop().call_later(forward.max_duration_seconds, self._expire)
         try:
             if forward.expects_continue and request.transport is not None:
                 request.transport.write(_CONTINUE)
@@ -183,7 +221,7 @@ class _Crossing:
         gateway = self._gateway
         step = self._passage.answer(ResponseHead(upstream.status, tuple(upstream.headers.items())))
         if isinstance(step, Refuse):
-            return gateway.refuse(self._passage, step)
+            return self._refuse(step)
         if step.lines:
             gateway.ledger.append(step.lines)
         self._is_released = True
@@ -206,7 +244,7 @@ class _Crossing:
                 await self._copy(upstream.content, response)
             await response.write_eof()
         except ConnectionResetError:
-            return Reason.CLIENT_GONE
+            return self._why_cut or Reason.CLIENT_GONE
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             return find_reason(error) if isinstance(error, (aiohttp.ClientError, OSError)) else Reason.UPSTREAM_BROKEN
         return ""
@@ -217,11 +255,15 @@ class _Crossing:
             self._bytes_sent += len(chunk)
 
     def _note_gone(self) -> None:
-        """Record that the caller left, or that its time was up."""
-        if self._is_released:
-            self._end(Reason.CLIENT_GONE)
+        """Record that the caller left, or why we cut it off."""
+        if self._is_settled:
             return
-        step = self._passage.fail(Reason.CLIENT_GONE, unix_seconds())
+        reason = self._why_cut or (Reason.GATEWAY_STOPPING if self._gateway.is_stopping else Reason.CLIENT_GONE)
+        if self._is_released:
+            self._end(reason)
+            return
+        self._is_settled = True
+        step = self._passage.fail(reason, unix_seconds())
         try:
             self._gateway.ledger.append(step.lines)
         except LedgerError as error:
@@ -230,6 +272,7 @@ class _Crossing:
 
     def _end(self, reason: str) -> None:
         """Record how the answer ended. What has left cannot be called back, so a failure here is logged."""
+        self._is_settled = True
         ended = self._passage.end(
             unix_seconds(),
             complete=not reason,
@@ -260,6 +303,7 @@ class GatewayServer(web.Server):
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=options.client_idle_seconds,
+            lingering_time=LINGER_SECONDS,
             max_line_size=16 * 1024,
             max_field_size=16 * 1024,
             logger=log,
@@ -310,5 +354,11 @@ def _peer_ip(transport: asyncio.Transport | None) -> str:
 
 
 def _abort(transport: asyncio.Transport | None) -> None:
-    if transport is not None:
-        transport.abort()
+    """Reset a connection: an answer that is delimited by its end must not seem to have ended."""
+    if transport is None:
+        return
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()

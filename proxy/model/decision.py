@@ -57,6 +57,7 @@ class Reason(enum.StrEnum):
     EXPECTATION_UNSUPPORTED = "expectation-unsupported"
     REQUEST_TOO_LARGE = "request-too-large"
     REQUEST_MALFORMED = "request-malformed"
+    TRANSFER_CODING_UNSUPPORTED = "transfer-coding-unsupported"
     REQUEST_TIMEOUT = "request-timeout"
     # Who asks.
     TOKEN_MISSING = "token-missing"  # noqa: S105 - a reason, no secret
@@ -89,6 +90,7 @@ class Reason(enum.StrEnum):
     UPSTREAM_BROKEN = "upstream-broken"
     UPSTREAM_ANSWER_UNSUPPORTED = "upstream-answer-unsupported"
     CLIENT_GONE = "client-gone"
+    GATEWAY_STOPPING = "gateway-stopping"
 
 
 class AppliedRule(msgspec.Struct, frozen=True):

@@ -18,6 +18,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     headers: Headers
     peer_ip: str
     """The address at the other end of the connection."""
+    version: tuple[int, int] = (1, 1)
+    """Of HTTP."""
 
 
 class Target(msgspec.Struct, frozen=True):

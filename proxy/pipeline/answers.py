@@ -54,6 +54,7 @@ ANSWERS: Final[Mapping[Reason, Answer]] = {
     Reason.EXPECTATION_UNSUPPORTED: Answer(417, "The expectation is not supported"),
     Reason.REQUEST_TOO_LARGE: Answer(413, "The request body is too large"),
     Reason.REQUEST_MALFORMED: _bad("The request is malformed"),
+    Reason.TRANSFER_CODING_UNSUPPORTED: Answer(501, "The transfer coding is not supported"),
     Reason.REQUEST_TIMEOUT: Answer(408, "The request did not arrive in time"),
     Reason.TOKEN_MISSING: Answer(401, "A bearer token is needed", BEARER_CHALLENGE),
     Reason.AUTHORIZATION_REPEATED: Answer(400, "The Authorization field is repeated", _INVALID_REQUEST),
@@ -82,4 +83,5 @@ ANSWERS: Final[Mapping[Reason, Answer]] = {
     Reason.UPSTREAM_BROKEN: Answer(502, "The API's answer broke off"),
     Reason.UPSTREAM_ANSWER_UNSUPPORTED: Answer(502, "The API's answer is not supported"),
     Reason.CLIENT_GONE: Answer(499, "The caller left before an answer"),
+    Reason.GATEWAY_STOPPING: Answer(503, "The gateway is stopping"),
 }

@@ -44,6 +44,7 @@ from proxy.request.target import parse_target
 from proxy.subject.selectors import select_subject
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+HTTP_1_1: Final = (1, 1)
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOBODY: Final = Caller()
 _NO_ONE: Final = Subject()
@@ -74,6 +75,8 @@ class Forward(msgspec.Struct, frozen=True):
     target: str
     headers: Headers
     expects_continue: bool
+    is_read: bool
+    """Whether sending it twice does no harm."""
     max_duration_seconds: int
     lines: tuple[Line, ...]
 
@@ -124,9 +127,9 @@ class Passage:
     """
 
     __slots__ = (
-        "_answered", "_api", "_caller", "_checkpoint", "_decision", "_fields", "_forwarded", "_host",
-        "_match", "_method", "_now",
-        "_origin", "_outcome", "_recorded", "_refreshed", "_request_id", "_shape", "_subject", "_target",
+        "_answered", "_api", "_caller", "_checkpoint", "_decision", "_expects_continue", "_fields", "_forwarded",
+        "_host", "_match", "_method", "_now", "_origin", "_outcome", "_recorded", "_refreshed", "_request_id",
+        "_shape", "_subject", "_target",
     )  # fmt: skip
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
@@ -137,6 +140,7 @@ class Passage:
         self._target: Target | None = None
         self._fields: RequestFields | None = None
         self._host = ""
+        self._expects_continue = False
         self._api: Api | None = None
         self._match: Match | None = None
         self._shape = ""
@@ -232,19 +236,24 @@ class Passage:
             self.note_peer(head.peer_ip)
             return self._refuse(fields)
         self._origin = self._checkpoint.origins.resolve(head.peer_ip, fields.forwarded_for)
+        reason = self._read_target(head, fields)
+        return None if reason is None else self._refuse(reason)
+
+    def _read_target(self, head: RequestHead, fields: RequestFields) -> Reason | None:
+        """Find the API and the canonical target, or the reason why there is none."""
+        if head.version < HTTP_1_1 and fields.has_transfer_coding:
+            return Reason.REQUEST_MALFORMED  # RFC 9112 6.1: its framing is faulty
         if head.method not in METHODS:
-            return self._refuse(Reason.METHOD_UNSUPPORTED)
+            return Reason.METHOD_UNSUPPORTED
         self._method = head.method
-        target = parse_target(head.raw_target)
-        if isinstance(target, Reason):
-            return self._refuse(target)
-        host = parse_host(fields.host)
-        if isinstance(host, Reason):
-            return self._refuse(host)
+        target, host = parse_target(head.raw_target), parse_host(fields.host)
+        if isinstance(target, Reason) or isinstance(host, Reason):
+            return target if isinstance(target, Reason) else Reason(host)
         api = self._checkpoint.snapshot.catalog.find_api(host)
         if api is None:
-            return self._refuse(Reason.HOST_UNDECLARED)
+            return Reason.HOST_UNDECLARED
         self._fields, self._target, self._host, self._api = fields, target, host, api
+        self._expects_continue = fields.expects_continue and head.version >= HTTP_1_1  # RFC 9110 10.1.1
         return None
 
     def _cross(self) -> Step:
@@ -305,7 +314,8 @@ class Passage:
             api=self._api,
             target=self._target.text,
             headers=self._upstream_headers(self._api),
-            expects_continue=self._fields.expects_continue if self._fields else False,
+            expects_continue=self._expects_continue,
+            is_read=is_read,
             max_duration_seconds=route.max_duration_seconds if route else 60,
             lines=() if is_read else self._record(released=True),
         )

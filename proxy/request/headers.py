@@ -167,6 +167,7 @@ class RequestFields(msgspec.Struct, frozen=True):
     forwarded_for: tuple[str, ...]
     """Every ``X-Forwarded-For`` field value, in the order received."""
     expects_continue: bool
+    has_transfer_coding: bool
     forwardable: Headers
     """What goes on to the API, before the gateway adds its own."""
 
@@ -226,11 +227,15 @@ def _finish(
     expect = single.get("expect")
     if expect is not None and expect.lower() != "100-continue":
         return Reason.EXPECTATION_UNSUPPORTED
+    coding = single.get("transfer-encoding")
+    if coding is not None and coding.strip().lower() != "chunked":
+        return Reason.TRANSFER_CODING_UNSUPPORTED  # RFC 9112 6.1: a coding that is not understood is 501
     return RequestFields(
         host=single.get("host"),
         authorization=single.get("authorization"),
         forwarded_for=tuple(forwarded_for),
         expects_continue=expect is not None,
+        has_transfer_coding=coding is not None,
         forwardable=tuple(forwardable),
     )
 

@@ -76,6 +76,13 @@ async def serve_raw(handler: Handler, **options: Any) -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
+async def serve_app(app: web.Application) -> AsyncIterator[str]:
+    """Serve an application, on a free port; yields the URL."""
+    async with _serving(web.AppRunner(app)) as url:
+        yield url
+
+
+@contextlib.asynccontextmanager
 async def _serving(runner: web.BaseRunner) -> AsyncIterator[str]:
     await runner.setup()
     try:

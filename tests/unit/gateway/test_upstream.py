@@ -147,7 +147,15 @@ async def upstreams() -> AsyncIterator[Upstreams]:
 
 def a_forward(url: str, target: str = "/v1/jp/users/42", headers: tuple[tuple[str, str], ...] = ()) -> Forward:
     upstream = Api("users", (), Upstream(url, None), forwards_authorization=False)
-    return Forward(upstream, target, (("Host", "users.example"), *headers), False, 5, ())  # noqa: FBT003
+    return Forward(
+        api=upstream,
+        target=target,
+        headers=(("Host", "users.example"), *headers),
+        expects_continue=False,
+        is_read=True,
+        max_duration_seconds=5,
+        lines=(),
+    )
 
 
 async def body_of(*chunks: bytes) -> AsyncIterator[bytes]:
