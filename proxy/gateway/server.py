@@ -89,7 +89,8 @@ class Gateway:
         now = unix_seconds()
         passage = Passage(self.checkpoint(), make_request_id(now), now)
         passage.note_peer(peer_ip)
-        reason = Reason.REQUEST_TOO_LARGE if status == 413 else Reason.REQUEST_MALFORMED
+        malformed = Reason.REQUEST_TOO_LARGE if status == 413 else Reason.REQUEST_MALFORMED
+        reason = Reason.DECISION_FAILED if status >= 500 else malformed
         response = self.refuse(passage, passage.fail(reason))
         response.force_close()
         return response
@@ -148,6 +149,13 @@ class _Crossing:
         except LedgerError as error:
             log.warning("the ledger cannot be written: nothing leaves", extra={"error": str(error)})
             return self._fail(Reason.LEDGER_UNAVAILABLE)
+        except Exception as error:
+            if self._is_settled:
+                raise
+            if self._is_released:
+                self._end(Reason.DECISION_FAILED)
+                raise
+            return self._fail(Reason.DECISION_FAILED, error)
 
     def _fail(self, reason: Reason, error: Exception | None = None) -> web.StreamResponse:
         return self._refuse(self._passage.fail(reason, unix_seconds(), error))

@@ -74,6 +74,20 @@ def answering(*parts: bytes, silence: float = 20, seen: list[bytes] | None = Non
     return script
 
 
+def closing_on_reuse(got: list[bytes]) -> Script:
+    """Answer the first request, and close the kept connection on the second once it was taken."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            got.append(await reader.readuntil(b"\r\n\r\n"))
+            if len(got) == 2:
+                return
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            await writer.drain()
+
+    return script
+
+
 def raw_request(
     method: str, path: str, *fields: str, version: str = "1.1", body: bytes = b"", credential: str = ""
 ) -> bytes:
@@ -303,16 +317,7 @@ async def test_what_a_stop_cuts_is_recorded_as_such_and_in_time(tmp_path: Path, 
 @pytest.mark.parametrize("body", [b"", b"{}"], ids=["without a body", "with a body"])
 async def test_an_update_is_sent_once_for_one_record(tmp_path: Path, body: bytes) -> None:
     got: list[bytes] = []
-
-    async def close_on_reuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            got.append(await reader.readuntil(b"\r\n\r\n"))
-            if len(got) == 2:
-                return
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-            await writer.drain()
-
-    async with raw_api(close_on_reuse) as url, run_world(tmp_path, url) as world:
+    async with raw_api(closing_on_reuse(got)) as url, run_world(tmp_path, url) as world:
         async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
             await response.read()
         async with aiohttp.request("PUT", world.url + PHONE, headers=headers(SUPPORT), data=body) as response:
@@ -322,16 +327,7 @@ async def test_an_update_is_sent_once_for_one_record(tmp_path: Path, body: bytes
 
 async def test_a_read_is_sent_again_where_a_kept_connection_was_closed(tmp_path: Path) -> None:
     got: list[bytes] = []
-
-    async def close_on_reuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            got.append(await reader.readuntil(b"\r\n\r\n"))
-            if len(got) == 2:
-                return
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-            await writer.drain()
-
-    async with raw_api(close_on_reuse) as url, run_world(tmp_path, url) as world:
+    async with raw_api(closing_on_reuse(got)) as url, run_world(tmp_path, url) as world:
         for _ in range(2):
             async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
                 assert (response.status, await response.read()) == (200, b"{}")

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from proxy.gateway import server
 from tests.support.world import (
     ENGINEER,
     POLICIES,
@@ -231,6 +232,21 @@ async def test_while_the_ledger_cannot_be_written_nothing_leaves(world: World, a
     async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
         assert response.status == 200
     assert len(world.records()) == 1
+
+
+async def test_a_defect_of_the_gateway_is_503_and_recorded(
+    world: World, api: RecordingApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise RuntimeError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "ResponseHead", fail)
+        async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
+            problem = await response.json(content_type=None)
+            assert (response.status, problem["reason"]) == (503, "decision-failed")
+    (record,) = world.records()
+    assert (record["id"], record["released"]) == (problem["decision_id"], False)
 
 
 async def test_observe_mode_is_loud(tmp_path: Path, api: RecordingApi) -> None:

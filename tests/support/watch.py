@@ -17,7 +17,7 @@ import yaml
 from aiohttp import web
 
 from proxy.clock import elapsed_seconds
-from tests.support.world import wait_for
+from tests.support.world import serve_app, wait_for
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 RULES: Final = DEPLOY / "prometheus" / "sekisho.rules.yml"
@@ -149,13 +149,8 @@ async def _receiving(delivered: list[Delivered]) -> AsyncIterator[str]:
 
     app = web.Application()
     app.add_routes([web.post("/{receiver}", take)])
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield "http://{}:{}".format(*runner.addresses[0][:2])
-    finally:
-        await runner.cleanup()
+    async with serve_app(app) as url:
+        yield url
 
 
 @contextlib.asynccontextmanager
