@@ -44,8 +44,8 @@ Decide: TypeAlias = Callable[[], bool]
 
 COUNTRIES: Final = ("KR", "TW", "TH", "ID", "US", "VN", "SG")
 NEEDS: Final = (
-    Need("cedarpy", "pip install -r deploy/lock/bench.txt", find_spec),
-    Need("cel", "pip install -r deploy/lock/bench.txt", find_spec),
+    Need("cedarpy", "`make bench` installs it", find_spec),
+    Need("cel", "`make bench` installs it", find_spec),
 )
 ANCHOR: Final = "cedarpy, 2 policies"
 

