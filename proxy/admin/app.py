@@ -27,6 +27,10 @@ def make_admin(metrics: Metrics, readiness: Callable[[], Readiness]) -> web.Appl
     async def expose(_request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    async def sign(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Server"] = "sekisho"
+
     app = web.Application()
+    app.on_response_prepare.append(sign)
     app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", expose)])
     return app

@@ -21,7 +21,7 @@ from proxy.caller.affiliates import (
     check_affiliates,
     compute_affiliates,
 )
-from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
+from proxy.caller.issuers import MAPPED, IssuerEntry, check_issuers, compile_issuer
 from proxy.errors import BundleError, UsageError
 from proxy.model.caller import TieKind
 from proxy.model.decision import Effect, Reason
@@ -152,7 +152,11 @@ class _Checker:
             policy=compile_policy(compiled),
             vocabulary=vocabulary,
             cases=cases.entries,
-            notes=(*_find_notes(manifest, apis.entries), *_find_escapes(rules.entries, vocabulary)),
+            notes=(
+                *_find_notes(apis.entries),
+                *_find_escapes(rules.entries, vocabulary),
+                *_find_unmapped(rules.entries, issuers.entries),
+            ),
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
         return None if self.registers.problems else snapshot
@@ -277,11 +281,21 @@ def _find_escapes(rules: Sequence[RuleEntry], vocabulary: Vocabulary) -> list[st
     ]
 
 
-def _find_notes(manifest: Manifest, apis: Sequence[ApiEntry]) -> list[str]:
+def _find_unmapped(rules: Sequence[RuleEntry], issuers: Sequence[IssuerEntry]) -> list[str]:
+    """Return the deny rules that ask for what no issuer tells: they apply to everybody, by unknown."""
+    mapped = {"id"}.union(*(issuer.attributes for issuer in issuers))
+    return [
+        f"rule {rule.id} may apply to everybody: no issuer maps {name}, so it is always unknown"
+        for rule in rules
+        if rule.effect is Effect.DENY
+        for name in rule.when
+        if name.removeprefix("caller.") in MAPPED - mapped
+    ]
+
+
+def _find_notes(apis: Sequence[ApiEntry]) -> list[str]:
     """Return what a reader should know although it is no problem."""
     notes = []
-    if manifest.observe_until is not None:
-        notes.append(f"mode: observe: nothing is blocked until {manifest.observe_until.isoformat()}")
     for api in apis:
         for route in api.routes:
             if route.subject is None:

@@ -77,6 +77,11 @@ class Registers:
         self.problems.append(FileProblem(document.name, line, column, problem.message))
 
     def _read_manifest(self) -> Manifest | None:
+        if not self.folder.is_dir():
+            what = "is a file: name the folder it lies in" if self.folder.exists() else "does not exist"
+            message = f"{self.folder} {what} (`sekisho init DIR` writes a small bundle that loads)"
+            self.problems = [FileProblem(self.name(MANIFEST), 1, 1, message)]
+            return None
         document, problems = read_document(self.folder / MANIFEST, self.name(MANIFEST))
         if document is None:
             self.problems += problems
@@ -103,7 +108,9 @@ class Registers:
             for index, register in enumerate(registers):
                 if register not in REGISTERS:
                     problems.append(Problem(("files", file, index), _unknown_register(register)))
-        if (manifest.mode == "observe") != (manifest.observe_until is not None):
+        document = self.manifest_document
+        is_written = document is not None and "observe_until" in document.value
+        if (manifest.mode == "observe") != (manifest.observe_until is not None or is_written):
             key = "mode" if manifest.observe_until is None else "observe_until"
             message = "`mode: observe` and `observe_until` go together: observing ends at a stated date"
             problems.append(Problem((key,), message))

@@ -142,6 +142,8 @@ class KeyStore:
                 if response.status != 200:
                     raise KeySetError(f"it answered {response.status}")
                 return await _read_bounded(response)
+        except aiohttp.ClientConnectorError as error:
+            raise KeySetError(f"it cannot be reached ({error.os_error.strerror or 'no such host'})") from error
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise KeySetError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
 

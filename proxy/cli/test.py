@@ -24,7 +24,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"{'ok    ' if result.passed else 'FAILED'} {result.name}")
         if not result.passed:
             print(f"         expected {result.expected}")
-            print(f"         decided  {result.actual}")
+            unknown = ", ".join(result.decision.unknown) if result.decision else ""
+            print(f"         decided  {result.actual}" + (f" (not known: {unknown})" if unknown else ""))
     failed = sum(not result.passed for result in results)
     print(f"{len(results) - failed} passed, {failed} failed")
     if not results:

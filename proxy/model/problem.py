@@ -29,7 +29,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the nearest of the candidates, or what there is, or nothing."""
-    known = sorted(candidates)
+    known = sorted(map(str, candidates))
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f" (did you mean {close[0]!r}?)"

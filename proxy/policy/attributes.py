@@ -155,7 +155,9 @@ def find_attribute(name: str, vocabulary: Vocabulary) -> Attribute | str:
         return _find_control(name, vocabulary.control_rules)
     if name in NOT_YET or name.startswith(NOT_YET_FAMILIES):
         return f"attribute {name!r} is not yet supported"
-    return f"no attribute {name!r}{nearest(name, ATTRIBUTES)}"
+    same_end = [known for known in ATTRIBUTES if known.rpartition(".")[2] == name.rpartition(".")[2]]
+    hint = f" (did you mean {same_end[0]!r}?)" if len(same_end) == 1 else nearest(name, ATTRIBUTES)
+    return f"no attribute {name!r}{hint or '; docs/attributes.md lists them'}"
 
 
 def _find_control(name: str, rules: Iterable[str]) -> Attribute | str:

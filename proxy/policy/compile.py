@@ -181,7 +181,9 @@ class _Line:
         """Return the values of a matcher with sets resolved; problems are noted on the way."""
         if isinstance(operand, str):
             if not operand.startswith("$"):
-                self.fail(f"expected a list, or a country set such as $name, found {operand!r}", *path)
+                self.fail(
+                    f"expected a list, or a country set such as $name, found {operand!r}{self._meant(operand)}", *path
+                )
                 return frozenset()
             return self._value(attribute, operand, path)
         if not isinstance(operand, list) or not operand:
@@ -201,7 +203,10 @@ class _Line:
             return self._resolve_set(attribute, value, path)
         if attribute.kind in _OF_COUNTRIES:
             if value not in NAMES:
-                self.fail(refuse_country(value), *path)
+                self.fail(
+                    refuse_country(value) if not self._meant(value) else f"{value!r} is no country{self._meant(value)}",
+                    *path,
+                )
         elif attribute.domain is Domain.CATEGORIES:
             self._check_category(value, path)
         elif attribute.domain is not Domain.FREE and value not in (known := self.vocabulary.values(attribute.domain)):
@@ -209,6 +214,12 @@ class _Line:
         elif not value:
             self.fail("the value is empty", *path)
         return frozenset({value})
+
+    def _meant(self, word: str) -> str:
+        """Say what a bare word was probably meant to be."""
+        if word.lower() in self.vocabulary.country_sets and word.lower() == word.lower().strip():
+            return f" (did you mean ${word.lower()}?)"
+        return f" (write [{word}])" if word in NAMES else ""
 
     def _resolve_set(self, attribute: Attribute, value: str, path: Path) -> frozenset[str]:
         sets = self.vocabulary.country_sets

@@ -7,6 +7,7 @@ import pytest
 
 from proxy.cli import VERBS
 from proxy.model.decision import Reason
+from proxy.policy.attributes import ATTRIBUTES
 from proxy.request.headers import REQUEST_FIELDS, REQUEST_PREFIXES
 from proxy.telemetry import Metrics
 
@@ -21,6 +22,12 @@ def test_the_table_of_headers_is_the_codes() -> None:
     rows = [f"| `{name}` | {value} |" for name, value in fields.items()]
     page = (ROOT / "docs" / "headers.md").read_text(encoding="utf-8")
     assert [row for row in page.splitlines() if row.startswith("| `") and row in rows] == rows, "\n".join(rows)
+
+
+def test_the_table_of_attributes_is_the_codes() -> None:
+    page = (ROOT / "docs" / "attributes.md").read_text(encoding="utf-8")
+    for attribute in ATTRIBUTES.values():
+        assert f"| `{attribute.name}` | {attribute.kind.value} | {attribute.source} |" in page
 
 
 def test_the_readmes_first_screen_has_the_two_commands() -> None:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ def test_the_reference_bundle_loads(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(REFERENCE)]) == 0
     out, err = capsys.readouterr()
     assert "loads: bundle line-2021" in out
-    assert "6 deny and 8 allow rules" in out
+    assert "6 deny rules, 8 allow rules" in out
     assert not err
 
 
@@ -99,3 +100,24 @@ def test_the_command_itself_exits_2(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith(f"{tmp_path}/")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [
+        pytest.param("2999-01-01T00:00:00Z", "refusals only observed until 2999-01-01", id="while it lasts"),
+        pytest.param(
+            "2020-01-31T00:00:00+09:00", "ended at 2020-01-30T15:00:00.000Z: refusals are enforced", id="then"
+        ),
+    ],
+)
+def test_what_observe_mode_means_now_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], until: str, said: str
+) -> None:
+    folder = tmp_path / "policies"
+    shutil.copytree(REFERENCE, folder)
+    manifest = folder / "bundle.yaml"
+    text = manifest.read_text(encoding="utf-8").replace("mode: enforce", f"mode: observe\nobserve_until: {until}\n#", 1)
+    manifest.write_text(text, encoding="utf-8")
+    assert main(["check", str(folder)]) == 0
+    assert said in capsys.readouterr().out
