@@ -191,11 +191,11 @@ class _Crossing:
 
     async def _pass_on(self, forward: Forward) -> web.StreamResponse:
         request, gateway = self._request, self._gateway
+        if forward.lines:  # before anything else can end the request: the passage counts them as written
+            gateway.ledger.append(forward.lines)
         length = request.content_length
         if length is not None and length > gateway.options.max_request_body_bytes:
             return self._fail(Reason.REQUEST_TOO_LARGE)
-        if forward.lines:
-            gateway.ledger.append(forward.lines)
         deadline = asyncio.get_running_loop().call_later(forward.max_duration_seconds, self._expire)
         try:
             if forward.expects_continue and request.transport is not None:

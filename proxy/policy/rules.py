@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The registers ``rules`` and ``country_sets``: their schemas, and a rule as it is once compiled."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -60,6 +60,3 @@ class Policy(msgspec.Struct, frozen=True):
     denies: tuple[Rule, ...]
     """The most severe first, then by id."""
     allows: tuple[Rule, ...]
-
-
-CountrySets = Mapping[str, frozenset[str]]

@@ -121,6 +121,9 @@ async def test_a_body_beyond_the_limit_is_refused(tmp_path: Path, api: Recording
             target = f"{world.url}{USER}/phone"
             async with aiohttp.request("PUT", target, headers=headers(SUPPORT), data=data) as response:
                 assert response.status == 413
+        ends = world.records("end")
+        assert [record["id"] for record in world.records()] == [end["id"] for end in ends]
+        assert [end["reason"] for end in ends] == ["request-too-large"] * 2
     assert api.seen == []
 
 
