@@ -2,6 +2,7 @@
 """What is protected: APIs, their upstreams and routes, as they stand once a bundle is loaded."""
 
 import enum
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,32 @@ class Action(enum.StrEnum):
     UPDATE = "update"
     DELETE = "delete"
     EXPORT = "export"
+
+
+class Transform(enum.StrEnum):
+    """What happens to a field before it leaves."""
+
+    REMOVE = "remove"
+    """The member goes, name and value."""
+    NULL = "null"
+    REDACT = "redact"
+    """A fixed text stands in its place."""
+    MASK = "mask"
+    """All but the last characters go."""
+    INITIALS = "initials"
+    TRUNCATE = "truncate"
+    PSEUDONYMISE = "pseudonymise"
+    """A keyed, stable name stands in its place."""
+
+
+_STRICTEST: Final = (Transform.REMOVE, Transform.NULL, Transform.REDACT)
+
+
+def combine_transforms(first: Transform, second: Transform) -> Transform:
+    """Return what two transforms of one field come to: the stricter; of two milder ones that differ, redaction."""
+    if first is second:
+        return first
+    return next((each for each in _STRICTEST if each in {first, second}), Transform.REDACT)
 
 
 class Upstream(msgspec.Struct, frozen=True):

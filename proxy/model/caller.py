@@ -84,6 +84,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Labels of ties that may have members nobody declared."""
     control: Mapping[str, Control] = msgspec.field(default_factory=dict)
     """By control rule id."""
+    claims: Mapping[str, Fact[str]] = msgspec.field(default_factory=dict)
+    """Texts that an issuer maps under names of the bundle's own, by that name."""
+    until: float = float("inf")
+    """Seconds since 1970 when what vouches for the caller ends: a token's ``exp``, with the leeway."""
 
 
 UNAUTHENTICATED: Final = Caller(

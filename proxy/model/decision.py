@@ -5,15 +5,20 @@ Every "no" has a reason of its own, listed once, here. ``pipeline.answers`` says
 """
 
 import enum
+from collections.abc import Mapping
 
 import msgspec
 
+from proxy.model.api import Transform
+
 
 class Effect(enum.StrEnum):
-    """What a rule or a decision says."""
+    """What a rule says. A decision is deny or allow; an allow may carry transforms."""
 
     ALLOW = "allow"
     DENY = "deny"
+    MASK = "mask"
+    """Only with transforms. Of rules alone."""
 
 
 class Severity(enum.StrEnum):
@@ -80,8 +85,10 @@ class Reason(enum.StrEnum):
     METHOD_UNDECLARED = "method-undeclared"
     # May they.
     RULE_ALLOWS = "rule-allows"
+    INVARIANT_DENIES = "invariant-denies"
     RULE_DENIES = "rule-denies"
     NO_RULE_ALLOWS = "no-rule-allows"
+    TRANSFORMS_NOT_APPLIED = "transforms-not-applied"
     # Could not.
     DECISION_FAILED = "decision-failed"
     LEDGER_UNAVAILABLE = "ledger-unavailable"
@@ -89,6 +96,7 @@ class Reason(enum.StrEnum):
     UPSTREAM_TIMEOUT = "upstream-timeout"
     UPSTREAM_BROKEN = "upstream-broken"
     UPSTREAM_ANSWER_UNSUPPORTED = "upstream-answer-unsupported"
+    POLICY_CHANGED = "policy-changed"
     CLIENT_GONE = "client-gone"
     GATEWAY_STOPPING = "gateway-stopping"
 
@@ -104,10 +112,30 @@ class AppliedRule(msgspec.Struct, frozen=True):
     """Attributes it asked for that are unknown."""
 
 
+class Lifted(msgspec.Struct, frozen=True):
+    """A rule that would have applied, and the grant that lifted it."""
+
+    rule: str
+    grant: str
+
+
+class Shadow(msgspec.Struct, frozen=True):
+    """What rules in shadow mode would have done, had they been enforced."""
+
+    applied: tuple[AppliedRule, ...]
+    would: Effect
+    """What the decision would have been with them."""
+    changes: bool
+    """Whether that is another effect, or other transforms."""
+
+
+NO_TRANSFORMS: Mapping[str, Transform] = {}
+
+
 class Decision(msgspec.Struct, frozen=True):
     """The answer to "may they?".
 
-    The determining rule is the first by: deny before default, matched before unknown, severity, id.
+    The determining rule is the first by: invariant before deny before default, matched before unknown, severity, id.
     """
 
     effect: Effect
@@ -115,9 +143,21 @@ class Decision(msgspec.Struct, frozen=True):
     rule: AppliedRule | None
     """The determining rule; None where no rule allows."""
     applied: tuple[AppliedRule, ...]
+    """What applied: of a denial the denying rules, of an allowance the allowing and the masking ones; at most
+    ``policy.evaluate.MAX_LISTED`` of them, the determining one first."""
     unknown: tuple[str, ...]
-    """Unknown attributes that had a part in it: of rules that applied by unknown, and of allow rules that
-    would have needed them."""
+    """Unknown attributes that had a part in it: of the rules listed that applied by unknown, and of allow rules
+    that would have needed them."""
+    transforms: Mapping[str, Transform] = NO_TRANSFORMS
+    """Data category to what is done to fields of it, and below it, before they leave. Empty for a denial."""
+    unlisted: int = 0
+    """How many more rules applied than are listed."""
+    lifted: tuple[Lifted, ...] = ()
+    """Rules that a grant lifted."""
+    until: float = float("inf")
+    """Seconds since 1970 when the first of those grants ends."""
+    shadow: Shadow | None = None
+    """None where no shadow rule applied."""
 
     @property
     def rule_id(self) -> str:

@@ -5,32 +5,53 @@ YAML scalars arrive as text and become typed here, never by YAML's guesses: ``NO
 boolean, an instant without offset is an error.
 """
 
+import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from proxy.model.country import NAMES, refuse_country
 
 _ID: Final = re.compile(r"[a-z0-9]+(?:[-.][a-z0-9]+)*")
+_REFERENCE: Final = re.compile(r"[A-Za-z0-9]+(?:[-._][A-Za-z0-9]+)*")
 _INSTANT: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-5][0-9])"
 )
+_CATEGORY: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SHARE: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?")
 _RESERVED: Final = frozenset({"absent", "any", "default", "none", "not-applicable", "other", "unknown"})
 """Words that records and metrics say themselves."""
+FILL_IN: Final = "FILL-IN"
+"""What a draft says where a person decides; nothing loads while it stands."""
 _MAX_ID_LENGTH: Final = 64
 _MAX_TEXT_LENGTH: Final = 2000
+
+Shape: TypeAlias = dict[str, Any]
+"""A JSON Schema of what an editor sees where our reader sees a text: it takes YAML's guesses.
+
+One with a title stands once in a schema, under that name.
+"""
+_GUESSES: Final = ("number", "boolean", "null")
+ANY_TEXT: Final[Shape] = {
+    "title": "text",
+    "type": ["string", *_GUESSES],
+    "pattern": r"\S",
+    "maxLength": _MAX_TEXT_LENGTH,
+    "not": {"const": FILL_IN},
+}
+_NAME: Final[Shape] = {"maxLength": _MAX_ID_LENGTH, "not": {"enum": sorted(_RESERVED)}}
 
 
 class Entry(BaseModel):
     """The base of everything a policy folder declares: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True)
 
     NOT_YET: ClassVar[frozenset[str]] = frozenset()
     """Keys of the language that this version does not take yet; they are refused by name."""
@@ -48,13 +69,31 @@ def _require_text(raw: object) -> str:
         raise refuse(f"expected a single value, found a {'list' if isinstance(raw, list) else 'mapping'}")
     if not raw.strip():
         raise refuse("the value is empty")
+    if raw == FILL_IN:
+        raise refuse(f"{FILL_IN} still stands here: decide what is true, and write that")
     if len(raw) > _MAX_TEXT_LENGTH:
         raise refuse(f"the value is longer than {_MAX_TEXT_LENGTH} characters")
     return raw
 
 
-def scalar(parse: Callable[[str], Any]) -> BeforeValidator:
-    """Make a validator of a function that reads text and raises ValueError with a sentence."""
+def spelled(pattern: re.Pattern[str], *guesses: str) -> Shape:
+    """Return the shape of texts that match; ``guesses`` are other types that YAML takes some of them for."""
+    return {"type": ["string", *guesses], "pattern": f"^(?:{pattern.pattern})$"}
+
+
+def worded(*words: str) -> Shape:
+    """Return the shape of one of the words; ``1`` and ``null`` are also what YAML takes them for."""
+    guessed = [json.loads(word) for word in words if re.fullmatch(r"null|true|false|[1-9][0-9]*", word)]
+    return {"enum": [*words, *guessed]}
+
+
+def scalar(parse: Callable[[str], Any], shape: Shape = ANY_TEXT) -> BeforeValidator:
+    """Make a validator of a function that reads text and raises ValueError with a sentence.
+
+    Args:
+        parse: the function.
+        shape: what it takes, for editors. It may take more than the function, never less.
+    """
 
     def read(raw: object) -> Any:
         text = _require_text(raw)
@@ -63,7 +102,7 @@ def scalar(parse: Callable[[str], Any]) -> BeforeValidator:
         except ValueError as error:
             raise refuse(str(error)) from error
 
-    return BeforeValidator(read)
+    return BeforeValidator(read, json_schema_input_type=Annotated[Any, WithJsonSchema(shape)])
 
 
 def choice(*allowed: str, not_yet: Collection[str] = ()) -> BeforeValidator:
@@ -76,7 +115,7 @@ def choice(*allowed: str, not_yet: Collection[str] = ()) -> BeforeValidator:
             raise ValueError(f"{text!r} is not one of: {', '.join(allowed)}")
         return text
 
-    return scalar(parse)
+    return scalar(parse, worded(*allowed))
 
 
 def parse_id(text: str) -> str:
@@ -96,13 +135,32 @@ def _parse_country(text: str) -> str:
     return text
 
 
+def parse_reference(text: str) -> str:
+    """Return the number of a case, a ticket or a grant; ValueError with a sentence if the text is none."""
+    if not _REFERENCE.fullmatch(text) or len(text) > _MAX_ID_LENGTH:
+        raise ValueError(
+            f"{text!r} is no reference: letters, digits, '-', '.' and '_' between them, at most {_MAX_ID_LENGTH}"
+        )
+    if text in _RESERVED:
+        raise ValueError(f"{text!r} is a word of ours: records and metrics say it where there is no id")
+    return text
+
+
+def parse_category(text: str) -> str:
+    """Return a data category; ValueError with a sentence if the text is none."""
+    if not _CATEGORY.fullmatch(text):
+        raise ValueError(f"{text!r} is no data category, such as user.contact.phone_number")
+    return text
+
+
 def _parse_flag(text: str) -> bool:
     if text not in {"true", "false"}:
         raise ValueError(f"{text!r} is neither true nor false")
     return text == "true"
 
 
-def _parse_instant(text: str) -> datetime:
+def parse_instant(text: str) -> datetime:
+    """Return an instant; ValueError with a sentence if the text is none."""
     if not _INSTANT.fullmatch(text):
         raise ValueError(f"{text!r} is no RFC 3339 instant with an offset, such as 2027-06-30T00:00:00+09:00")
     try:
@@ -125,15 +183,17 @@ def _parse_share(text: str) -> Decimal:
         share = Decimal(text)
     except InvalidOperation:
         share = Decimal(-1)
-    if not re.fullmatch(r"[0-9]{1,3}(?:\.[0-9]{1,6})?", text) or not 0 < share <= 100:
+    if not _SHARE.fullmatch(text) or not 0 < share <= 100:
         raise ValueError(f"{text!r} is no share: a number of per cent above 0 and at most 100")
     return share
 
 
 Text = Annotated[str, scalar(str)]
-Id = Annotated[str, scalar(parse_id)]
-Country = Annotated[str, scalar(_parse_country)]
-Flag = Annotated[bool, scalar(_parse_flag)]
-Instant = Annotated[datetime, scalar(_parse_instant)]
-Date = Annotated[date, scalar(_parse_date)]
-Share = Annotated[Decimal, scalar(_parse_share)]
+Id = Annotated[str, scalar(parse_id, {"title": "id"} | _NAME | spelled(_ID, *_GUESSES))]
+Reference = Annotated[str, scalar(parse_reference, {"title": "reference"} | _NAME | spelled(_REFERENCE, *_GUESSES))]
+Country = Annotated[str, scalar(_parse_country, {"title": "country"} | worded(*NAMES))]
+Flag = Annotated[bool, scalar(_parse_flag, spelled(re.compile("true|false"), "boolean"))]
+Instant = Annotated[datetime, scalar(parse_instant, {"title": "instant"} | spelled(_INSTANT))]
+Date = Annotated[date, scalar(_parse_date, spelled(_DATE))]
+Category = scalar(parse_category, spelled(_CATEGORY, "boolean", "null"))
+Share = Annotated[Decimal, scalar(_parse_share, spelled(_SHARE, "number") | {"exclusiveMinimum": 0, "maximum": 100})]

@@ -6,6 +6,7 @@ import msgspec
 from proxy.model.api import Route
 from proxy.model.caller import Caller
 from proxy.model.decision import Decision, Effect, Reason
+from proxy.model.facts import Fact
 from proxy.model.origin import Origin
 from proxy.model.subject import Subject
 
@@ -24,6 +25,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     caller: Caller
     origin: Origin
     subject: Subject
+    purpose: Fact[str]
     decision: Decision | None
     """None where it did not come to a decision: an ambiguous request, no valid token."""
     effect: Effect

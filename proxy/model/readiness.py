@@ -16,3 +16,7 @@ class Readiness(msgspec.Struct, frozen=True):
     observe_until: str | None
     issuers_without_keys: tuple[str, ...]
     geolocation: str
+    emergency_denies: tuple[str, ...]
+    """Ids of those in force."""
+    stale: tuple[str, ...]
+    """Why the policy folder as it lies there is not in force; empty while it is."""

@@ -11,6 +11,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
     country: Fact[str] = UNKNOWN
     id: Fact[str] = UNKNOWN
+    reference: str = ""
+    """Keyed pseudonym of the id, as records and grants name the subject; empty where there is no id or no key."""
 
 
 NO_SUBJECT = Subject(country=NOT_APPLICABLE, id=NOT_APPLICABLE)

@@ -10,10 +10,11 @@ import msgspec
 
 from proxy.model.api import Action, Route
 from proxy.model.caller import KINDS, Caller, TieKind
-from proxy.model.facts import UNKNOWN, Fact, FactSet, State
+from proxy.model.facts import ABSENT, UNKNOWN, Fact, FactSet
 from proxy.model.origin import Origin
 from proxy.model.problem import nearest
 from proxy.model.subject import Subject
+from proxy.policy.matchers import ClaimOf, ControlOf
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -23,11 +24,12 @@ class Resource(msgspec.Struct, frozen=True):
     route: str
     data: FactSet
     hosted_in: Fact[str]
+    action: str
 
     @classmethod
     def of(cls, route: Route) -> "Resource":
         """Return the resource of a declared route."""
-        return cls(route.api.id, route.id, route.data, route.api.upstream.hosted_in or UNKNOWN)
+        return cls(route.api.id, route.id, route.data, route.api.upstream.hosted_in or UNKNOWN, route.action)
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -37,7 +39,25 @@ class Facts(msgspec.Struct, frozen=True):
     origin: Origin
     subject: Subject
     resource: Resource
-    action: str
+    purpose: Fact[str] = ABSENT
+    """A declared purpose that the caller claims and may claim; unknown where it claims another."""
+    case: Fact[str] = ABSENT
+    """What the caller says the request is for: a ticket, a matter."""
+    time: Fact[float] = UNKNOWN
+    """The request's one reading of the clock, seconds since 1970."""
+
+
+class Scope(enum.Enum):
+    """Which part of the facts an attribute is read from: what is kept of one part serves many requests."""
+
+    CALLER = enum.auto()
+    ORIGIN = enum.auto()
+    RESOURCE = enum.auto()
+    SUBJECT = enum.auto()
+    REQUEST = enum.auto()
+    TIME = enum.auto()
+    MIXED = enum.auto()
+    """More than one of them."""
 
 
 class Kind(enum.Enum):
@@ -49,6 +69,8 @@ class Kind(enum.Enum):
     COUNTRIES = "a set of countries"
     TIES = "a set of countries, each with the ties that led to it"
     CATEGORIES = "a set of data categories"
+    ADDRESS = "an address"
+    INSTANT = "an instant"
 
 
 class Domain(enum.Enum):
@@ -64,6 +86,13 @@ class Domain(enum.Enum):
     KINDS = enum.auto()
     ACTIONS = enum.auto()
     CATEGORIES = enum.auto()
+    PURPOSES = enum.auto()
+
+
+_CLOSED: Final[Mapping[Domain, frozenset[str]]] = {
+    Domain.KINDS: frozenset(KINDS),
+    Domain.ACTIONS: frozenset(Action),
+}
 
 
 class Attribute(msgspec.Struct, frozen=True):
@@ -76,6 +105,28 @@ class Attribute(msgspec.Struct, frozen=True):
     get: Callable[[Facts], Any]
     domain: Domain = Domain.FREE
 
+    @property
+    def scope(self) -> Scope:
+        """The part of the facts that it is read from."""
+        return _SCOPES[self.name.partition(".")[0]]
+
+    @property
+    def is_of_ties(self) -> bool:
+        """Whether it is a set to which somebody is tied: one member more is never a reason to allow."""
+        return self.kind is Kind.TIES or self.name.startswith("caller.control.")
+
+
+_SCOPES: Final = {
+    "caller": Scope.CALLER,
+    "origin": Scope.ORIGIN,
+    "resource": Scope.RESOURCE,
+    "action": Scope.RESOURCE,
+    "subject": Scope.SUBJECT,
+    "purpose": Scope.REQUEST,
+    "case": Scope.REQUEST,
+    "time": Scope.TIME,
+}
+
 
 class Vocabulary(msgspec.Struct, frozen=True):
     """What a bundle declares, for rules to speak of."""
@@ -85,18 +136,48 @@ class Vocabulary(msgspec.Struct, frozen=True):
     control_rules: frozenset[str]
     empty_when_absent: frozenset[str]
     """Caller attributes that some issuer maps with ``absent: empty``."""
+    claims: frozenset[str] = frozenset()
+    """Names under which some issuer maps a claim of its own."""
+
+    namespace: str = ""
+    """Of the pack whose rules speak, which means its own sets and control rules by their bare names."""
 
     def values(self, domain: Domain) -> frozenset[str]:
         """Return the values of a domain."""
-        if domain is Domain.KINDS:
-            return frozenset(KINDS)
-        if domain is Domain.ACTIONS:
-            return frozenset(Action)
-        return self.ids.get(domain, frozenset())
+        return _CLOSED.get(domain) or self.ids.get(domain, frozenset())
+
+    def qualify(self, name: str) -> str:
+        """Return the full name of a set, a control rule or a rule that is written without its namespace."""
+        return f"{self.namespace}.{name}" if self.namespace else name
+
+    def find_set(self, name: str) -> frozenset[str] | None:
+        """Return a country set, None if there is none of that name."""
+        qualified = self.qualify(name)
+        is_there = qualified in self.country_sets
+        return self.country_sets[qualified] if is_there else None
+
+    def set_names(self) -> list[str]:
+        """Return the names of country sets as they are written here."""
+        return self._written(self.country_sets)
+
+    def control_names(self) -> list[str]:
+        """Return the names of control rules as they are written here."""
+        return self._written(self.control_rules)
+
+    def _written(self, names: Iterable[str]) -> list[str]:
+        prefix = self.qualify("")
+        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+    def attribute_names(self) -> list[str]:
+        """Return every attribute that a rule can name here."""
+        controls = [
+            f"caller.control.{rule}.{part}" for rule in self.control_names() for part in ("countries", "owners")
+        ]
+        return [*ATTRIBUTES, *controls, *(f"caller.claims.{name}" for name in self.claims)]
 
 
-def _at(name: str, kind: Kind, source: str, domain: Domain = Domain.FREE) -> Attribute:
-    return Attribute(name, kind, source, operator.attrgetter(name), domain)
+def _at(name: str, kind: Kind, source: str, domain: Domain = Domain.FREE, place: str = "") -> Attribute:
+    return Attribute(name, kind, source, operator.attrgetter(place or name), domain)
 
 
 ATTRIBUTES: Final[Mapping[str, Attribute]] = {
@@ -120,6 +201,7 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
             Kind.TIES,
             "affiliates, control rules and token: every country the caller is tied to",
         ),
+        _at("origin.ip", Kind.ADDRESS, "connection and forwarded chain: the client's address"),
         _at("origin.country", Kind.COUNTRY, "networks, else geolocation of the client's address"),
         _at(
             "origin.registered_country",
@@ -133,17 +215,20 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
         _at("resource.route", Kind.TEXT, "apis, routes", Domain.ROUTES),
         _at("resource.data", Kind.CATEGORIES, "apis, the categories of the route's fields", Domain.CATEGORIES),
         _at("resource.hosted_in", Kind.COUNTRY, "apis, the upstream's hosted_in"),
-        _at("action", Kind.TEXT, "apis, the route's action", Domain.ACTIONS),
+        _at("action", Kind.TEXT, "apis, the route's action", Domain.ACTIONS, place="resource.action"),
+        _at("purpose", Kind.TEXT, "request, Sekisho-Purpose, where purposes let the caller claim it", Domain.PURPOSES),
+        _at("case", Kind.TEXT, "request, Sekisho-Case"),
+        _at("time", Kind.INSTANT, "the gateway's clock, read once a request"),
     )
 }
-"""By name. ``caller.control.RULE.countries`` and ``.owners`` are added for each declared control rule."""
+"""By name. ``caller.control.RULE.countries`` and ``.owners`` are added for each declared control rule,
+``caller.claims.NAME`` for each claim that an issuer maps under a name of its own."""
 
-NOT_YET: Final = frozenset(
-    {"origin.ip", "origin.asn", "origin.anonymous", "origin.matches_residence", "subject.persona", "purpose", "case",
-     "time"}
-)  # fmt: skip
+NOT_YET: Final = frozenset({"origin.asn", "origin.anonymous", "origin.matches_residence", "subject.persona"})
 """Attributes of the language that this version does not take yet."""
-NOT_YET_FAMILIES: Final = ("counts.", "caller.on_behalf_of.", "caller.claims.")
+NOT_YET_FAMILIES: Final = ("counts.", "caller.on_behalf_of.")
+_MOVED: Final = {"caller.type": "caller.kind", "caller.country": "caller.countries", "resource.action": "action"}
+"""Words that are not ours, and ours for them."""
 
 
 def find_attribute(name: str, vocabulary: Vocabulary) -> Attribute | str:
@@ -152,35 +237,36 @@ def find_attribute(name: str, vocabulary: Vocabulary) -> Attribute | str:
     if attribute is not None:
         return attribute
     if name.startswith("caller.control."):
-        return _find_control(name, vocabulary.control_rules)
+        return _find_control(name, vocabulary)
+    if name.startswith("caller.claims."):
+        return _find_claim(name, vocabulary.claims)
     if name in NOT_YET or name.startswith(NOT_YET_FAMILIES):
         return f"attribute {name!r} is not yet supported"
+    if name in _MOVED:
+        return f"no attribute {name!r} (did you mean {_MOVED[name]!r}?)"
     same_end = [known for known in ATTRIBUTES if known.rpartition(".")[2] == name.rpartition(".")[2]]
     hint = f" (did you mean {same_end[0]!r}?)" if len(same_end) == 1 else nearest(name, ATTRIBUTES)
     return f"no attribute {name!r}{hint or '; docs/attributes.md lists them'}"
 
 
-def _find_control(name: str, rules: Iterable[str]) -> Attribute | str:
+def _find_control(name: str, vocabulary: Vocabulary) -> Attribute | str:
     rule, dot, part = name.removeprefix("caller.control.").rpartition(".")
     if part == "paragraph":
         return f"attribute {name!r} is not yet supported"
     if not dot or part not in {"countries", "owners"}:
         return f"{name!r} ends neither in .countries nor in .owners"
-    if rule not in rules:
-        return f"no control rule {rule!r}{nearest(rule, rules)}"
+    qualified = vocabulary.qualify(rule)
+    if qualified not in vocabulary.control_rules:
+        return f"no control rule {rule!r}{nearest(rule, vocabulary.control_names())}"
     kind, domain = (Kind.COUNTRIES, Domain.FREE) if part == "countries" else (Kind.TEXTS, Domain.AFFILIATES)
-    return Attribute(name, kind, f"affiliates, by the control rule {rule}", _control_getter(rule, part), domain)
+    return Attribute(name, kind, f"affiliates, by the control rule {rule}", ControlOf(qualified, part), domain)
 
 
-def _control_getter(rule: str, part: str) -> Callable[[Facts], Any]:
-    def get(facts: Facts) -> Any:
-        control = facts.caller.control.get(rule)
-        if control is None:
-            affiliate = facts.caller.affiliate
-            return affiliate if isinstance(affiliate, State) else UNKNOWN
-        return getattr(control, part)
-
-    return get
+def _find_claim(name: str, claims: Iterable[str]) -> Attribute | str:
+    claim = name.removeprefix("caller.claims.")
+    if claim not in claims:
+        return f"no issuer maps a claim to {name.removeprefix('caller.')!r}{nearest(claim, claims)}"
+    return Attribute(name, Kind.TEXT, f"token, the claim mapped to claims.{claim}", ClaimOf(claim))
 
 
 TIE_KINDS: Final = frozenset(TieKind)

@@ -1,58 +1,250 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The decision: deny overrides, allow is needed, default deny.
+"""The decision: deny overrides mask, masks add up, allow is needed, default deny.
 
-- A deny rule applies when it is true *or unknown*; an allow rule only when it is true.
+- A deny or mask rule applies when it is true *or unknown*; an allow rule and a grant only when true.
 - Whoever adds a deny rule can only take away; the order of rules and files does not matter.
+- An invariant is a deny that nothing lifts. A grant lifts rules that say they may be lifted, and allows nothing.
+- Rules in shadow mode are asked after the decision, and cannot change it, not even by an error.
 - An error inside a rule is not caught here: it reaches the caller of ``decide``, who refuses.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping
+from typing import Final
 
-from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
-from proxy.model.facts import Truth
+import msgspec
+
+from proxy.model.api import Transform, combine_transforms
+from proxy.model.decision import (
+    NO_TRANSFORMS,
+    AppliedRule,
+    Certainty,
+    Decision,
+    Effect,
+    Lifted,
+    Reason,
+    Shadow,
+)
+from proxy.model.facts import ABSENT, UNKNOWN, Fact, Truth, known
 from proxy.policy.attributes import Facts
-from proxy.policy.rules import Policy, Rule
+from proxy.policy.index import bits_of
+from proxy.policy.matchers import conjunction
+from proxy.policy.policy import Policy, Tier, rank
+from proxy.policy.rules import Grant, Rule
+
+MAX_LISTED: Final = 8
+"""Rules that a decision names. More can apply where facts are unknown; the count of the rest is told."""
 
 
 def decide(policy: Policy, facts: Facts) -> Decision:
     """Decide one request with one subject."""
-    denies = [rule for rule in policy.denies if holds(rule, facts) is not False]
-    if denies:
-        return _deny([_apply(rule, facts) for rule in denies])
-    truths = [(rule, holds(rule, facts)) for rule in policy.allows]
-    allows = [rule for rule, truth in truths if truth is True]
-    if allows:
-        applied = tuple(AppliedRule(rule.id, Effect.ALLOW, Certainty.MATCHED, rule.title) for rule in allows)
-        return Decision(Effect.ALLOW, Reason.RULE_ALLOWS, applied[0], applied, ())
-    missed = sorted({name for rule, truth in truths if truth is None for name in find_unknown(rule, facts)})
-    return Decision(Effect.DENY, Reason.NO_RULE_ALLOWS, None, (), tuple(missed))
+    tier = policy.tier
+    possible, unsure = tier.index.find(facts)
+    lifted: tuple[Lifted, ...] = ()
+    until = math.inf
+    if possible & tier.liftable and policy.grants_of:
+        for bit, grant in _lift(policy, possible, facts):
+            lifted = (*lifted, Lifted(tier.rules[bit].id, grant.id))
+            until = min(until, grant.until)
+            possible &= ~(1 << bit)
+    may_deny = policy.urgent is not None or possible & tier.denies
+    decision = _deny(policy, facts, possible, unsure) if may_deny else None
+    if decision is None:
+        decision = _allow(tier, facts, possible, unsure)
+    if lifted:
+        decision = msgspec.structs.replace(decision, lifted=lifted, until=until)
+    if policy.shadow is not None:
+        shadow = _shadow(policy.shadow, facts, decision)
+        return decision if shadow is None else msgspec.structs.replace(decision, shadow=shadow)
+    return decision
+
+
+def _deny(policy: Policy, facts: Facts, possible: int, unsure: int) -> Decision | None:
+    """Deny by the first of: invariants, matched rules, severity, id; None if no rule denies."""
+    tier, denying = policy.tier, possible & policy.tier.denies
+    said = _list_denies(tier, denying, unsure, facts) if denying else []
+    total = denying.bit_count()
+    if policy.urgent is not None:
+        urgent, open_ = policy.urgent.index.find(facts)
+        said += _list_denies(policy.urgent, urgent, open_, facts)
+        said.sort(key=_say)
+        total += urgent.bit_count()
+    if not said:
+        return None
+    first = said[0]
+    listed = tuple(applied for _, applied in said[:MAX_LISTED])
+    return Decision(
+        Effect.DENY,
+        Reason.INVARIANT_DENIES if first[0].is_invariant else Reason.RULE_DENIES,
+        first[1],
+        listed,
+        _names(applied.unknown for applied in listed) if unsure or policy.urgent else (),
+        unlisted=total - len(listed),
+    )
+
+
+def _say(each: tuple[Rule, AppliedRule]) -> tuple[object, ...]:
+    """Order what denies: invariants first, then what matched, then by severity and id."""
+    rule, applied = each
+    return not rule.is_invariant, applied.certainty is not Certainty.MATCHED, rank(rule)
+
+
+def _list_denies(tier: Tier, denying: int, unsure: int, facts: Facts) -> list[tuple[Rule, AppliedRule]]:
+    """Return the denying rules in the order of their say."""
+    listed: list[tuple[Rule, AppliedRule]] = []
+    invariants = denying & tier.invariants
+    for group in (invariants, denying ^ invariants) if invariants else (denying,):
+        matched = group & ~unsure if unsure else group
+        for bit in bits_of(matched, MAX_LISTED - len(listed)):
+            rule = tier.rules[bit]
+            listed.append((rule, rule.matched))
+        for bit in bits_of(group & unsure, MAX_LISTED - len(listed)) if unsure else ():
+            rule = tier.rules[bit]
+            listed.append((rule, _by_unknown(rule, facts)))
+    return listed
+
+
+def _allow(tier: Tier, facts: Facts, possible: int, unsure: int) -> Decision:
+    """Allow by a rule that is known to hold, with what mask rules ask; else deny by default."""
+    allowing = possible & tier.allows
+    if unsure:
+        allowing &= ~unsure
+    if not allowing:
+        missed = [tier.rules[bit] for bit in bits_of(possible & tier.allows, MAX_LISTED)]
+        unknown = _names(find_unknown(rule, facts) for rule in missed)
+        return Decision(Effect.DENY, Reason.NO_RULE_ALLOWS, None, (), unknown)
+    masking = possible & tier.masks
+    applied = [tier.rules[bit].matched for bit in bits_of(allowing, MAX_LISTED)]
+    if not masking:
+        unlisted = allowing.bit_count() - len(applied)
+        return Decision(Effect.ALLOW, Reason.RULE_ALLOWS, applied[0], tuple(applied), (), NO_TRANSFORMS, unlisted)
+    applied = applied[: MAX_LISTED // 2]
+    applied += [
+        _apply(tier.rules[bit], facts, unsure >> bit & 1) for bit in bits_of(masking, MAX_LISTED - len(applied))
+    ]
+    return Decision(
+        Effect.ALLOW,
+        Reason.RULE_ALLOWS,
+        applied[0],
+        tuple(applied),
+        _names(rule.unknown for rule in applied),
+        _add_up(tier, masking),
+        allowing.bit_count() + masking.bit_count() - len(applied),
+    )
+
+
+def _add_up(tier: Tier, masking: int) -> Mapping[str, Transform]:
+    """Return what all masks that apply come to, by data category."""
+    found: dict[str, Transform] = {}
+    for transforms, mask in tier.transforms:
+        if masking & mask:
+            for category, transform in transforms:
+                found[category] = combine_transforms(found.get(category, transform), transform)
+    return found
+
+
+def _lift(policy: Policy, possible: int, facts: Facts) -> Iterable[tuple[int, Grant]]:
+    """Return the rules that grants lift here, by their bits, each with one grant."""
+    lifted: dict[int, Grant] = {}
+    liftable = possible & policy.tier.liftable
+    for grant in policy.grants_of.get(facts.subject.reference, ()):
+        if not holds_now(grant, facts):
+            continue
+        for rule_id in grant.lifts:
+            bit = policy.tier.bits.get(rule_id)
+            if bit is not None and liftable >> bit & 1:
+                lifted.setdefault(bit, grant)
+    return lifted.items()
+
+
+def holds_now(grant: Grant, facts: Facts) -> bool:
+    """Say whether a grant holds: inside its dates, for whom it is meant, and not for one who approved it."""
+    time = facts.time
+    principal = facts.caller.principal
+    return (
+        isinstance(time, float)
+        and grant.since <= time < grant.until
+        and bool(principal)
+        and principal not in grant.approved_by
+        and facts.subject.reference in grant.subjects
+        and conjunction(condition.literal(facts) for condition in grant.when) is True
+    )
+
+
+def _shadow(tier: Tier, facts: Facts, decision: Decision) -> Shadow | None:
+    """Say what shadow rules would have done; an error among them is theirs alone."""
+    try:
+        return _watch(tier, facts, decision)
+    except Exception:  # noqa: BLE001 - a rule that is only watched must not refuse anybody
+        return None
+
+
+def _watch(tier: Tier, facts: Facts, decision: Decision) -> Shadow | None:
+    possible, unsure = tier.index.find(facts)
+    denying = possible & tier.denies
+    masking = possible & tier.masks
+    allowing = possible & ~unsure & tier.allows
+    applying = denying | masking | allowing
+    if not applying:
+        return None
+    applied = tuple(_apply(tier.rules[bit], facts, unsure >> bit & 1) for bit in bits_of(applying, MAX_LISTED))
+    if denying:
+        would = Effect.DENY
+    elif allowing and decision.reason is Reason.NO_RULE_ALLOWS:
+        would = Effect.ALLOW
+    else:
+        would = decision.effect
+    added = _add_up(tier, masking) if would is Effect.ALLOW and masking else {}
+    is_stricter = any(
+        combine_transforms(decision.transforms.get(category, transform), transform)
+        is not decision.transforms.get(category)
+        for category, transform in added.items()
+    )
+    return Shadow(applied, would, would is not decision.effect or is_stricter)
+
+
+def claim_purpose(policy: Policy, facts: Facts, claimed: str | None) -> Fact[str]:
+    """Return the purpose of a request: what the caller claims if it may, else unknown; absent if it claims none.
+
+    Args:
+        policy: declares who may claim what.
+        facts: of the request, its case among them.
+        claimed: what the request says.
+    """
+    if claimed is None:
+        return ABSENT
+    purpose = policy.purposes.get(claimed)
+    if purpose is None or (purpose.needs_case and known(facts.case) is None):
+        return UNKNOWN
+    may_claim = conjunction(condition.literal(facts) for condition in purpose.may_claim)
+    return claimed if may_claim is True else UNKNOWN
 
 
 def holds(rule: Rule, facts: Facts) -> Truth:
-    """Evaluate the conditions of a rule as a Kleene conjunction."""
-    truth: Truth = True
-    for condition in rule.conditions:
-        answer = condition.test(condition.get(facts))
-        if answer is False:
-            return False
-        if answer is None:
-            truth = None
-    return truth
+    """Evaluate one rule by itself, as explain and tests do; the index answers for all at once."""
+    return conjunction(literal(facts) for literal in rule.literals)
 
 
 def find_unknown(rule: Rule, facts: Facts) -> tuple[str, ...]:
-    """Return the attributes that leave a rule's conditions unknown."""
-    return tuple(c.attribute for c in rule.conditions if c.test(c.get(facts)) is None)
+    """Return the attributes that leave a rule unknown."""
+    names = []
+    for condition in rule.when:
+        literal = condition.literal
+        if literal.test(literal.get(facts)) is None:  # negated or not
+            names.append(condition.attribute)
+    for block in rule.unless:
+        if block(facts) is None:
+            names += [each.attribute for each in block.conditions if each.literal(facts) is None]
+    return tuple(dict.fromkeys(names))
 
 
-def _apply(rule: Rule, facts: Facts) -> AppliedRule:
-    unknown = find_unknown(rule, facts)
-    certainty = Certainty.BY_UNKNOWN if unknown else Certainty.MATCHED
-    return AppliedRule(rule.id, rule.effect, certainty, rule.title, unknown)
+def _apply(rule: Rule, facts: Facts, is_unsure: int) -> AppliedRule:
+    return _by_unknown(rule, facts) if is_unsure else rule.matched
 
 
-def _deny(applied: Sequence[AppliedRule]) -> Decision:
-    """Deny by the first matched rule, else the first by unknown; rules come by severity and id."""
-    determining = next((rule for rule in applied if rule.certainty is Certainty.MATCHED), applied[0])
-    unknown = sorted({name for rule in applied for name in rule.unknown})
-    return Decision(Effect.DENY, Reason.RULE_DENIES, determining, tuple(applied), tuple(unknown))
+def _by_unknown(rule: Rule, facts: Facts) -> AppliedRule:
+    return AppliedRule(rule.id, rule.effect, Certainty.BY_UNKNOWN, rule.title, find_unknown(rule, facts))
+
+
+def _names(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted({name for group in groups for name in group}))

@@ -2,16 +2,20 @@
 """Facts, a vocabulary and compiled rules for tests of the policy room."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from proxy.model.caller import Caller, Control, Tie
-from proxy.model.facts import UNKNOWN, FactSet
+from proxy.model.facts import ABSENT, UNKNOWN, FactSet
 from proxy.model.origin import Origin
 from proxy.model.problem import Problem
 from proxy.model.subject import Subject
 from proxy.policy.attributes import Domain, Facts, Resource, Vocabulary
 from proxy.policy.compile import compile_rule
 from proxy.policy.rules import Rule, RuleEntry
+
+Compiled = TypeVar("Compiled")
 
 VOCABULARY: Final = Vocabulary(
     ids={
@@ -22,11 +26,15 @@ VOCABULARY: Final = Vocabulary(
         Domain.ROUTES: frozenset({"user", "export"}),
         Domain.AFFILIATE_ROLES: frozenset({"parent", "contractor"}),
         Domain.CATEGORIES: frozenset({"user.name", "user.contact.phone_number"}),
+        Domain.PURPOSES: frozenset({"law-enforcement"}),
     },
-    country_sets={"china": frozenset({"CN", "HK", "MO"})},
-    control_rules=frozenset({"majority"}),
-    empty_when_absent=frozenset({"groups", "client"}),
+    country_sets={"china": frozenset({"CN", "HK", "MO"}), "pack.five": frozenset({"US", "GB"})},
+    control_rules=frozenset({"majority", "pack.majority"}),
+    empty_when_absent=frozenset({"groups", "client", "claims.level"}),
+    claims=frozenset({"amr", "level"}),
 )
+IN_PACK: Final = msgspec.structs.replace(VOCABULARY, namespace="pack")
+"""The same, as a pack means it: its own sets and control rules by their bare names."""
 
 
 def some(*members: str, is_open: bool = False) -> FactSet:
@@ -39,16 +47,23 @@ def facts_of(
     origin: Mapping[str, Any] | None = None,
     subject: Mapping[str, Any] | None = None,
     resource: Mapping[str, Any] | None = None,
-    action: Any = "read",
+    **request: Any,
 ) -> Facts:
-    """Return facts of which everything that is not given is unknown."""
-    given: dict[str, Any] = {"api": "users", "route": "user", "data": UNKNOWN, "hosted_in": UNKNOWN, **(resource or {})}
+    """Return facts of which everything that is not given is unknown; no purpose and no case are claimed."""
+    known = {"api": "users", "route": "user", "action": "read"}
+    given: dict[str, Any] = {"data": UNKNOWN, "hosted_in": UNKNOWN, **known, **(resource or {})}
     return Facts(
-        Caller(**(caller or {})), Origin(**(origin or {})), Subject(**(subject or {})), Resource(**given), action
+        Caller(**(caller or {})),
+        Origin(**(origin or {})),
+        Subject(**(subject or {})),
+        Resource(**given),
+        **{"purpose": ABSENT, "case": ABSENT, "time": UNKNOWN, **request},
     )
 
 
-NO_FACTS: Final = facts_of(resource=dict.fromkeys(("api", "route", "data", "hosted_in"), UNKNOWN), action=UNKNOWN)
+NO_FACTS: Final = facts_of(
+    resource=dict.fromkeys(Resource.__struct_fields__, UNKNOWN), purpose=UNKNOWN, case=UNKNOWN, time=UNKNOWN
+)
 """Nothing at all is known."""
 
 EMPLOYEE: Final = facts_of(
@@ -69,14 +84,30 @@ EMPLOYEE: Final = facts_of(
 """A Japanese employee in the office reads a Japanese user."""
 
 
-def compile_when(when: Any, effect: str = "deny", vocabulary: Vocabulary = VOCABULARY) -> Rule | list[Problem]:
+NOW: Final = 1_800_000_000.0
+"""2027-01-15T08:00:00Z."""
+
+
+def entry_of(id_: str = "r", effect: str = "deny", when: Any = None, **more: Any) -> RuleEntry:
+    """Return a rule as it is written; it always holds unless told otherwise."""
+    if effect == "mask":
+        more = {"transforms": {"user.name": "redact"}, **more}
+    return RuleEntry.model_validate(
+        {"id": id_, "effect": effect, "when": {"always": "true"} if when is None else when, **more}
+    )
+
+
+def compile_lines(when: Any, effect: str = "deny", vocabulary: Vocabulary = VOCABULARY) -> Rule | list[Problem]:
     """Compile a rule from what stands under its ``when``."""
-    return compile_rule(RuleEntry.model_validate({"id": "r", "effect": effect, "when": when}), vocabulary)
+    return compile_rule(entry_of(effect=effect, when=when), vocabulary)
 
 
-def a_rule(id_: str, effect: str, when: Any, severity: str = "medium") -> Rule:
+def sound(compiled: Compiled | list[Problem]) -> Compiled:
+    """Return what was compiled, which must be without problems."""
+    assert not isinstance(compiled, list), compiled
+    return compiled
+
+
+def a_rule(id_: str, effect: str, when: Any = None, vocabulary: Vocabulary = VOCABULARY, **more: Any) -> Rule:
     """Compile a rule that must be sound."""
-    entry = {"id": id_, "effect": effect, "when": when, "severity": severity}
-    rule = compile_rule(RuleEntry.model_validate(entry), VOCABULARY)
-    assert isinstance(rule, Rule), rule
-    return rule
+    return sound(compile_rule(entry_of(id_, effect, when, **more), vocabulary))

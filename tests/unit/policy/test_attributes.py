@@ -25,7 +25,8 @@ def found(name: str) -> Attribute:
         "caller.affiliate_country", "caller.affiliate_roles", "caller.site_country", "caller.residence",
         "caller.citizenships", "caller.groups", "caller.roles", "caller.countries", "origin.country",
         "origin.registered_country", "origin.network", "subject.country", "subject.id", "resource.api",
-        "resource.route", "resource.data", "resource.hosted_in", "action",
+        "resource.route", "resource.data", "resource.hosted_in", "action", "origin.ip", "purpose", "case", "time",
+        "caller.claims.amr",
     ],
 )  # fmt: skip
 def test_an_attribute_of_the_design_is_there_and_says_where_it_comes_from(name: str) -> None:
@@ -38,9 +39,9 @@ def test_an_attribute_of_the_design_is_there_and_says_where_it_comes_from(name: 
 @pytest.mark.parametrize(
     "name",
     [
-        "caller.on_behalf_of.id", "caller.on_behalf_of.countries", "caller.claims.amr", "origin.ip", "origin.asn",
-        "origin.anonymous", "origin.matches_residence", "subject.persona", "purpose", "case", "counts.subjects_1h",
-        "time", "caller.control.majority.paragraph",
+        "caller.on_behalf_of.id", "caller.on_behalf_of.countries", "origin.asn",
+        "origin.anonymous", "origin.matches_residence", "subject.persona", "counts.subjects_1h",
+        "caller.control.majority.paragraph",
     ],
 )  # fmt: skip
 def test_an_attribute_of_later_is_refused_as_such(name: str) -> None:
@@ -55,6 +56,8 @@ def test_an_attribute_of_later_is_refused_as_such(name: str) -> None:
         pytest.param("caller.afiliate", "caller.affiliate", id="another letter lost"),
         pytest.param("Action", "action", id="a capital"),
         pytest.param("resource.routes", "resource.route", id="the plural"),
+        pytest.param("caller.type", "caller.kind", id="another's word"),
+        pytest.param("resource.action", "action", id="the action of a resource"),
     ],
 )
 def test_a_misspelt_attribute_gets_the_nearest(name: str, meant: str) -> None:
@@ -129,7 +132,7 @@ def test_on_an_unauthenticated_route_every_caller_attribute_is_not_applicable(na
 def test_a_resource_whose_place_nobody_declared_is_unknown(hosted_in: str | None, expected: Fact[str]) -> None:
     api = Api("users", (), Upstream("http://127.0.0.1:9000", hosted_in), forwards_authorization=False)
     route = Route(api, "user", ("GET",), (), Action.READ, None, some(), unauthenticated=False, max_duration_seconds=60)
-    assert Resource.of(route) == Resource("users", "user", some(), expected)
+    assert Resource.of(route) == Resource("users", "user", some(), expected, "read")
 
 
 def test_the_closed_words_are_those_of_the_model() -> None:

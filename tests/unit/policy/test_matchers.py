@@ -1,27 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
+import pickle
 from collections.abc import Callable, Iterator
 from itertools import chain, combinations
+from typing import Any
 
+import msgspec
 import pytest
 
 from proxy.model.caller import UNAUTHENTICATED, Caller, Tie
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, Truth
+from proxy.policy.attributes import Facts
 from proxy.policy.matchers import (
-    Test,
-    any_in,
+    AnyIn,
+    ClaimOf,
+    ControlOf,
+    Exists,
+    Glob,
+    HasAll,
+    InBlocks,
+    NoneIn,
+    NoneOf,
+    OfCategories,
+    OneOf,
+    OnlyIn,
+    TiesBy,
+    Within,
+    conjunction,
     negate,
-    none_in,
-    none_of,
-    of_categories,
-    one_of,
-    only_in,
-    ties_by,
 )
-from tests.support.policy_facts import some
+from proxy.policy.matchers import (
+    Test as Matcher,
+)
+from tests.support.policy_facts import EMPLOYEE, facts_of, some
 
 CHINA = frozenset({"CN", "HK"})
-SCALARS: dict[str, Callable[[frozenset[str]], Test]] = {"any": one_of, "none": none_of}
-SETS: dict[str, Callable[[frozenset[str]], Test]] = {"any": any_in, "none": none_in, "only": only_in}
+SETS: dict[str, Callable[[frozenset[str]], Matcher]] = {"any": AnyIn, "none": NoneIn, "only": OnlyIn, "has_all": HasAll}
 
 
 def subsets(universe: str) -> Iterator[frozenset[str]]:
@@ -40,8 +53,8 @@ def subsets(universe: str) -> Iterator[frozenset[str]]:
     ],
 )
 def test_a_scalar_in_every_state(fact: Fact[str], any_: Truth, none: Truth) -> None:
-    assert one_of(CHINA)(fact) is any_
-    assert none_of(CHINA)(fact) is none
+    assert OneOf(CHINA)(fact) is any_
+    assert NoneOf(CHINA)(fact) is none
 
 
 @pytest.mark.parametrize(
@@ -61,18 +74,19 @@ def test_a_scalar_in_every_state(fact: Fact[str], any_: Truth, none: Truth) -> N
     ],
 )
 def test_a_set_in_every_state(fact: Fact[FactSet], any_: Truth, none: Truth, only: Truth) -> None:
-    assert any_in(CHINA)(fact) is any_
-    assert none_in(CHINA)(fact) is none
-    assert only_in(CHINA)(fact) is only
+    assert AnyIn(CHINA)(fact) is any_
+    assert NoneIn(CHINA)(fact) is none
+    assert OnlyIn(CHINA)(fact) is only
 
 
-@pytest.mark.parametrize("matcher", ["any", "none", "only"])
+@pytest.mark.parametrize("matcher", ["any", "none", "only", "has_all"])
 def test_a_set_matcher_answers_just_where_every_completion_agrees(matcher: str) -> None:
     """The oracle: an open set is every set it could be; ``z`` is a member nobody thought of."""
     classical: Callable[[frozenset[str], frozenset[str]], bool] = {
         "any": lambda members, values: bool(members & values),
         "none": lambda members, values: not members & values,
         "only": lambda members, values: members <= values,
+        "has_all": lambda members, values: values <= members,
     }[matcher]
     for values in subsets("abc"):
         if not values:
@@ -85,7 +99,7 @@ def test_a_set_matcher_answers_just_where_every_completion_agrees(matcher: str) 
                 assert SETS[matcher](values)(FactSet(members, is_open)) is expected, (values, members, is_open)
 
 
-@pytest.mark.parametrize("matcher", ["any", "none", "only"])
+@pytest.mark.parametrize("matcher", ["any", "none", "only", "has_all"])
 def test_hiding_a_member_never_turns_an_answer_round(matcher: str) -> None:
     for values in subsets("abc"):
         test = SETS[matcher](values)
@@ -121,14 +135,18 @@ NAME, CONTACT, PHONE = "user.name", "user.contact", "user.contact.phone_number"
     ],
 )
 def test_categories(named: str, fact: Fact[FactSet], any_: Truth, none: Truth, only: Truth) -> None:
-    assert of_categories([named], "any")(fact) is any_
-    assert of_categories([named], "none")(fact) is none
-    assert of_categories([named], "only")(fact) is only
+    assert OfCategories(frozenset({named}), "any")(fact) is any_
+    assert OfCategories(frozenset({named}), "none")(fact) is none
+    assert OfCategories(frozenset({named}), "only")(fact) is only
 
 
 @pytest.mark.parametrize(("truth", "negated"), [(True, False), (False, True), (None, None)])
 def test_negation_leaves_unknown_unknown(truth: Truth, negated: Truth) -> None:
     assert negate(truth) is negated
+
+
+def facts_of_caller(caller: Caller) -> Facts:
+    return msgspec.structs.replace(EMPLOYEE, caller=caller)
 
 
 def tied(*ties: tuple[str, str], open_ties: tuple[str, ...] = ()) -> Caller:
@@ -162,10 +180,107 @@ def tied(*ties: tuple[str, str], open_ties: tuple[str, ...] = ()) -> Caller:
     ],
 )
 def test_ties_by_kind(labels: set[str], caller: Caller, expected: Truth) -> None:
-    assert any_in(CHINA)(ties_by(frozenset(labels))(caller)) is expected
+    assert AnyIn(CHINA)(TiesBy(frozenset(labels))(facts_of_caller(caller))) is expected
 
 
 def test_a_kind_whose_register_is_complete_and_empty_ties_to_nothing() -> None:
     # The list of subcontractors is complete by its law (caller/affiliates.py): no line there, no tie.
     caller = tied(("employer", "JP"))
-    assert any_in(CHINA)(ties_by(frozenset({"subcontractor"}))(caller)) is False
+    assert AnyIn(CHINA)(TiesBy(frozenset({"subcontractor"}))(facts_of_caller(caller))) is False
+
+
+A, B = frozenset({"a"}), frozenset({"a", "b"})
+GLOB = Glob((("a", "b", "c"),))
+BLOCKS = InBlocks(((4, 0x0A000000, 0x0AFFFFFF), (6, 1 << 32, (1 << 33) - 1)))
+
+
+@pytest.mark.parametrize(
+    ("test", "absent", "unknown", "not_applicable"),
+    [
+        pytest.param(OneOf(A), False, None, False, id="a value"),
+        pytest.param(NoneOf(A), True, None, False, id="none of values"),
+        pytest.param(Exists(wanted=True), False, None, False, id="there"),
+        pytest.param(Exists(wanted=False), True, None, False, id="not there"),
+        pytest.param(GLOB, False, None, False, id="a pattern"),
+        pytest.param(BLOCKS, False, None, False, id="a block of addresses"),
+        pytest.param(Within(0, 1), False, None, False, id="a time"),
+        pytest.param(AnyIn(A), False, None, False, id="any of a set"),
+        pytest.param(HasAll(A), False, None, False, id="all of a set"),
+        pytest.param(NoneIn(A), True, None, False, id="none of a set"),
+        pytest.param(OnlyIn(A), True, None, False, id="only of a set"),
+        pytest.param(OfCategories(A, "any"), False, None, False, id="any of categories"),
+        pytest.param(OfCategories(A, "has_all"), False, None, False, id="all of categories"),
+        pytest.param(OfCategories(A, "none"), True, None, False, id="none of categories"),
+        pytest.param(OfCategories(A, "only"), True, None, False, id="only of categories"),
+    ],
+)
+def test_every_matcher_in_every_state_but_known(
+    test: Matcher, absent: Truth, unknown: Truth, not_applicable: Truth
+) -> None:
+    assert (test(ABSENT), test(UNKNOWN), test(NOT_APPLICABLE)) == (absent, unknown, not_applicable)
+    assert pickle.loads(pickle.dumps(test)) == test  # noqa: S301 - our own
+    assert hash(pickle.loads(pickle.dumps(test))) == hash(test)  # noqa: S301
+
+
+@pytest.mark.parametrize(
+    ("test", "fact", "truth"),
+    [
+        pytest.param(Exists(wanted=True), "x", True, id="there"),
+        pytest.param(Exists(wanted=False), "x", False, id="there, and should not be"),
+        pytest.param(Exists(wanted=True), "", True, id="an empty text is a text"),
+        pytest.param(GLOB, "abc", True, id="a pattern whose stars stand for nothing"),
+        pytest.param(GLOB, "axbxc", True, id="for something"),
+        pytest.param(GLOB, "ac", False, id="without its middle"),
+        pytest.param(GLOB, "xabc", False, id="with more before it"),
+        pytest.param(GLOB, "abcx", False, id="with more behind it"),
+        pytest.param(GLOB, "ABC", False, id="in capitals"),
+        pytest.param(Glob((("ab", "ba"),)), "aba", False, id="begin and end do not overlap"),
+        pytest.param(Glob((("", "b", ""),)), "abc", True, id="stars at both ends"),
+        pytest.param(Glob((("x", ""), ("a", ""))), "abc", True, id="the second of two patterns"),
+        pytest.param(Glob((("a", "b", "b", ""),)), "ab", False, id="one letter for two pieces"),
+        pytest.param(BLOCKS, "10.255.255.255", True, id="the last address of a block"),
+        pytest.param(BLOCKS, "11.0.0.0", False, id="the next"),
+        pytest.param(BLOCKS, "::1:0:0", True, id="of the other version"),
+        pytest.param(BLOCKS, "::a00:1", False, id="the same number in the other version"),
+        pytest.param(BLOCKS, "no address", None, id="no address"),
+        pytest.param(Within(1, 2), 1.0, True, id="the first instant"),
+        pytest.param(Within(1, 2), 2.0, False, id="the last"),
+        pytest.param(Within(1, 2), 0.9, False, id="before"),
+        pytest.param(HasAll(B), some("a", "b", "c"), True, id="all, and more"),
+        pytest.param(HasAll(B), some("a"), False, id="one is missing"),
+        pytest.param(HasAll(B), some("a", is_open=True), None, id="one may be hidden"),
+        pytest.param(OfCategories(frozenset({NAME, PHONE}), "has_all"), some(NAME, PHONE), True, id="both categories"),
+        pytest.param(OfCategories(frozenset({NAME, PHONE}), "has_all"), some(NAME), False, id="one category"),
+        pytest.param(
+            OfCategories(frozenset({NAME, PHONE}), "has_all"), some(NAME, CONTACT), None, id="an ancestor of one"
+        ),
+    ],
+)
+def test_a_matcher_of_a_known_fact(test: Matcher, fact: Any, truth: Truth) -> None:
+    assert test(fact) is truth
+
+
+@pytest.mark.parametrize(
+    ("truths", "all_"),
+    [([], True), ([True, None], None), ([None, False], False), ([False, None], False), ([True, True], True)],
+)
+def test_conjunction(truths: list[Truth], all_: Truth) -> None:
+    assert conjunction(truths) is all_
+
+
+@pytest.mark.parametrize(
+    ("caller", "fact"),
+    [
+        pytest.param({"affiliate": "ly", "claims": {"amr": "x"}}, "x", id="a claim that was said"),
+        pytest.param({"affiliate": "ly", "claims": {"amr": ABSENT}}, ABSENT, id="one that is known to be none"),
+        pytest.param({"affiliate": "ly"}, UNKNOWN, id="one that nobody said"),
+        pytest.param({"affiliate": NOT_APPLICABLE}, NOT_APPLICABLE, id="of nobody in particular"),
+    ],
+)
+def test_a_claim_of_the_bundles_own(caller: dict[str, Any], fact: Any) -> None:
+    assert ClaimOf("amr")(facts_of(caller)) == fact
+
+
+def test_control_of_a_rule_reads_the_part_that_is_asked_for() -> None:
+    assert ControlOf("majority", "owners")(EMPLOYEE) == some("a-holdings")
+    assert ControlOf("majority", "countries")(EMPLOYEE) == some("JP")
