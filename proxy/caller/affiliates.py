@@ -4,7 +4,9 @@
 - Everything is computed at load; a request looks an affiliate up and nothing more.
 - A missing line is unknown, not none: an owner nobody declared may be anyone unless ``owners_complete``, a
   principal nobody declared, too, unless ``works_for`` is written (an empty list says: nobody).
-- To whom an employer hands work on is the other way round: this register is the list of those, and complete.
+- To whom an employer hands work on is what the register's rows say, and there may be more unless the employer lists
+  them itself (``subcontractors``): a row that went missing would else be a tie that went missing.
+- Contracts may not go round in a circle; ownership may, and does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,8 @@ from proxy.model.entry import Country, Entry, Flag, Id, Share, Text, choice
 from proxy.model.facts import FactSet
 from proxy.model.problem import Problem, nearest
 
+MAX_CHAIN: Final = 64
+"""Contracts from a subcontractor up to whom the work is for in the end."""
 ROLES: Final = (
     "parent", "subsidiary", "affiliate", "joint-venture", "contractor", "subcontractor", "state-body",
 )  # fmt: skip
@@ -50,7 +54,13 @@ class AffiliateEntry(Entry):
     owners: list[Holding] = Field(default_factory=list)
     owners_complete: Flag = False
     """Whether no owner is missing from ``owners``."""
+    dispersed: Share | None = None
+    """Per cent in the hands of many of whom none matters. With ``owners_complete``, the owners that are listed and
+    this make up 100, so that an owner cannot go missing unseen."""
     works_for: list[Id] | None = None
+    """Its principals, all of them; nobody if the list is empty. Who they are is unknown if it is not written."""
+    subcontractors: list[Id] | None = None
+    """To whom it hands work on: all those that say they work for it. Who they are is unknown if it is not written."""
     shares_accounts: Flag = False
     """Whether people of its subcontractors may use its people's accounts."""
 
@@ -112,14 +122,100 @@ def check_affiliates(entries: Sequence[AffiliateEntry], ids: frozenset[str]) -> 
                     Problem((index, "works_for", place), f"no affiliate {principal!r}{nearest(principal, ids)}")
                 )
         problems += [problem.under(index) for problem in _check_entry(entry)]
+    circles = _check_circles(entries)
+    return problems + _check_subcontractors(entries, ids) + (circles or _check_chains(entries))
+
+
+def _check_chains(entries: Sequence[AffiliateEntry]) -> list[Problem]:
+    """Report a chain of contracts that nobody could follow; contracts are known not to go round in a circle."""
+    principals = {entry.id: tuple(entry.works_for or ()) for entry in entries}
+    places = {entry.id: index for index, entry in enumerate(entries)}
+    frontier = {id_ for id_, above in principals.items() if above}
+    for _ in range(MAX_CHAIN):
+        frontier = {above for id_ in frontier for above in principals.get(id_, ()) if above != id_}
+        if not frontier:
+            return []
+    first = min(frontier & places.keys(), default=None)
+    message = f"a chain of more than {MAX_CHAIN} contracts leads here"
+    return [] if first is None else [Problem((places[first],), message)]
+
+
+def _check_subcontractors(entries: Sequence[AffiliateEntry], ids: frozenset[str]) -> list[Problem]:
+    handed_on: dict[str, set[str]] = {}
+    for entry in entries:
+        for principal in entry.works_for or ():
+            handed_on.setdefault(principal, set()).add(entry.id)
+    problems = []
+    for index, entry in enumerate(entries):
+        if entry.subcontractors is None:
+            continue
+        working = handed_on.get(entry.id, set())
+        problems += [
+            Problem((index, "subcontractors"), f"{other!r} says that it works for this one, and is missing here")
+            for other in sorted(working - set(entry.subcontractors))
+        ]
+        for place, other in enumerate(entry.subcontractors):
+            where = (index, "subcontractors", place)
+            if other not in ids:
+                problems.append(Problem(where, f"no affiliate {other!r}{nearest(other, ids)}"))
+            elif other not in working and len(entries) == len(ids):
+                problems.append(Problem(where, f"{other!r} does not say that it works for this one"))
     return problems
+
+
+def _check_circles(entries: Sequence[AffiliateEntry]) -> list[Problem]:
+    """Report each circle of contracts once, at the entry that comes first."""
+    principals = {entry.id: tuple(entry.works_for or ()) for entry in entries}
+    places = {entry.id: index for index, entry in enumerate(entries)}
+    problems = []
+    settled: set[str] = set()
+    for entry in entries:
+        circle = _find_circle(entry.id, principals, settled)
+        if circle:
+            first = min(circle, key=lambda id_: places.get(id_, 0))
+            path = " → ".join((*circle, circle[0]))
+            problems.append(Problem((places.get(first, 0), "works_for"), f"contracts go round in a circle: {path}"))
+    return problems
+
+
+def _find_circle(start: str, edges: Mapping[str, tuple[str, ...]], settled: set[str]) -> list[str]:
+    """Return a circle that is reached from here, without recursion: contracts may chain for thousands of rows."""
+    path: list[str] = []
+    on_path: set[str] = set()
+    stack = [(start, 0)]
+    while stack:
+        id_, place = stack.pop()
+        if place == 0:
+            if id_ in settled:
+                continue
+            path.append(id_)
+            on_path.add(id_)
+        following = edges.get(id_, ())
+        if place == len(following):
+            settled.add(path.pop())
+            on_path.discard(id_)
+            continue
+        stack.append((id_, place + 1))
+        if following[place] == id_:  # told of the entry itself
+            continue
+        if following[place] in on_path:
+            settled |= on_path
+            return path[path.index(following[place]) :]
+        stack.append((following[place], 0))
+    return []
 
 
 def _check_entry(entry: AffiliateEntry) -> list[Problem]:
     problems = []
     total = sum((holding.share for holding in entry.owners), Decimal(0))
-    if total > 100:
-        problems.append(Problem(("owners",), f"the shares add up to {total} per cent, more than 100"))
+    whole = total + (entry.dispersed or 0)
+    if whole > 100:
+        problems.append(Problem(("owners",), f"the shares add up to {whole} per cent, more than 100"))
+    if entry.dispersed is not None and not entry.owners_complete:
+        problems.append(Problem(("dispersed",), "it goes with `owners_complete: true`", at_key=True))
+    if entry.owners_complete and "owners" in entry.model_fields_set and whole < 100:
+        message = f"the list is complete and adds up to {whole} per cent: say who holds the rest, or `dispersed: "
+        problems.append(Problem(("owners",), f"{message}{100 - whole}` if it is many of whom none matters"))
     owners = [holding.id for holding in entry.owners]
     if len(set(owners)) != len(owners):
         problems.append(Problem(("owners",), "an owner stands twice: add its shares up"))
@@ -209,6 +305,9 @@ class _Register:
         chain = [entry.id, *(path[-1] for path in _chains(entry.id, self.principals))]
         if any(self.entries[id_].works_for is None and not self.entries[id_].home for id_ in chain):
             labels.append(TieKind.PRINCIPAL)
+        hands_on = [entry.id, *(path[-1] for path in _chains(entry.id, self.subcontractors))]
+        if any(self.entries[id_].subcontractors is None for id_ in hands_on):
+            labels.append(TieKind.SUBCONTRACTOR)
         return labels
 
 

@@ -9,17 +9,17 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import jmespath
 import msgspec
 from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from proxy.model.caller import KINDS
 from proxy.model.country import NAMES, refuse_country
-from proxy.model.entry import Entry, Id, Text, choice, refuse, scalar
+from proxy.model.entry import Entry, Id, Text, choice, refuse, scalar, spelled, worded
 from proxy.model.facts import ABSENT, EMPTY_SET, UNKNOWN, FactSet, State
 from proxy.model.problem import Problem, nearest
 
@@ -31,7 +31,10 @@ COUNTRY_SETS: Final = frozenset({"citizenships"})
 MAPPED: Final = TEXTS | COUNTRIES | TEXT_SETS | COUNTRY_SETS
 """Caller attributes that a claim can be mapped to."""
 
+_OWN_CLAIM: Final = re.compile(r"claims\.[a-z][a-z0-9_]{0,62}")
+"""An attribute of the bundle's own, one text each: rules ask for it as ``caller.claims.NAME``."""
 _LOOPBACK: Final = ("http://127.0.0.1:", "http://[::1]:", "http://localhost:")
+_KEY_PLACE: Final = re.compile(rf"(?:https://|file:|{'|'.join(map(re.escape, _LOOPBACK))}).*")
 
 
 def parse_key_place(text: str) -> str:
@@ -52,7 +55,13 @@ def _read_any(raw: Any) -> Any:
     return None if raw == "any" else raw
 
 
-Assertable = Annotated[list[Text] | None, Field(min_length=1), BeforeValidator(_read_any)]
+Mapped = Annotated[str, WithJsonSchema({"anyOf": [worded(*sorted(MAPPED)), spelled(_OWN_CLAIM)]})]
+"""A caller attribute as it is mapped; ``check_issuers`` refuses others."""
+Assertable = Annotated[
+    list[Text] | None,
+    Field(min_length=1),
+    BeforeValidator(_read_any, json_schema_input_type=Annotated[list[Text], Field(min_length=1)] | Literal["any"]),
+]
 """The values that an issuer may assert; None: any."""
 
 
@@ -60,13 +69,42 @@ def _widen_claim(raw: Any) -> Any:
     return {"claim": raw} if isinstance(raw, str) else raw
 
 
+_FALLING_BACK: Final = frozenset({"or_expression", "and_expression", "not_expression", "comparator"})
+_GATHERING: Final = frozenset({"multi_select_list", "multi_select_dict", "multi_select_hash"})
+_OF_ALL: Final = frozenset({"value_projection", "literal", "current"})
+_SAFE_FUNCTIONS: Final = frozenset({"contains", "ends_with", "join", "reverse", "sort", "starts_with"})
+
+
+def _refuse_fallback(node: Any, *, in_filter: bool = False) -> None:
+    """Refuse an expression whose answer can become another known one because a claim is left out.
+
+    What picks among members (a filter) may compare; what the attribute itself is may not.
+    """
+    if not isinstance(node, dict):
+        return
+    kind = node.get("type")
+    if kind in _FALLING_BACK and not in_filter:
+        raise ValueError(
+            "`||`, `&&`, `!` and comparisons would make another known fact of a claim that is left out: map one claim"
+        )
+    if kind in _GATHERING or (kind in _OF_ALL and not in_filter):
+        raise ValueError("an attribute comes from one claim: what is made of several, or of none, is not taken")
+    if kind == "function_expression" and node["value"] not in _SAFE_FUNCTIONS:
+        raise ValueError(f"the function {node['value']}() is not taken in claims")
+    for place, child in enumerate(node.get("children", ())):
+        is_inner = kind == "function_expression" or (kind == "filter_projection" and place == 2)
+        _refuse_fallback(child, in_filter=in_filter or is_inner)
+
+
 def _compile_claim(text: str) -> ParsedResult:
     try:
-        return jmespath.compile(text)
+        compiled = jmespath.compile(text)
+        _refuse_fallback(compiled.parsed)
     except RecursionError as error:
         raise ValueError(f"{text:.40}... is nested too deep") from error
     except JMESPathError as error:
         raise ValueError(f"{text!r} is no JMESPath expression: {str(error).splitlines()[0]}") from error
+    return compiled
 
 
 class ClaimSource(Entry):
@@ -89,11 +127,14 @@ class IssuerEntry(Entry):
     """The exact ``iss`` of its tokens (RFC 7519 4.1.1)."""
     audience: list[Text] = Field(min_length=1)
     """At least one of them must be in ``aud``."""
-    jwks: Annotated[str, scalar(parse_key_place)]
+    jwks: Annotated[str, scalar(parse_key_place, spelled(_KEY_PLACE))]
     algorithms: list[Annotated[str, choice(*ALGORITHMS)]] = Field(min_length=1)
-    may_assert: dict[str, Assertable]
+    may_assert: dict[Mapped, Assertable]
     people: Annotated[str, choice("optional", not_yet=["required"])] = "optional"
-    attributes: dict[str, Annotated[ClaimSource, BeforeValidator(_widen_claim)]]
+    attributes: dict[
+        Mapped, Annotated[ClaimSource, BeforeValidator(_widen_claim, json_schema_input_type=ClaimSource | Text)]
+    ]
+    """Caller attribute to the claim that it is read from, a JMESPath expression."""
 
 
 class ClaimMapping(msgspec.Struct, frozen=True):
@@ -136,7 +177,7 @@ def _check_attributes(entry: IssuerEntry, affiliate_ids: frozenset[str]) -> list
     problems = []
     for key in ("attributes", "may_assert"):
         for attribute in getattr(entry, key):
-            if attribute not in MAPPED:
+            if attribute not in MAPPED and not _OWN_CLAIM.fullmatch(attribute):
                 hint = nearest(attribute, MAPPED)
                 problems.append(Problem((key, attribute), f"no caller attribute {attribute!r}{hint}", at_key=True))
     if "affiliate" not in entry.may_assert:
@@ -144,8 +185,10 @@ def _check_attributes(entry: IssuerEntry, affiliate_ids: frozenset[str]) -> list
             Problem(("may_assert",), "say which affiliates the issuer may assert: `affiliate: any` or a list")
         )
     for attribute, source in entry.attributes.items():
-        if attribute in COUNTRIES and source.absent == "empty":
+        if attribute in COUNTRIES | {"kind"} and source.absent == "empty":
             message = "whoever leaves the claim out would be tied to no country by it: leave `absent` out"
+            if attribute == "kind":
+                message = "whoever leaves the claim out would pass for a person: leave `absent` out"
             problems.append(Problem(("attributes", attribute, "absent"), message))
     for attribute, values in entry.may_assert.items():
         problems += [

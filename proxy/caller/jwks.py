@@ -10,7 +10,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -66,13 +66,51 @@ class KeyStore:
             KeySetError: an issuer's keys could not be had; the message names the issuer, the place and the mend.
         """
         for issuer_id in self._issuers:
-            try:
-                await self._fetch(issuer_id)
-            except KeySetError as error:
-                raise KeySetError(
-                    f"The keys of issuer {issuer_id!r} cannot be had from {self.place(issuer_id)}: {error}. "
-                    f"Start or mend that place, or name another with --jwks {issuer_id}=URL."
-                ) from error
+            await self._fetch_first(issuer_id)
+
+    async def _fetch_first(self, issuer_id: str) -> None:
+        try:
+            await self._fetch(issuer_id)
+        except KeySetError as error:
+            raise KeySetError(
+                f"The keys of issuer {issuer_id!r} cannot be had from {self.place(issuer_id)}: {error}. "
+                f"Start or mend that place, or name another with --jwks {issuer_id}=URL."
+            ) from error
+
+    async def adopt(self, issuers: Iterable[Issuer]) -> Callable[[], None]:
+        """Take over the issuers of another bundle: keys of those that are new, or say otherwise, are fetched first.
+
+        Raises:
+            KeySetError: an issuer's keys could not be had; then nothing has changed.
+
+        Returns:
+            What takes it back, should the bundle not be put in force after all.
+        """
+        declared = {issuer.id: issuer for issuer in issuers}
+        new = [issuer for issuer in declared.values() if not self._is_same(issuer) or self._is_file(issuer)]
+        before, sets = self._issuers, dict(self._sets)
+
+        def undo() -> None:
+            self._issuers, self._sets = before, sets
+
+        self._issuers = {**before, **{issuer.id: issuer for issuer in new}}
+        try:
+            for issuer in new:
+                await self._fetch_first(issuer.id)
+        except BaseException:
+            undo()
+            raise
+        self._issuers = declared
+        for issuer_id in self._sets.keys() - declared.keys():
+            del self._sets[issuer_id]
+        return undo
+
+    def _is_same(self, issuer: Issuer) -> bool:
+        old = self._issuers.get(issuer.id)
+        return old is not None and (old.key_place, old.algorithms) == (issuer.key_place, issuer.algorithms)
+
+    def _is_file(self, issuer: Issuer) -> bool:
+        return self._options.jwks.get(issuer.id, issuer.key_place).startswith("file:")
 
     async def refresh(self, issuer_id: str) -> None:
         """Fetch an issuer's keys anew, unless that was tried a moment ago; a failure is logged and counted.
@@ -87,7 +125,7 @@ class KeyStore:
         """Fetch all key sets at an interval, until cancelled, however often callers made them be fetched."""
         while True:
             await asyncio.sleep(self._options.jwks_refresh_seconds)
-            for issuer_id in self._issuers:
+            for issuer_id in list(self._issuers):
                 await asyncio.shield(self._renew(issuer_id))
 
     async def close(self) -> None:
@@ -113,7 +151,9 @@ class KeyStore:
             log.exception("keys not refreshed", extra={"issuer": issuer_id})
 
     async def _fetch(self, issuer_id: str) -> None:
-        issuer = self._issuers[issuer_id]
+        issuer = self._issuers.get(issuer_id)
+        if issuer is None:
+            raise KeySetError("the issuer is not declared any more")
         try:
             key_set = parse_key_set(await self._read(self.place(issuer_id)), issuer.algorithms)
         except KeySetError as error:

@@ -6,6 +6,7 @@
 - The cache is bounded; the oldest go first.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,12 +16,14 @@ from proxy.caller.affiliates import Affiliates
 from proxy.caller.claims import map_claims
 from proxy.caller.issuers import Issuer
 from proxy.caller.keys import KeySet
-from proxy.caller.tokens import LEEWAY_SECONDS, UnverifiedToken, parse_token, verify_token
+from proxy.caller.tokens import LEEWAY_SECONDS, parse_token, verify_token
 from proxy.model.caller import Caller, Tie, TieKind
 from proxy.model.decision import Reason
 from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 from proxy.model.ports import KeySets
 
+OWN: Final = "claims."
+"""Begins the names of attributes that are the bundle's own."""
 MAX_KEPT: Final = 20_000
 """Callers kept in memory: some twenty megabytes with tokens of a common size, 160 with the largest."""
 
@@ -35,7 +38,6 @@ class _Kept(msgspec.Struct, frozen=True):
     caller: Caller
     issuer_id: str
     generation: str
-    expires: float
 
 
 class Callers:
@@ -61,7 +63,7 @@ class Callers:
             refreshed: whether a need for keys has been met for this request already; then it is not raised again.
         """
         kept = self._kept.get(raw_token)
-        if kept is not None and now < kept.expires:
+        if kept is not None and now < kept.caller.until:
             current: KeySet | None = keys.current(kept.issuer_id, now)
             if current is not None and current.generation == kept.generation:
                 return kept.caller
@@ -84,20 +86,25 @@ class Callers:
             map_claims(token.issuer, claims),
             self._affiliates,
             principal=f"{token.issuer.id}|{claims['sub']}",
+            until=token.unverified_claims["exp"] + LEEWAY_SECONDS,
         )
-        self._keep(raw_token, token, current, caller)
+        self._keep(raw_token, token.issuer.id, current, caller)
         return caller
 
-    def _keep(self, raw_token: str, token: UnverifiedToken, keys: KeySet, caller: Caller) -> None:
+    def _keep(self, raw_token: str, issuer_id: str, keys: KeySet, caller: Caller) -> None:
         if len(self._kept) >= MAX_KEPT:
             for oldest in list(self._kept)[: MAX_KEPT // 8]:
                 del self._kept[oldest]
-        expires = token.unverified_claims["exp"] + LEEWAY_SECONDS
-        self._kept[raw_token] = _Kept(caller, token.issuer.id, keys.generation, expires)
+        self._kept[raw_token] = _Kept(caller, issuer_id, keys.generation)
 
 
 def assemble_caller(
-    issuer: Issuer | None, facts: Mapping[str, Fact[Any]], affiliates: Affiliates, *, principal: str
+    issuer: Issuer | None,
+    facts: Mapping[str, Fact[Any]],
+    affiliates: Affiliates,
+    *,
+    principal: str,
+    until: float = math.inf,
 ) -> Caller:
     """Join what an issuer says of a person with what the registers say of its affiliate.
 
@@ -106,13 +113,17 @@ def assemble_caller(
         facts: caller attributes, as ``claims.map_claims`` gives them; what is not there is unknown.
         affiliates: the computed register.
         principal: identity for pseudonyms, ``issuer|subject``.
+        until: seconds since 1970 when what was said ends.
     """
     affiliate = facts.get("affiliate", UNKNOWN)
     affiliation = None if isinstance(affiliate, State) else affiliates.by_id.get(affiliate)
-    is_service = facts.get("kind") == "service"
-    residence = NOT_APPLICABLE if is_service else facts.get("residence", UNKNOWN)
     site = facts.get("site_country", UNKNOWN)
+    kind = facts.get("kind", UNKNOWN)
+    residence = _of_a_person(kind, facts.get("residence", UNKNOWN), issuer)
     ties, open_ties = _personal_ties({TieKind.SITE: site, TieKind.RESIDENCE: residence})
+    said = facts.get("residence", UNKNOWN)
+    if residence is UNKNOWN and not isinstance(said, State):
+        ties = (*ties, Tie(TieKind.RESIDENCE, said))  # it ties, but is not all that may
     ties = (*(affiliation.ties if affiliation else ()), *ties)
     open_ties |= affiliation.open_ties if affiliation else affiliates.unknown_ties
     counted = affiliation.counted if affiliation else affiliates.counted
@@ -122,20 +133,34 @@ def assemble_caller(
         issuer=issuer.id if issuer else UNKNOWN,
         issuer_operator=issuer.operator if issuer else UNKNOWN,
         client=facts.get("client", UNKNOWN),
-        kind=facts.get("kind", UNKNOWN),
+        kind=kind,
         affiliate=affiliation.id if affiliation else UNKNOWN,
         affiliate_country=affiliation.country if affiliation else UNKNOWN,
         affiliate_roles=affiliation.roles if affiliation else UNKNOWN,
         site_country=site,
         residence=residence,
-        citizenships=NOT_APPLICABLE if is_service else facts.get("citizenships", UNKNOWN),
+        citizenships=_of_a_person(kind, facts.get("citizenships", UNKNOWN), issuer),
         groups=facts.get("groups", UNKNOWN),
         roles=facts.get("roles", UNKNOWN),
         countries=tied_countries(ties, open_ties, counted),
         ties=ties,
         open_ties=open_ties,
         control=affiliation.control if affiliation else {},
+        claims={name.removeprefix(OWN): fact for name, fact in facts.items() if name.startswith(OWN)},
+        until=until,
     )
+
+
+def _of_a_person(kind: Fact[str], fact: Fact[Any], issuer: Issuer | None) -> Fact[Any]:
+    """Return a fact that only people have.
+
+    Whether there is a person is unknown where the issuer would say the kind and has not: a service that leaves the
+    claim out must not pass for a person with a good residence.
+    """
+    if kind == "service":
+        return NOT_APPLICABLE
+    says_kind = issuer is not None and any(mapping.attribute == "kind" for mapping in issuer.mappings)
+    return UNKNOWN if kind is UNKNOWN and says_kind else fact
 
 
 def tied_countries(ties: tuple[Tie, ...], open_ties: frozenset[str], labels: frozenset[str]) -> Fact[FactSet]:

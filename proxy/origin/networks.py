@@ -4,41 +4,23 @@
 Private addresses have no GeoIP: their country is what the register says, or unknown. The longest prefix wins.
 """
 
-from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, ClassVar, Final, TypeAlias
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 from pydantic import Field
 
-from proxy.model.entry import Country, Entry, Flag, Id, Text, scalar
-from proxy.model.problem import Problem
+from proxy.model.address import Block, parse_block
+from proxy.model.entry import Country, Entry, Flag, Id, Text, scalar, spelled
+from proxy.model.problem import Problem, nearest
 from proxy.origin.forwarded import Address
-
-Block: TypeAlias = IPv4Network | IPv6Network
-
 
 MIN_PROXY_PREFIX: Final = {4: 8, 6: 16}
 """The shortest prefix of a block of trusted proxies, by version of IP: nobody runs proxies in more."""
 
 
-def parse_block(text: str) -> Block:
-    """Return a block of addresses; ValueError with a sentence if the text is none."""
-    try:
-        block = ip_network(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is no block of addresses in CIDR notation: {error}") from error
-    _, slash, length = text.partition("/")
-    if slash and not (length.isascii() and length.isdigit()):
-        raise ValueError(f"{text!r} is no block of addresses in CIDR notation: write a length such as /24, no mask")
-    if isinstance(block, IPv6Network) and (block.network_address.scope_id or block.network_address.ipv4_mapped):
-        raise ValueError(
-            f"{text!r} is no block of addresses that requests come from: write it without a zone, and IPv4 as IPv4"
-        )
-    return block
-
-
-Cidr = Annotated[Any, scalar(parse_block)]
+Cidr = Annotated[Any, scalar(parse_block, spelled(re.compile(r"[0-9A-Fa-f.:]+(?:/[0-9]+)?")))]
 
 
 class NetworkEntry(Entry):
@@ -51,6 +33,9 @@ class NetworkEntry(Entry):
     country: Country
     proxies: Flag = False
     """Whether trusted proxies may stand in it."""
+    contains: list[Id] = Field(default_factory=list)
+    """Networks that lie inside this one. Each is named, so that one of them cannot go missing unseen: its addresses
+    would then be where this one is."""
 
 
 class Network(msgspec.Struct, frozen=True):
@@ -87,8 +72,13 @@ class Prefixes:
         return None
 
 
-def check_networks(networks: Sequence[NetworkEntry]) -> list[Problem]:
-    """Return what is wrong across entries: one block in two networks."""
+def check_networks(networks: Sequence[NetworkEntry], ids: frozenset[str]) -> list[Problem]:
+    """Return what is wrong across entries: one block in two networks, a network inside another that does not say so.
+
+    Args:
+        networks: the entries that are sound by themselves.
+        ids: every id that is written in the register.
+    """
     problems = []
     seen: dict[Block, str] = {}
     for index, entry in enumerate(networks):
@@ -96,7 +86,44 @@ def check_networks(networks: Sequence[NetworkEntry]) -> list[Problem]:
             other = seen.setdefault(block, entry.id)
             if other != entry.id:
                 problems.append(Problem((index, "cidr", place), f"{block} is {other!r}'s, too"))
+    return problems + _check_nesting(networks, ids)
+
+
+def _check_nesting(networks: Sequence[NetworkEntry], ids: frozenset[str]) -> list[Problem]:
+    places = {entry.id: index for index, entry in enumerate(networks)}
+    inside: dict[str, set[str]] = {entry.id: set() for entry in networks}
+    for outer, inner in _find_nested(networks):
+        inside[outer].add(inner)
+    problems = []
+    for entry in networks:
+        index = places[entry.id]
+        problems += [
+            Problem(
+                (index,),
+                f"network {inner!r} lies inside: name it under `contains`, so that it cannot go missing unseen",
+            )
+            for inner in sorted(inside[entry.id] - set(entry.contains))
+        ]
+        for place, inner in enumerate(entry.contains):
+            if inner not in ids:
+                problems.append(Problem((index, "contains", place), f"no network {inner!r}{nearest(inner, ids)}"))
+            elif inner not in inside[entry.id] and len(places) == len(ids):
+                problems.append(Problem((index, "contains", place), f"{inner!r} does not lie inside this network"))
     return problems
+
+
+def _find_nested(networks: Sequence[NetworkEntry]) -> Iterator[tuple[str, str]]:
+    """Yield ids of networks, outer and inner, where a block of one lies inside a block of the other."""
+    blocks = sorted(
+        ((block.version, int(block.network_address), -int(block.broadcast_address), entry.id)
+         for entry in networks for block in entry.cidr),
+    )  # fmt: skip
+    open_: list[tuple[int, int, str]] = []
+    for version, start, negative_end, id_ in blocks:
+        while open_ and (open_[-1][0] != version or open_[-1][1] < start):
+            open_.pop()
+        yield from ((outer, id_) for _, _, outer in open_ if outer != id_)
+        open_.append((version, -negative_end, id_))
 
 
 def check_proxies(proxies: Sequence[Block], networks: Sequence[NetworkEntry]) -> list[Problem]:

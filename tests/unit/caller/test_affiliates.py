@@ -56,7 +56,22 @@ PROBLEMS = {
     "shares of more than everything": ({"owners": holds(("ly", "50.000001"), ("x", "50"))}, "more than 100"),
     "an owner written twice": ({"owners": holds(("ly", "20"), ("ly", "30"))}, "stands twice"),
     "an entity that owns itself": ({"owners": holds(("e", "20"))}, "cannot own itself"),
-    "an entity that works for itself": ({"works_for": ["e"]}, "cannot work for itself"),
+    "owners that are complete and come to less": (
+        {"owners": holds(("ly", "40"), ("x", "20")), "owners_complete": "true"},
+        "`dispersed: 40`",
+    ),
+    "an empty list of owners that is complete": ({"owners": [], "owners_complete": "true"}, "`dispersed: 100`"),
+    "owners and dispersed that come to less": (
+        {"owners": holds(("ly", "40")), "dispersed": "59.9", "owners_complete": "true"},
+        "adds up to 99.9 per cent",
+    ),
+    "owners and dispersed that come to more": (
+        {"owners": holds(("ly", "40")), "dispersed": "60.1", "owners_complete": "true"},
+        "more than 100",
+    ),
+    "dispersed owners of a list that may go on": ({"dispersed": "20"}, "goes with `owners_complete: true`"),
+    "a subcontractor that nobody declared": ({"subcontractors": ["lyy"]}, "no affiliate 'lyy'"),
+    "a subcontractor that does not say so": ({"subcontractors": ["ly"]}, "'ly' does not say that it works for this"),
 }
 
 
@@ -67,9 +82,83 @@ def test_the_register_is_refused_with(wrong: dict[str, Any], message: str) -> No
     assert [message in problem.message and problem.path[0] == 0 for problem in problems] == [True]
 
 
-def test_shares_of_exactly_everything_are_no_problem() -> None:
-    raw = {"id": "e", "country": "JP", "owners": holds(("ly", "66.7"), ("x", "33.3"))}
-    assert check_affiliates(entries(raw), frozenset({"e", "ly", "x"})) == []
+def test_an_entity_cannot_work_for_itself() -> None:
+    (problem,) = check_affiliates(entries({"id": "e", "country": "JP", "works_for": ["e"]}), frozenset({"e"}))
+    assert "cannot work for itself" in problem.message
+
+
+SOUND = {
+    "shares of exactly everything": {"owners": holds(("ly", "66.7"), ("x", "33.3"))},
+    "of a list that is complete": {"owners": holds(("ly", "66.7"), ("x", "33.3")), "owners_complete": "true"},
+    "with many of whom none matters": {
+        "owners": holds(("ly", "60")),
+        "dispersed": "40",
+        "owners_complete": "true",
+    },
+    "less than everything, of a list that may go on": {"owners": holds(("ly", "60"))},
+    "owners that are not written, and complete": {"owners_complete": "true"},
+    "only dispersed": {"dispersed": "100", "owners_complete": "true"},
+}
+
+
+@pytest.mark.parametrize("raw", SOUND.values(), ids=SOUND)
+def test_what_is_said_of_owners_is_no_problem(raw: dict[str, Any]) -> None:
+    assert check_affiliates(entries({"id": "e", "country": "JP", **raw}), frozenset({"e", "ly", "x"})) == []
+
+
+def circle(*ids: str) -> list[AffiliateEntry]:
+    pairs = zip(ids, (*ids[1:], ids[0]), strict=True)
+    return entries(*({"id": id_, "country": "JP", "works_for": [next_]} for id_, next_ in pairs))
+
+
+def test_a_circle_of_contracts_is_told_once_where_it_comes_first() -> None:
+    register = [*entries({"id": "a", "country": "JP", "works_for": ["c"]}), *circle("b", "c", "d"), *circle("x", "y")]
+    found = check_affiliates(register, frozenset({"a", "b", "c", "d", "x", "y"}))
+    assert [(problem.path, problem.message.partition(": ")[2]) for problem in found] == [
+        ((1, "works_for"), "c → d → b → c"),
+        ((4, "works_for"), "x → y → x"),
+    ]
+
+
+def test_long_chains_of_contracts_are_checked_without_recursion() -> None:
+    chain = [{"id": f"a{i}", "country": "JP", "works_for": [f"a{i + 1}"]} for i in range(10_000)]
+    register = entries(*chain, {"id": "a10000", "country": "JP"})
+    ids = frozenset(entry.id for entry in register)
+    (problem,) = check_affiliates(register, ids)
+    assert "chain of more than 64" in problem.message
+    (problem,) = check_affiliates(circle(*(f"a{i}" for i in range(10_000))), ids - {"a10000"})
+    assert problem.path == (0, "works_for")
+
+
+def test_many_roads_to_one_principal_are_no_circle() -> None:
+    """A ladder has two to the power of its rungs many paths, and each rung is looked at once."""
+    rungs = [{"id": f"r{i}", "country": "JP", "works_for": [f"a{i}", f"b{i}"]} for i in range(30)]
+    sides = [{"id": f"{s}{i}", "country": "JP", "works_for": [f"r{i + 1}"]} for i in range(30) for s in "ab"]
+    register = entries(*rungs, *sides, {"id": "r30", "country": "JP"})
+    assert check_affiliates(register, frozenset(entry.id for entry in register)) == []
+
+
+def test_a_subcontractor_that_is_missing_in_the_list_is_told() -> None:
+    register = entries(
+        {"id": "ly", "country": "JP", "subcontractors": ["a"]},
+        {"id": "a", "country": "JP", "works_for": ["ly"]},
+        {"id": "b", "country": "CN", "works_for": ["ly"]},
+    )
+    (problem,) = check_affiliates(register, frozenset({"ly", "a", "b"}))
+    assert (problem.path, problem.message[:3]) == ((0, "subcontractors"), "'b'")
+
+
+def test_a_subcontractor_whose_row_cannot_be_read_is_not_told_as_another_mistake() -> None:
+    register = entries({"id": "ly", "country": "JP", "subcontractors": ["a"]})
+    assert check_affiliates(register, frozenset({"ly", "a"})) == []
+
+
+def test_to_whom_work_is_handed_on_is_known_only_where_it_is_listed_all_the_way_down() -> None:
+    loose = {"id": "a", "country": "JP", "works_for": ["ly"]}
+    listed = loose | {"subcontractors": []}
+    for row, is_open in ((loose, True), (listed, False)):
+        register = compute(LY | {"subcontractors": ["a"]}, row)
+        assert ("subcontractor" in register.by_id["ly"].open_ties) is is_open
 
 
 MISTYPED = {
@@ -132,17 +221,22 @@ def test_circles_of_work_end() -> None:
 
 
 OPEN_TIES = {
-    "no owner and no principal is declared": ({}, {"control.majority", "principal"}),
-    "the owners are complete": ({"owners_complete": "true"}, {"principal"}),
-    "it works for nobody, and says so": ({"works_for": []}, {"control.majority"}),
+    "no owner and no principal is declared": ({}, {"control.majority", "principal", "subcontractor"}),
+    "the owners are complete": ({"owners_complete": "true"}, {"principal", "subcontractor"}),
+    "it works for nobody, and says so": ({"works_for": []}, {"control.majority", "subcontractor"}),
+    "it hands nothing on, and says so": ({"works_for": [], "subcontractors": []}, {"control.majority"}),
+    "nothing is left out": ({"works_for": [], "subcontractors": [], "owners_complete": "true"}, set[str]()),
     "its principal leaves open for whom it works": (
         {"works_for": ["loose"], "owners_complete": "true"},
-        {"principal"},
+        {"principal", "subcontractor"},
     ),
-    "its principal is home": ({"works_for": ["ly"], "owners_complete": "true"}, set[str]()),
-    "it is home": ({"home": "true"}, set[str]()),
-    "most of it is home's": ({"owners": holds(("ly", "51")), "works_for": []}, set[str]()),
-    "most of it is somebody's who is open": ({"owners": holds(("loose", "51")), "works_for": []}, {"control.majority"}),
+    "its principal is home": ({"works_for": ["ly"], "owners_complete": "true"}, {"subcontractor"}),
+    "it is home": ({"home": "true"}, {"subcontractor"}),
+    "most of it is home's": ({"owners": holds(("ly", "51")), "works_for": []}, {"subcontractor"}),
+    "most of it is somebody's who is open": (
+        {"owners": holds(("loose", "51")), "works_for": []},
+        {"control.majority", "subcontractor"},
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from proxy.model.address import parse_block
 from proxy.origin.networks import (
     Network,
     NetworkEntry,
@@ -15,7 +16,6 @@ from proxy.origin.networks import (
     check_proxies,
     compile_networks,
     compile_proxies,
-    parse_block,
 )
 
 
@@ -170,14 +170,53 @@ def test_find_agrees_with_looking_at_every_block(blocks: list[IPv4Network], addr
 def test_one_block_cannot_be_two_networks() -> None:
     entries = [a_network("a", "10.0.0.0/8"), a_network("b", "10.1.0.0/16", "10.0.0.0/8")]
 
-    (problem,) = check_networks(entries)
+    (problem,) = [each for each in check_networks(entries, frozenset("ab")) if each.path != (0,)]
 
     assert problem.path == (1, "cidr", 1)
     assert "'a'" in problem.message
 
 
-def test_a_network_inside_another_is_fine() -> None:
-    assert check_networks([a_network("a", "10.0.0.0/8", "10.0.0.0/8"), a_network("b", "10.1.0.0/16")]) == []
+def containing(entry: NetworkEntry, *inner: str) -> NetworkEntry:
+    return entry.model_copy(update={"contains": list(inner)})
+
+
+A, B, C = a_network("a", "10.0.0.0/8", "10.0.0.0/8"), a_network("b", "10.1.0.0/16"), a_network("c", "10.1.2.3")
+
+NESTED = {
+    "networks side by side": ([B, a_network("c", "10.2.0.0/16")], []),
+    "a network inside another, unnamed": ([A, B], [((0,), "'b' lies inside")]),
+    "a network inside another, named": ([containing(A, "b"), B], []),
+    "in either order": ([B, containing(A, "b")], []),
+    "three deep, of which the outer names one": (
+        [containing(A, "b"), containing(B, "c"), C],
+        [((0,), "network 'c' lies inside")],
+    ),
+    "three deep, all named": ([containing(A, "b", "c"), containing(B, "c"), C], []),
+    "one of several blocks lies inside": (
+        [a_network("a", "10.0.0.0/8"), a_network("b", "192.0.2.0/24", "10.1.0.0/16")],
+        [((0,), "network 'b'")],
+    ),
+    "the same numbers in the other family": ([a_network("a", "::/8"), a_network("b", "0.0.0.0/16")], []),
+    "a name of nobody": ([containing(A, "b", "bb"), B], [((0, "contains", 1), "did you mean 'b'?")]),
+    "a name of one that lies elsewhere": (
+        [containing(A, "b"), a_network("b", "192.0.2.0/24")],
+        [((0, "contains", 0), "does not lie inside")],
+    ),
+    "the outer named by the inner": ([containing(A, "b"), containing(B, "a")], [((1, "contains", 0), "not lie")]),
+}
+
+
+@pytest.mark.parametrize(("entries", "expected"), NESTED.values(), ids=NESTED)
+def test_what_lies_inside_is_named(entries: list[NetworkEntry], expected: list[tuple[tuple[object, ...], str]]) -> None:
+    """A row that goes missing would else leave its addresses where the wider network is."""
+    found = check_networks(entries, frozenset(entry.id for entry in entries))
+
+    assert [problem.path for problem in found] == [path for path, _ in expected]
+    assert all(words in problem.message for problem, (_, words) in zip(found, expected, strict=True))
+
+
+def test_what_lies_inside_may_stand_in_a_row_that_cannot_be_read() -> None:
+    assert check_networks([containing(A, "b")], frozenset("ab")) == []
 
 
 OVERLAPS = {
