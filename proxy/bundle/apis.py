@@ -8,15 +8,16 @@
 """
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit  # noqa: TID251 - an upstream's address, no request target
 
 from pydantic import BeforeValidator, Field
 
 from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
 from proxy.model.country import NAMES, suggest_country
-from proxy.model.entry import Country, Date, Entry, Flag, Id, Text, choice, scalar
+from proxy.model.entry import Category, Country, Date, Entry, Flag, Id, Text, choice, scalar, spelled
 from proxy.model.facts import FactSet
 from proxy.model.problem import Problem, nearest
 
@@ -29,9 +30,8 @@ _PARAMETER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@-]+")
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _FIELD: Final = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*|\[\*\])+")
-_CATEGORY: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 _URL: Final = re.compile(r"[!-\[\]-~]+")
-_DURATION: Final = re.compile(r"([1-9]\d{0,4})(s|m|h)")
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,4})(s|m|h)")
 
 
 def parse_upstream_url(text: str) -> str:
@@ -56,15 +56,10 @@ def _parse_host(text: str) -> str:
 
 def _parse_pattern(text: str) -> re.Pattern[str]:
     try:
-        return re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
+        with warnings.catch_warnings(action="error"):
+            return re.compile(text)
+    except (re.error, OverflowError, RecursionError, FutureWarning) as error:
         raise ValueError(f"{text!r} is no regular expression: {error}") from error
-
-
-def _parse_category(text: str) -> str:
-    if not _CATEGORY.fullmatch(text):
-        raise ValueError(f"{text!r} is no data category, such as user.contact.phone_number")
-    return text
 
 
 def _parse_duration(text: str) -> int:
@@ -78,7 +73,7 @@ class UpstreamEntry(Entry):
     """Where an API is served."""
 
     NOT_YET: ClassVar[frozenset[str]] = frozenset({"tls", "pool", "timeouts", "ca", "client_certificate"})
-    url: Annotated[str, scalar(parse_upstream_url)]
+    url: Annotated[str, scalar(parse_upstream_url, spelled(re.compile("[Hh][Tt][Tt][Pp][Ss]?://.+")))]
     hosted_in: Country | None = None
 
 
@@ -108,14 +103,20 @@ class RouteEntry(Entry):
     methods: list[Annotated[str, choice(*METHODS)]] = Field(min_length=1)
     path: Text
     action: Annotated[str, choice(*Action)]
-    subject: Annotated[SubjectEntry | None, BeforeValidator(lambda raw: None if raw == "none" else raw)]
+    subject: Annotated[
+        SubjectEntry | None,
+        BeforeValidator(
+            lambda raw: None if raw == "none" else raw, json_schema_input_type=SubjectEntry | Literal["none"]
+        ),
+    ]
+    """Whose data it carries; ``none`` needs ``reason`` and ``owner``."""
     parameters: dict[str, Annotated[re.Pattern[str], scalar(_parse_pattern)]] = Field(default_factory=dict)
-    fields_: dict[str, Annotated[str, scalar(_parse_category)]] = Field(default_factory=dict, alias="fields")
+    fields_: dict[str, Annotated[str, Category]] = Field(default_factory=dict, alias="fields")
     """JSONPath in the answer to the data category there."""
     reason: Text | None = None
     owner: Text | None = None
     unauthenticated: Flag = False
-    max_duration: Annotated[int, scalar(_parse_duration)] = MAX_DURATION_SECONDS
+    max_duration: Annotated[int, scalar(_parse_duration, spelled(_DURATION))] = MAX_DURATION_SECONDS
 
 
 class ApiEntry(Entry):
@@ -124,7 +125,9 @@ class ApiEntry(Entry):
     NOT_YET: ClassVar[frozenset[str]] = frozenset({"upstreams", "cors", "assertion", "residency"})
     id: Id
     title: Text | None = None
-    hosts: list[Annotated[str, scalar(_parse_host)]] = Field(default_factory=list)
+    hosts: list[Annotated[str, scalar(_parse_host, spelled(_HOST, "number", "boolean", "null"))]] = Field(
+        default_factory=list
+    )
     upstream: UpstreamEntry
     authorization: Annotated[str, choice("strip", "forward")] = "strip"
     """Whether the caller's Authorization header goes on to the API."""
@@ -134,10 +137,10 @@ class ApiEntry(Entry):
 def check_apis(entries: Sequence[ApiEntry]) -> list[Problem]:
     """Return what is wrong inside and across APIs: hosts, templates, subjects, overlaps."""
     problems = _check_hosts(entries)
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[int, int]] = {}
     for index, api in enumerate(entries):
         for place, route in enumerate(api.routes):
-            if seen.setdefault(route.id, api.id) != api.id or [r.id for r in api.routes].index(route.id) != place:
+            if seen.setdefault(route.id, (index, place)) != (index, place):
                 problems.append(Problem((index, "routes", place, "id"), f"{route.id!r} is another route's, too"))
             problems += [problem.under(index, "routes", place) for problem in _check_route(route)]
         problems += [problem.under(index, "routes") for problem in _check_overlaps(api.routes)]
@@ -230,15 +233,37 @@ def parse_template(path: str) -> tuple[Template, ...] | str:
 
 
 def _check_overlaps(routes: Sequence[RouteEntry]) -> list[Problem]:
+    """Compare each route with those before it that could be the same path: a tree of segments, not all pairs."""
     problems = []
     templates = [parse_template(route.path) for route in routes]
+    tree: dict[Any, Any] = {}
     for later, second in enumerate(templates):
-        for earlier, first in enumerate(templates[:later]):
+        if isinstance(second, str):
+            continue
+        for earlier in sorted(_find_alike(tree, second)):
             shared = set(routes[earlier].methods) & set(routes[later].methods)
-            if shared and not isinstance(first, str) and not isinstance(second, str) and _is_ambiguous(first, second):
+            first = templates[earlier]
+            if shared and not isinstance(first, str) and _is_ambiguous(first, second):
                 message = f"overlaps route {routes[earlier].id!r} for {', '.join(sorted(shared))}"
                 problems.append(Problem((later, "path"), message))
+        node = tree
+        for segment in second:
+            node = node.setdefault(None if segment.is_parameter else segment.text, {})
+        node.setdefault("/", []).append(later)  # no segment holds a slash
     return problems
+
+
+def _find_alike(tree: dict[Any, Any], template: Sequence[Template]) -> list[int]:
+    """Return the routes of the tree of which no literal segment differs from the template's."""
+    nodes = [tree]
+    for segment in template:
+        step = [node[None] for node in nodes if None in node]
+        if segment.is_parameter:
+            step += [below for node in nodes for text, below in node.items() if text not in {None, "/"}]
+        else:
+            step += [node[segment.text] for node in nodes if segment.text in node]
+        nodes = step
+    return [index for node in nodes for index in node.get("/", ())]
 
 
 def _is_ambiguous(first: Sequence[Template], second: Sequence[Template]) -> bool:

@@ -1,23 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """The register ``tests``: what a bundle's authors expect it to decide, in sentences. ``lifecycle`` runs them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field
+import msgspec
+from pydantic import Field, WithJsonSchema
 
 from proxy.bundle.apis import METHODS
 from proxy.caller.issuers import COUNTRIES, COUNTRY_SETS, MAPPED, TEXT_SETS
+from proxy.model.api import Transform
 from proxy.model.caller import KINDS
 from proxy.model.country import NAMES, refuse_country
 from proxy.model.decision import Certainty, Effect, Reason
-from proxy.model.entry import Country, Entry, Id, Text, choice
+from proxy.model.entry import Category, Country, Entry, Id, Instant, Reference, Text, choice
 from proxy.model.problem import Problem, nearest
 from proxy.origin.forwarded import parse_address
 from proxy.request.target import parse_target
 
 DEFAULT: Final = "default"
 """What ``expect.rule`` is where no rule allows."""
+
+
+CallerFacts = Annotated[dict[str, Any], WithJsonSchema({"title": "caller"})]
+"""Caller attribute to its value; ``json_schema`` says for editors what it may hold."""
 
 
 class CaseOrigin(Entry):
@@ -28,64 +34,112 @@ class CaseOrigin(Entry):
     ip: Text | None = None
 
 
-class CaseGiven(Entry):
-    """The facts of a case. What is not given is unknown."""
+class FixtureEntry(Entry):
+    """A caller that several tests speak of, under a name."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"base", "purpose", "case", "grant", "counts"})
-    caller: dict[str, Any] = Field(default_factory=dict)
-    origin: CaseOrigin = CaseOrigin()
+    id: Id
+    caller: CallerFacts
+    origin: CaseOrigin | None = None
+
+
+class CaseGiven(Entry):
+    """The facts of a case. What is not given is unknown; a purpose, a case and a grant that are not given are none."""
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"counts"})
+    base: Id | None = None
+    """A fixture, of which ``caller`` and ``origin`` may say some things otherwise."""
+    caller: CallerFacts = Field(default_factory=dict)
+    origin: CaseOrigin | None = None
     request: Text
     """A method and a path: ``GET /v1/jp/users/42``."""
     host: Text | None = None
+    at: Instant | None = None
+    """When: for rules that depend on time, which is unknown otherwise."""
+    purpose: Id | None = None
+    case: Text | None = None
+    grant: Reference | None = None
+    """A grant of which the request's subject is one: pseudonyms are the deployment's, a test knows none."""
 
 
 class CaseExpect(Entry):
     """What is expected of the decision."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"transforms", "lifted_by"})
-    effect: Annotated[str, choice(*Effect)]
+    effect: Annotated[str, choice(Effect.ALLOW, Effect.DENY)]
     rule: Text | None = None
+    """A rule that applies, though another one may decide: an invariant beside a deny rule, for one."""
     certainty: Annotated[str, choice(*Certainty)] | None = None
     reason: Annotated[str, choice(*Reason)] | None = None
+    transforms: dict[Annotated[str, Category], Annotated[Transform, choice(*Transform)]] | None = None
+    """Exactly these; ``{}`` says: none."""
 
 
 class CaseEntry(Entry):
     """One test, named by a sentence."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"at", "base"})
     name: Text
     given: CaseGiven
     expect: CaseExpect
 
 
-def check_cases(
-    entries: Sequence[CaseEntry],
-    *,
-    rules: frozenset[str],
-    issuers: frozenset[str],
-    affiliates: frozenset[str],
-    networks: frozenset[str],
-) -> list[Problem]:
+class Declared(msgspec.Struct, frozen=True):
+    """The ids that cases can speak of."""
+
+    rules: frozenset[str]
+    issuers: frozenset[str]
+    affiliates: frozenset[str]
+    networks: frozenset[str]
+    purposes: frozenset[str]
+    grants: frozenset[str]
+    fixtures: frozenset[str]
+    claims: frozenset[str]
+
+
+def resolve_case(entry: CaseEntry, fixtures: Mapping[str, FixtureEntry]) -> CaseEntry:
+    """Return a case with its fixture written out."""
+    fixture = fixtures.get(entry.given.base or "")
+    if fixture is None:
+        return entry
+    caller = {**fixture.caller, **entry.given.caller}
+    origin = entry.given.origin or fixture.origin
+    return entry.model_copy(
+        update={"given": entry.given.model_copy(update={"base": None, "caller": caller, "origin": origin})}
+    )
+
+
+def check_fixtures(entries: Sequence[FixtureEntry], declared: Declared) -> list[Problem]:
+    """Return what is wrong with fixtures across registers."""
+    problems = []
+    for index, entry in enumerate(entries):
+        found = [*_check_caller(entry.caller, declared), *_check_origin(entry.origin, declared.networks)]
+        problems += [problem.under(index) for problem in found]
+    return problems
+
+
+def check_cases(entries: Sequence[CaseEntry], declared: Declared) -> list[Problem]:
     """Return what is wrong across registers: rules, issuers and affiliates that do not exist, bad values."""
     problems = []
     names: dict[str, int] = {}
     for index, entry in enumerate(entries):
+        given = entry.given
         if names.setdefault(entry.name, index) != index:
             problems.append(Problem((index, "name"), "this sentence names another test, too"))
-        if entry.expect.rule not in rules | {None, DEFAULT}:
-            hint = nearest(str(entry.expect.rule), rules | {DEFAULT})
+        rule = entry.expect.rule
+        if rule is not None and rule != DEFAULT and rule not in declared.rules:
+            hint = nearest(str(entry.expect.rule), declared.rules | {DEFAULT})
             problems.append(Problem((index, "expect", "rule"), f"no rule {entry.expect.rule!r}{hint}"))
-        network = entry.given.origin.network
-        if network is not None and network not in networks:
-            problems.append(
-                Problem(
-                    (index, "given", "origin", "network"),
-                    f"no network {network!r}{nearest(network, networks)}",
-                )
+        problems += [
+            Problem((index, "given", key), f"no {what} {value!r}{nearest(value, known)}")
+            for key, what, value, known in (
+                ("base", "fixture", given.base, declared.fixtures),
+                ("purpose", "purpose", given.purpose, declared.purposes),
+                ("grant", "grant", given.grant, declared.grants),
             )
+            if value is not None and value not in known
+        ]
         found = [
-            *_check_request(entry.given),
-            *_check_caller(entry.given.caller, {"issuer": issuers, "affiliate": affiliates, "kind": frozenset(KINDS)}),
+            *_check_request(given),
+            *_check_origin(given.origin, declared.networks),
+            *_check_caller(given.caller, declared),
         ]
         problems += [problem.under(index, "given") for problem in found]
     return problems
@@ -93,24 +147,33 @@ def check_cases(
 
 def _check_request(given: CaseGiven) -> list[Problem]:
     method, _, target = given.request.partition(" ")
+    if method in METHODS and not isinstance(parse_target(target), Reason):
+        return []
+    return [Problem(("request",), f"{given.request!r} is no method and path, such as GET /v1/jp/users/42")]
+
+
+def _check_origin(origin: CaseOrigin | None, networks: frozenset[str]) -> list[Problem]:
     problems = []
-    if method not in METHODS or isinstance(parse_target(target), Reason):
-        problems.append(Problem(("request",), f"{given.request!r} is no method and path, such as GET /v1/jp/users/42"))
-    if given.origin.ip is not None and parse_address(given.origin.ip) is None:
-        problems.append(Problem(("origin", "ip"), f"{given.origin.ip!r} is no address"))
+    if origin is not None and origin.ip is not None and parse_address(origin.ip) is None:
+        problems.append(Problem(("origin", "ip"), f"{origin.ip!r} is no address"))
+    network = origin.network if origin is not None else None
+    if network is not None and network not in networks:
+        problems.append(Problem(("origin", "network"), f"no network {network!r}{nearest(network, networks)}"))
     return problems
 
 
-def _check_caller(caller: dict[str, Any], declared: dict[str, frozenset[str]]) -> list[Problem]:
+def _check_caller(caller: dict[str, Any], declared: Declared) -> list[Problem]:
+    ids = {"issuer": declared.issuers, "affiliate": declared.affiliates, "kind": frozenset(KINDS)}
+    own = frozenset(f"claims.{name}" for name in declared.claims)
     problems = []
     for name, value in caller.items():
-        if name not in MAPPED | {"issuer"}:
-            hint = nearest(name, MAPPED | {"issuer"})
+        if name not in MAPPED | own | {"issuer"}:
+            hint = nearest(name, MAPPED | own | {"issuer"})
             problems.append(Problem(("caller", name), f"no caller attribute {name!r}{hint}", at_key=True))
         elif name in TEXT_SETS | COUNTRY_SETS:
             problems += [problem.under("caller", name) for problem in _check_members(name, value)]
-        elif name in declared and (not isinstance(value, str) or value not in declared[name]):
-            problems.append(Problem(("caller", name), f"no {name} {value!r}{nearest(str(value), declared[name])}"))
+        elif name in ids and (not isinstance(value, str) or value not in ids[name]):
+            problems.append(Problem(("caller", name), f"no {name} {value!r}{nearest(str(value), ids[name])}"))
         elif name in COUNTRIES and (not isinstance(value, str) or value not in NAMES):
             problems.append(Problem(("caller", name), refuse_country(value)))
         elif not isinstance(value, str) or not value:

@@ -5,14 +5,31 @@ All problems of the whole folder are told at once. Later stages need what earlie
 what is sound and the folder loads only if nothing is wrong anywhere.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+import gc
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+import msgspec
+
 from proxy.bundle.apis import ApiEntry, check_apis, compile_apis, parse_upstream_url
-from proxy.bundle.cases import CaseEntry, check_cases
-from proxy.bundle.gather import Anything, Loaded, Registers
-from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, Manifest
+from proxy.bundle.cases import (
+    DEFAULT,
+    CaseEntry,
+    Declared,
+    FixtureEntry,
+    check_cases,
+    check_fixtures,
+    resolve_case,
+)
+from proxy.bundle.emergency import Urgent, compile_urgent, read_emergency
+from proxy.bundle.gather import Anything, Item, Loaded, Registers
+from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
+from proxy.bundle.notes import find_notes, find_reviews
+from proxy.bundle.read import parse_document
+from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.affiliates import (
     ROLES,
@@ -21,8 +38,9 @@ from proxy.caller.affiliates import (
     check_affiliates,
     compute_affiliates,
 )
-from proxy.caller.issuers import MAPPED, IssuerEntry, check_issuers, compile_issuer
+from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
 from proxy.errors import BundleError, UsageError
+from proxy.model.address import parse_block
 from proxy.model.caller import TieKind
 from proxy.model.decision import Effect, Reason
 from proxy.model.problem import Problem, nearest
@@ -33,11 +51,21 @@ from proxy.origin.networks import (
     check_proxies,
     compile_networks,
     compile_proxies,
-    parse_block,
 )
 from proxy.policy.attributes import Domain, Resource, Vocabulary
-from proxy.policy.compile import compile_policy, compile_rule, resolve_country_sets
-from proxy.policy.rules import Rule, RuleEntry
+from proxy.policy.compile import compile_grant, compile_invariant, compile_purpose, compile_rule
+from proxy.policy.country_sets import resolve_country_sets
+from proxy.policy.policy import Policy
+from proxy.policy.rules import (
+    EMERGENCY,
+    Grant,
+    GrantEntry,
+    InvariantEntry,
+    Purpose,
+    PurposeEntry,
+    Rule,
+    RuleEntry,
+)
 from proxy.request.catalog import Catalog, NoMatch
 from proxy.request.target import parse_target
 
@@ -65,17 +93,55 @@ def load_bundle(folder: FilePath, upstreams: Mapping[str, str] | None = None) ->
         UsageError: ``upstreams`` names an API that the bundle does not declare, or what is no URL.
     """
     registers = Registers(folder)
-    manifest = registers.gather()
-    snapshot = _Checker(registers, upstreams or {}).assemble(manifest) if manifest is not None else None
+    with _without_collector():
+        manifest = registers.gather()
+        checker = _Checker(registers, upstreams or {}, read_emergency(folder))
+        snapshot = checker.assemble(manifest) if manifest is not None else None
     if snapshot is None:
         raise BundleError([str(problem) for problem in sorted(set(registers.problems))])
     return snapshot
 
 
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Load without collections: values of YAML hold no circles, and going through all of them again costs half."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def load_case(data: bytes, name: str, snapshot: Snapshot) -> CaseEntry:
+    """Read one test case that stands in no bundle: a mapping with ``given``, and perhaps ``name`` and ``expect``.
+
+    Raises:
+        BundleError: with everything that is wrong with it.
+    """
+    document, problems = parse_document(data, name)
+    if document is None:
+        raise BundleError([str(problem) for problem in problems])
+    value = document.value
+    if isinstance(value, dict):
+        value = {"name": f"the case in {name}", "expect": {"effect": "deny"}, **value}
+    entry = validate(CaseEntry, value)
+    found = entry if isinstance(entry, list) else [
+        Problem(problem.path[1:], problem.message, problem.at_key)
+        for problem in check_cases([resolve_case(entry, snapshot.fixtures)], snapshot.declared)
+    ]  # fmt: skip
+    if isinstance(entry, list) or found:
+        places = [(document.locate(problem.path, at_key=problem.at_key), problem) for problem in found]
+        raise BundleError([f"{name}:{line}:{column}: {problem.message}" for (line, column), problem in places])
+    return resolve_case(entry, snapshot.fixtures)
+
+
 class _Checker:
     """Checks registers by their schemas and against one another, and puts a snapshot together."""
 
-    def __init__(self, registers: Registers, upstreams: Mapping[str, str]) -> None:
+    def __init__(self, registers: Registers, upstreams: Mapping[str, str], urgent: Urgent) -> None:
+        self.urgent = urgent
         self.registers = registers
         self.folder = registers.folder
         self.upstreams = upstreams
@@ -91,57 +157,59 @@ class _Checker:
         return Loaded(tuple(blocks), tuple(items))
 
     def _take_sets(self) -> dict[str, frozenset[str]]:
-        items = {item.value[0]: item for item in self.registers.raw["country_sets"]}
-        if len(items) != len(self.registers.raw["country_sets"]):
-            for item in self.registers.raw["country_sets"]:
+        sets: dict[str, frozenset[str]] = {}
+        for namespace in sorted({item.namespace for item in self.registers.raw["country_sets"]}):
+            inside = [item for item in self.registers.raw["country_sets"] if item.namespace == namespace]
+            items = {item.value[0]: item for item in inside}
+            for item in inside:
                 if items[item.value[0]] is not item:
-                    self.registers.fail(
-                        item.document,
-                        Problem(item.path, f"the set {item.value[0]!r} stands twice", at_key=True),
-                    )
-        sets, problems = resolve_country_sets({name: item.value[1] for name, item in items.items()})
-        for problem in problems:
-            item = items[str(problem.path[0])]
-            self.registers.fail(
-                item.document, Problem((*item.path, *problem.path[1:]), problem.message, problem.at_key)
-            )
+                    message = f"the set {item.value[0]!r} stands twice"
+                    self.registers.fail(item.document, Problem(item.path, message, at_key=True))
+            resolved, problems = resolve_country_sets({name: item.value[1] for name, item in items.items()})
+            for problem in problems:
+                item = items[str(problem.path[0])]
+                where = (*item.path, *problem.path[1:])
+                self.registers.fail(item.document, Problem(where, problem.message, problem.at_key))
+            for name, members in resolved.items():
+                item = items[name]
+                full = item.qualify(name)
+                if full in sets:
+                    message = f"the set {full!r} stands twice: a pack's namespace makes another's name of it"
+                    self.registers.fail(item.document, Problem(item.path, message, at_key=True))
+                sets[full] = members
         return sets
 
     def assemble(self, manifest: Manifest) -> Snapshot | None:
-        affiliates = self.registers.take("affiliates", AffiliateEntry)
-        controls = self.registers.take("control_rules", ControlRuleEntry)
-        issuers = self.registers.take("issuers", IssuerEntry)
-        networks = self.registers.take("networks", NetworkEntry)
+        registers = self.registers
+        affiliates = registers.take("affiliates", AffiliateEntry)
+        controls = registers.take("control_rules", ControlRuleEntry)
+        issuers = registers.take("issuers", IssuerEntry)
+        networks = registers.take("networks", NetworkEntry)
         proxies = self._take_proxies()
-        apis = self.registers.take("apis", ApiEntry)
-        rules = self.registers.take("rules", RuleEntry)
-        cases = self.registers.take("tests", CaseEntry)
-        ids = {register: self.registers.declared_ids(register) for register in ("affiliates", "issuers", "rules")}
-        self.registers.report(affiliates, check_affiliates(affiliates.entries, ids["affiliates"]))
-        self.registers.report(issuers, check_issuers(issuers.entries, ids["affiliates"]))
-        self.registers.report(networks, check_networks(networks.entries))
-        self.registers.report(proxies, check_proxies(proxies.entries, networks.entries))
-        self.registers.report(apis, check_apis(apis.entries))
-        self.registers.report(
-            cases,
-            check_cases(
-                cases.entries, rules=ids["rules"], issuers=ids["issuers"], affiliates=ids["affiliates"],
-                networks=self.registers.declared_ids("networks"),
-            ),
-        )  # fmt: skip
+        apis = registers.take("apis", ApiEntry)
+        registers.report(affiliates, check_affiliates(affiliates.entries, registers.declared_ids("affiliates")))
+        registers.report(issuers, check_issuers(issuers.entries, registers.declared_ids("affiliates")))
+        registers.report(networks, check_networks(networks.entries, registers.declared_ids("networks")))
+        registers.report(proxies, check_proxies(proxies.entries, networks.entries))
+        registers.report(apis, check_apis(apis.entries))
         self._refuse_empty(manifest)
         vocabulary = self._vocabulary(issuers, apis)
-        compiled = self._compile_rules(rules, vocabulary)
-        self._check_key_files(issuers)
-        if self.registers.problems:
+        rules = registers.take("rules", RuleEntry)
+        policy = self._compile_policy(rules, vocabulary)
+        by_file, problems = compile_urgent(self.urgent, vocabulary)
+        registers.problems += problems
+        cases, fixtures, declared = self._take_cases(vocabulary)
+        keys = self._read_key_files(issuers)
+        if registers.problems:
             return None
         apis_routes_patterns = compile_apis(apis.entries, self._relocated())
         counted = frozenset(TieKind(kind) for kind in manifest.ties)
+        digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": keys})
         snapshot = Snapshot(
             name=manifest.bundle,
             folder=self.folder,
-            policy_digest=self.registers.digest(POLICY_REGISTERS, _scope(manifest)),
-            registers_digest=self.registers.digest(FACT_REGISTERS, {}),
+            base_digest=digest,
+            registers_digest=registers.digest(FACT_REGISTERS, {}),
             observe_until=manifest.observe_until.timestamp() if manifest.observe_until else None,
             issuers=tuple(compile_issuer(entry) for entry in issuers.entries),
             affiliates=compute_affiliates(affiliates.entries, controls.entries, counted),
@@ -149,19 +217,103 @@ class _Checker:
             proxies=compile_proxies(proxies.entries),
             catalog=Catalog(*apis_routes_patterns),
             resources={route.id: Resource.of(route) for route in apis_routes_patterns[1]},
-            policy=compile_policy(compiled),
+            policy=Policy(*policy),
             vocabulary=vocabulary,
             cases=cases.entries,
-            notes=(
-                *_find_notes(apis.entries),
-                *_find_escapes(rules.entries, vocabulary),
-                *_find_unmapped(rules.entries, issuers.entries),
-            ),
+            fixtures=fixtures,
+            declared=declared,
+            notes=find_notes(apis.entries, rules.entries, issuers.entries, vocabulary),
+            reviews=find_reviews(apis.entries, rules.entries),
+            places=self._places(),
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
-        return None if self.registers.problems else snapshot
+        return None if registers.problems else snapshot.with_urgent(by_file)
 
-    def _check_key_files(self, issuers: Loaded) -> None:
+    def _places(self) -> dict[str, str]:
+        return {
+            f"{register} {item.qualify(str(item.value['id']))}": item.place
+            for register in ("affiliates", "networks", "issuers", "rules", "invariants", "grants", "purposes")
+            for item in self.registers.raw[register]
+        }
+
+    def _take_cases(self, vocabulary: Vocabulary) -> tuple[Loaded, dict[str, FixtureEntry], Declared]:
+        """Return the tests with their fixtures written out, and those of packs under their namespace."""
+        registers = self.registers
+        fixtures = registers.take("fixtures", FixtureEntry)
+        taken = registers.take("tests", CaseEntry)
+        cases = Loaded(
+            tuple(map(_qualify_case, taken.entries, taken.items)),
+            taken.items,
+        )
+        ids = {name: registers.declared_ids(name) for name in REGISTERS if name not in {"country_sets", "tests"}}
+        declared = Declared(
+            rules=Anything() if registers.incomplete & {"rules", "invariants"} else ids["rules"] | ids["invariants"],
+            issuers=ids["issuers"],
+            affiliates=ids["affiliates"],
+            networks=ids["networks"],
+            purposes=ids["purposes"],
+            grants=ids["grants"],
+            fixtures=ids["fixtures"],
+            claims=vocabulary.claims,
+        )
+        registers.report(fixtures, check_fixtures(fixtures.entries, declared))
+        registers.report(cases, check_cases(cases.entries, declared))
+        by_id = {entry.id: entry for entry in fixtures.entries}
+        resolved = tuple(resolve_case(entry, by_id) for entry in cases.entries)
+        return Loaded(resolved, cases.items), by_id, declared
+
+    def _compile_policy(self, rules: Loaded, vocabulary: Vocabulary) -> tuple[list[Rule], list[Grant], list[Purpose]]:
+        registers = self.registers
+        invariants = registers.take("invariants", InvariantEntry)
+        grants = registers.take("grants", GrantEntry)
+        purposes = registers.take("purposes", PurposeEntry)
+        taken = {entry.id for entry in rules.entries}
+        repeated = [
+            Problem((index, "id"), f"the id {entry.id!r} is a rule's, too")
+            for index, entry in enumerate(invariants.entries)
+            if entry.id in taken
+        ]
+        repeated += [
+            Problem((index, "id"), f"ids that begin with {EMERGENCY!r} are of the folder of emergency denies")
+            for index, entry in enumerate(invariants.entries)
+            if entry.id.partition(".")[0] == EMERGENCY
+        ]
+        registers.report(invariants, repeated)
+        by_id = {entry.id: entry for entry in rules.entries}
+        opening = [
+            Problem((index, "effect"), "a pack can only take away: it may not hold an allow rule")
+            for index, (entry, item) in enumerate(zip(rules.entries, rules.items, strict=True))
+            if item.namespace and entry.effect is Effect.ALLOW
+        ]
+        registers.report(rules, opening)
+        compiled = [
+            *self._compile(rules, compile_rule, vocabulary),
+            *self._compile(invariants, compile_invariant, vocabulary),
+        ]
+        return (
+            compiled,
+            self._compile(grants, lambda entry, inside: compile_grant(entry, inside, by_id), vocabulary),
+            self._compile(purposes, compile_purpose, vocabulary),
+        )
+
+    def _compile(
+        self, loaded: Loaded, compile_entry: Callable[[Any, Vocabulary], Any], vocabulary: Vocabulary
+    ) -> list[Any]:
+        """Compile the entries of a register, each with the vocabulary of where it stands."""
+        compiled = []
+        inside = {item.namespace for item in loaded.items}
+        of = {namespace: msgspec.structs.replace(vocabulary, namespace=namespace) for namespace in inside}
+        for index, (entry, item) in enumerate(zip(loaded.entries, loaded.items, strict=True)):
+            found = compile_entry(entry, of[item.namespace])
+            if isinstance(found, list):
+                self.registers.report(loaded, [problem.under(index) for problem in found])
+            else:
+                compiled.append(found)
+        return compiled
+
+    def _read_key_files(self, issuers: Loaded) -> dict[str, str]:
+        """Return the digest of every file of keys: who can sign is policy, too."""
+        digests = {}
         for index, entry in enumerate(issuers.entries):
             if not entry.jwks.startswith("file:"):
                 continue
@@ -169,12 +321,14 @@ class _Checker:
             try:
                 path = (self.folder / name).resolve()
                 is_there = path.is_file() and path.is_relative_to(self.folder.resolve())
+                digests[name] = hashlib.sha256(path.read_bytes()).hexdigest() if is_there else ""
             except (OSError, RuntimeError, ValueError):
                 is_there = False
             if not is_there:
                 self.registers.report(
                     issuers, [Problem((index, "jwks"), f"there is no file {name!r} inside the policy folder")]
                 )
+        return digests
 
     def _check_routes_of_cases(self, cases: Loaded, catalog: Catalog) -> None:
         """Report tests of targets that nobody declared, unless that is what they expect: they would ask no rule."""
@@ -226,6 +380,7 @@ class _Checker:
                 Domain.ROUTES: self._written_in_routes(lambda route: [route.get("id")], apis),
                 Domain.AFFILIATE_ROLES: frozenset(ROLES),
                 Domain.CATEGORIES: self._written_in_routes(_categories, apis),
+                Domain.PURPOSES: self.registers.declared_ids("purposes"),
             },
             country_sets=AnySets(self._take_sets())
             if "country_sets" in self.registers.incomplete
@@ -237,6 +392,12 @@ class _Checker:
                 for attribute, source in issuer.attributes.items()
                 if source.absent == "empty"
             ),
+            claims=frozenset(
+                attribute.removeprefix("claims.")
+                for issuer in issuers.entries
+                for attribute in issuer.attributes
+                if attribute.startswith("claims.")
+            ),
         )
 
     def _written_in_routes(self, find: Callable[[Mapping[str, Any]], Iterable[Any]], apis: Loaded) -> frozenset[str]:
@@ -247,16 +408,6 @@ class _Checker:
         routes = [route for entries in listed if isinstance(entries, list) for route in entries]
         found = [text for route in routes if isinstance(route, dict) for text in find(route)]
         return frozenset(text for text in found if isinstance(text, str))
-
-    def _compile_rules(self, rules: Loaded, vocabulary: Vocabulary) -> list[Rule]:
-        compiled = []
-        for index, entry in enumerate(rules.entries):
-            rule = compile_rule(entry, vocabulary)
-            if isinstance(rule, Rule):
-                compiled.append(rule)
-            else:
-                self.registers.report(rules, [problem.under(index) for problem in rule])
-        return compiled
 
 
 def _scope(manifest: Manifest) -> dict[str, Any]:
@@ -270,37 +421,10 @@ def _categories(route: Mapping[str, Any]) -> Iterable[Any]:
     return fields.values() if isinstance(fields, dict) else ()
 
 
-def _find_escapes(rules: Sequence[RuleEntry], vocabulary: Vocabulary) -> list[str]:
-    """Return the deny rules that somebody escapes whose token lacks a claim mapped with `absent: empty`."""
-    return [
-        f"rule {rule.id} does not deny whoever lacks the claim behind {name}: it is mapped with `absent: empty`"
-        for rule in rules
-        if rule.effect is Effect.DENY
-        for name, raw in rule.when.items()
-        if name.removeprefix("caller.") in vocabulary.empty_when_absent and (isinstance(raw, str) or "any" in raw)
-    ]
-
-
-def _find_unmapped(rules: Sequence[RuleEntry], issuers: Sequence[IssuerEntry]) -> list[str]:
-    """Return the deny rules that ask for what no issuer tells: they apply to everybody, by unknown."""
-    mapped = {"id"}.union(*(issuer.attributes for issuer in issuers))
-    return [
-        f"rule {rule.id} may apply to everybody: no issuer maps {name}, so it is always unknown"
-        for rule in rules
-        if rule.effect is Effect.DENY
-        for name in rule.when
-        if name.removeprefix("caller.") in MAPPED - mapped
-    ]
-
-
-def _find_notes(apis: Sequence[ApiEntry]) -> list[str]:
-    """Return what a reader should know although it is no problem."""
-    notes = []
-    for api in apis:
-        for route in api.routes:
-            if route.subject is None:
-                who = "anybody" if route.unauthenticated else "callers that a rule allows"
-                notes.append(
-                    f"route {route.id} carries no personal data ({route.reason}; {route.owner}), open to {who}"
-                )
-    return notes
+def _qualify_case(entry: CaseEntry, item: Item) -> CaseEntry:
+    """Return a case of a pack with its sentence and its rule under the pack's namespace."""
+    if not item.namespace:
+        return entry
+    rule = entry.expect.rule
+    expect = entry.expect if rule in {None, DEFAULT} else entry.expect.model_copy(update={"rule": item.qualify(rule)})
+    return entry.model_copy(update={"name": f"{item.namespace}: {entry.name}", "expect": expect})

@@ -8,12 +8,22 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
+from pathlib import PurePosixPath
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from proxy.bundle.manifest import MANIFEST, NOT_YET_REGISTERS, REGISTERS, Manifest
-from proxy.bundle.read import Document, FileProblem, read_document
+from proxy.bundle.manifest import (
+    EMERGENCY_FOLDER,
+    MANIFEST,
+    NOT_YET_REGISTERS,
+    PACK_MANIFEST,
+    PACK_REGISTERS,
+    REGISTERS,
+    Manifest,
+    PackManifest,
+)
+from proxy.bundle.read import MAX_PROBLEMS, Document, FileProblem, read_document
 from proxy.bundle.schema import salvage, validate
 from proxy.model.entry import Entry
 from proxy.model.problem import Path, Problem, nearest
@@ -29,6 +39,18 @@ class Item(msgspec.Struct, frozen=True):
     document: Document
     path: Path
     value: Any
+    namespace: str = ""
+    """Of the pack that it is from."""
+
+    def qualify(self, id_: str) -> str:
+        """Return an id that is written in this entry under its full name."""
+        return f"{self.namespace}.{id_}" if self.namespace else id_
+
+    @property
+    def place(self) -> str:
+        """Where it stands, ``file:line``."""
+        line, _ = self.document.locate(self.path, at_key=False)
+        return f"{self.document.name}:{line}"
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -58,13 +80,17 @@ class Registers:
         self.problems: list[FileProblem] = []
         self.incomplete: set[str] = set()
         """Registers of which a part could not be read: what is not there may stand in that part."""
+        self._told: dict[str, int] = {}
+        self._listing: list[str] | None = None
         self.raw: dict[str, list[Item]] = {register: [] for register in REGISTERS}
 
     def gather(self) -> Manifest | None:
-        """Read the manifest and all files; None if there is no manifest to go by."""
+        """Read the manifest, all files and all packs; None if there is no manifest to go by."""
         manifest = self._read_manifest()
         if manifest is not None:
-            self._read_files(manifest)
+            self._read_files("", "", manifest.files, REGISTERS)
+            for namespace, folder in manifest.include.items():
+                self._read_pack(namespace, folder)
         return manifest
 
     def name(self, file: str) -> str:
@@ -73,8 +99,15 @@ class Registers:
 
     def fail(self, document: Document, problem: Problem) -> None:
         """Note a problem at its place."""
+        told = self._told[document.name] = self._told.get(document.name, 0) + 1
+        if told > MAX_PROBLEMS + 1:
+            return
         line, column = document.locate(problem.path, at_key=problem.at_key)
-        self.problems.append(FileProblem(document.name, line, column, problem.message))
+        if told <= MAX_PROBLEMS:
+            self.problems.append(FileProblem(document.name, line, column, problem.message))
+        else:
+            message = f"more than {MAX_PROBLEMS} problems in this file: the rest is told once these are mended"
+            self.problems.append(FileProblem(document.name, line, column, message))
 
     def _read_manifest(self) -> Manifest | None:
         if not self.folder.is_dir():
@@ -102,83 +135,156 @@ class Registers:
         return manifest
 
     def _check_manifest(self, manifest: Manifest) -> list[Problem]:
-        problems = []
-        for file, registers in manifest.files.items():
-            problems += self._check_file(file)
-            for index, register in enumerate(registers):
-                if register not in REGISTERS:
-                    problems.append(Problem(("files", file, index), _unknown_register(register)))
+        problems = self._check_listed("", manifest.files, REGISTERS)
         document = self.manifest_document
         is_written = document is not None and "observe_until" in document.value
         if (manifest.mode == "observe") != (manifest.observe_until is not None or is_written):
             key = "mode" if manifest.observe_until is None else "observe_until"
             message = "`mode: observe` and `observe_until` go together: observing ends at a stated date"
             problems.append(Problem((key,), message))
-        listed = {MANIFEST, *manifest.files}
-        problems += [
+        for namespace, folder in manifest.include.items():
+            if namespace.partition(".")[0] == "emergency":
+                problems.append(Problem(("include", namespace), "this namespace is of emergency denies", at_key=True))
+            if not self._is_pack(folder):
+                message = f"there is no pack in {folder}: a folder inside this one that holds {PACK_MANIFEST}"
+                problems.append(Problem(("include", namespace), message))
+        if len(self._find_files()) > MAX_FILES:
+            problems.append(Problem(("files",), f"the folder holds more than {MAX_FILES} files", at_key=True))
+        packs = tuple(f"{folder.rstrip('/')}/" for folder in manifest.include.values())
+        apart = (*packs, f"{EMERGENCY_FOLDER}/")
+        return problems + self._find_unlisted("", {MANIFEST, *manifest.files}, apart)
+
+    def _is_pack(self, folder: str) -> bool:
+        place = PurePosixPath(folder)
+        if str(place) != folder.rstrip("/") or any(part.startswith(".") for part in place.parts):
+            return False
+        try:
+            path = self.folder / folder
+            return self._is_inside(folder) and not path.is_symlink() and (path / PACK_MANIFEST).is_file()
+        except OSError:
+            return False
+
+    def _check_listed(self, prefix: str, files: Mapping[str, Sequence[str]], known: Sequence[str]) -> list[Problem]:
+        problems = []
+        for file, registers in files.items():
+            problems += self._check_file(prefix, file)
+            problems += [
+                Problem(("files", file, index), _unknown_register(register, known))
+                for index, register in enumerate(registers)
+                if register not in known
+            ]
+        return problems
+
+    def _find_unlisted(self, prefix: str, listed: set[str], apart: tuple[str, ...] = ()) -> list[Problem]:
+        return [
             Problem(
                 ("files",),
                 f"the folder holds {file}, which is not listed here: list it with its registers or remove it",
             )
-            for file in self._find_files()
-            if file not in listed
+            for path in self._find_files()
+            if path.startswith(prefix) and not (apart and path.startswith(apart))
+            if (file := path.removeprefix(prefix)) not in listed
         ]
-        return problems
 
-    def _check_file(self, file: str) -> list[Problem]:
+    def _is_inside(self, file: str) -> bool:
         try:
-            path = (self.folder / file).resolve()
-            is_inside, is_file = path.is_relative_to(self.folder.resolve()), path.is_file()
+            return (self.folder / file).resolve().is_relative_to(self.folder.resolve())
+        except (OSError, RuntimeError, ValueError):
+            return False
+
+    def _check_file(self, prefix: str, file: str) -> list[Problem]:
+        try:
+            is_file = (self.folder / prefix / file).is_file()
         except (OSError, RuntimeError, ValueError):
             return [Problem(("files", file), f"{file!r} is no file's name", at_key=True)]
-        if not is_inside:
+        if not self._is_inside(f"{prefix}{file}"):
             return [Problem(("files", file), f"{file} leads out of the policy folder", at_key=True)]
         if not is_file:
-            hint = nearest(file, self._find_files())
+            hint = nearest(file, [path.removeprefix(prefix) for path in self._find_files() if path.startswith(prefix)])
             return [Problem(("files", file), f"{file} is listed here and missing in the folder{hint}", at_key=True)]
         return []
 
     def _find_files(self) -> list[str]:
+        if self._listing is not None:
+            return self._listing
         files = (
             path.relative_to(self.folder)
             for path in self.folder.rglob("*")
             if path.suffix.lower() in {".yaml", ".yml"} and path.is_file()
         )
-        return sorted(str(path) for path in files if not any(part.startswith(".") for part in path.parts))[:MAX_FILES]
+        found = sorted(str(path) for path in files if not any(part.startswith(".") for part in path.parts))
+        self._listing = [path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for path in found]
+        return self._listing
 
-    def _read_files(self, manifest: Manifest) -> None:
-        for file, registers in manifest.files.items():
+    def _read_pack(self, namespace: str, folder: str) -> None:
+        """Read the registers of a pack, under its namespace."""
+        prefix = f"{folder.rstrip('/')}/"
+        file = f"{prefix}{PACK_MANIFEST}"
+        if not self._is_pack(folder):
+            self.incomplete.update(PACK_REGISTERS)
+            return
+        document, problems = read_document(self.folder / file, self.name(file))
+        self.problems += problems
+        if document is None:
+            self.incomplete.update(PACK_REGISTERS)
+            return
+        manifest: PackManifest | list[Problem] | None = validate(PackManifest, document.value)
+        if isinstance(manifest, list):
+            for problem in manifest:
+                self.fail(document, problem)
+            manifest = salvage(PackManifest, document.value)
+        if manifest is None:
+            self.incomplete.update(PACK_REGISTERS)
+            return
+        for problem in (
+            *self._check_listed(prefix, manifest.files, PACK_REGISTERS),
+            *self._find_unlisted(prefix, {PACK_MANIFEST, *manifest.files}),
+        ):
+            self.fail(document, problem)
+        self._read_files(prefix, namespace, manifest.files, PACK_REGISTERS)
+
+    def _read_files(
+        self, prefix: str, namespace: str, files: Mapping[str, Sequence[str]], known: Sequence[str]
+    ) -> None:
+        for file, registers in files.items():
+            name = self.name(f"{prefix}{file}")
             document, problems = (
-                (None, []) if self._check_file(file) else read_document(self.folder / file, self.name(file))
+                (None, []) if self._check_file(prefix, file) else read_document(self.folder / prefix / file, name)
             )
             self.problems += problems
             if document is not None:
-                self._sort_registers(document, registers)
+                self._sort_registers(document, registers, namespace, known)
             else:
                 self.incomplete.update(registers)
 
-    def _sort_registers(self, document: Document, registers: Sequence[str]) -> None:
+    def _sort_registers(
+        self, document: Document, registers: Sequence[str], namespace: str, known: Sequence[str]
+    ) -> None:
         if not isinstance(document.value, dict):
             self.fail(document, Problem((), f"expected a mapping with: {', '.join(registers)}"))
             return
         for register, value in document.value.items():
-            if register not in REGISTERS:
-                self.fail(document, Problem((register,), _unknown_register(register), at_key=True))
+            if register not in known:
+                self.fail(document, Problem((register,), _unknown_register(register, known), at_key=True))
                 self.incomplete.update(set(registers) - document.value.keys())
             elif register not in registers:
                 message = f"the manifest does not list {register!r} for this file (it lists: {', '.join(registers)})"
                 self.fail(document, Problem((register,), message, at_key=True))
             else:
-                self._take_register(document, register, value)
+                self._take_register(document, register, value, namespace)
 
-    def _take_register(self, document: Document, register: str, value: Any) -> None:
+    def _take_register(self, document: Document, register: str, value: Any, namespace: str) -> None:
         shape = dict if register == "country_sets" else list
         if not isinstance(value, shape):
             self.fail(document, Problem((register,), f"expected a {'mapping' if shape is dict else 'list'}"))
         elif isinstance(value, dict):
-            self.raw[register] += [Item(document, (register, key), (key, entry)) for key, entry in value.items()]
+            self.raw[register] += [
+                Item(document, (register, key), (key, entry), namespace) for key, entry in value.items()
+            ]
         else:
-            self.raw[register] += [Item(document, (register, index), entry) for index, entry in enumerate(value)]
+            self.raw[register] += [
+                Item(document, (register, index), entry, namespace) for index, entry in enumerate(value)
+            ]
 
     def take(self, register: str, model: type[E]) -> Loaded:
         """Validate every entry of a register; those that cannot be looked at further are left out."""
@@ -191,7 +297,8 @@ class Registers:
                     self.fail(item.document, problem.under(*item.path))
                 entry = salvage(model, item.value)
             if entry is not None:
-                entries.append(entry)
+                id_ = getattr(entry, "id", None)
+                entries.append(entry.model_copy(update={"id": item.qualify(id_)}) if id_ and item.namespace else entry)
                 items.append(item)
         return self._refuse_repeated(Loaded(tuple(entries), tuple(items)))
 
@@ -218,19 +325,21 @@ class Registers:
         """Return every id that is written in a register, also of entries that have other problems."""
         if register in self.incomplete:
             return Anything()
-        values = [item.value for item in self.raw[register] if isinstance(item.value, dict)]
-        return frozenset(value["id"] for value in values if isinstance(value.get("id"), str))
+        items = [item for item in self.raw[register] if isinstance(item.value, dict)]
+        return frozenset(item.qualify(item.value["id"]) for item in items if isinstance(item.value.get("id"), str))
 
     def digest(self, registers: Iterable[str], more: Mapping[str, Any]) -> str:
         """Return SHA-256 over the content of registers: order of files, comments and layout do not count."""
         content = {
-            register: sorted(json.dumps(item.value, sort_keys=True) for item in self.raw[register])
+            register: sorted(json.dumps([item.namespace, item.value], sort_keys=True) for item in self.raw[register])
             for register in registers
         }
         return "sha256:" + hashlib.sha256(json.dumps([content, more], sort_keys=True).encode()).hexdigest()
 
 
-def _unknown_register(register: str) -> str:
+def _unknown_register(register: str, known: Sequence[str]) -> str:
     if register in NOT_YET_REGISTERS:
         return f"register {register!r} is not yet supported"
-    return f"no register {register!r}{nearest(register, REGISTERS)}"
+    if register in REGISTERS:
+        return f"a pack may not hold {register!r}: {', '.join(known)} and nothing else"
+    return f"no register {register!r}{nearest(register, known)}"

@@ -5,36 +5,32 @@ A file that is missing, or that lies in the folder and is not listed, is an erro
 as a weaker policy.
 """
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from proxy.model.caller import TieKind
-from proxy.model.entry import Entry, Id, Instant, Text, choice
+from proxy.model.entry import Entry, Id, Instant, Text, choice, scalar, worded
 
 MANIFEST: Final = "bundle.yaml"
+PACK_MANIFEST: Final = "pack.yaml"
+EMERGENCY_FOLDER: Final = "emergency_denies"
+"""Files in it are not listed: they load by themselves."""
 LANGUAGE: Final = "1"
 """The version of the policy language that this program reads."""
 
 REGISTERS: Final = (
-    "issuers", "country_sets", "affiliates", "control_rules", "networks", "trusted_proxies", "apis", "rules", "tests",
+    "issuers", "country_sets", "affiliates", "control_rules", "networks", "trusted_proxies", "apis", "rules",
+    "invariants", "purposes", "grants", "fixtures", "tests",
 )  # fmt: skip
-NOT_YET_REGISTERS: Final = frozenset(
-    {
-        "people",
-        "purposes",
-        "grants",
-        "invariants",
-        "include",
-        "emergency_denies",
-        "revoked",
-        "clients",
-        "subjects",
-    }
-)
-POLICY_REGISTERS: Final = ("issuers", "country_sets", "control_rules", "trusted_proxies", "apis", "rules")
+PACK_REGISTERS: Final = ("country_sets", "control_rules", "rules", "invariants", "tests")
+"""What a pack may hold: nothing that says who is who, what is protected, or who may be let through."""
+NOT_YET_REGISTERS: Final = frozenset({"people", "revoked", "clients", "subjects"})
+POLICY_REGISTERS: Final = (
+    "issuers", "country_sets", "control_rules", "trusted_proxies", "apis", "rules", "invariants", "purposes",
+)  # fmt: skip
 """What the policy digest covers, with the manifest's ties."""
-FACT_REGISTERS: Final = ("affiliates", "networks")
+FACT_REGISTERS: Final = ("affiliates", "networks", "grants")
 """What the registers' digest covers."""
 
 _TIES: Final = tuple(kind.value for kind in TieKind if kind is not TieKind.SUBCONTRACTOR)
@@ -43,7 +39,6 @@ _TIES: Final = tuple(kind.value for kind in TieKind if kind is not TieKind.SUBCO
 class Manifest(Entry):
     """The manifest as it is written."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"include", "emergency_denies", "packs"})
     language: Annotated[str, choice(LANGUAGE)]
     bundle: Id
     """The bundle's name."""
@@ -53,5 +48,17 @@ class Manifest(Entry):
     mode: Annotated[str, choice("enforce", "observe")] = "enforce"
     observe_until: Instant | None = None
     """When observe mode ends by itself; needed with it."""
-    files: dict[str, list[Text]]
+    files: dict[str, list[Annotated[str, scalar(str, worded(*REGISTERS))]]]
     """File name to the registers it may hold."""
+    include: dict[Id, Text] = Field(default_factory=dict)
+    """Namespace to the folder of a pack, inside this one."""
+
+
+class PackManifest(Entry):
+    """The manifest of a pack: rules that somebody else wrote, which can only take away."""
+
+    language: Annotated[str, choice(LANGUAGE)]
+    pack: Id
+    title: Text | None = None
+    files: dict[str, list[Annotated[str, scalar(str, worded(*PACK_REGISTERS))]]]
+    """File name to the registers it may hold, relative to the pack's folder."""

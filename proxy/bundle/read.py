@@ -6,7 +6,9 @@
 - Size and depth are bounded; the reader works on YAML's flat events, so depth cannot exhaust the stack.
 """
 
+import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Any, Final, TypeAlias
@@ -23,7 +25,9 @@ MAX_DEPTH: Final = 32
 MAX_PROBLEMS: Final = 200
 """Of one file, so that a file of garbage ends."""
 
-_UNSEEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]|\r(?!\n)")
+_UNSEEN: Final = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069]|\r(?!\n)"
+)
 
 Position: TypeAlias = tuple[int, int]
 """Line and column, from 1."""
@@ -81,10 +85,14 @@ def read_document(path: FilePath, name: str) -> tuple[Document | None, list[File
         The document, or None, and what is wrong with the file.
     """
     try:
-        with path.open("rb") as file:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not hold anybody up
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None, [FileProblem(name, 1, 1, "this is no file")]
             data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        return None, [FileProblem(name, 1, 1, f"the file cannot be read: {error.strerror}")]
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return None, [FileProblem(name, 1, 1, f"the file cannot be read: {why}")]
     if len(data) > MAX_FILE_BYTES:
         return None, [FileProblem(name, 1, 1, f"the file is larger than {MAX_FILE_BYTES // 2**20} MiB")]
     return parse_document(data, name)

@@ -1,18 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bundle in force: everything a request is judged by, immutable, with its two digests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from proxy.bundle.cases import CaseEntry
+from proxy.bundle.cases import CaseEntry, Declared, FixtureEntry
+from proxy.bundle.emergency import digest_with
 from proxy.caller.affiliates import Affiliates
 from proxy.caller.issuers import Issuer
 from proxy.origin.networks import Prefixes
 from proxy.policy.attributes import Resource, Vocabulary
-from proxy.policy.rules import Policy
+from proxy.policy.policy import Policy
+from proxy.policy.rules import Rule
 from proxy.request.catalog import Catalog
+
+
+class Review(msgspec.Struct, frozen=True, order=True):
+    """Something that somebody has promised to look at again."""
+
+    by: str
+    """An ISO date."""
+    what: str
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -20,7 +30,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     name: str
     folder: Path
-    policy_digest: str
+    base_digest: str
     """SHA-256 over what the security team decides: issuers, sets, control rules, proxies, APIs, rules, ties."""
     registers_digest: str
     """SHA-256 over the facts of the world: affiliates, networks."""
@@ -36,9 +46,41 @@ class Snapshot(msgspec.Struct, frozen=True):
     policy: Policy
     vocabulary: Vocabulary
     cases: tuple[CaseEntry, ...]
+    fixtures: Mapping[str, FixtureEntry]
+    declared: Declared
+    """The ids that cases can speak of."""
     notes: tuple[str, ...]
     """What ``check`` tells although it is no problem."""
+    reviews: tuple[Review, ...]
+    places: Mapping[str, str]
+    """``register id`` to ``file:line``, for explain."""
+
+    urgent: Mapping[str, Sequence[Rule]] = {}
+    """The emergency denies in force, by the file they stand in."""
+
+    @property
+    def policy_digest(self) -> str:
+        """The version of the policy in force, emergency denies included."""
+        return digest_with(self.base_digest, self.urgent_rules)
+
+    @property
+    def urgent_rules(self) -> list[Rule]:
+        """The emergency denies in force."""
+        return [rule for rules in self.urgent.values() for rule in rules]
+
+    def with_urgent(self, by_file: Mapping[str, Sequence[Rule]]) -> "Snapshot":
+        """Return this snapshot with these emergency denies, in place of any that it has."""
+        changed = msgspec.structs.replace(self, urgent=by_file)
+        return msgspec.structs.replace(changed, policy=self.policy.with_urgent(changed.urgent_rules))
 
     def observes(self, now: float) -> bool:
         """Say whether refusals are only observed at this moment."""
         return self.observe_until is not None and now < self.observe_until
+
+    def overdue(self, today: str) -> tuple[Review, ...]:
+        """Return the reviews whose date is past.
+
+        Args:
+            today: an ISO date.
+        """
+        return tuple(review for review in sorted(self.reviews) if review.by < today)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.bundle.cases import DEFAULT, CaseEntry, check_cases
+from proxy.bundle.cases import DEFAULT, CaseEntry, Declared, check_cases
 from proxy.bundle.schema import validate
 from proxy.model.problem import Problem
 from tests.support.bundle_folder import edited, place_of, problems_after, problems_of, write_bundle
@@ -21,14 +21,20 @@ def a_case(given: dict[str, Any] | None = None, expect: dict[str, Any] | None = 
     return entry
 
 
+DECLARED = Declared(
+    rules=frozenset({"no-china", "staff"}),
+    issuers=frozenset({"corp"}),
+    affiliates=frozenset({"ly", "naver"}),
+    networks=frozenset({"office"}),
+    purposes=frozenset({"law-enforcement"}),
+    grants=frozenset({"LE-2021-003"}),
+    fixtures=frozenset({"an-engineer"}),
+    claims=frozenset({"desk"}),
+)
+
+
 def check(*cases: CaseEntry) -> list[Problem]:
-    return check_cases(
-        cases,
-        rules=frozenset({"no-china", "staff"}),
-        issuers=frozenset({"corp"}),
-        affiliates=frozenset({"ly", "naver"}),
-        networks=frozenset({"office"}),
-    )
+    return check_cases(cases, DECLARED)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +72,11 @@ def check(*cases: CaseEntry) -> list[Problem]:
         pytest.param({"caller": {"groups": [""]}}, ("caller", "groups", 0), "", id="an empty group"),
         pytest.param({"caller": {"roles": {"a": "b"}}}, ("caller", "roles"), "", id="roles as a mapping"),
         pytest.param({"caller": {"id": ["a"]}}, ("caller", "id"), "", id="a list for an id"),
+        pytest.param({"caller": {"claims.dsk": "x"}}, ("caller", "claims.dsk"), "'claims.desk'", id="no such own claim"),  # noqa: E501
+        pytest.param({"caller": {"claims.desk": ["x"]}}, ("caller", "claims.desk"), "single value", id="own claims"),
+        pytest.param({"base": "an-enginer"}, ("base",), "'an-engineer'", id="no fixture"),
+        pytest.param({"purpose": "law-enforcment"}, ("purpose",), "'law-enforcement'", id="no purpose"),
+        pytest.param({"grant": "le-2021-003"}, ("grant",), "no grant", id="a grant in lower case"),
         pytest.param({"caller": {"client": {}}}, ("caller", "client"), "", id="a mapping for a client"),
     ],
 )  # fmt: skip

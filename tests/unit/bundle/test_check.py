@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import textwrap
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from proxy.bundle.cases import CaseEntry
-from proxy.bundle.check import load_bundle
+from proxy.bundle.check import load_bundle, load_case
 from proxy.caller.resolve import assemble_caller
 from proxy.errors import BundleError, UsageError
 from proxy.model.decision import Effect
@@ -287,3 +288,155 @@ def test_an_upstream_of_this_deployment_changes_no_digest(tmp_path: Path) -> Non
 def test_an_upstream_that_is_none(tmp_path: Path, upstreams: dict[str, str], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         load_bundle(write_bundle(tmp_path), upstreams)
+
+
+# Grants, purposes, invariants, fixtures.
+
+MORE: Final = {
+    **SMALL,
+    "bundle.yaml": SMALL["bundle.yaml"].replace("[rules]", "[rules, invariants, purposes, grants, fixtures]"),
+    "rules.yaml": SMALL["rules.yaml"].replace(
+        "effect: deny", "effect: deny\n    liftable: true\n    review_by: 2026-01-31"
+    )
+    + """\
+invariants:
+  - {id: never-there, never: allow, when: {origin.country: RU}}
+purposes:
+  - {id: audit, may_claim: {caller.groups: {any: [auditors]}}, needs: case}
+grants:
+  - id: LE-1
+    lifts: [no-china]
+    when: {caller.affiliate: home-co, purpose: audit}
+    subjects: ["users:8f1c"]
+    approved_by: ["corp|alice", "corp|bob"]
+    from: 2026-01-01T00:00:00Z
+    until: 2026-02-01T00:00:00Z
+fixtures:
+  - {id: us, caller: {affiliate: home-co, kind: employee, residence: JP}, origin: {country: JP}}
+""",
+    "cases.yaml": """\
+tests:
+  - name: an auditor reads
+    given:
+      base: us
+      caller: {groups: [auditors]}
+      request: GET /v1/jp/users/42
+      at: 2026-01-15T00:00:00Z
+      purpose: audit
+      case: C-1
+      grant: LE-1
+    expect: {effect: allow, rule: staff, transforms: {}}
+""",
+}
+
+
+def test_a_bundle_with_every_register_loads(tmp_path: Path) -> None:
+    snapshot = load_bundle(write_bundle(tmp_path, MORE))
+    (case,) = snapshot.cases
+    assert case.given.base is None
+    assert case.given.caller == {"affiliate": "home-co", "kind": "employee", "residence": "JP", "groups": ["auditors"]}
+    assert case.given.origin is not None
+    assert case.given.origin.country == "JP"
+    assert [(rule.id, rule.is_invariant) for rule in snapshot.policy.denies] == [
+        ("never-there", True),
+        ("no-china", False),
+    ]
+    places = {what: place.removeprefix(f"{tmp_path}/") for what, place in snapshot.places.items()}
+    assert places["grants LE-1"] == "rules.yaml:19"
+    assert places["invariants never-there"] == "rules.yaml:15"
+
+
+def test_what_should_have_been_looked_at_is_overdue_from_the_next_day(tmp_path: Path) -> None:
+    snapshot = load_bundle(write_bundle(tmp_path, MORE))
+    assert [(review.by, review.what) for review in snapshot.reviews] == [
+        ("2027-06-30", "route user"),
+        ("2026-01-31", "rule no-china"),
+    ]
+    assert snapshot.overdue("2026-01-31") == ()
+    assert [review.what for review in snapshot.overdue("2026-02-01")] == ["rule no-china"]
+    assert [review.what for review in snapshot.overdue("2027-07-01")] == ["rule no-china", "route user"]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        pytest.param(R, "lifts: [no-china]", "lifts: [no-chin]", "did you mean 'no-china'?", id="a rule to lift"),
+        pytest.param(R, "lifts: [no-china]", "lifts: [staff]", "does not say `liftable: true`", id="an allow rule"),
+        pytest.param(R, "lifts: [no-china]", "lifts: [never-there]", "no rule", id="an invariant to lift"),
+        pytest.param(R, "lifts: [no-china]", "lifts: []", "at least one", id="nothing to lift"),
+        pytest.param(R, "corp|bob", "corp|alice", "approves once", id="one who approves twice"),
+        pytest.param(R, "corp|bob", "crop|bob", "no person of a declared issuer", id="an approver of nobody's"),
+        pytest.param(R, "corp|bob", "bob", "no person of a declared issuer", id="an approver without an issuer"),
+        pytest.param(R, ', "corp|bob"', "", "at least", id="one approver"),
+        pytest.param(R, "until: 2026-02", "until: 2025-02", "does not come after", id="an end before the beginning"),
+        pytest.param(R, "    until: 2026-02-01T00:00:00Z\n", "", "`until` is missing", id="no end"),
+        pytest.param(R, "T00:00:00Z\n    until", "T00:00:00\n    until", "offset", id="an instant without an offset"),
+        pytest.param(R, '["users:8f1c"]', "[]", "at least one", id="nobody's data"),
+        pytest.param(R, "purpose: audit}", "purpose: audti}", "'audit'", id="a purpose"),
+        pytest.param(R, "{caller.affiliate: home-co, purpose: audit}", "{}", "empty `when`", id="a grant for all"),
+        pytest.param(R, "id: LE-1", "id: any", "word of ours", id="a grant named any"),
+        pytest.param(R, "needs: case", "needs: cases", "not one of", id="what a purpose needs"),
+        pytest.param(R, "{caller.groups: {any: [auditors]}}", "{purpose: audit}", "cannot depend", id="a purpose of itself"),  # noqa: E501
+        pytest.param(R, "never: allow", "never: deny", "not one of: allow", id="what is never"),
+        pytest.param(R, "id: never-there", "id: no-china", "is a rule's, too", id="an invariant named as a rule"),
+        pytest.param(R, "never: allow", "never: allow, mode: shadow", "unknown key 'mode'", id="an invariant that watches"),  # noqa: E501
+        pytest.param(R, "origin.country: RU", "origin.country: UK", "GB", id="a country of an invariant"),
+        pytest.param(R, "{id: us,", "{id: US,", "no id", id="a fixture in capitals"),
+        pytest.param(R, "residence: JP}", "residence: UK}", "GB", id="a country of a fixture"),
+        pytest.param(C, "base: us", "base: uss", "no fixture 'uss'", id="a fixture"),
+        pytest.param(C, "purpose: audit", "purpose: audits", "did you mean 'audit'?", id="a purpose of a test"),
+        pytest.param(C, "grant: LE-1", "grant: LE-2", "did you mean 'LE-1'?", id="a grant of a test"),
+        pytest.param(C, "at: 2026-01-15T00:00:00Z", "at: 2026-01-15", "offset", id="a date for an instant"),
+        pytest.param(C, "transforms: {}", "transforms: {user: hide}", "not one of", id="a transform"),
+        pytest.param(C, "transforms: {}", "transforms: []", "mapping", id="a list of transforms"),
+    ],
+)  # fmt: skip
+def test_a_register_that_is_wrong_names_file_line_and_column(
+    tmp_path: Path, file: str, old: str, new: str, words: str
+) -> None:
+    problems = problems_after(tmp_path, (file, old, new), files=MORE)
+    assert any(problem.startswith(f"{file}:") and words in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize("again", ["corp|alice ", "corp| alice"])
+def test_who_approves_twice_with_a_space_approves_once(tmp_path: Path, again: str) -> None:
+    assert problems_after(tmp_path, (R, "corp|bob", again), files=MORE)
+
+
+def test_rules_of_a_file_that_is_no_yaml_are_not_told_as_missing_in_tests(tmp_path: Path) -> None:
+    problems = problems_after(tmp_path, (R, "rules:", "\trules:"))
+    assert not [problem for problem in problems if not problem.startswith(R)]
+
+
+def test_other_keys_are_another_version(tmp_path: Path) -> None:
+    edit = (P, "https://idp.example.jp/jwks.json", "file:keys.json")
+    digests = set()
+    for index, keys in enumerate(("{}", '{"keys": []}')):
+        snapshot = load_bundle(write_bundle(tmp_path / str(index), {**edited(edit), "keys.json": keys}))
+        digests.add((snapshot.policy_digest, snapshot.registers_digest))
+    assert len(digests) == 2
+
+
+def test_a_case_by_itself_is_read_with_fixtures(tmp_path: Path) -> None:
+    snapshot = load_bundle(write_bundle(tmp_path, MORE))
+    case = load_case(b"given: {base: us, request: GET /v1/jp/users/1}", "case", snapshot)
+    assert case.given.caller["affiliate"] == "home-co"
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (b"", "case:1:1: the file is empty"),
+        (b"[]", "case:1:1: expected a mapping"),
+        (b"given: {}", "case:1:8: `request` is missing"),
+        (b"given: {request: GET /x}\nx: y", "case:2:1: unknown key 'x'"),
+        (b"given: {request: GET /x, base: you}", "case:1:32: no fixture 'you'"),
+        (b"given:\n  request: GET /x\n  caller: {afiliate: x}", "case:3:12: no caller attribute"),
+    ],
+    ids=["nothing", "a list", "no request", "a key", "a fixture", "an attribute"],
+)
+def test_a_case_by_itself_that_is_wrong(tmp_path: Path, data: bytes, place: str) -> None:
+    snapshot = load_bundle(write_bundle(tmp_path, MORE))
+    with pytest.raises(BundleError) as caught:
+        load_case(data, "case", snapshot)
+    assert any(problem.startswith(place) for problem in caught.value.problems), caught.value.problems
