@@ -17,3 +17,13 @@ def unix_seconds() -> float:
 def render_instant(unix: float) -> str:
     """Render a wall-clock reading as RFC 3339 in UTC with milliseconds."""
     return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def render_date(unix: float) -> str:
+    """Render the day of a wall-clock reading, in UTC."""
+    return datetime.fromtimestamp(unix, UTC).date().isoformat()
+
+
+def parse_instant(text: str) -> float:
+    """Return the wall-clock reading of what ``render_instant`` wrote; ValueError for anything else."""
+    return datetime.fromisoformat(text).timestamp()

@@ -19,13 +19,16 @@ from proxy.caller.options import CallerOptions
 from proxy.errors import UsageError
 from proxy.gateway.options import GatewayOptions
 from proxy.ledger.options import LedgerOptions
+from proxy.lifecycle.options import LifecycleOptions
 from proxy.model.problem import nearest
 from proxy.origin.options import OriginOptions
 
 PREFIX: Final = "SEKISHO_"
 
 
-class Settings(GatewayOptions, AdminOptions, CallerOptions, OriginOptions, LedgerOptions, BaseSettings):
+class Settings(
+    GatewayOptions, AdminOptions, CallerOptions, LifecycleOptions, OriginOptions, LedgerOptions, BaseSettings
+):
     """Everything that a deployment can set."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)

@@ -104,7 +104,63 @@ class Metrics:
             "Answers that broke off after they had begun to leave, by reason.",
             ["reason"],
         )
+        self._declare_policy()
         self._declare_unlabelled()
+
+    def _declare_policy(self) -> None:
+        """Declare what tells of the policy beside its decisions."""
+        self.shadow = self._counter(
+            "sekisho_shadow_decisions_total",
+            "Decisions that rules in shadow mode would have changed, by rule, what it is now and what it would be.",
+            ["rule", "effect", "would"],
+        )
+        self.grants_used = self._counter(
+            "sekisho_grants_used_total",
+            "Rules that a grant lifted, by grant and rule.",
+            ["grant", "rule"],
+        )
+        self.reloads = self._counter(
+            "sekisho_reloads_total",
+            "Attempts to put a changed policy folder in force, by result.",
+            ["result"],
+        )
+        registry = self.registry
+        self.bundle = Gauge(
+            "sekisho_bundle_info",
+            "The policy folder in force, by its two digests.",
+            ["policy_digest", "registers_digest"],
+            registry=registry,
+        )
+        self.observing = Gauge(
+            "sekisho_observe_mode",
+            "1 while nothing is blocked (mode: observe), 0 under enforcement.",
+            registry=registry,
+        )
+        self.observe_until = Gauge(
+            "sekisho_observe_until_timestamp_seconds",
+            "When observe mode ends by itself; 0 under enforcement.",
+            registry=registry,
+        )
+        self.bundle_since = Gauge(
+            "sekisho_bundle_since_timestamp_seconds",
+            "When the policy folder in force was put in force.",
+            registry=registry,
+        )
+        self.bundle_stale = Gauge(
+            "sekisho_bundle_stale",
+            "1 while the policy folder as it lies there could not be put in force, and the last good one is.",
+            registry=registry,
+        )
+        self.reviews_overdue = Gauge(
+            "sekisho_reviews_overdue",
+            "Rules and routes whose review_by is past.",
+            registry=registry,
+        )
+        self.grants_active = Gauge(
+            "sekisho_grants_active",
+            "Grants that hold at this moment.",
+            registry=registry,
+        )
 
     def _declare_unlabelled(self) -> None:
         """Declare what has no labels from requests."""
@@ -122,22 +178,6 @@ class Metrics:
             registry=registry,
         )
         self.passages = Gauge("sekisho_passages_in_progress", "Requests under way.", registry=registry)
-        self.bundle = Gauge(
-            "sekisho_bundle_info",
-            "The policy folder in force, by its two digests.",
-            ["policy_digest", "registers_digest"],
-            registry=registry,
-        )
-        self.observing = Gauge(
-            "sekisho_observe_mode",
-            "1 while nothing is blocked (mode: observe), 0 under enforcement.",
-            registry=registry,
-        )
-        self.observe_until = Gauge(
-            "sekisho_observe_until_timestamp_seconds",
-            "When observe mode ends by itself; 0 under enforcement.",
-            registry=registry,
-        )
         self.key_set_fetched = Gauge(
             "sekisho_key_set_fetched_timestamp_seconds",
             "When an issuer's keys were last fetched.",
@@ -163,6 +203,11 @@ class Metrics:
             self.decisions.count(decision.effect, decision.rule_id, route)
             if decision.effect is Effect.DENY:
                 self._count_denial(outcome)
+            if decision.shadow is not None and decision.shadow.changes:
+                for rule in decision.shadow.applied:
+                    self.shadow.count(rule.id, decision.effect, decision.shadow.would)
+            for lifted in decision.lifted:
+                self.grants_used.count(lifted.grant, lifted.rule)
         if outcome.shape:
             self.undeclared.count(_method(outcome.method), outcome.shape)
         if outcome.is_refusal:

@@ -5,8 +5,9 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +20,15 @@ from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.issuers import parse_key_place
 from proxy.caller.jwks import KeyStore
-from proxy.clock import render_instant, unix_seconds
+from proxy.clock import render_date, render_instant, unix_seconds
 from proxy.gateway.server import Gateway, GatewayServer
 from proxy.gateway.upstream import Upstreams
 from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
 from proxy.ledger.record import BundleLine, Recorder, StartLine, StopLine
 from proxy.ledger.writer import LedgerWriter
+from proxy.lifecycle.candidate import find_failed
+from proxy.lifecycle.reload import Reloader, refuse_failing
+from proxy.lifecycle.watch import take_fingerprint
 from proxy.model.ports import Geolocator
 from proxy.model.problem import nearest
 from proxy.model.readiness import Readiness
@@ -34,6 +38,8 @@ from proxy.settings import Settings, parse_endpoint
 from proxy.telemetry import Metrics
 from proxy.version import VERSION
 
+REVISIT_SECONDS: Final = 1.0
+"""How soon a request under way is decided anew after another bundle is put in force."""
 REMIND_SECONDS: Final = 3600
 """How often the log says again that nothing is blocked."""
 
@@ -45,7 +51,10 @@ class Running(msgspec.Struct, frozen=True):
 
     listen: str
     admin: str
-    snapshot: Snapshot
+    in_force: Callable[[], Snapshot]
+    """Returns the bundle in force."""
+    reload: Callable[[], None]
+    """Tries the policy folder now."""
 
 
 def read_pseudonym_key(path: Path | None) -> Pseudonyms:
@@ -73,41 +82,106 @@ def make_geolocator(path: Path | None) -> Geolocator:
     return RegistryGeolocator() if path is None else DatabaseGeolocator(path)
 
 
+class _InForce:
+    """The one place that knows which bundle is in force.
+
+    Args:
+        settings: of the deployment.
+        snapshot: the bundle to begin with.
+        ledger: takes the line that says what is put in force, before it is.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        snapshot: Snapshot,
+        *,
+        keys: KeyStore,
+        geolocator: Geolocator,
+        ledger: LedgerWriter,
+        metrics: Metrics,
+    ) -> None:
+        self._pseudonyms = read_pseudonym_key(settings.pseudonym_key)
+        self._settings = settings
+        self._keys = keys
+        self._geolocator = geolocator
+        self._ledger = ledger
+        self._metrics = metrics
+        self.snapshot = snapshot
+        self.checkpoint = self._make(snapshot)
+
+    def _make(self, snapshot: Snapshot) -> Checkpoint:
+        recorder = Recorder(self._pseudonyms, snapshot.policy_digest, snapshot.registers_digest)
+        return Checkpoint(snapshot, self._keys, self._geolocator, recorder)
+
+    async def adopt(self, snapshot: Snapshot) -> None:
+        """Put a bundle in force, in one step, once its keys are there and the ledger says so.
+
+        Raises:
+            SekishoError: it cannot be; then nothing has changed.
+        """
+        undo = await self._keys.adopt(snapshot.issuers)
+        try:
+            checkpoint = self._make(snapshot)
+            self._ledger.append([_bundle_line(snapshot)])
+        except BaseException:
+            undo()
+            raise
+        self.snapshot, self.checkpoint = snapshot, checkpoint
+        self.describe()
+
+    async def renew(self) -> None:
+        """Read the keys again that lie in the policy folder."""
+        await self._keys.adopt(self.snapshot.issuers)
+
+    def describe(self) -> None:
+        """Say in metrics what is in force."""
+        metrics, snapshot = self._metrics, self.snapshot
+        metrics.bundle.clear()
+        metrics.bundle.labels(snapshot.policy_digest, snapshot.registers_digest).set(1)
+        metrics.bundle_since.set(unix_seconds())
+        metrics.observing.set_function(lambda: float(snapshot.observes(unix_seconds())))
+        metrics.observe_until.set(snapshot.observe_until or 0)
+        metrics.reviews_overdue.set_function(lambda: float(len(snapshot.overdue(render_date(unix_seconds())))))
+        metrics.grants_active.set_function(lambda: float(len(snapshot.policy.active_grants(unix_seconds()))))
+
+
 @contextlib.asynccontextmanager
 async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     """Start a gateway, and stop it in order at the end.
 
     Raises:
-        BundleError: the policy folder does not load.
+        BundleError: the policy folder does not load, or its own tests fail.
         UsageError, KeySetError: something it needs cannot be had; the message is one sentence with the mend.
     """
+    seen = take_fingerprint(settings.policies)
     snapshot = load_bundle(settings.policies, settings.upstream)
-    _check_issuers(snapshot, settings)
-    pseudonyms = read_pseudonym_key(settings.pseudonym_key)
     geolocator = make_geolocator(settings.geoip)
+    refuse_failing(snapshot, find_failed(snapshot, geolocator))
+    _check_issuers(snapshot, settings)
+    read_pseudonym_key(settings.pseudonym_key)
     metrics = Metrics()
     keys = KeyStore(snapshot.issuers, settings.policies, settings, metrics)
     await keys.fetch_all()
-    checkpoint = Checkpoint(
-        snapshot, keys, geolocator, Recorder(pseudonyms, snapshot.policy_digest, snapshot.registers_digest)
-    )
-    _describe_bundle(metrics, snapshot)
     async with contextlib.AsyncExitStack() as stack:
         ledger = LedgerWriter(settings.ledger, metrics)
         stack.callback(ledger.close)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
+        in_force = _InForce(settings, snapshot, keys=keys, geolocator=geolocator, ledger=ledger, metrics=metrics)
+        in_force.describe()
         gateway = Gateway(
-            checkpoint=lambda: checkpoint,
+            checkpoint=lambda: in_force.checkpoint,
             keys=keys,
             ledger=ledger,
             upstreams=upstreams,
             metrics=metrics,
             options=settings,
         )
+        reloader = _make_reloader(settings, seen, in_force, metrics)
         ledger.append([_start_line(snapshot, keys, geolocator), _bundle_line(snapshot)])
         stack.callback(_record_stop, ledger)
-        admin = make_admin(metrics, lambda: _readiness(snapshot, keys, geolocator))
+        admin = make_admin(metrics, lambda: _readiness(in_force.snapshot, keys, geolocator, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
         admin_at = await _listen(stack, runner, settings.admin, "--admin")
         server = web.ServerRunner(
@@ -116,11 +190,36 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(keys.close)
         listen_at = await _listen(stack, server, settings.listen, "--listen")
         stack.callback(_begin_stop, gateway)
-        background = [keys.keep_fresh(), _remind(snapshot)]
+        background = [keys.keep_fresh(), _remind(in_force), reloader.watch(), _revisit(gateway)]
         tasks = [asyncio.ensure_future(coroutine) for coroutine in background]
         stack.push_async_callback(_cancel, tasks)
         log.info("ready", extra={"bundle": snapshot.name, "policy": snapshot.policy_digest, "path": listen_at})
-        yield Running(listen_at, admin_at, snapshot)
+        del snapshot  # one that is no longer in force must not be kept
+        yield Running(listen_at, admin_at, lambda: in_force.snapshot, reloader.poke)
+
+
+def _make_reloader(settings: Settings, seen: str, in_force: _InForce, metrics: Metrics) -> Reloader:
+    return Reloader(
+        settings.policies,
+        tried=seen,
+        upstreams=settings.upstream,
+        geoip=settings.geoip,
+        options=settings,
+        metrics=metrics,
+        in_force=lambda: in_force.snapshot,
+        adopt=in_force.adopt,
+        renew=in_force.renew,
+    )
+
+
+async def _revisit(gateway: Gateway) -> None:
+    """Decide anew, again and again, what began under a bundle that is no longer in force."""
+    while True:
+        await asyncio.sleep(REVISIT_SECONDS)
+        try:
+            await gateway.revisit()
+        except Exception:  # one request's trouble must not end the round
+            log.exception("requests under way could not be decided anew")
 
 
 def _check_issuers(snapshot: Snapshot, settings: Settings) -> None:
@@ -167,21 +266,20 @@ async def _cancel(tasks: Sequence[asyncio.Future[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _remind(snapshot: Snapshot) -> None:
+async def _remind(in_force: _InForce) -> None:
     """Say again and again that nothing is blocked, and say when that has ended."""
-    if snapshot.observe_until is None:
-        return
-    until = render_instant(snapshot.observe_until)
-    while (left := snapshot.observe_until - unix_seconds()) > 0:
-        log.warning("observe mode: NOTHING IS BLOCKED, refusals are only recorded", extra={"until": until})
-        await asyncio.sleep(min(left, REMIND_SECONDS))
-    log.warning("observe mode has ended: refusals are enforced", extra={"until": until})
-
-
-def _describe_bundle(metrics: Metrics, snapshot: Snapshot) -> None:
-    metrics.bundle.labels(snapshot.policy_digest, snapshot.registers_digest).set(1)
-    metrics.observing.set_function(lambda: float(snapshot.observes(unix_seconds())))
-    metrics.observe_until.set(snapshot.observe_until or 0)
+    reminded = math.inf  # seconds of the wall clock, while observing
+    while True:
+        snapshot, now = in_force.snapshot, unix_seconds()
+        if snapshot.observe_until is not None and snapshot.observes(now):
+            if not 0 <= now - reminded < REMIND_SECONDS:
+                until = render_instant(snapshot.observe_until)
+                log.warning("observe mode: NOTHING IS BLOCKED, refusals are only recorded", extra={"until": until})
+                reminded = now
+        elif reminded != math.inf:
+            log.warning("observe mode has ended: refusals are enforced")
+            reminded = math.inf
+        await asyncio.sleep(REVISIT_SECONDS)
 
 
 def _start_line(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator) -> StartLine:
@@ -205,7 +303,7 @@ def _bundle_line(snapshot: Snapshot) -> BundleLine:
     )
 
 
-def _readiness(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator) -> Readiness:
+def _readiness(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator, stale: tuple[str, ...]) -> Readiness:
     now = unix_seconds()
     missing = tuple(issuer.id for issuer in snapshot.issuers if keys.current(issuer.id, now) is None)
     return Readiness(
@@ -217,4 +315,6 @@ def _readiness(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator) -> Re
         observe_until=None if snapshot.observe_until is None else render_instant(snapshot.observe_until),
         issuers_without_keys=missing,
         geolocation=geolocator.build,
+        emergency_denies=tuple(sorted(rule.id for rule in snapshot.urgent_rules)),
+        stale=stale,
     )

@@ -4,6 +4,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import signal
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,12 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await _serve_until(stop, settings)
+    told = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, told.set)  # before it is ready, too: the default would end the process
+    await _serve_until(stop, told, settings)
 
 
-async def _serve_until(stop: asyncio.Event, settings: Settings) -> None:
+async def _serve_until(stop: asyncio.Event, told: asyncio.Event, settings: Settings) -> None:
     """Serve until told to stop, which may be before everything that is needed to start could be had."""
     async with contextlib.AsyncExitStack() as stack:
         starting = asyncio.ensure_future(stack.enter_async_context(run_gateway(settings)))
@@ -96,5 +99,10 @@ async def _serve_until(stop: asyncio.Event, settings: Settings) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await starting
             return
-        await starting
+        running = await starting
+        gc.collect()
+        gc.freeze()  # what a gateway is made of stays: no collection looks at it again
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running.reload)
+        if told.is_set():
+            running.reload()
         await stopping

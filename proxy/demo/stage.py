@@ -140,7 +140,7 @@ async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIte
         )
         running = await stack.enter_async_context(run_gateway(settings))
         ledger = settings.ledger / FILE_NAME
-        yield Stage(f"http://{running.listen}", f"http://{running.admin}", ledger, running.snapshot, issuers)
+        yield Stage(f"http://{running.listen}", f"http://{running.admin}", ledger, running.in_force(), issuers)
 
 
 async def _serve(stack: contextlib.AsyncExitStack, app: web.Application) -> str:

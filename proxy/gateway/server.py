@@ -35,6 +35,8 @@ from proxy.telemetry import Metrics
 
 CLOSING: Final = frozenset({400, 408, 413, 501})
 """Statuses after which a connection is not used again: where a request ends is in doubt."""
+REVISITED_AT_ONCE: Final = 32
+"""Requests under way that are decided anew before others are served."""
 LINGER_SECONDS: Final = 2.0
 """How long the rest of a refused body is read and thrown away, so that its sender gets to see the refusal."""
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -74,15 +76,26 @@ class Gateway:
         self.options = options
         self.is_stopping = False
         """Set when the gateway stops: what is cut from then on was cut by us."""
+        self._under_way: set[_Crossing] = set()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Take one request from its head to the end of its answer."""
         crossing = _Crossing(self, request)
+        self._under_way.add(crossing)
         with self.metrics.passages.track_inprogress():
             try:
                 return await crossing.run()
             finally:
+                self._under_way.discard(crossing)
                 self.metrics.passage_seconds.observe(elapsed_seconds() - crossing.started)
+
+    async def revisit(self) -> None:
+        """Decide anew what began under a bundle that is no longer in force, and cut what is now denied."""
+        checkpoint = self.checkpoint()
+        for count, crossing in enumerate([*self._under_way]):
+            crossing.revisit(checkpoint)
+            if count % REVISITED_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def refuse_unparsed(self, peer_ip: str, status: int) -> web.Response:
         """Answer bytes that the HTTP parser did not take, and record that."""
@@ -124,7 +137,8 @@ class _Crossing:
         now = unix_seconds()
         self._gateway = gateway
         self._request = request
-        self._passage = Passage(gateway.checkpoint(), make_request_id(now), now)
+        self._judged_by = gateway.checkpoint()
+        self._passage = Passage(self._judged_by, make_request_id(now), now)
         self._bytes_sent = 0
         self._is_released = False
         self._is_too_large = False
@@ -164,10 +178,21 @@ class _Crossing:
         self._is_settled = True
         return self._gateway.refuse(self._passage, step)
 
+    def revisit(self, checkpoint: Checkpoint) -> None:
+        """Decide anew under what is in force now, once it is on its way; cut it if it is denied."""
+        if self._judged_by is checkpoint or self._is_settled or not self._passage.is_under_way:
+            return
+        self._judged_by = checkpoint
+        if self._passage.is_denied_under(checkpoint, unix_seconds()):
+            self._cut(Reason.POLICY_CHANGED)
+
     def _expire(self) -> None:
-        """End a request whose route gives it no more time."""
+        """End a request whose route, token or grant gives it no more time."""
         is_uploading = self._request.body_exists and not self._request.content.is_eof()
-        self._why_cut = Reason.REQUEST_TIMEOUT if is_uploading else Reason.UPSTREAM_TIMEOUT
+        self._cut(Reason.REQUEST_TIMEOUT if is_uploading else Reason.UPSTREAM_TIMEOUT)
+
+    def _cut(self, reason: Reason) -> None:
+        self._why_cut = reason
         if self._is_released or self._task is None:
             _abort(self._request.transport)
         else:
@@ -196,7 +221,7 @@ class _Crossing:
         length = request.content_length
         if length is not None and length > gateway.options.max_request_body_bytes:
             return self._fail(Reason.REQUEST_TOO_LARGE)
-        deadline = asyncio.get_running_loop().call_later(forward.max_duration_seconds, self._expire)
+        deadline = asyncio.get_running_loop().call_later(forward.seconds, self._expire)
         try:
             if forward.expects_continue and request.transport is not None:
                 request.transport.write(_CONTINUE)

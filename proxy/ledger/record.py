@@ -14,8 +14,8 @@ import msgspec
 
 from proxy.clock import render_instant
 from proxy.ledger.pseudonym import Pseudonyms
-from proxy.model.decision import AppliedRule
-from proxy.model.facts import Fact, FactSet, State
+from proxy.model.decision import AppliedRule, Shadow
+from proxy.model.facts import Fact, FactSet, State, known
 from proxy.model.outcome import Outcome
 
 
@@ -93,6 +93,14 @@ class SubjectRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
     """Keyed pseudonym, or the state of the fact."""
 
 
+class ShadowRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What rules in shadow mode would have done."""
+
+    would: str
+    changes: bool
+    rules: tuple[RuleApplied, ...]
+
+
 class DecisionLine(Line, frozen=True, kw_only=True, tag="decision"):
     """What was decided of one request, durable before anything of the answer leaves."""
 
@@ -108,7 +116,17 @@ class DecisionLine(Line, frozen=True, kw_only=True, tag="decision"):
     rule: str = ""
     certainty: str = ""
     rules: tuple[RuleApplied, ...] = ()
+    """At most as many as a decision lists; ``unlisted`` counts the others."""
+    unlisted: int = 0
     unknown: tuple[str, ...] = ()
+    transforms: dict[str, str] = {}
+    """Data category to what was done to it."""
+    lifted: tuple[tuple[str, str], ...] = ()
+    """Rules that a grant lifted, each with the grant."""
+    shadow: ShadowRecorded | None = None
+    """What rules in shadow mode would have done."""
+    purpose: str = ""
+    """Only where the caller claimed one that it may."""
     method: str
     api: str = ""
     route: str = ""
@@ -162,7 +180,12 @@ class Recorder:
             rule=decision.rule_id if decision else "",
             certainty=decision.rule.certainty if decision and decision.rule else "",
             rules=tuple(map(_render_rule, decision.applied)) if decision else (),
+            unlisted=decision.unlisted if decision else 0,
             unknown=decision.unknown if decision else (),
+            transforms=dict(decision.transforms) if decision else {},
+            lifted=tuple((each.rule, each.grant) for each in decision.lifted) if decision else (),
+            shadow=_render_shadow(decision.shadow) if decision and decision.shadow else None,
+            purpose=known(outcome.purpose) or "",
             method=outcome.method,
             api=route.api.id if route else "",
             route=route.id if route else "",
@@ -190,12 +213,13 @@ class Recorder:
             ties=tuple(f"{tie.label}:{tie.country}:{'<'.join(tie.path)}" for tie in caller.ties),
         )
 
+    def name_subject(self, api: str, subject_id: str) -> str:
+        """Return the keyed pseudonym under which a data subject of an API is recorded and granted."""
+        return self._pseudonyms.of_subject(api, subject_id)
+
     def _subject(self, outcome: Outcome) -> SubjectRecorded:
-        subject_id, route = outcome.subject.id, outcome.route
-        if isinstance(subject_id, State) or route is None:
-            return SubjectRecorded(_render(outcome.subject.country), _render_state(subject_id))
-        pseudonym = self._pseudonyms.of_subject(route.api.id, subject_id)
-        return SubjectRecorded(_render(outcome.subject.country), pseudonym)
+        subject = outcome.subject
+        return SubjectRecorded(_render(subject.country), subject.reference or _render_state(subject.id))
 
 
 def end_line(
@@ -241,6 +265,10 @@ def _render_state(fact: object) -> str:
 
 def _render_rule(rule: AppliedRule) -> RuleApplied:
     return RuleApplied(rule.id, rule.effect, rule.certainty, rule.unknown)
+
+
+def _render_shadow(shadow: Shadow) -> ShadowRecorded:
+    return ShadowRecorded(shadow.would, shadow.changes, tuple(map(_render_rule, shadow.applied)))
 
 
 def _render_origin(outcome: Outcome) -> OriginRecorded:

@@ -4,12 +4,12 @@
 Facts that a case does not give are unknown. If it names an issuer, what that issuer may not assert is unknown, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from proxy.bundle.cases import CaseEntry, CaseOrigin
+from proxy.bundle.cases import CaseEntry, CaseGiven, CaseOrigin
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.claims import assert_fact
 from proxy.caller.issuers import Issuer
@@ -24,7 +24,9 @@ from proxy.model.request import Target
 from proxy.origin.forwarded import parse_address
 from proxy.origin.resolve import NOWHERE, Origins
 from proxy.policy.attributes import Facts
-from proxy.policy.evaluate import decide
+from proxy.policy.evaluate import claim_purpose, decide, holds
+from proxy.policy.policy import Policy
+from proxy.policy.rules import Rule
 from proxy.request.catalog import NoMatch
 from proxy.request.target import parse_target
 from proxy.subject.selectors import select_subject
@@ -51,28 +53,33 @@ class Cases:
     """
 
     def __init__(self, snapshot: Snapshot, geolocator: Geolocator) -> None:
-        self._snapshot = snapshot
+        self._snapshot = snapshot.with_urgent({})  # an urgent cut-off waits for no test, and breaks none
         self._origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
         self._issuers = {issuer.id: issuer for issuer in snapshot.issuers}
+        self._grants = {grant.id: grant for grant in snapshot.policy.grants}
 
     def run(self, case: CaseEntry) -> CaseResult:
         """Run one case."""
-        facts = self._facts(case)
+        facts = self.find_facts(case.given)
         if isinstance(facts, Reason):
             return _compare(case, {"effect": Effect.DENY, "reason": facts}, None, None)
         decision = decide(self._snapshot.policy, facts)
+        applied = (each for each in decision.applied if each.id == case.expect.rule)
+        rule = next(applied, decision.rule)  # the rule that is meant, also where another one decides: an invariant, say
         actual = {
             "effect": decision.effect,
-            "rule": decision.rule_id,
-            "certainty": decision.rule.certainty if decision.rule else "",
+            "rule": rule.id if rule else decision.rule_id,
+            "certainty": rule.certainty if rule else "",
             "reason": decision.reason,
+            "transforms": _show_transforms(decision.transforms),
         }
         return _compare(case, actual, facts, decision)
 
-    def _facts(self, case: CaseEntry) -> Facts | Reason:
-        method, _, raw_target = case.given.request.partition(" ")
+    def find_facts(self, given: CaseGiven) -> Facts | Reason:
+        """Return the facts of a case, or the reason why its request asks no rule."""
+        method, _, raw_target = given.request.partition(" ")
         target = parse_target(raw_target)
-        api = self._snapshot.catalog.find_api(case.given.host)
+        api = self._snapshot.catalog.find_api(given.host)
         if api is None:
             return Reason.HOST_UNDECLARED
         if not isinstance(target, Target):
@@ -80,20 +87,27 @@ class Cases:
         match = self._snapshot.catalog.match(api, method, target.segments)
         if isinstance(match, NoMatch):
             return match.reason
-        return Facts(
-            self._caller(case.given.caller, match.route),
-            self._origin(case.given.origin),
-            select_subject(match.route.subject, match.parameters),
+        subject = select_subject(match.route.subject, match.parameters)
+        grant = self._grants.get(given.grant or "")
+        facts = Facts(
+            self._caller(given.caller, match.route),
+            self._origin(given.origin or CaseOrigin()),
+            subject if grant is None else msgspec.structs.replace(subject, reference=min(grant.subjects)),
             self._snapshot.resources[match.route.id],
-            match.route.action,
+            case=ABSENT if given.case is None else given.case,
+            time=UNKNOWN if given.at is None else given.at.timestamp(),
         )
+        purpose = claim_purpose(self._snapshot.policy, facts, given.purpose)
+        return facts if purpose is ABSENT else msgspec.structs.replace(facts, purpose=purpose)
 
     def _caller(self, given: Mapping[str, Any], route: Route) -> Caller:
         if route.unauthenticated:
             return UNAUTHENTICATED
         issuer = self._issuers.get(given.get("issuer", ""))
         facts = {name: _fact(issuer, name, raw) for name, raw in given.items() if name != "issuer"}
-        return assemble_caller(issuer, facts, self._snapshot.affiliates, principal="")
+        said = (given.get("issuer"), given.get("id"))
+        principal = "|".join(said) if all(isinstance(each, str) for each in said) else ""  # type: ignore[arg-type]
+        return assemble_caller(issuer, facts, self._snapshot.affiliates, principal=principal)
 
     def _origin(self, given: CaseOrigin) -> Origin:
         address = parse_address(given.ip or "")
@@ -105,6 +119,12 @@ class Cases:
         return msgspec.structs.replace(found, country=country, network=network)
 
 
+def find_unfired(policy: Policy, results: Iterable[CaseResult]) -> tuple[Rule, ...]:
+    """Return the rules that held for certain in none of the cases: nobody has shown that they do what they say."""
+    asked = [result.facts for result in results if result.facts is not None]
+    return tuple(rule for rule in policy.rules if not any(holds(rule, facts) is True for facts in asked))
+
+
 def _fact(issuer: Issuer | None, name: str, raw: object) -> Fact[Any]:
     """Type a given value; of what a named issuer does not map, no token of its can say anything."""
     if issuer is None:
@@ -114,14 +134,18 @@ def _fact(issuer: Issuer | None, name: str, raw: object) -> Fact[Any]:
 
 
 def _compare(case: CaseEntry, actual: Mapping[str, str], facts: Facts | None, decision: Decision | None) -> CaseResult:
-    expected = {
-        key: value
-        for key in ("effect", "rule", "certainty", "reason")
-        if (value := getattr(case.expect, key)) is not None
-    }
+    expect = case.expect
+    expected = {key: str(value) for key in ("effect", "rule", "certainty", "reason") if (value := getattr(expect, key))}
+    if expect.transforms is not None:
+        expected["transforms"] = _show_transforms(expect.transforms)
     passed = all(actual.get(key) == value for key, value in expected.items())
-    shown = {key: value for key, value in actual.items() if key in expected or key in {"effect", "rule", "reason"}}
+    always = {"effect", "rule", "reason"} | ({"transforms"} if decision and decision.transforms else set())
+    shown = {key: value for key, value in actual.items() if key in expected or key in always}
     return CaseResult(case.name, _show(expected), _show(shown), passed, facts, decision)
+
+
+def _show_transforms(transforms: Mapping[str, str]) -> str:
+    return " and ".join(f"{transform} {category}" for category, transform in sorted(transforms.items())) or "none"
 
 
 def _show(values: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ A driver calls, in this order::
     supply(need)     → Refuse | Need | Forward      as long as there is a need
     answer(head)     → Refuse | Release             once the API has answered
     end(...)         → Ended                        once the answer is through, or broke off
+    is_denied_under(...)                            whenever another bundle was put in force meanwhile
     fail(reason)     → Refuse                       whenever the driver cannot go on before release
 
 - Every result carries the ledger lines that must be durable *before* it is acted on. Where the action is not a
@@ -16,6 +17,7 @@ A driver calls, in this order::
   would have been. What is ambiguous is refused even then: there is no one request to forward.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -28,7 +30,7 @@ from proxy.ledger.record import Line, Recorder, end_line
 from proxy.model.api import Action, Api, Route
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.decision import Decision, Effect, Reason
-from proxy.model.facts import known
+from proxy.model.facts import ABSENT, Fact, known
 from proxy.model.origin import Origin
 from proxy.model.outcome import Outcome
 from proxy.model.ports import Geolocator, KeySets
@@ -37,7 +39,7 @@ from proxy.model.subject import Subject
 from proxy.origin.resolve import NOWHERE, Origins
 from proxy.pipeline.answers import ANSWERS
 from proxy.policy.attributes import Facts
-from proxy.policy.evaluate import decide
+from proxy.policy.evaluate import claim_purpose, decide
 from proxy.request.catalog import Match, NoMatch
 from proxy.request.headers import RequestFields, parse_host, read_request_fields, select_response_fields
 from proxy.request.target import parse_target
@@ -45,6 +47,8 @@ from proxy.subject.selectors import select_subject
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 HTTP_1_1: Final = (1, 1)
+UNDECLARED_SECONDS: Final = 60
+"""How long a request to an undeclared route may take that observe mode lets pass."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOBODY: Final = Caller()
 _NO_ONE: Final = Subject()
@@ -77,7 +81,8 @@ class Forward(msgspec.Struct, frozen=True):
     expects_continue: bool
     is_read: bool
     """Whether sending it twice does no harm."""
-    max_duration_seconds: int
+    seconds: float
+    """How long it may take: as long as its route says, and no longer than its token and its grant hold."""
     lines: tuple[Line, ...]
 
 
@@ -116,6 +121,41 @@ class Checkpoint:
         self.callers = Callers(snapshot.issuers, snapshot.affiliates)
         self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
 
+    def find_caller(
+        self, match: Match | NoMatch, fields: RequestFields, now: float, *, refreshed: bool
+    ) -> Caller | Reason | KeysNeeded:
+        """Return who asks, the reason why nobody can be told, or the need for keys."""
+        if isinstance(match, Match) and match.route.unauthenticated:
+            return UNAUTHENTICATED
+        raw_token = read_credentials(fields.authorization)
+        if isinstance(raw_token, Reason):
+            return raw_token
+        return self.callers.resolve(raw_token, self.keys, now, refreshed=refreshed)
+
+    def find_facts(self, match: Match, caller: Caller, origin: Origin, fields: RequestFields, now: float) -> Facts:
+        """Return everything that one decision is made from."""
+        route, snapshot = match.route, self.snapshot
+        subject = select_subject(route.subject, match.parameters)
+        if isinstance(subject.id, str):
+            reference = self.recorder.name_subject(route.api.id, subject.id)
+            subject = Subject(country=subject.country, id=subject.id, reference=reference)
+        case = ABSENT if fields.case is None else fields.case
+        facts = Facts(caller, origin, subject, snapshot.resources[route.id], ABSENT, case, now)
+        if fields.purpose is None:
+            return facts
+        purpose = claim_purpose(snapshot.policy, facts, fields.purpose)
+        return msgspec.structs.replace(facts, purpose=purpose)
+
+
+def find_refusal(decision: Decision) -> Reason | None:
+    """Return why a decision lets nothing pass as it is, None if it does.
+
+    An allowance with transforms needs somebody to apply them; until then it is a refusal of its own.
+    """
+    if decision.effect is not Effect.ALLOW:
+        return decision.reason
+    return Reason.TRANSFORMS_NOT_APPLIED if decision.transforms else None
+
 
 class Passage:
     """One request's way through.
@@ -128,8 +168,8 @@ class Passage:
 
     __slots__ = (
         "_answered", "_api", "_caller", "_checkpoint", "_decision", "_expects_continue", "_fields", "_forwarded",
-        "_host", "_match", "_method", "_now", "_origin", "_outcome", "_recorded", "_refreshed", "_request_id",
-        "_shape", "_subject", "_target",
+        "_host", "_match", "_method", "_now", "_origin", "_outcome", "_peer_ip", "_purpose", "_recorded",
+        "_refreshed", "_request_id", "_shape", "_subject", "_target",
     )  # fmt: skip
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
@@ -147,6 +187,8 @@ class Passage:
         self._origin: Origin = NOWHERE
         self._caller: Caller = _NOBODY
         self._subject: Subject = _NO_ONE
+        self._purpose: Fact[str] = ABSENT
+        self._peer_ip = ""
         self._decision: Decision | None = None
         self._outcome: Outcome | None = None
         self._refreshed = False
@@ -231,6 +273,7 @@ class Passage:
 
     def _read(self, head: RequestHead) -> Step | None:
         """What is asked, and from where."""
+        self._peer_ip = head.peer_ip
         fields = read_request_fields(head.headers)
         if isinstance(fields, Reason):
             self.note_peer(head.peer_ip)
@@ -260,10 +303,11 @@ class Passage:
         """Who asks, whose data, and may they."""
         if self._api is None or self._target is None or self._fields is None:
             return self._refuse(Reason.DECISION_FAILED)
-        match = self._checkpoint.snapshot.catalog.match(self._api, self._method, self._target.segments)
+        checkpoint, fields = self._checkpoint, self._fields
+        match = checkpoint.snapshot.catalog.match(self._api, self._method, self._target.segments)
         if isinstance(match, Match):
             self._match = match
-        caller = self._find_caller(self._match.route if self._match else None)
+        caller = checkpoint.find_caller(match, fields, self._now, refreshed=self._refreshed)
         if isinstance(caller, KeysNeeded):
             return Need(caller.issuer_id)
         if isinstance(caller, Reason):
@@ -272,26 +316,49 @@ class Passage:
         if isinstance(match, NoMatch):
             self._shape = match.shape
             return self._refuse(match.reason, allowed_methods=match.allowed)
-        self._subject = select_subject(match.route.subject, match.parameters)
-        return self._decide(match.route)
-
-    def _find_caller(self, route: Route | None) -> Caller | Reason | KeysNeeded:
-        if route is not None and route.unauthenticated:
-            return UNAUTHENTICATED
-        raw_token = read_credentials(self._fields.authorization if self._fields else None)
-        if isinstance(raw_token, Reason):
-            return raw_token
-        checkpoint = self._checkpoint
-        return checkpoint.callers.resolve(raw_token, checkpoint.keys, self._now, refreshed=self._refreshed)
-
-    def _decide(self, route: Route) -> Step:
-        snapshot = self._checkpoint.snapshot
-        facts = Facts(self._caller, self._origin, self._subject, snapshot.resources[route.id], route.action)
-        decision = self._decision = decide(snapshot.policy, facts)
-        if decision.effect is not Effect.ALLOW:
-            return self._refuse(decision.reason)
+        facts = checkpoint.find_facts(match, caller, self._origin, fields, self._now)
+        self._subject, self._purpose = facts.subject, facts.purpose
+        decision = self._decision = decide(checkpoint.snapshot.policy, facts)
+        reason = find_refusal(decision)
+        if reason is not None:
+            return self._refuse(reason)
         self._outcome = self._make_outcome(Effect.ALLOW, decision.reason, enforced=True, status=None)
         return self._forward()
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the request has gone to the API."""
+        return self._forwarded
+
+    def is_denied_under(self, checkpoint: Checkpoint, now: float) -> bool:
+        """Decide a request that is under way once more, and say whether it must be cut.
+
+        What cannot be decided is denied. Where refusals are only observed, nothing is cut.
+
+        Args:
+            checkpoint: what is in force now.
+            now: a reading of the wall clock.
+        """
+        if self._api is None or self._target is None or self._fields is None:
+            return False
+        if checkpoint.snapshot.observes(now):
+            return False
+        try:
+            return self._is_refused(checkpoint, self._target, self._fields, now)
+        except Exception:  # noqa: BLE001 - no exception path may keep an answer flowing
+            return True
+
+    def _is_refused(self, checkpoint: Checkpoint, target: Target, fields: RequestFields, now: float) -> bool:
+        api = checkpoint.snapshot.catalog.find_api(self._host)
+        if api is None or self._api is None or api.id != self._api.id:
+            return True
+        match = checkpoint.snapshot.catalog.match(api, self._method, target.segments)
+        caller = checkpoint.find_caller(match, fields, now, refreshed=True)
+        if not isinstance(caller, Caller) or not isinstance(match, Match):
+            return True
+        origin = checkpoint.origins.resolve(self._peer_ip, fields.forwarded_for)
+        facts = checkpoint.find_facts(match, caller, origin, fields, now)
+        return find_refusal(decide(checkpoint.snapshot.policy, facts)) is not None
 
     # What comes of it.
 
@@ -316,9 +383,14 @@ class Passage:
             headers=self._upstream_headers(self._api),
             expects_continue=self._expects_continue,
             is_read=is_read,
-            max_duration_seconds=route.max_duration_seconds if route else 60,
+            seconds=self._seconds_left(route),
             lines=() if is_read else self._record(released=True),
         )
+
+    def _seconds_left(self, route: Route | None) -> float:
+        """Return how long the request may take: it outlives neither its route's limit, its token nor its grant."""
+        until = min(self._caller.until, self._decision.until if self._decision else math.inf)
+        return max(0.0, min(route.max_duration_seconds if route else UNDECLARED_SECONDS, until - self._now))
 
     def _release(self, head: ResponseHead) -> Refuse | Release:
         if self._outcome is None or not self._forwarded:
@@ -365,6 +437,7 @@ class Passage:
             caller=self._caller,
             origin=self._origin,
             subject=self._subject,
+            purpose=self._purpose,
             decision=self._decision,
             effect=effect,
             reason=reason,

@@ -26,6 +26,7 @@ class Treatment(enum.Enum):
     IDENTITY = "dropped: the API must not believe a caller's word on who it is or where it comes from"
     OVERRIDE = "dropped: it would make another request of the one that was judged"
     AUTHORIZATION = "read by the gateway; dropped unless the API declares `authorization: forward`"
+    PURPOSE = "read by the gateway for rules that ask for it; dropped; refused if repeated or malformed"
     SINGLE = "forwarded; refused if repeated"
 
 
@@ -70,6 +71,8 @@ REQUEST_FIELDS: Final[Mapping[str, Treatment]] = {
     "x-http-method": Treatment.OVERRIDE,
     "x-method-override": Treatment.OVERRIDE,
     "authorization": Treatment.AUTHORIZATION,
+    "sekisho-purpose": Treatment.PURPOSE,
+    "sekisho-case": Treatment.PURPOSE,
     "content-length": Treatment.SINGLE,
     "content-type": Treatment.SINGLE,
     "content-encoding": Treatment.SINGLE,
@@ -168,6 +171,9 @@ class RequestFields(msgspec.Struct, frozen=True):
     """Every ``X-Forwarded-For`` field value, in the order received."""
     expects_continue: bool
     has_transfer_coding: bool
+    purpose: str | None
+    """What the caller says it reads for; ``case`` names the matter. Neither is to be believed yet."""
+    case: str | None
     forwardable: Headers
     """What goes on to the API, before the gateway adds its own."""
 
@@ -230,12 +236,17 @@ def _finish(
     coding = single.get("transfer-encoding")
     if coding is not None and coding.strip().lower() != "chunked":
         return Reason.TRANSFER_CODING_UNSUPPORTED  # RFC 9112 6.1: a coding that is not understood is 501
+    purpose, case = single.get("sekisho-purpose"), single.get("sekisho-case")
+    if not all(said is None or _CASE.fullmatch(said) for said in (purpose, case)):
+        return Reason.HEADER_MALFORMED
     return RequestFields(
         host=single.get("host"),
         authorization=single.get("authorization"),
         forwarded_for=tuple(forwarded_for),
         expects_continue=expect is not None,
         has_transfer_coding=coding is not None,
+        purpose=purpose,
+        case=case,
         forwardable=tuple(forwardable),
     )
 
@@ -244,6 +255,8 @@ def _is_protected(name: str) -> bool:
     return REQUEST_FIELDS.get(name) not in {None, Treatment.HOP_BY_HOP} or name.startswith(_PREFIXES)
 
 
+_CASE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:/-]{0,62}[A-Za-z0-9])?")
+"""What names a purpose or a matter: a word, a ticket's or a file's number."""
 _HOST: Final = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
 )

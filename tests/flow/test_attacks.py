@@ -63,7 +63,7 @@ ATTACKS = {
     "a private address that no network declares": Attack(a_head(address="192.168.7.7"), 403, "jp-not-from-china"),
     "a forwarded chain that is no address": Attack(a_head(address="unknown"), 403, "jp-not-from-china"),
     "a trusted proxy that says nothing of the client": Attack(a_head(address=None), 403, "jp-not-from-china"),
-    "a kind that is none of ours": Attack(a_head(token=a_token(employment_type="alien")), 403, "default"),
+    "a kind that is none of ours": Attack(a_head(token=a_token(employment_type="alien")), 403, "jp-no-china"),
     # LESSONS rows 1 to 6: one canonical request.
     "a path with an encoded slash": Attack(a_head("/v1/jp%2fusers/42"), 400, "target-percent-encoded"),
     "a path with an encoded letter": Attack(a_head("/v1/%6ap/users/42"), 400, "target-percent-encoded"),

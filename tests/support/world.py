@@ -38,6 +38,8 @@ class World(msgspec.Struct, frozen=True):
     port: int
     admin: str
     ledger: Path
+    poke: Callable[[], None] = lambda: None
+    """Tries the policy folder now, as SIGHUP does."""
 
     @property
     def url(self) -> str:
@@ -112,7 +114,7 @@ async def run_world(folder: Path, upstream: str, /, **flags: Any) -> AsyncIterat
         )
         async with run_gateway(settings) as running:
             host, _, port = running.listen.rpartition(":")
-            yield World(host, int(port), f"http://{running.admin}", settings.ledger / FILE_NAME)
+            yield World(host, int(port), f"http://{running.admin}", settings.ledger / FILE_NAME, running.reload)
 
 
 class RawAnswer(msgspec.Struct, frozen=True):

@@ -55,6 +55,7 @@ def an_outcome(**changes: Any) -> Outcome:
             "caller": CALLER,
             "origin": Origin(country="JP"),
             "subject": Subject(country="JP", id="42"),
+            "purpose": ABSENT,
             "decision": None,
             "effect": Effect.DENY,
             "reason": Reason.RULE_DENIES,

@@ -23,6 +23,8 @@ READY = Readiness(
     observe_until="2026-01-01T00:00:00.000Z",
     issuers_without_keys=("naver-sso",),
     geolocation="registry data",
+    emergency_denies=("emergency.cut-off",),
+    stale=("rules.yaml:1:1: no YAML",),
 )
 
 Client = TestClient[web.Request, web.Application]
@@ -69,6 +71,8 @@ async def test_readyz_says_all_of_it_and_the_status_says_it_to_machines(
         "observe_until": "2026-01-01T00:00:00.000Z",
         "issuers_without_keys": ["naver-sso"],
         "geolocation": "registry data",
+        "emergency_denies": ["emergency.cut-off"],
+        "stale": ["rules.yaml:1:1: no YAML"],
     }
 
 

@@ -153,7 +153,7 @@ def a_forward(url: str, target: str = "/v1/jp/users/42", headers: tuple[tuple[st
         headers=(("Host", "users.example"), *headers),
         expects_continue=False,
         is_read=True,
-        max_duration_seconds=5,
+        seconds=5.0,
         lines=(),
     )
 

@@ -69,7 +69,8 @@ def an_outcome(**changes: Any) -> Outcome:
         shape="",
         caller=CALLER,
         origin=Origin(ip="203.0.113.24", country="JP", network="tokyo-vpn", source=CountrySource.NETWORK),
-        subject=Subject(country="JP", id="42"),
+        subject=Subject(country="JP", id="42", reference=RECORDER.name_subject("users", "42")),
+        purpose=ABSENT,
         decision=DECISION,
         effect=Effect.DENY,
         reason=Reason.RULE_DENIES,
@@ -160,7 +161,8 @@ def test_a_subject_that_is_no_value_is_written_as_its_state(state: State) -> Non
 
 
 def test_a_subject_without_a_route_has_no_pseudonym_of_any_api() -> None:
-    assert write(an_outcome(route=None))["subject"] == {"country": "JP", "id": "unknown"}
+    subject = Subject(country="JP", id="42")
+    assert write(an_outcome(route=None, subject=subject))["subject"] == {"country": "JP", "id": "unknown"}
 
 
 def test_countries_that_could_be_any_are_told_apart_from_countries_that_have_no_meaning() -> None:

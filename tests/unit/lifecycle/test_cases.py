@@ -55,7 +55,7 @@ def test_what_is_not_given_is_unknown(small: Path) -> None:
 
 def test_the_facts_of_the_route_come_from_the_request(small: Path) -> None:
     facts = facts_of(small, {"request": "GET /v1/kr/users/42"})
-    assert (facts.subject.country, facts.subject.id, facts.action) == ("KR", "42", "read")
+    assert (facts.subject.country, facts.subject.id, facts.resource.action) == ("KR", "42", "read")
     assert (facts.resource.api, facts.resource.route, facts.resource.hosted_in) == ("users", "user", "JP")
 
 
@@ -183,7 +183,7 @@ def test_taking_any_one_given_fact_away_never_turns_a_deny_of_the_reference_into
             less = {key: value for key, value in case.given.caller.items() if key != name}
             assert _is_denied(cases, case, caller=less), f"{case.name}: without {name}"
         for name in ("country", "network", "ip"):
-            origin = case.given.origin.model_copy(update={name: None})
+            origin = case.given.origin.model_copy(update={name: None})  # type: ignore[union-attr]
             assert _is_denied(cases, case, origin=origin), f"{case.name}: without {name}"
 
 

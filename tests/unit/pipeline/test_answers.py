@@ -22,7 +22,11 @@ LADDER = [
     pytest.param(r"token-.*", {401}, id="no valid token is 401"),
     pytest.param(r"route-undeclared", {404}, id="an undeclared route is 404"),
     pytest.param(r"method-undeclared", {405}, id="an undeclared method is 405"),
-    pytest.param(r"rule-denies|no-rule-allows", {403}, id="a denial is 403"),
+    pytest.param(
+        r"rule-denies|no-rule-allows|invariant-denies|transforms-not-applied|policy-changed",
+        {403},
+        id="a denial is 403",
+    ),
     pytest.param(r"rule-allows", {200}, id="an allowance is 200"),
     pytest.param(
         r"keys-unavailable|decision-failed|ledger-unavailable|gateway-stopping",

@@ -272,6 +272,8 @@ def test_reading_a_head_never_raises_and_only_takes_away(headers: Headers) -> No
         forwarded_for=(),
         expects_continue=False,
         has_transfer_coding=False,
+        purpose=None,
+        case=None,
         forwardable=fields.forwardable,
     )
 

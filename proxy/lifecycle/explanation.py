@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a request is decided, as a value: the verdict, every fact with where it is from, every rule and why."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from proxy.bundle.snapshot import Snapshot
+from proxy.clock import render_instant
+from proxy.model.decision import Decision
+from proxy.model.facts import State, describe
+from proxy.model.origin import CountrySource
+from proxy.policy.attributes import ATTRIBUTES, Facts
+from proxy.policy.evaluate import decide
+from proxy.policy.explain import GrantExplained, RuleExplained, explain, explain_grants
+
+
+class FactExplained(msgspec.Struct, frozen=True):
+    """One fact, and who said so."""
+
+    name: str
+    value: str
+    source: str
+    details: tuple[str, ...] = ()
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """How one request is decided."""
+
+    title: str
+    verdict: str
+    decision: Decision
+    facts: tuple[FactExplained, ...]
+    rules: tuple[RuleExplained, ...]
+    grants: tuple[GrantExplained, ...]
+    places: Mapping[str, str]
+    """Rule id to ``file:line``."""
+    remarks: tuple[str, ...] = ()
+
+
+def explain_facts(
+    title: str, facts: Facts, snapshot: Snapshot, database: str = "", remarks: Sequence[str] = ()
+) -> Explanation:
+    """Explain one request.
+
+    Args:
+        title: what the request is called.
+        facts: of the request.
+        snapshot: the bundle.
+        database: name and date of the geolocation that was asked.
+        remarks: what a reader should know of the facts.
+    """
+    decision = decide(snapshot.policy, facts)
+    rules = explain(snapshot.policy, facts)
+    places = snapshot.places
+    return Explanation(
+        title,
+        _verdict(decision),
+        decision,
+        tuple(_Facts(facts, snapshot, database).list()),
+        rules,
+        explain_grants(snapshot.policy, facts),
+        {rule.id: place for rule in rules if (place := places.get(f"{rule_register(rule)} {rule.id}"))},
+        (*remarks, *_tell(decision)),
+    )
+
+
+def rule_register(rule: RuleExplained) -> str:
+    """Return the register that a rule stands in."""
+    return "invariants" if rule.is_invariant else "rules"
+
+
+def _verdict(decision: Decision) -> str:
+    certainty = f", certainty {decision.rule.certainty}" if decision.rule else ""
+    transforms = " and ".join(f"{each} {category}" for category, each in sorted(decision.transforms.items()))
+    masked = f", transforms {transforms}" if transforms else ""
+    return f"effect {decision.effect}, rule {decision.rule_id}{certainty}, reason {decision.reason}{masked}"
+
+
+def _tell(decision: Decision) -> Iterator[str]:
+    """Yield what the verdict does not say."""
+    if decision.unknown:
+        yield f"not known, and it mattered: {', '.join(decision.unknown)}"
+    for lifted in decision.lifted:
+        yield f"the grant {lifted.grant} lifts {lifted.rule}"
+    if decision.shadow is not None:
+        rules = ", ".join(rule.id for rule in decision.shadow.applied)
+        change = "would change it" if decision.shadow.changes else "would change nothing"
+        yield f"shadow rules {rules} {change}: effect {decision.shadow.would}"
+
+
+class _Facts:
+    """Lists the facts of a request, each with its source."""
+
+    def __init__(self, facts: Facts, snapshot: Snapshot, database: str) -> None:
+        self.facts = facts
+        self.snapshot = snapshot
+        self.database = database
+        conditions = [
+            *(condition for rule in snapshot.policy.rules for condition in rule.when),
+            *(each for rule in snapshot.policy.rules for block in rule.unless for each in block.conditions),
+        ]
+        self._asked = {condition.attribute for condition in conditions}
+
+    def list(self) -> Iterator[FactExplained]:
+        """Yield every fact that some rule asks for, and those that say who asks, from where, and whose data."""
+        always = {"caller.affiliate", "caller.countries", "origin.country", "subject.country", "resource.route"}
+        for name, attribute in ATTRIBUTES.items():
+            if name not in self._asked | always:
+                continue
+            fact = attribute.get(self.facts)
+            value = render_instant(fact) if name == "time" and not isinstance(fact, State) else describe(fact)
+            yield FactExplained(name, value, self._source(name, attribute.source), tuple(self._details(name)))
+
+    def _source(self, name: str, documented: str) -> str:
+        """Say where a fact is from: which claim, which line of a register, which database."""
+        area, _, rest = name.partition(".")
+        if area == "caller":
+            return self._caller_source(rest, documented)
+        if name in {"origin.country", "origin.registered_country", "origin.network"}:
+            return self._origin_source()
+        return documented
+
+    def _caller_source(self, attribute: str, documented: str) -> str:
+        caller = self.facts.caller
+        if attribute in {"affiliate_country", "affiliate_roles", "countries"}:
+            place = self.snapshot.places.get(f"affiliates {caller.affiliate}", "")
+            return f"register line {place}" if place else "no line of the affiliates register"
+        issuer = next((each for each in self.snapshot.issuers if each.id == caller.issuer), None)
+        if issuer is None:
+            return documented if attribute in {"issuer", "issuer_operator"} else "given, no issuer named"
+        place = self.snapshot.places.get(f"issuers {issuer.id}", "")
+        if attribute in {"issuer", "issuer_operator"}:
+            return f"register line {place}"
+        mapping = next((each for each in issuer.mappings if each.attribute == attribute), None)
+        if mapping is None:
+            return f"issuer {issuer.id} maps no claim to it ({place})"
+        return f"claim {mapping.claim.expression} of issuer {issuer.id} ({place})"
+
+    def _origin_source(self) -> str:
+        origin = self.facts.origin
+        if origin.source is CountrySource.NETWORK:
+            place = self.snapshot.places.get(f"networks {origin.network}", "")
+            return f"network {describe(origin.network)}, register line {place}"
+        if origin.source is CountrySource.NONE:
+            return "given" if not isinstance(origin.country, State) else "nobody said"
+        return f"{origin.source.value}, {self.database}" if self.database else origin.source.value
+
+    def _details(self, name: str) -> Iterator[str]:
+        if name != "caller.countries":
+            return
+        caller, counted = self.facts.caller, self.snapshot.affiliates.counted
+        for tie in caller.ties:
+            path = " ← ".join(tie.path)
+            place = self.snapshot.places.get(f"affiliates {tie.path[-1]}") if tie.path else None
+            way = (f": {path}" if path else "") + _counts(tie.label, counted)
+            yield f"{tie.country} by {tie.label}{way}" + (f"  [{place}]" if place else "")
+        for label in sorted(caller.open_ties):
+            yield f"possibly others by {label}: nobody declared that there are none{_counts(label, counted)}"
+
+
+def _counts(label: str, counted: frozenset[str]) -> str:
+    return "" if label in counted else " (counts only where a rule asks for it by name)"

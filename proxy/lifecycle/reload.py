@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hot reload: a changed policy folder is put in force while requests are served, or it is not, and that is told.
+
+- The folder is looked at; once it has changed and stands still, a child process loads it, checks it and runs its
+  tests. What it hands over is taken in slices, and put in force in one step.
+- Whatever goes wrong, the last good bundle stays in force, with the reason in the log, a metric and the readiness
+  detail, and the folder is tried again when it changes.
+- Emergency denies wait for none of that: they are put in force as soon as they are read, in the words of the bundle
+  that is in force, and once more in those of the new one.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import math
+import sys
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from proxy.bundle.emergency import Urgent, compile_urgent, keep_broken
+from proxy.bundle.snapshot import Snapshot
+from proxy.errors import BundleError, SekishoError
+from proxy.lifecycle.candidate import LENGTH_BYTES, Failure, Job
+from proxy.lifecycle.options import LifecycleOptions
+from proxy.lifecycle.takeover import Assembly
+from proxy.lifecycle.watch import take_fingerprint
+from proxy.policy.policy import Policy
+from proxy.telemetry import Metrics
+
+MAX_SLICE_BYTES: Final = 64 * 1024 * 1024
+SETTLE_SECONDS: Final = 0.2
+"""How long a changed folder must have stood still: copying many files takes a moment."""
+MAX_SETTLING: Final = 50
+"""Looks at a folder that never stands still, before it is tried as it is."""
+
+RETRY_SECONDS: Final = 1.0
+"""How soon a folder that is not to blame is tried again; doubled each time."""
+MAX_RETRY_SECONDS: Final = 60.0
+RELEASE_SECONDS: Final = 0.5
+RELEASED_AT_ONCE: Final = 128
+"""Rules that are let go of before others are served: freeing ten thousand in one go takes a while."""
+
+log = logging.getLogger("sekisho.reload")
+
+Adopt = Callable[[Snapshot], Awaitable[None]]
+
+
+class Reloader:
+    """Watches one policy folder for one process.
+
+    Args:
+        folder: the policy folder.
+        tried: the fingerprint of the folder, taken before what is in force was read from it.
+        upstreams: where this deployment finds APIs, as for ``load_bundle``.
+        geoip: the geolocation that tests are run with.
+        options: how often, how long.
+        metrics: counted are attempts, by result.
+        in_force: returns the snapshot in force.
+        adopt: puts a snapshot in force; an error it raises leaves the old one there.
+        renew: reads again what lies in the folder beside the registers: keys.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        tried: str,
+        upstreams: dict[str, str],
+        geoip: Path | None,
+        options: LifecycleOptions,
+        metrics: Metrics,
+        in_force: Callable[[], Snapshot],
+        adopt: Adopt,
+        renew: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._folder = folder
+        self._job = Job(str(folder), upstreams, None if geoip is None else str(geoip), options.reload_megabytes)
+        self._options = options
+        self._metrics = metrics
+        self._in_force = in_force
+        self._adopt = adopt
+        self._renew = renew
+        self._told = asyncio.Event()
+        self._tried = tried
+        self._is_poked = False
+        self._retry_at = math.inf
+        self._retry_seconds = RETRY_SECONDS
+        self._releasing: asyncio.Future[None] | None = None
+        self.stale: tuple[str, ...] = ()
+        """Why the folder as it lies there is not in force; empty while it is."""
+
+    def poke(self) -> None:
+        """Look now, and try the folder even if it has not changed (``SIGHUP``)."""
+        self._is_poked = True
+        self._told.set()
+
+    async def watch(self) -> None:
+        """Watch until cancelled."""
+        interval = self._options.watch_seconds or None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(interval):
+                    await self._told.wait()
+            self._told.clear()
+            try:
+                await self._look()
+            except Exception:  # the watch must outlive whatever a folder does
+                log.exception("the policy folder could not be looked at")
+
+    async def _look(self) -> None:
+        before = await asyncio.to_thread(take_fingerprint, self._folder)
+        now = asyncio.get_running_loop().time()
+        if before == self._tried and not self._is_poked and now < self._retry_at:
+            return
+        self._is_poked = False
+        for _ in range(MAX_SETTLING):
+            await asyncio.sleep(SETTLE_SECONDS)
+            after = await asyncio.to_thread(take_fingerprint, self._folder)
+            if after == before:
+                break
+            before = after
+        await self.try_folder()
+        after = await asyncio.to_thread(take_fingerprint, self._folder)
+        self._tried = before if after == before else ""  # what changed meanwhile is tried again
+
+    def _retry(self, *, later: bool) -> None:
+        """Say whether the folder is to be tried again although it has not changed."""
+        self._retry_at = asyncio.get_running_loop().time() + self._retry_seconds if later else math.inf
+        self._retry_seconds = min(2 * self._retry_seconds, MAX_RETRY_SECONDS) if later else RETRY_SECONDS
+
+    async def try_folder(self) -> None:
+        """Load the folder and put it in force, or say why not."""
+        is_to_blame = True
+        problems: list[str] = []
+        result = "unchanged"
+        try:
+            async with asyncio.timeout(self._options.reload_seconds):
+                loaded = await self._load(problems)
+        except TimeoutError:
+            loaded = Failure((f"loading took more than {self._options.reload_seconds:g} seconds",))
+            is_to_blame = False
+        except Exception as error:  # whatever it is, the last good bundle stays, and somebody is told
+            log.exception("the policy folder could not be loaded")
+            loaded = Failure((f"the loading process gave no result: {type(error).__name__}: {error}",))
+            is_to_blame = False
+        if isinstance(loaded, Snapshot):
+            try:
+                result = await self._put_in_force(loaded)
+                problems.clear()  # the child has read the emergency denies in the words of this bundle
+            except SekishoError as error:
+                loaded = Failure((str(error),))
+                is_to_blame = False
+        self._retry(later=not is_to_blame)
+        reasons = (*problems, *(loaded.reasons if isinstance(loaded, Failure) else ()))
+        self._note("failed" if reasons else result, reasons)
+
+    def _note(self, result: str, reasons: tuple[str, ...]) -> None:
+        self.stale = reasons
+        self._metrics.reloads.count(result)
+        self._metrics.bundle_stale.set(1 if reasons else 0)
+        if reasons:
+            log.error(
+                "the policy folder is not in force as it lies there: the last good one is",
+                extra={"error": "\n".join(reasons), "policy": self._in_force().policy_digest},
+            )
+        elif result != "unchanged":
+            snapshot = self._in_force()
+            log.info("policy in force", extra={"bundle": snapshot.name, "policy": snapshot.policy_digest})
+
+    async def _load(self, problems: list[str]) -> Snapshot | Failure:
+        """Let a child load the folder; what it says of emergency denies is acted on at once."""
+        assembly = Assembly()
+        try:
+            async for data in self._slices():
+                value = assembly.take(data)
+                if isinstance(value, Failure):
+                    return value
+                if isinstance(value, Urgent):
+                    problems += await self._cut_off(value)
+                    gc.collect(1)
+                    gc.disable()  # a collection of the whole heap would hold requests up; what stays is frozen
+                await asyncio.sleep(0)
+            if assembly.snapshot is None:
+                raise EOFError("no result")
+            return assembly.snapshot
+        finally:
+            if not gc.isenabled():
+                gc.freeze()
+                gc.enable()
+
+    async def _slices(self) -> AsyncIterator[bytes]:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-c",
+            "from proxy.lifecycle.candidate import serve_parent; serve_parent()",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            if child.stdin is None or child.stdout is None:
+                raise EOFError("no pipe")
+            child.stdin.write(msgspec.json.encode(self._job))
+            child.stdin.close()
+            while True:
+                try:
+                    length = int.from_bytes(await child.stdout.readexactly(LENGTH_BYTES), "big")
+                except asyncio.IncompleteReadError:
+                    break
+                if length > MAX_SLICE_BYTES:
+                    raise EOFError("a slice is too long")
+                yield await child.stdout.readexactly(length)
+        finally:
+            if child.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    child.kill()
+            await child.wait()
+
+    async def _cut_off(self, urgent: Urgent) -> list[str]:
+        """Put emergency denies in force, in the words of the bundle in force; return what is wrong with the rest."""
+        snapshot = self._in_force()
+        by_file, problems = compile_urgent(urgent, snapshot.vocabulary)
+        kept = keep_broken(by_file, snapshot.urgent, problems)
+        changed = snapshot.with_urgent(kept)
+        if changed.policy_digest != snapshot.policy_digest:
+            try:
+                await self._adopt(changed)
+            except SekishoError as error:
+                return [str(error), *map(str, problems)]
+            log.warning(
+                "emergency denies in force",
+                extra={"error": ", ".join(sorted(rule.id for rule in changed.urgent_rules))},
+            )
+        return [str(problem) for problem in problems]
+
+    async def _put_in_force(self, snapshot: Snapshot) -> str:
+        """Adopt a snapshot, unless it is the one in force."""
+        now = self._in_force()
+        same = (snapshot.policy_digest, snapshot.registers_digest, snapshot.name)
+        if same == (now.policy_digest, now.registers_digest, now.name):
+            await self._renew()
+            return "unchanged"
+        parts = [*now.policy.rules, *now.affiliates.by_id.values()]
+        retired = weakref.ref(now.policy)
+        await self._adopt(snapshot)
+        del now
+        self._releasing = asyncio.ensure_future(_release(retired, parts))
+        return "loaded"
+
+
+async def _release(retired: weakref.ref[Policy], parts: list[Any]) -> None:
+    """Let go of what a retired bundle was made of, in slices, once the last request that it judged has ended."""
+    while retired() is not None:  # noqa: ASYNC110 - nobody tells of a value's end
+        await asyncio.sleep(RELEASE_SECONDS)
+    while parts:
+        del parts[-RELEASED_AT_ONCE:]
+        await asyncio.sleep(0)
+
+
+def refuse_failing(snapshot: Snapshot, failed: tuple[str, ...]) -> None:
+    """Refuse to start with a bundle whose own tests fail: it would not be put in force by a reload either.
+
+    Raises:
+        BundleError: with every test that fails.
+    """
+    if failed:
+        raise BundleError([f"{snapshot.folder}: {each}" for each in failed])

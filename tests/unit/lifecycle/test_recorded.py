@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import UsageError
+from proxy.ledger.record import encode_line
+from proxy.lifecycle.recorded import read_recorded
+from proxy.model.facts import ABSENT, UNKNOWN
+from proxy.pipeline.passage import Refuse
+from proxy.policy.evaluate import decide
+from tests.support.passages import a_head, a_passage, a_token, reference_bundle
+from tests.support.world import ENGINEER
+
+
+def a_record(**changes: Any) -> dict[str, Any]:
+    step = a_passage().begin(a_head(token=a_token(ENGINEER)))
+    assert isinstance(step, Refuse)
+    record: dict[str, Any] = json.loads(encode_line(step.lines[0]))
+    for path, value in changes.items():
+        place, *steps = record, *path.split("__")
+        for each in steps[:-1]:
+            place = place[each]
+        place[steps[-1]] = value
+    return record
+
+
+def test_a_line_decides_as_it_says() -> None:
+    record = a_record()
+    read = read_recorded(json.dumps(record).encode(), reference_bundle())
+    decision = decide(reference_bundle().policy, read.facts)
+    assert (decision.effect, decision.rule_id) == (record["effect"], record["rule"])
+    assert read.facts.subject.reference == record["subject"]["id"]
+    assert read.facts.purpose is ABSENT
+    assert read.facts.case is UNKNOWN
+    assert "effect deny, rule jp-no-china (matched), reason rule-denies" in read.remarks[0]
+    assert len(read.remarks) == 2
+
+
+REMARKED = {
+    "another policy": ({"policy": "sha256:other"}, "under another policy"),
+    "other registers": ({"registers": "sha256:other"}, "with other registers"),
+}
+
+
+@pytest.mark.parametrize(("changes", "told"), REMARKED.values(), ids=REMARKED.keys())
+def test_a_line_of_another_bundle_is_remarked_on(changes: dict[str, Any], told: str) -> None:
+    read = read_recorded(json.dumps(a_record(**changes)).encode(), reference_bundle())
+    assert any(told in remark for remark in read.remarks)
+
+
+GARBAGE = {
+    "nothing": b"", "a line end": b"\n", "no JSON": b"hello", "no object": b"[]", "null": b"null",
+    "no UTF-8": b"\xff\xfe", "an end line": b'{"line":"end","time":"x"}', "brackets without end": b"[" * 100_000,
+    "a lone surrogate": json.dumps(a_record(id="\ud800")).encode(),
+    "a time that is none": json.dumps(a_record(time="yesterday")).encode(),
+    "an empty time": json.dumps(a_record(time="")).encode(),
+    "a route of others": json.dumps(a_record(route="nosuch")).encode(),
+    "a number for a text": json.dumps(a_record(caller__kind=1)).encode(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE.keys())
+def test_what_is_no_line_of_ours_is_refused_in_a_sentence(data: bytes) -> None:
+    with pytest.raises(UsageError):
+        read_recorded(data, reference_bundle())
+
+
+HOSTILE = {
+    "ties that are none": {"caller__ties": ["residence", "::", "site:ZZ", ""]},
+    "an affiliate that is none": {"caller__affiliate": "nosuch"},
+    "an issuer that is none": {"caller__issuer": "nosuch"},
+    "a network that is none": {"origin__network": "nosuch"},
+    "a source that is none": {"origin__source": "nosuch"},
+    "a purpose that is none": {"purpose": "nosuch"},
+    "a kind that is none": {"caller__kind": "alien"},
+    "a subject that does not apply": {"subject__country": "not applicable", "subject__id": "not applicable"},
+}
+
+
+@pytest.mark.parametrize("changes", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_line_that_says_what_nobody_declared_is_decided_and_never_allowed(changes: dict[str, Any]) -> None:
+    read = read_recorded(json.dumps(a_record(**changes)).encode(), reference_bundle())
+    assert decide(reference_bundle().policy, read.facts).effect == "deny"
+
+
+@given(st.binary(max_size=200))
+def test_bytes_are_read_or_refused(data: bytes) -> None:
+    with pytest.raises(UsageError):
+        read_recorded(data, reference_bundle())
