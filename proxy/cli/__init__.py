@@ -5,6 +5,7 @@ Exit codes: 0 fine; 1 it loads, but the thing checked is not so; 2 it cannot be 
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -19,6 +20,9 @@ VERBS: Final[Mapping[str, str]] = {
     "test": "run the tests beside the policies",
     "explain": "show how one of the bundle's tests is decided, rule by rule",
     "init": "write a small policy folder that loads",
+    "routes": "draft the register of routes from an OpenAPI document; list what no route declares",
+    "grant": "write a dated, approved exception",
+    "schema": "print a JSON Schema of policy files, for editors",
     "keygen": "make the key under which people are recorded",
     "health": "ask a running gateway whether it lives",
     "demo": "play the LINE story through a real gateway",
@@ -42,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read the output has read enough
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the interpreter's last flush
+        return 1
     return code
 
 

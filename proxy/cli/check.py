@@ -3,10 +3,13 @@
 
 import argparse
 from pathlib import Path
+from typing import Final
 
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
-from proxy.clock import render_instant, unix_seconds
+from proxy.clock import render_date, render_instant, unix_seconds
+
+_ALWAYS: Final = frozenset({"deny rule", "allow rule", "test", "affiliate", "issuer", "API", "route"})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,17 +25,22 @@ def run(options: argparse.Namespace) -> int:
     print(f"{options.policies} loads: bundle {snapshot.name}")
     counts = {
         "deny rule": policy.denies,
+        "mask rule": policy.masks,
         "allow rule": policy.allows,
+        "rule in shadow mode": policy.shadow.rules if policy.shadow else (),
+        "grant": policy.grants,
         "test": snapshot.cases,
         "affiliate": snapshot.affiliates.by_id,
         "issuer": snapshot.issuers,
         "API": snapshot.catalog.apis,
         "route": snapshot.catalog.routes,
     }
-    print("  " + ", ".join(f"{len(held)} {what}{'' if len(held) == 1 else 's'}" for what, held in counts.items()))
+    told = [f"{len(held)} {_plural(what, len(held))}" for what, held in counts.items() if held or what in _ALWAYS]
+    print("  " + ", ".join(told))
     print(f"  policy    {snapshot.policy_digest}")
     print(f"  registers {snapshot.registers_digest}")
-    for note in (*_describe_mode(snapshot), *snapshot.notes):
+    now = unix_seconds()
+    for note in (*_describe_mode(snapshot), *snapshot.notes, *_describe_dates(snapshot, now)):
         print(f"  note: {note}")
     return 0
 
@@ -45,3 +53,26 @@ def _describe_mode(snapshot: Snapshot) -> list[str]:
     if snapshot.observes(unix_seconds()):
         return [f"mode: observe: refusals only observed until {until}, then enforced"]
     return [f"mode: observe ended at {until}: refusals are enforced"]
+
+
+def _plural(what: str, count: int) -> str:
+    noun, space, rest = what.partition(" in ")
+    return what if count == 1 else f"{noun}s{space}{rest}"
+
+
+def _describe_dates(snapshot: Snapshot, now: float) -> list[str]:
+    """Say what is overdue, and which rules and grants do nothing at this moment because of their dates."""
+    notes = [f"{review.what} was to be reviewed by {review.by}" for review in snapshot.overdue(render_date(now))]
+    for grant in snapshot.policy.grants:
+        if now >= grant.until:
+            notes.append(f"grant {grant.id} ended at {render_instant(grant.until)}: it does nothing")
+        elif now < grant.since:
+            notes.append(f"grant {grant.id} begins at {render_instant(grant.since)}: it does nothing yet")
+    notes += [
+        f"rule {rule.id} is outside its dates: it does nothing at this moment"
+        for rule in snapshot.policy.rules
+        if any(condition.literal.decide(now) is False for condition in rule.dates)
+    ]
+    if snapshot.urgent_rules:
+        notes.append(f"emergency denies are in force: {', '.join(sorted(rule.id for rule in snapshot.urgent_rules))}")
+    return notes

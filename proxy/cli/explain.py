@@ -1,86 +1,141 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``sekisho explain DIR SENTENCE``: every rule, and why it applied or did not, for one of the bundle's tests."""
+"""``sekisho explain DIR``: every rule, and why it applied or did not, for one request.
+
+The request is one of the bundle's tests (by its sentence), a test case in a file, a line of the ledger, or described
+by flags. What is not given is unknown.
+"""
 
 import argparse
+import json
+import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 from rich.console import Console
-from rich.text import Text
-from rich.tree import Tree
 
-from proxy.bundle.check import load_bundle
+from proxy.bundle.cases import CaseEntry
+from proxy.bundle.check import load_bundle, load_case
+from proxy.bundle.snapshot import Snapshot
+from proxy.cli.tree import draw
 from proxy.errors import UsageError
-from proxy.lifecycle.cases import CaseResult, Cases
-from proxy.model.facts import Truth, describe
-from proxy.model.origin import CountrySource
+from proxy.lifecycle.cases import Cases
+from proxy.lifecycle.explanation import Explanation, explain_facts
+from proxy.lifecycle.recorded import read_recorded
+from proxy.model.decision import Reason
 from proxy.model.problem import nearest
-from proxy.origin.geoip import RegistryGeolocator
-from proxy.policy.attributes import Facts
-from proxy.policy.explain import RuleExplained, explain
-from proxy.policy.rules import Policy
+from proxy.settings import read_settings
+from proxy.wiring import make_geolocator
 
 MIN_WIDTH: Final = 132
 """Columns that the tree needs so that nothing is cut off."""
-_TRUTH: Final[dict[Truth, str]] = {True: "yes", False: "no", None: "unknown"}
+MAX_INPUT_BYTES: Final = 1024 * 1024
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("policies", type=Path, help="the policy folder")
-    parser.add_argument("sentence", help="the test's sentence, or a part of it")
+    add = parser.add_argument
+    add("policies", type=Path, help="the policy folder")
+    add("sentence", nargs="?", help="one of the bundle's tests: its sentence, or a part of it")
+    add("--case", metavar="FILE", help="a test case in a YAML file; - reads it from standard input")
+    add("--line", metavar="FILE", help="a decision line of the ledger; - reads it from standard input")
+    add("--request", metavar="'GET /PATH'", help="a method and a path")
+    add("--host", help="with --request, where the bundle has more than one API")
+    add("--caller", action="append", metavar="NAME=VALUE", help="an attribute of the caller; a,b is a set")
+    add("--origin", action="append", metavar="NAME=VALUE", help="country, network or ip")
+    add("--at", metavar="INSTANT", help="when, such as 2027-06-30T09:00:00+09:00")
+    add("--purpose", metavar="ID", help="what the caller says it reads for")
+    add("--matter", metavar="NUMBER", help="the case that it names")
+    add("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the tree of one test."""
+    """Print how one request is decided."""
+    asked = [name for name in ("sentence", "case", "line", "request") if getattr(options, name) is not None]
+    if len(asked) != 1:
+        raise UsageError("Say what to explain: a test's sentence, --case FILE, --line FILE or --request 'GET /PATH'.")
     snapshot = load_bundle(options.policies)
+    explanation = _find(options, asked[0], snapshot)
+    if options.json:
+        print(msgspec.json.encode(explanation).decode())
+        return 0
+    console = Console(highlight=False)
+    console.width = max(console.width, MIN_WIDTH)
+    console.print(draw(explanation))
+    return 0
+
+
+def _find(options: argparse.Namespace, asked: str, snapshot: Snapshot) -> Explanation:
+    if asked == "sentence":
+        return _explain_case(_find_sentence(snapshot, options.sentence), snapshot)
+    if asked == "case":
+        text = _read_input(options.case)
+        return _explain_case(load_case(text, options.case, snapshot), snapshot)
+    if asked == "request":
+        described = json.dumps(_describe(options)).encode()
+        return _explain_case(load_case(described, "the flags", snapshot), snapshot)
+    recorded = read_recorded(_read_input(options.line), snapshot)
+    return explain_facts(recorded.title, recorded.facts, snapshot, remarks=recorded.remarks)
+
+
+def _find_sentence(snapshot: Snapshot, sentence: str) -> CaseEntry:
     found = sorted(
-        (case for case in snapshot.cases if options.sentence.casefold() in case.name.casefold()),
-        key=lambda case: (case.name != options.sentence, not case.name.startswith(options.sentence)),
+        (case for case in snapshot.cases if sentence.casefold() in case.name.casefold()),
+        key=lambda case: (case.name != sentence, not case.name.startswith(sentence)),
     )
     if not found:
         names = [case.name for case in snapshot.cases]
         listed = "\n  ".join(["There is:", *names])
-        raise UsageError(f"No test says {options.sentence!r}{nearest(options.sentence, names)}. {listed}")
-    result = Cases(snapshot, RegistryGeolocator()).run(found[0])
-    console = Console(highlight=False)
-    console.width = max(console.width, MIN_WIDTH)
-    console.print(_draw(result, snapshot.policy, snapshot.affiliates.counted))
-    return 0
+        raise UsageError(f"No test says {sentence!r}{nearest(sentence, names)}. {listed}")
+    return found[0]
 
 
-def _draw(result: CaseResult, policy: Policy, counted: frozenset[str]) -> Tree:
-    tree = Tree(Text(f"{result.name}: {result.actual}"))
-    if result.facts is None:
-        return tree
-    _draw_facts(tree, result.facts, counted)
-    for rule in explain(policy, result.facts):
-        _draw_rule(tree, rule)
-    return tree
+def _explain_case(case: CaseEntry, snapshot: Snapshot) -> Explanation:
+    geolocator = make_geolocator(read_settings().geoip)
+    facts = Cases(snapshot, geolocator).find_facts(case.given)
+    if isinstance(facts, Reason):
+        raise UsageError(f"{case.given.request} asks no rule: {facts}.")
+    return explain_facts(case.name, facts, snapshot, geolocator.build)
 
 
-def _counts(label: str, counted: frozenset[str]) -> str:
-    return "" if label in counted else " (counts only where a rule asks for it by name)"
+def _describe(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the flags say, as a test case is written."""
+    caller: dict[str, Any] = {}
+    for name, value in _pairs(options.caller, "--caller"):
+        is_set = name in {"groups", "roles", "citizenships"}
+        caller[name] = [each for each in value.split(",") if each] if is_set else value
+    given = {
+        "request": options.request,
+        "host": options.host,
+        "caller": caller,
+        "origin": dict(_pairs(options.origin, "--origin")) or None,
+        "at": options.at,
+        "purpose": options.purpose,
+        "case": options.matter,
+    }
+    return {
+        "name": f"the request {options.request}",
+        "given": {name: value for name, value in given.items() if value is not None},
+        "expect": {"effect": "deny"},
+    }
 
 
-def _draw_facts(tree: Tree, facts: Facts, counted: frozenset[str]) -> None:
-    caller, origin = facts.caller, facts.origin
-    who = tree.add(Text(f"who asks: affiliate {describe(caller.affiliate)}, tied to {describe(caller.countries)}"))
-    for tie in caller.ties:
-        path = " ← ".join(tie.path)
-        who.add(Text(f"{tie.country} by {tie.label}" + (f": {path}" if path else "") + _counts(tie.label, counted)))
-    for label in sorted(caller.open_ties):
-        who.add(Text(f"possibly others by {label}: nobody declared that there are none{_counts(label, counted)}"))
-    said = "the test" if origin.source is CountrySource.NONE else f"the {origin.source.value}"
-    tree.add(Text(f"from where: {describe(origin.country)}, said by {said}"))
-    tree.add(Text(f"whose data: {describe(facts.subject.country)}"))
+def _pairs(flags: list[str] | None, flag: str) -> list[tuple[str, str]]:
+    pairs = []
+    for text in flags or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{text!r} is not of the form {flag} NAME=VALUE.")
+        pairs.append((name, value))
+    return pairs
 
 
-def _draw_rule(tree: Tree, rule: RuleExplained) -> None:
-    verdict = "applies" if rule.applies else "does not apply"
-    how = " (by unknown)" if rule.applies and rule.truth is None else ""
-    title = "" if rule.title == rule.id else f": {rule.title}"
-    branch = tree.add(Text(f"{rule.effect} {rule.id} {verdict}{how}{title}"))
-    for condition in rule.conditions:
-        branch.add(Text(f"{_TRUTH[condition.truth]:7} {condition.attribute}: {condition.asked}  (is {condition.fact})"))
+def _read_input(name: str) -> bytes:
+    try:
+        if name == "-":
+            return sys.stdin.buffer.read(MAX_INPUT_BYTES)
+        with Path(name).open("rb") as file:
+            return file.read(MAX_INPUT_BYTES)
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror}.") from error

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+import io
+import json
 from pathlib import Path
 
 import pytest
 
 from proxy.cli import main
+from proxy.ledger.record import encode_line
+from proxy.pipeline.passage import Refuse
 from tests.support.bundle_folder import REFERENCE, SMALL, edited, write_bundle
+from tests.support.passages import a_head, a_passage, a_token, reference_bundle
+from tests.support.world import ENGINEER
 
 
 def explain(folder: Path, sentence: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -30,8 +36,9 @@ def test_a_rule_that_applies_by_unknown_says_so(capsys: pytest.CaptureFixture[st
 
 
 def test_a_request_that_is_no_route_has_no_rules_to_show(capsys: pytest.CaptureFixture[str]) -> None:
-    out = explain(REFERENCE, "a route that nobody declared", capsys)
-    assert out.splitlines() == ["a route that nobody declared does not pass: effect deny, reason route-undeclared"]
+    assert main(["explain", str(REFERENCE), "a route that nobody declared"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "sekisho: GET /v1/jp/friends/42 asks no rule: route-undeclared.\n")
 
 
 def test_a_sentence_that_is_none_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,3 +57,94 @@ def test_a_whole_sentence_beats_one_that_only_begins_so(tmp_path: Path, capsys: 
     shorter = SMALL["cases.yaml"].partition("\n")[2]
     folder = write_bundle(tmp_path, {**SMALL, "cases.yaml": longer + shorter})
     assert explain(folder, "our employee reads", capsys).startswith("our employee reads:")
+
+
+# By flags, by a case in a file, by a line of the ledger.
+
+FLAGS = ["--request", "GET /v1/jp/users/42", "--caller", "affiliate=ly", "--caller", "kind=employee",
+         "--caller", "residence=JP", "--origin", "country=JP"]  # fmt: skip
+CASE = """\
+name: mine
+given: {caller: {affiliate: shanghai-digital, kind: employee}, origin: {country: JP}, request: GET /v1/jp/users/42}
+expect: {effect: deny}
+"""
+
+
+def a_line(**changes: str) -> str:
+    step = a_passage().begin(a_head(token=a_token(ENGINEER)))
+    assert isinstance(step, Refuse)
+    return json.dumps({**json.loads(encode_line(step.lines[0])), **changes})
+
+
+def test_flags_describe_a_request(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(REFERENCE), *FLAGS]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("the request GET /v1/jp/users/42: effect allow, rule ly-staff-read-japan")
+
+
+def test_what_flags_do_not_say_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(REFERENCE), "--request", "GET /v1/jp/users/42"]) == 0
+    out = capsys.readouterr().out
+    assert "effect deny" in out
+    assert "not known, and it mattered: " in out
+    assert "caller.countries" in out.partition("it mattered: ")[2].splitlines()[0]
+
+
+ASKED = {"a case": ("--case", CASE, "mine: effect deny"), "a line": ("--line", a_line(), "request R1: effect deny")}
+
+
+@pytest.mark.parametrize(("flag", "text", "title"), ASKED.values(), ids=ASKED.keys())
+def test_a_request_is_read_from_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str, text: str, title: str
+) -> None:
+    (tmp_path / "asked").write_text(text, encoding="utf-8")
+    assert main(["explain", str(REFERENCE), flag, str(tmp_path / "asked")]) == 0
+    assert capsys.readouterr().out.startswith(f"{title}, rule jp-no-china")
+
+
+def test_a_request_is_read_from_standard_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for flag, text, title in ASKED.values():
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        assert main(["explain", str(REFERENCE), flag, "-"]) == 0
+        assert capsys.readouterr().out.startswith(f"{title}, rule jp-no-china")
+
+
+def test_json_is_one_object_with_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(REFERENCE), *FLAGS, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert set(said) >= {"title", "verdict", "decision", "facts", "rules", "grants", "places", "remarks"}
+    assert len(said["rules"]) == len(reference_bundle().policy.rules)
+    assert said["decision"]["rule"]["id"] == "ly-staff-read-japan"
+    assert {each["name"] for each in said["facts"]} >= {"caller.affiliate", "caller.countries", "origin.country"}
+
+
+REFUSED = {
+    "nothing to explain": ([], "Say what to explain"),
+    "two things to explain": (["a Shanghai", "--case", "x"], "Say what to explain"),
+    "a flag without a value": (["--request", "GET /v1/jp/users/42", "--caller", "affiliate"], "NAME=VALUE"),
+    "an attribute that is none": (["--request", "GET /v1/jp/users/42", "--caller", "afiliate=ly"], "affiliate"),
+    "a request that is none": (["--request", "hello"], "no method and path"),
+    "an instant that is none": (["--request", "GET /v1/jp/users/42", "--at", "now"], "instant"),
+    "a purpose that is none": (["--request", "GET /v1/jp/users/42", "--purpose", "fun"], "purpose"),
+    "a file that is not there": (["--case", "/nonexistent"], "cannot be read"),
+    "a folder for a file": (["--line", "/"], "cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("flags", "told"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_explained_is_told_in_a_sentence(
+    capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+) -> None:
+    assert main(["explain", str(REFERENCE), *flags]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_nothing_that_a_terminal_would_act_on_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "line"
+    file.write_text(a_line(id="\x1b[31mred\x07", reason="\x1b]0;title\x9b"), encoding="utf-8")
+    assert main(["explain", str(REFERENCE), "--line", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert "red" in out
+    assert not set(out) & set("\x1b\x07\x9b")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -14,7 +16,9 @@ def test_the_reference_bundle_passes(capsys: pytest.CaptureFixture[str]) -> None
     out = capsys.readouterr().out
     cases = load_bundle(REFERENCE).cases
     assert all(f"ok     {case.name}" in out for case in cases)
-    assert out.endswith(f"{len(cases)} passed, 0 failed\n")
+    assert f"{len(cases)} passed, 0 failed; 14 of 14 rules hold in some test\n" in out
+    assert "never fired" not in out
+    assert main(["test", str(REFERENCE), "--require-coverage"]) == 0
 
 
 def test_a_test_that_fails_is_shown_with_both_sides_and_exits_1(
@@ -27,8 +31,46 @@ def test_a_test_that_fails_is_shown_with_both_sides_and_exits_1(
         "FAILED our employee reads",
         "         expected effect deny, rule no-china",
         "         decided  effect allow, rule staff, reason rule-allows",
-        "0 passed, 1 failed",
+        "0 passed, 1 failed; 1 of 2 rules hold in some test",
+        "never fired in any test: no-china",
     ]
+
+
+def test_a_rule_that_no_test_has_seen_hold_fails_where_coverage_is_required(tmp_path: Path) -> None:
+    folder = str(write_bundle(tmp_path, SMALL))
+    assert main(["test", folder]) == 0
+    assert main(["test", folder, "--require-coverage"]) == 1
+
+
+def test_a_test_that_depends_on_time_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    late = "rules:\n  - {id: late, effect: deny, when: {always: 'true'}, effective: {from: 2030-01-01T00:00:00Z}}\n"
+    folder = write_bundle(tmp_path, edited(("rules.yaml", "rules:\n", late)))
+    assert main(["test", str(folder)]) == 1
+    assert "(not known: time; give `at`)" in capsys.readouterr().out
+
+
+def test_results_are_written_for_other_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "our & <employee> ]]> reads"
+    edits = (
+        ("cases.yaml", "{effect: allow, rule: staff}", "{effect: deny, rule: no-china}"),
+        ("cases.yaml", "name: our employee reads", f'name: "{hostile}"'),
+    )
+    folder = write_bundle(tmp_path / "bundle", edited(*edits))
+    junit = tmp_path / "results.xml"
+    assert main(["test", str(folder), "--json", "--junit", str(junit)]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["never_fired"] == ["no-china"]
+    assert [(each["name"], each["passed"]) for each in told["tests"]] == [(hostile, False)]
+    (suite,) = ET.parse(junit).getroot()  # noqa: S314 - our own
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    (case,) = suite
+    assert case.get("name") == hostile
+    assert "decided effect allow" in (case[0].text or "")
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", str(REFERENCE), "--junit", str(tmp_path / "no" / "results.xml")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["tests: []\n", "{}\n"], ids=["an empty list", "no tests at all"])
