@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import json
 import sys
@@ -47,7 +48,7 @@ from bench.harness import (
 )
 from bench.identity import AFFILIATE, LISTED_AFFILIATE
 from bench.processes import allotted_cores, end_on_sigterm
-from bench.rulesets import Ruleset, caller_of, facts_of
+from bench.rulesets import Ruleset, facts_of
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.affiliates import AffiliateEntry, Affiliates, ControlRuleEntry, compute_affiliates
@@ -283,8 +284,8 @@ def make_many(rules: Ruleset, snapshot: Snapshot, affiliates: Affiliates, size: 
     sample = rulesets.requests(rulesets.SAMPLE * 5, rulesets.SEED, size)
     by_effect: dict[str, list[rulesets.Request]] = {"allow": [], "deny": [], "default": []}
     for request in sample:
-        group = by_effect[rules.effect(request, caller_of(snapshot, request, affiliates))]
-        group.append(request)
+        decision = decide(snapshot.policy, facts_of(snapshot, request, affiliates))
+        by_effect["default" if decision.rule is None else decision.effect].append(request)
         if all(len(each) >= ROTATION // 3 for each in by_effect.values()):
             break
     if min(map(len, by_effect.values())) < 1:
@@ -309,7 +310,7 @@ def verify_many(many: Many) -> None:
 
 
 def many_affiliates() -> Affiliates:
-    """Return the computed register of all affiliates, straight from its entries: as YAML it would load for minutes."""
+    """Return the computed register of all affiliates, straight from its entries: as YAML it would load for a minute."""
     entries = [AffiliateEntry.model_validate(rulesets.make_affiliate(number)) for number in range(MANY_AFFILIATES)]
     control = ControlRuleEntry.model_validate({"id": "majority", "threshold": "50", "default": "true"})
     return compute_affiliates(entries, [control], frozenset({TieKind.EMPLOYER, TieKind.RESIDENCE, TieKind.CONTROL}))
@@ -355,6 +356,12 @@ def of_assembled(many: Many, rounds: int) -> Callable[[], float]:
     return timed(lambda: allows(many.facts(next(upcoming))), ROTATION)
 
 
+def freeze() -> None:
+    """Put what was built out of the collector's sight, as the gateway does: each batch begins with a collection."""
+    gc.collect()
+    gc.freeze()
+
+
 def measure(rounds: int) -> Comparison:
     """Build everything, prove it, and time it."""
     check_rounds(rounds)
@@ -365,10 +372,12 @@ def measure(rounds: int) -> Comparison:
     wide = make_many(rules, snapshot, many_affiliates(), MANY_AFFILIATES)
     with contenders_of_ten() as of_ten:
         decisions = {**of_ten, **contenders_of_many(many), WIDE: wide.turn(), ALL_MATCH: make_matching()}
+        freeze()
         contenders = {name: in_rotations(each) for name, each in decisions.items()}
         for name, each in ((MANY, many), (WIDE, wide)):
             contenders[f"{name}{NEVER_SEEN}"] = of_strangers(each, rounds)
             contenders[f"{name}{ASSEMBLED}"] = of_assembled(each, rounds)
+        freeze()
         return paired(contenders, ANCHOR, rounds)
 
 

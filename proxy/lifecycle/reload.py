@@ -125,8 +125,6 @@ class Reloader:
                 break
             before = after
         await self.try_folder()
-        after = await asyncio.to_thread(take_fingerprint, self._folder)
-        self._tried = before if after == before else ""  # what changed meanwhile is tried again
 
     def _retry(self, *, later: bool) -> None:
         """Say whether the folder is to be tried again although it has not changed."""
@@ -134,7 +132,11 @@ class Reloader:
         self._retry_seconds = min(2 * self._retry_seconds, MAX_RETRY_SECONDS) if later else RETRY_SECONDS
 
     async def try_folder(self) -> None:
-        """Load the folder and put it in force, or say why not."""
+        """Load the folder and put it in force, or say why not.
+
+        What changed while it was read may be half of one state and half of another: it is read again.
+        """
+        self._tried = await asyncio.to_thread(take_fingerprint, self._folder)
         is_to_blame = True
         problems: list[str] = []
         result = "unchanged"
@@ -148,6 +150,9 @@ class Reloader:
             log.exception("the policy folder could not be loaded")
             loaded = Failure((f"the loading process gave no result: {type(error).__name__}: {error}",))
             is_to_blame = False
+        if isinstance(loaded, Snapshot) and self._tried != await asyncio.to_thread(take_fingerprint, self._folder):
+            loaded = Failure(("the folder changed while it was read: it is read again",))
+            self._tried = ""
         if isinstance(loaded, Snapshot):
             try:
                 result = await self._put_in_force(loaded)
@@ -182,6 +187,7 @@ class Reloader:
                     return value
                 if isinstance(value, Urgent):
                     problems += await self._cut_off(value)
+                elif gc.isenabled():
                     gc.collect(1)
                     gc.disable()  # a collection of the whole heap would hold requests up; what stays is frozen
                 await asyncio.sleep(0)
