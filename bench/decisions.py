@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import itertools
 import json
 import sys
@@ -356,12 +355,6 @@ def of_assembled(many: Many, rounds: int) -> Callable[[], float]:
     return timed(lambda: allows(many.facts(next(upcoming))), ROTATION)
 
 
-def freeze() -> None:
-    """Put what was built out of the collector's sight, as the gateway does: each batch begins with a collection."""
-    gc.collect()
-    gc.freeze()
-
-
 def measure(rounds: int) -> Comparison:
     """Build everything, prove it, and time it."""
     check_rounds(rounds)
@@ -372,12 +365,10 @@ def measure(rounds: int) -> Comparison:
     wide = make_many(rules, snapshot, many_affiliates(), MANY_AFFILIATES)
     with contenders_of_ten() as of_ten:
         decisions = {**of_ten, **contenders_of_many(many), WIDE: wide.turn(), ALL_MATCH: make_matching()}
-        freeze()
         contenders = {name: in_rotations(each) for name, each in decisions.items()}
         for name, each in ((MANY, many), (WIDE, wide)):
             contenders[f"{name}{NEVER_SEEN}"] = of_strangers(each, rounds)
             contenders[f"{name}{ASSEMBLED}"] = of_assembled(each, rounds)
-        freeze()
         return paired(contenders, ANCHOR, rounds)
 
 

@@ -126,7 +126,10 @@ def positive_cost(name: str, cost: float) -> float:
 
 @contextmanager
 def quiet_collector() -> Iterator[None]:
-    """Keep the garbage collector out of the block, and its survivors out of its sight."""
+    """Keep the garbage collector out of the block, and what survives out of its sight for good.
+
+    Were it thawed again, the next batch would go through the whole heap anew: a second and more with large registers.
+    """
     was_enabled = gc.isenabled()
     gc.collect()
     gc.freeze()
@@ -134,7 +137,6 @@ def quiet_collector() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.unfreeze()
         if was_enabled:
             gc.enable()
 

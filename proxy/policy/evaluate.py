@@ -27,30 +27,34 @@ from proxy.model.decision import (
 )
 from proxy.model.facts import ABSENT, UNKNOWN, Fact, Truth, known
 from proxy.policy.attributes import Facts
-from proxy.policy.index import bits_of
+from proxy.policy.index import Masks, bits_of
 from proxy.policy.matchers import conjunction
 from proxy.policy.policy import Policy, Tier, rank
 from proxy.policy.rules import Grant, Rule
 
 MAX_LISTED: Final = 8
-"""Rules that a decision names. More can apply where facts are unknown; the count of the rest is told."""
+"""Rules that a decision names; the count of the rest is told."""
+MAX_UNKNOWN: Final = 3
+"""Of them, those that apply by unknown. Where much is unknown thousands can, and to say why costs for each."""
 
 
 def decide(policy: Policy, facts: Facts) -> Decision:
     """Decide one request with one subject."""
-    tier = policy.tier
-    possible, unsure = tier.index.find(facts)
+    possible, unsure = policy.tier.index.find(facts)
     lifted: tuple[Lifted, ...] = ()
     until = math.inf
-    if possible & tier.liftable and policy.grants_of:
+    if policy.grants_of and possible & policy.tier.liftable:
         for bit, grant in _lift(policy, possible, facts):
-            lifted = (*lifted, Lifted(tier.rules[bit].id, grant.id))
+            lifted = (*lifted, Lifted(policy.tier.rules[bit].id, grant.id))
             until = min(until, grant.until)
             possible &= ~(1 << bit)
-    may_deny = policy.urgent is not None or possible & tier.denies
-    decision = _deny(policy, facts, possible, unsure) if may_deny else None
+    decision = None
+    if policy.urgent is not None:
+        decision = _deny_urgently(policy, policy.urgent, facts, (possible, unsure))
+    elif possible & policy.tier.denies:
+        decision = _deny(policy.tier, facts, possible, unsure)
     if decision is None:
-        decision = _allow(tier, facts, possible, unsure)
+        decision = _allow(policy.tier, facts, possible, unsure)
     if lifted:
         decision = msgspec.structs.replace(decision, lifted=lifted, until=until)
     if policy.shadow is not None:
@@ -59,28 +63,35 @@ def decide(policy: Policy, facts: Facts) -> Decision:
     return decision
 
 
-def _deny(policy: Policy, facts: Facts, possible: int, unsure: int) -> Decision | None:
-    """Deny by the first of: invariants, matched rules, severity, id; None if no rule denies."""
-    tier, denying = policy.tier, possible & policy.tier.denies
-    said = _list_denies(tier, denying, unsure, facts) if denying else []
-    total = denying.bit_count()
-    if policy.urgent is not None:
-        urgent, open_ = policy.urgent.index.find(facts)
-        said += _list_denies(policy.urgent, urgent, open_, facts)
-        said.sort(key=_say)
-        total += urgent.bit_count()
-    if not said:
+def _deny(tier: Tier, facts: Facts, possible: int, unsure: int) -> Decision:
+    """Deny by the first of: invariants, matched rules, severity, id. Some rule denies."""
+    denying = possible & tier.denies
+    if unsure & denying:
+        return _say_no(_list_denies(tier, denying, unsure, facts), denying.bit_count())
+    bits = bits_of(denying, MAX_LISTED)
+    first = tier.rules[bits[0]]
+    reason = Reason.INVARIANT_DENIES if first.is_invariant else Reason.RULE_DENIES
+    applied = tuple([tier.rules[bit].matched for bit in bits])
+    unlisted = denying.bit_count() - len(bits)
+    return Decision(Effect.DENY, reason, applied[0], applied, (), NO_TRANSFORMS, unlisted)
+
+
+def _deny_urgently(policy: Policy, urgent: Tier, facts: Facts, masks: Masks) -> Decision | None:
+    """Deny by emergency denies and all others together; None if no rule denies."""
+    denying = masks[0] & policy.tier.denies
+    cutting, open_ = urgent.index.find(facts)
+    if not denying and not cutting:
         return None
-    first = said[0]
-    listed = tuple(applied for _, applied in said[:MAX_LISTED])
-    return Decision(
-        Effect.DENY,
-        Reason.INVARIANT_DENIES if first[0].is_invariant else Reason.RULE_DENIES,
-        first[1],
-        listed,
-        _names(applied.unknown for applied in listed) if unsure or policy.urgent else (),
-        unlisted=total - len(listed),
-    )
+    said = _list_denies(policy.tier, denying, masks[1], facts) + _list_denies(urgent, cutting, open_, facts)
+    said.sort(key=_say)
+    return _say_no(said, denying.bit_count() + cutting.bit_count())
+
+
+def _say_no(said: list[tuple[Rule, AppliedRule]], total: int) -> Decision:
+    listed = tuple([applied for _, applied in said[:MAX_LISTED]])
+    reason = Reason.INVARIANT_DENIES if said[0][0].is_invariant else Reason.RULE_DENIES
+    unknown = _names(applied.unknown for applied in listed)
+    return Decision(Effect.DENY, reason, listed[0], listed, unknown, NO_TRANSFORMS, total - len(listed))
 
 
 def _say(each: tuple[Rule, AppliedRule]) -> tuple[object, ...]:
@@ -92,15 +103,18 @@ def _say(each: tuple[Rule, AppliedRule]) -> tuple[object, ...]:
 def _list_denies(tier: Tier, denying: int, unsure: int, facts: Facts) -> list[tuple[Rule, AppliedRule]]:
     """Return the denying rules in the order of their say."""
     listed: list[tuple[Rule, AppliedRule]] = []
+    left = MAX_UNKNOWN
     invariants = denying & tier.invariants
     for group in (invariants, denying ^ invariants) if invariants else (denying,):
         matched = group & ~unsure if unsure else group
         for bit in bits_of(matched, MAX_LISTED - len(listed)):
             rule = tier.rules[bit]
             listed.append((rule, rule.matched))
-        for bit in bits_of(group & unsure, MAX_LISTED - len(listed)) if unsure else ():
-            rule = tier.rules[bit]
-            listed.append((rule, _by_unknown(rule, facts)))
+        if unsure and len(listed) < MAX_LISTED:
+            for bit in bits_of(group & unsure, min(left, MAX_LISTED - len(listed))):
+                rule = tier.rules[bit]
+                listed.append((rule, _by_unknown(rule, facts)))
+                left -= 1
     return listed
 
 
@@ -110,7 +124,7 @@ def _allow(tier: Tier, facts: Facts, possible: int, unsure: int) -> Decision:
     if unsure:
         allowing &= ~unsure
     if not allowing:
-        missed = [tier.rules[bit] for bit in bits_of(possible & tier.allows, MAX_LISTED)]
+        missed = [tier.rules[bit] for bit in bits_of(possible & tier.allows, MAX_UNKNOWN)]
         unknown = _names(find_unknown(rule, facts) for rule in missed)
         return Decision(Effect.DENY, Reason.NO_RULE_ALLOWS, None, (), unknown)
     masking = possible & tier.masks

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias
 from proxy.model.facts import FactSet, State, Truth
 from proxy.policy.attributes import Facts, Scope
 from proxy.policy.matchers import AnyIn, NoneIn, NoneOf, OneOf, OnlyIn, Within
-from proxy.policy.rules import Literal, Rule
+from proxy.policy.rules import Literal, Rule, whole
 
 Masks: TypeAlias = tuple[int, int]
 """The rules that are possible, and those of them that are unsure: true or false, nobody knows. What is possible and
@@ -66,9 +66,7 @@ class Index:
         """Make what lives in one process only."""
         groups = self._groups
         self._caller, self._origin, self._resource = groups[Scope.CALLER], groups[Scope.ORIGIN], groups[Scope.RESOURCE]
-        self._loose = [
-            group for scope in (Scope.SUBJECT, Scope.REQUEST, Scope.TIME) if not (group := groups[scope]).is_empty
-        ]
+        self._loose = [ask for scope in (Scope.SUBJECT, Scope.REQUEST, Scope.TIME) for ask in groups[scope].questions()]
         self._room = max(64, min(_MOST_KEPT, _KEPT_BYTES // (256 + self.all.bit_length() // 4)))
         self._parts: dict[int, _Kept] = {}
         self._joint: dict[tuple[int, int, int], tuple[object, object, object, int, int]] = {}
@@ -87,8 +85,8 @@ class Index:
         if kept is None:
             kept = self._join(facts)
         _, _, _, possible, unsure = kept
-        for group in self._loose:
-            here, open_ = group.masks(facts)
+        for get, masks in self._loose:
+            here, open_ = masks(get(facts))
             possible &= here
             if open_:
                 unsure |= open_
@@ -147,9 +145,11 @@ class _Group:
         """Literals that are asked one by one, each with all rules that have it."""
         self._moments = _Moments(everything)
 
-    @property
-    def is_empty(self) -> bool:
-        return not self._columns and not self._single and self._moments.is_empty
+    def questions(self) -> list[tuple[Callable[[Facts], Any], Callable[[Any], Masks]]]:
+        """Return what is to be asked of each request: which fact to get, and what its masks are."""
+        if self._single or not self._moments.is_empty:
+            return [(whole, self.masks)]
+        return [(column.get, column.masks) for column in self._columns.values()]
 
     def add(self, bit: int, literal: Literal) -> None:
         is_listed = not (isinstance(literal.test, OnlyIn) and literal.is_negated)
