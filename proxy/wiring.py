@@ -120,7 +120,9 @@ class _InForce:
         Raises:
             SekishoError: it cannot be; then nothing has changed.
         """
-        undo = await self._keys.adopt(snapshot.issuers)
+        # Emergency denies leave the issuers as they are: a key file that went missing must not hold them up.
+        is_same = snapshot.issuers is self.snapshot.issuers
+        undo = _nothing if is_same else await self._keys.adopt(snapshot.issuers)
         try:
             checkpoint = self._make(snapshot)
             self._ledger.append([_bundle_line(snapshot)])
@@ -196,6 +198,10 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         log.info("ready", extra={"bundle": snapshot.name, "policy": snapshot.policy_digest, "path": listen_at})
         del snapshot  # one that is no longer in force must not be kept
         yield Running(listen_at, admin_at, lambda: in_force.snapshot, reloader.poke)
+
+
+def _nothing() -> None:
+    """Take nothing back."""
 
 
 def _make_reloader(settings: Settings, seen: str, in_force: _InForce, metrics: Metrics) -> Reloader:

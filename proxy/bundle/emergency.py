@@ -125,22 +125,23 @@ def compile_urgent(urgent: Urgent, vocabulary: Vocabulary) -> tuple[dict[str, li
 
 
 def keep_broken(
-    now: dict[str, list[Rule]], before: Mapping[str, Sequence[Rule]], problems: Iterable[FileProblem]
+    now: dict[str, list[Rule]], before: Mapping[str, Sequence[Rule]], problems: Sequence[FileProblem]
 ) -> dict[str, list[Rule]]:
-    """Return the emergency denies to put in force: of a file that is broken, also what it said before.
+    """Return the emergency denies to put in force: while something is broken, also what was said before and is gone.
 
     Args:
         now: the rules that can be read, by file.
         before: the rules in force, by file.
-        problems: what is wrong; one of the folder itself is one of every file.
+        problems: what is wrong. A rule may have moved into the file that is broken, so any problem keeps all of them.
     """
-    broken = {problem.file for problem in problems}
     kept = dict(now)
+    if not problems:
+        return kept
+    ids = {rule.id for rules in now.values() for rule in rules}
     for file, rules in before.items():
-        is_lost = file in broken or any(file.startswith(f"{place}/") for place in broken)
-        if is_lost:
-            ids = {rule.id for rule in kept.get(file, [])}
-            kept[file] = [*kept.get(file, []), *(rule for rule in rules if rule.id not in ids)]
+        lost = [rule for rule in rules if rule.id not in ids]
+        if lost:
+            kept[file] = [*kept.get(file, []), *lost]
     return kept
 
 

@@ -88,10 +88,16 @@ class KeyStore:
         """
         declared = {issuer.id: issuer for issuer in issuers}
         new = [issuer for issuer in declared.values() if not self._is_same(issuer) or self._is_file(issuer)]
-        before, sets = self._issuers, dict(self._sets)
+        before, sets, fetched = self._issuers, dict(self._sets), dict(self._fetched)
+        touched = {issuer.id for issuer in new} | (before.keys() - declared.keys())
 
         def undo() -> None:
-            self._issuers, self._sets = before, sets
+            self._issuers = before
+            for issuer_id in touched:  # no others: theirs may have been renewed or withdrawn meanwhile
+                if issuer_id in sets:
+                    self._sets[issuer_id], self._fetched[issuer_id] = sets[issuer_id], fetched[issuer_id]
+                else:
+                    self._sets.pop(issuer_id, None)
 
         self._issuers = {**before, **{issuer.id: issuer for issuer in new}}
         try:
@@ -163,6 +169,8 @@ class KeyStore:
             raise
         finally:
             self._tried[issuer_id] = unix_seconds()
+        if not self._is_same(issuer):  # another bundle was put in force, or taken back, while it was read
+            raise KeySetError("the issuer was declared otherwise meanwhile")
         self._sets[issuer_id] = key_set
         self._fetched[issuer_id] = self._tried[issuer_id]
         self._metrics.key_fetches.count(issuer_id, "fetched")

@@ -18,7 +18,7 @@ VERBS: Final[Mapping[str, str]] = {
     "run": "serve callers",
     "check": "show every problem of a policy folder at once",
     "test": "run the tests beside the policies",
-    "explain": "show how one of the bundle's tests is decided, rule by rule",
+    "explain": "show how a test, a described request or a ledger line is decided, rule by rule",
     "init": "write a small policy folder that loads",
     "routes": "draft the register of routes from an OpenAPI document; list what no route declares",
     "grant": "write a dated, approved exception",

@@ -8,6 +8,7 @@ from typing import Final
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.clock import render_date, render_instant, unix_seconds
+from proxy.model.decision import Effect
 
 _ALWAYS: Final = frozenset({"deny rule", "allow rule", "test", "affiliate", "issuer", "API", "route"})
 
@@ -24,7 +25,9 @@ def run(options: argparse.Namespace) -> int:
     policy = snapshot.policy
     print(f"{options.policies} loads: bundle {snapshot.name}")
     counts = {
-        "deny rule": policy.denies,
+        "invariant": [rule for rule in policy.denies if rule.is_invariant],
+        "emergency deny": snapshot.urgent_rules,
+        "deny rule": [rule for rule in policy.tier.rules if rule.effect is Effect.DENY and not rule.is_invariant],
         "mask rule": policy.masks,
         "allow rule": policy.allows,
         "rule in shadow mode": policy.shadow.rules if policy.shadow else (),
@@ -57,12 +60,17 @@ def _describe_mode(snapshot: Snapshot) -> list[str]:
 
 def _plural(what: str, count: int) -> str:
     noun, space, rest = what.partition(" in ")
-    return what if count == 1 else f"{noun}s{space}{rest}"
+    if count == 1:
+        return what
+    return f"{noun.removesuffix('y')}ies" if noun.endswith("ny") else f"{noun}s{space}{rest}"
 
 
 def _describe_dates(snapshot: Snapshot, now: float) -> list[str]:
     """Say what is overdue, and which rules and grants do nothing at this moment because of their dates."""
-    notes = [f"{review.what} was to be reviewed by {review.by}" for review in snapshot.overdue(render_date(now))]
+    notes = [] if snapshot.policy.allows else ["there is no allow rule: everything is denied"]
+    if not snapshot.cases:
+        notes.append("there is no test: `sekisho test` fails on this folder")
+    notes += [f"{review.what} was to be reviewed by {review.by}" for review in snapshot.overdue(render_date(now))]
     for grant in snapshot.policy.grants:
         if now >= grant.until:
             notes.append(f"grant {grant.id} ended at {render_instant(grant.until)}: it does nothing")

@@ -55,6 +55,12 @@ def run(options: argparse.Namespace) -> int:
     asked = [name for name in ("sentence", "case", "line", "request") if getattr(options, name) is not None]
     if len(asked) != 1:
         raise UsageError("Say what to explain: a test's sentence, --case FILE, --line FILE or --request 'GET /PATH'.")
+    if asked != ["request"]:
+        loose = [name for name in ("host", "caller", "origin", "at", "purpose", "matter") if getattr(options, name)]
+        if loose:
+            raise UsageError(
+                f"--{loose[0]} describes a request: it goes with --request. To vary a test, use --case FILE."
+            )
     snapshot = load_bundle(options.policies)
     explanation = _find(options, asked[0], snapshot)
     if options.json:

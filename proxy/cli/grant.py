@@ -2,6 +2,7 @@
 """``sekisho grant new DIR``: writes a grant, with the pseudonyms of whose data it is for."""
 
 import argparse
+import contextlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,9 @@ from proxy.bundle.check import load_bundle
 from proxy.bundle.gather import Registers
 from proxy.bundle.read import parse_document
 from proxy.bundle.snapshot import Snapshot
+from proxy.clock import unix_seconds
 from proxy.errors import BundleError, UsageError
+from proxy.model.entry import parse_instant
 from proxy.model.problem import nearest
 from proxy.wiring import read_pseudonym_key
 
@@ -41,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     """Write the grant, and leave the folder as it was if it does not load with it."""
     load_bundle_without_grants_file(options.policies)
     entry = _entry(options)
+    _refuse_ended(options.until)
     file = _file_of_grants(options.policies)
     before = file.read_bytes() if file.exists() else None
     _write(file, _with(None if before is None else before.decode(), entry, file).encode())
@@ -60,6 +64,13 @@ def run(options: argparse.Namespace) -> int:
     print(f"  from {options.from_} until {options.until}, for nobody of {', '.join(sorted(grant.approved_by))}")
     print("  a gateway that watches this folder puts it in force; its use is counted in sekisho_grants_used_total")
     return 0
+
+
+def _refuse_ended(until: str) -> None:
+    """Refuse a grant that would do nothing; what is no instant is told by the loader."""
+    with contextlib.suppress(ValueError):
+        if parse_instant(until).timestamp() <= unix_seconds():
+            raise UsageError(f"--until {until} is past: the grant would do nothing.")
 
 
 def _check_apis(subjects: Sequence[str], snapshot: Snapshot) -> None:

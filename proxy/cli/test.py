@@ -32,13 +32,14 @@ def run(options: argparse.Namespace) -> int:
     snapshot = load_bundle(options.policies)
     cases = Cases(snapshot, make_geolocator(read_settings().geoip))
     results = [cases.run(case) for case in snapshot.cases]
-    unfired = find_unfired(snapshot.policy, results)
+    policy = snapshot.with_urgent({}).policy  # tests do not ask emergency denies
+    unfired = find_unfired(policy, results)
     if options.junit is not None:
-        _write_junit(options.junit, snapshot.name, results)
+        _write_junit(options.junit, snapshot.name, results, unfired if options.require_coverage else ())
     if options.json:
         _print_json(results, unfired)
     else:
-        _print_lines(results, unfired, len(snapshot.policy.rules))
+        _print_lines(results, unfired, len(policy.rules))
     failed = any(not result.passed for result in results)
     return 1 if failed or not results or (unfired and options.require_coverage) else 0
 
@@ -71,15 +72,26 @@ def _print_json(results: Sequence[CaseResult], unfired: Sequence[Rule]) -> None:
     print(json.dumps({"tests": shown, "never_fired": [rule.id for rule in unfired]}, ensure_ascii=False))
 
 
-def _write_junit(path: Path, name: str, results: Sequence[CaseResult]) -> None:
-    """Write what continuous integration systems read: one case an element, a failure with what was decided."""
-    failed = sum(not result.passed for result in results)
-    suite = ET.Element("testsuite", name=name, tests=str(len(results)), failures=str(failed), errors="0", skipped="0")
+def _write_junit(path: Path, name: str, results: Sequence[CaseResult], unfired: Sequence[Rule]) -> None:
+    """Write what continuous integration systems read: one case an element, a failure with what was decided.
+
+    Args:
+        path: the file.
+        name: of the bundle.
+        results: of the tests.
+        unfired: rules whose coverage is required and lacks.
+    """
+    failed = sum(not result.passed for result in results) + len(unfired)
+    count = len(results) + len(unfired)
+    suite = ET.Element("testsuite", name=name, tests=str(count), failures=str(failed), errors="0", skipped="0")
     for result in results:
         case = ET.SubElement(suite, "testcase", classname=name, name=_plain(result.name))
         if not result.passed:
             failure = ET.SubElement(case, "failure", message=_plain(f"decided {result.actual}"))
             failure.text = _plain(f"expected {result.expected}\ndecided {result.actual}{_tell_unknown(result)}")
+    for rule in unfired:
+        case = ET.SubElement(suite, "testcase", classname=name, name=f"coverage of {rule.id}")
+        ET.SubElement(case, "failure", message="the rule holds in no test")
     root = ET.Element("testsuites")
     root.append(suite)
     try:

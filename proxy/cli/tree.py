@@ -29,7 +29,7 @@ def draw(explanation: Explanation) -> Tree:
         branch = facts.add(_text(f"{fact.name}: {fact.value}  ({fact.source})"))
         for detail in fact.details:
             branch.add(_text(detail))
-    for rule in explanation.rules:
+    for rule in sorted(explanation.rules, key=lambda rule: not rule.applies):
         _draw_rule(tree, rule, explanation.places.get(rule.id, ""))
     for grant in explanation.grants:
         verdict = "holds" if grant.holds else "does nothing here"

@@ -10,6 +10,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -147,6 +148,8 @@ class _Crossing:
         self._why_cut: Reason | None = None
         """Why we cut it ourselves."""
         self._task = asyncio.current_task()
+        self._sooner: asyncio.TimerHandle | None = None
+        """Ends it by what it was decided anew, if that is sooner."""
 
     async def run(self) -> web.StreamResponse:
         try:
@@ -183,8 +186,14 @@ class _Crossing:
         if self._judged_by is checkpoint or self._is_settled or not self._passage.is_under_way:
             return
         self._judged_by = checkpoint
-        if self._passage.is_denied_under(checkpoint, unix_seconds()):
+        now = unix_seconds()
+        if self._passage.is_denied_under(checkpoint, now):
             self._cut(Reason.POLICY_CHANGED)
+        elif self._passage.ends_at < math.inf:
+            if self._sooner is not None:
+                self._sooner.cancel()
+            left = max(0.0, self._passage.ends_at - now)
+            self._sooner = asyncio.get_running_loop().call_later(left, self._expire)
 
     def _expire(self) -> None:
         """End a request whose route, token or grant gives it no more time."""
@@ -234,6 +243,8 @@ class _Crossing:
                 return await self._answer(upstream)
         finally:
             deadline.cancel()
+            if self._sooner is not None:
+                self._sooner.cancel()
 
     def _fail_upstream(self, error: Exception) -> web.StreamResponse:
         if self._is_too_large:  # the client library wraps what its body raises

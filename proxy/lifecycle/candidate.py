@@ -105,7 +105,7 @@ def main(source: BinaryIO, target: BinaryIO) -> None:
     for data in examine(job):
         target.write(len(data).to_bytes(LENGTH_BYTES, "big"))
         target.write(data)
-    target.flush()
+        target.flush()  # what comes first must not wait for what comes last, nor be lost with it
 
 
 def serve_parent() -> None:

@@ -8,7 +8,7 @@ import msgspec
 from proxy.bundle.snapshot import Snapshot
 from proxy.clock import render_instant
 from proxy.model.decision import Decision
-from proxy.model.facts import State, describe
+from proxy.model.facts import ABSENT, State, describe
 from proxy.model.origin import CountrySource
 from proxy.policy.attributes import ATTRIBUTES, Facts
 from proxy.policy.evaluate import decide
@@ -117,8 +117,12 @@ class _Facts:
         area, _, rest = name.partition(".")
         if area == "caller":
             return self._caller_source(rest, documented)
+        if name == "origin.network" and self.facts.origin.network is ABSENT:
+            return "in no declared network"
         if name in {"origin.country", "origin.registered_country", "origin.network"}:
             return self._origin_source()
+        if name == "time":
+            return "given" if not isinstance(self.facts.time, State) else "not given"
         return documented
 
     def _caller_source(self, attribute: str, documented: str) -> str:
@@ -140,7 +144,7 @@ class _Facts:
     def _origin_source(self) -> str:
         origin = self.facts.origin
         if origin.source is CountrySource.NETWORK:
-            place = self.snapshot.places.get(f"networks {origin.network}", "")
+            place = self.snapshot.places.get(f"networks {origin.network}", "no line")
             return f"network {describe(origin.network)}, register line {place}"
         if origin.source is CountrySource.NONE:
             return "given" if not isinstance(origin.country, State) else "nobody said"

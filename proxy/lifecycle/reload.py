@@ -16,7 +16,7 @@ import logging
 import math
 import sys
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from proxy.lifecycle.options import LifecycleOptions
 from proxy.lifecycle.takeover import Assembly
 from proxy.lifecycle.watch import take_fingerprint
 from proxy.policy.policy import Policy
+from proxy.policy.rules import Rule
 from proxy.telemetry import Metrics
 
 MAX_SLICE_BYTES: Final = 64 * 1024 * 1024
@@ -89,6 +90,7 @@ class Reloader:
         self._tried = tried
         self._is_poked = False
         self._retry_at = math.inf
+        self._owes_cut_off = False
         self._retry_seconds = RETRY_SECONDS
         self._releasing: asyncio.Future[None] | None = None
         self.stale: tuple[str, ...] = ()
@@ -101,16 +103,24 @@ class Reloader:
 
     async def watch(self) -> None:
         """Watch until cancelled."""
-        interval = self._options.watch_seconds or None
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(interval):
+                async with asyncio.timeout(self._pause()):
                     await self._told.wait()
             self._told.clear()
             try:
                 await self._look()
             except Exception:  # the watch must outlive whatever a folder does
                 log.exception("the policy folder could not be looked at")
+
+    def _pause(self) -> float | None:
+        """Return how long to wait before the next look; None: until told, and nothing is to be tried again."""
+        if self._options.watch_seconds:
+            return self._options.watch_seconds
+        if not self._tried:
+            return SETTLE_SECONDS
+        left = self._retry_at - asyncio.get_running_loop().time()
+        return max(0.0, left) if math.isfinite(left) else None
 
     async def _look(self) -> None:
         before = await asyncio.to_thread(take_fingerprint, self._folder)
@@ -138,6 +148,7 @@ class Reloader:
         """
         self._tried = await asyncio.to_thread(take_fingerprint, self._folder)
         is_to_blame = True
+        self._owes_cut_off = False
         problems: list[str] = []
         result = "unchanged"
         try:
@@ -160,7 +171,7 @@ class Reloader:
             except SekishoError as error:
                 loaded = Failure((str(error),))
                 is_to_blame = False
-        self._retry(later=not is_to_blame)
+        self._retry(later=not is_to_blame or self._owes_cut_off)
         reasons = (*problems, *(loaded.reasons if isinstance(loaded, Failure) else ()))
         self._note("failed" if reasons else result, reasons)
 
@@ -234,10 +245,11 @@ class Reloader:
         by_file, problems = compile_urgent(urgent, snapshot.vocabulary)
         kept = keep_broken(by_file, snapshot.urgent, problems)
         changed = snapshot.with_urgent(kept)
-        if changed.policy_digest != snapshot.policy_digest:
+        if changed.policy_digest != snapshot.policy_digest or _by_file(kept) != _by_file(snapshot.urgent):
             try:
                 await self._adopt(changed)
             except SekishoError as error:
+                self._owes_cut_off = True
                 return [str(error), *map(str, problems)]
             log.warning(
                 "emergency denies in force",
@@ -258,6 +270,11 @@ class Reloader:
         del now
         self._releasing = asyncio.ensure_future(_release(retired, parts))
         return "loaded"
+
+
+def _by_file(urgent: Mapping[str, Sequence[Rule]]) -> dict[str, list[str]]:
+    """Return which rules stand in which file: what a broken file said before is found by its name."""
+    return {file: sorted(rule.id for rule in rules) for file, rules in urgent.items()}
 
 
 async def _release(retired: weakref.ref[Policy], parts: list[Any]) -> None:

@@ -35,6 +35,8 @@ def take_fingerprint(folder: Path) -> str:
             digest.update(f"{place}\0{error.errno}\0".encode("utf-8", "surrogateescape"))
             continue
         for entry in entries[:left]:
+            if entry.name.startswith(".") and not entry.name.startswith(".."):
+                continue  # an editor's, a version control's: nothing of it is ever loaded
             digest.update(_describe(entry).encode("utf-8", "surrogateescape"))
             if _is_folder(entry):
                 waiting.append(Path(entry.path))

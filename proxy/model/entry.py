@@ -5,6 +5,7 @@ YAML scalars arrive as text and become typed here, never by YAML's guesses: ``NO
 boolean, an instant without offset is an error.
 """
 
+import difflib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -112,7 +113,9 @@ def choice(*allowed: str, not_yet: Collection[str] = ()) -> BeforeValidator:
         if text in not_yet:
             raise ValueError(f"`{text}` is not yet supported")
         if text not in allowed:
-            raise ValueError(f"{text!r} is not one of: {', '.join(allowed)}")
+            meant = difflib.get_close_matches(text.lower(), allowed, n=1)
+            hint = f" (did you mean {str(meant[0])!r}?)" if meant else ""
+            raise ValueError(f"{text!r} is not one of: {', '.join(allowed)}{hint}")
         return text
 
     return scalar(parse, worded(*allowed))

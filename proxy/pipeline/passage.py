@@ -169,7 +169,7 @@ class Passage:
     __slots__ = (
         "_answered", "_api", "_caller", "_checkpoint", "_decision", "_expects_continue", "_fields", "_forwarded",
         "_host", "_match", "_method", "_now", "_origin", "_outcome", "_peer_ip", "_purpose", "_recorded",
-        "_refreshed", "_request_id", "_shape", "_subject", "_target",
+        "_refreshed", "_request_id", "_shape", "_subject", "_target", "ends_at",
     )  # fmt: skip
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
@@ -195,6 +195,8 @@ class Passage:
         self._recorded = False
         self._forwarded = False
         self._answered: int | None = None
+        self.ends_at = math.inf
+        """Seconds since 1970 by which it ends, by what it was decided anew."""
 
     # What a driver calls.
 
@@ -358,7 +360,9 @@ class Passage:
             return True
         origin = checkpoint.origins.resolve(self._peer_ip, fields.forwarded_for)
         facts = checkpoint.find_facts(match, caller, origin, fields, now)
-        return find_refusal(decide(checkpoint.snapshot.policy, facts)) is not None
+        decision = decide(checkpoint.snapshot.policy, facts)
+        self.ends_at = min(caller.until, decision.until, self._now + match.route.max_duration_seconds)
+        return find_refusal(decision) is not None
 
     # What comes of it.
 

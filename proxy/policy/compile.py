@@ -6,7 +6,7 @@ not exist; a key that does not fit the effect; dates that open what they should 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from proxy.model.decision import Effect, Severity
@@ -142,11 +142,12 @@ def _dates(effective: Effective, basis: Basis | None) -> list[Condition]:
     if effective.from_ or effective.until:
         start = effective.from_.timestamp() if effective.from_ else -math.inf
         end = effective.until.timestamp() if effective.until else math.inf
-        text = f"from {effective.from_ or 'ever'} until {effective.until or 'ever'}"
+        said = (("from", effective.from_), ("until", effective.until))
+        text = " ".join(f"{word} {moment.isoformat()}" for word, moment in said if moment)
         conditions.append(_at_time(Within(start, end), f"effective {text}"))
     if basis is not None:
         lapse = Within(-math.inf, basis.next_check.timestamp())
-        conditions.append(_at_time(lapse, f"basis {basis.reference}, to be checked by {basis.next_check}"))
+        conditions.append(_at_time(lapse, f"basis {basis.reference}, to be checked by {basis.next_check.isoformat()}"))
     return conditions
 
 
@@ -199,7 +200,7 @@ def compile_grant(entry: GrantEntry, vocabulary: Vocabulary, rules: Mapping[str,
     if isinstance(when, list):
         problems += [problem.under("when") for problem in when]
         when = ()
-    if len({approver.casefold() for approver in entry.approved_by}) != len(entry.approved_by):
+    if len({approver.partition("|")[2].casefold() for approver in entry.approved_by}) != len(entry.approved_by):
         problems.append(Problem(("approved_by",), "one person approves once: two different people are needed"))
     issuers = vocabulary.values(Domain.ISSUERS)
     for index, approver in enumerate(entry.approved_by):
@@ -216,8 +217,13 @@ def compile_grant(entry: GrantEntry, vocabulary: Vocabulary, rules: Mapping[str,
         subjects=frozenset(entry.subjects),
         approved_by=frozenset(entry.approved_by),
         since=entry.from_.timestamp(),
-        until=entry.until.timestamp(),
+        until=min(entry.until.timestamp(), *_ends_in(when), math.inf),
     )
+
+
+def _ends_in(conditions: Iterable[Condition]) -> list[float]:
+    """Return the moments from which conditions on the clock no longer hold."""
+    return [each.literal.test.end for each in conditions if isinstance(each.literal.test, Within)]
 
 
 def compile_purpose(entry: PurposeEntry, vocabulary: Vocabulary) -> Purpose | list[Problem]:

@@ -179,10 +179,16 @@ def holds_now(grant: Grant, facts: Facts) -> bool:
         isinstance(time, float)
         and grant.since <= time < grant.until
         and bool(principal)
-        and principal not in grant.approved_by
+        and not has_approved(grant, facts)
         and facts.subject.reference in grant.subjects
         and conjunction(condition.literal(facts) for condition in grant.when) is True
     )
+
+
+def has_approved(grant: Grant, facts: Facts) -> bool:
+    """Say whether the caller may be one who approved it: by either name, in any case, through any issuer."""
+    own = {facts.caller.principal.partition("|")[2].casefold(), (known(facts.caller.id) or "").casefold()} - {""}
+    return any(approver.partition("|")[2].casefold() in own for approver in grant.approved_by)
 
 
 def _shadow(tier: Tier, facts: Facts, decision: Decision) -> Shadow | None:

@@ -9,7 +9,7 @@ from proxy.clock import render_instant
 from proxy.model.decision import Effect
 from proxy.model.facts import Truth, describe
 from proxy.policy.attributes import Facts
-from proxy.policy.evaluate import holds, holds_now
+from proxy.policy.evaluate import has_approved, holds, holds_now
 from proxy.policy.matchers import conjunction
 from proxy.policy.policy import Policy
 from proxy.policy.rules import Condition, Grant, Rule
@@ -72,7 +72,7 @@ def _why_not(grant: Grant, facts: Facts) -> Iterable[str]:
         yield "the subject is none of its subjects"
     if not facts.caller.principal:
         yield "who the caller is is not known, and so not that it is none of the approvers"
-    elif facts.caller.principal in grant.approved_by:
+    elif has_approved(grant, facts):
         yield "the caller approved it, and may not use it"
     if conjunction(condition.literal(facts) for condition in grant.when) is not True:
         yield "its conditions are not known to hold"

@@ -11,6 +11,7 @@ no macro in a macro: the time it takes is at most the length of the text times t
 """
 
 import functools
+import operator
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
@@ -20,7 +21,7 @@ from cel_expr_python import cel
 
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, Truth
 from proxy.model.problem import nearest
-from proxy.policy.attributes import Attribute, Facts, Kind, Vocabulary, find_attribute
+from proxy.policy.attributes import ATTRIBUTES, Attribute, Facts, Kind, Vocabulary, find_attribute
 
 MAX_TEXT: Final = 2_000
 """In characters; the library's own bound on nesting is 32."""
@@ -142,7 +143,10 @@ def compile_expression(text: str, vocabulary: Vocabulary) -> Expression | str:
 
 def _revive(text: str, kinds: Mapping[str, Kind], compared: frozenset[tuple[str, str]]) -> Expression:
     """Make an expression that another process has compiled: the program itself does not travel."""
-    return Expression(text, kinds, compared, _environments(tuple(kinds.items()))[1].compile(text))
+    # One environment serves nearly all: to make one for each set of attributes takes longer than the expressions do.
+    usual = {name: each.kind for name, each in ATTRIBUTES.items() if each.kind in _OFFERED_KINDS}
+    known = tuple(sorted({**usual, **kinds}.items(), key=operator.itemgetter(0)))
+    return Expression(text, kinds, compared, _environments(known)[1].compile(text))
 
 
 def _refuse_text(text: str) -> str:

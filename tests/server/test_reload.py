@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import json
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,7 +14,18 @@ import pytest
 from aiohttp import web
 
 from proxy.clock import unix_seconds
-from tests.support.world import ENGINEER, POLICIES, SUPPORT, World, headers, run_world, serve_raw, token, wait_for
+from tests.support.world import (
+    ENGINEER,
+    ISSUERS,
+    POLICIES,
+    SUPPORT,
+    World,
+    headers,
+    run_world,
+    serve_raw,
+    token,
+    wait_for,
+)
 
 USER: Final = "/v1/jp/users/42"
 URGENT: Final = """\
@@ -203,6 +215,47 @@ async def test_an_emergency_deny_is_in_force_although_the_rest_of_the_folder_is_
         assert await status(place) == 403, "a file that broke keeps in force what it said"
         (place.policies / "emergency_denies" / "now.yaml").unlink()
         await becomes(lambda: _is(status(place), 200))
+
+
+async def test_an_emergency_deny_outlives_a_new_name_of_its_file_and_a_mistake_in_it(tmp_path: Path) -> None:
+    async with a_place(tmp_path) as place:
+        folder = place.policies / "emergency_denies"
+        folder.mkdir()
+        (folder / "now.yaml").write_text(URGENT, encoding="utf-8")
+        await becomes(lambda: _is(status(place), 403))
+        tried = await metric(place, "sekisho_reloads_total")
+        (folder / "now.yaml").rename(folder / "later.yaml")
+        await becomes(lambda: _is_more(metric(place, "sekisho_reloads_total"), tried))
+        (folder / "later.yaml").write_text("rules: [", encoding="utf-8")
+        await becomes(lambda: _tells(place, "emergency_denies/later.yaml"))
+        assert await status(place) == 403
+
+
+async def _is_more(answer: Any, than: float) -> bool:
+    return bool(await answer > than)
+
+
+async def test_a_key_file_that_went_missing_does_not_hold_an_emergency_deny_up(tmp_path: Path) -> None:
+    policies = tmp_path / "made"
+    shutil.copytree(POLICIES, policies)
+    (policies / "corp.json").write_text(json.dumps(ISSUERS["corp"].key_set()), encoding="utf-8")
+    async with (
+        serve_raw(_answer) as api,
+        run_world(
+            tmp_path,
+            api,
+            policies=policies,
+            watch_seconds=0.05,
+            jwks={"corp": "file:corp.json", "naver-sso": "file:corp.json"},
+        ) as world,
+    ):
+        place = Place(world.host, world.port, world.admin, world.ledger, world.poke, policies=policies)
+        assert await status(place) == 200
+        (policies / "corp.json").unlink()
+        (policies / "rules" / "deny.yaml").write_text("rules: [", encoding="utf-8")
+        (policies / "emergency_denies").mkdir()
+        (policies / "emergency_denies" / "now.yaml").write_text(URGENT, encoding="utf-8")
+        await becomes(lambda: _is(status(place), 403))
 
 
 async def _tells(place: Place, text: str) -> bool:

@@ -418,6 +418,8 @@ ON_TIME: Final = msgspec.structs.replace(USER, time=NOW)
         pytest.param(msgspec.structs.replace(USER, time=1801440000.0), False, id="not at its last"),
         pytest.param(USER, False, id="not while the time is unknown"),
         pytest.param(with_part(ON_TIME, "caller", principal="corp|alice"), False, id="not for who approved it"),
+        pytest.param(with_part(ON_TIME, "caller", principal="sso|Alice"), False, id="nor by another way in"),
+        pytest.param(with_part(ON_TIME, "caller", principal="corp|00u1", id="alice"), False, id="nor by another name"),
         pytest.param(with_part(ON_TIME, "caller", principal=""), False, id="not for nobody in particular"),
         pytest.param(with_part(ON_TIME, "subject", reference="users:2"), False, id="not of another subject"),
         pytest.param(with_part(ON_TIME, "subject", reference=""), False, id="not of an unnamed one"),
