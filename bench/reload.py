@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -72,6 +73,8 @@ async def serve(folder: Path) -> AsyncIterator[Running]:
         watch_seconds=0.1,
     )
     async with run_gateway(settings) as running:
+        gc.collect()
+        gc.freeze()  # as `sekisho run` does once it has started
         yield running
 
 
