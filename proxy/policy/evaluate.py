@@ -51,8 +51,8 @@ def decide(policy: Policy, facts: Facts) -> Decision:
     decision = None
     if policy.urgent is not None:
         decision = _deny_urgently(policy, policy.urgent, facts, (possible, unsure))
-    elif possible & policy.tier.denies:
-        decision = _deny(policy.tier, facts, possible, unsure)
+    elif denying := possible & policy.tier.denies:
+        decision = _deny(policy.tier, facts, denying, unsure)
     if decision is None:
         decision = _allow(policy.tier, facts, possible, unsure)
     if lifted:
@@ -63,16 +63,15 @@ def decide(policy: Policy, facts: Facts) -> Decision:
     return decision
 
 
-def _deny(tier: Tier, facts: Facts, possible: int, unsure: int) -> Decision:
+def _deny(tier: Tier, facts: Facts, denying: int, unsure: int) -> Decision:
     """Deny by the first of: invariants, matched rules, severity, id. Some rule denies."""
-    denying = possible & tier.denies
     if unsure & denying:
         return _say_no(_list_denies(tier, denying, unsure, facts), denying.bit_count())
     bits = bits_of(denying, MAX_LISTED)
     first = tier.rules[bits[0]]
     reason = Reason.INVARIANT_DENIES if first.is_invariant else Reason.RULE_DENIES
     applied = tuple([tier.rules[bit].matched for bit in bits])
-    unlisted = denying.bit_count() - len(bits)
+    unlisted = denying.bit_count() - MAX_LISTED if len(bits) == MAX_LISTED else 0
     return Decision(Effect.DENY, reason, applied[0], applied, (), NO_TRANSFORMS, unlisted)
 
 
@@ -130,7 +129,7 @@ def _allow(tier: Tier, facts: Facts, possible: int, unsure: int) -> Decision:
     masking = possible & tier.masks
     applied = [tier.rules[bit].matched for bit in bits_of(allowing, MAX_LISTED)]
     if not masking:
-        unlisted = allowing.bit_count() - len(applied)
+        unlisted = allowing.bit_count() - MAX_LISTED if len(applied) == MAX_LISTED else 0
         return Decision(Effect.ALLOW, Reason.RULE_ALLOWS, applied[0], tuple(applied), (), NO_TRANSFORMS, unlisted)
     applied = applied[: MAX_LISTED // 2]
     applied += [
