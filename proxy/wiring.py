@@ -32,7 +32,7 @@ from proxy.lifecycle.watch import take_fingerprint
 from proxy.model.ports import Geolocator
 from proxy.model.problem import nearest
 from proxy.model.readiness import Readiness
-from proxy.origin.geoip import DatabaseGeolocator, RegistryGeolocator
+from proxy.origin.geoip import make_geolocator
 from proxy.pipeline.passage import Checkpoint
 from proxy.settings import Settings, parse_endpoint
 from proxy.telemetry import Metrics
@@ -77,32 +77,26 @@ def read_pseudonym_key(path: Path | None) -> Pseudonyms:
         ) from error
 
 
-def make_geolocator(path: Path | None) -> Geolocator:
-    """Return the configured geolocation."""
-    return RegistryGeolocator() if path is None else DatabaseGeolocator(path)
-
-
 class _InForce:
     """The one place that knows which bundle is in force.
 
     Args:
-        settings: of the deployment.
         snapshot: the bundle to begin with.
+        pseudonyms: names people in records.
         ledger: takes the line that says what is put in force, before it is.
     """
 
     def __init__(
         self,
-        settings: Settings,
         snapshot: Snapshot,
         *,
+        pseudonyms: Pseudonyms,
         keys: KeyStore,
         geolocator: Geolocator,
         ledger: LedgerWriter,
         metrics: Metrics,
     ) -> None:
-        self._pseudonyms = read_pseudonym_key(settings.pseudonym_key)
-        self._settings = settings
+        self._pseudonyms = pseudonyms
         self._keys = keys
         self._geolocator = geolocator
         self._ledger = ledger
@@ -161,7 +155,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     geolocator = make_geolocator(settings.geoip)
     refuse_failing(snapshot, find_failed(snapshot, geolocator))
     _check_issuers(snapshot, settings)
-    read_pseudonym_key(settings.pseudonym_key)
+    pseudonyms = read_pseudonym_key(settings.pseudonym_key)
     metrics = Metrics()
     keys = KeyStore(snapshot.issuers, settings.policies, settings, metrics)
     await keys.fetch_all()
@@ -170,7 +164,9 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         stack.callback(ledger.close)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
-        in_force = _InForce(settings, snapshot, keys=keys, geolocator=geolocator, ledger=ledger, metrics=metrics)
+        in_force = _InForce(
+            snapshot, pseudonyms=pseudonyms, keys=keys, geolocator=geolocator, ledger=ledger, metrics=metrics
+        )
         in_force.describe()
         gateway = Gateway(
             checkpoint=lambda: in_force.checkpoint,

@@ -24,8 +24,8 @@ from proxy.lifecycle.explanation import Explanation, explain_facts
 from proxy.lifecycle.recorded import read_recorded
 from proxy.model.decision import Reason
 from proxy.model.problem import nearest
+from proxy.origin.geoip import make_geolocator
 from proxy.settings import read_settings
-from proxy.wiring import make_geolocator
 
 MIN_WIDTH: Final = 132
 """Columns that the tree needs so that nothing is cut off."""

@@ -11,9 +11,9 @@ from xml.etree import ElementTree as ET
 from proxy.bundle.check import load_bundle
 from proxy.errors import UsageError
 from proxy.lifecycle.cases import CaseResult, Cases, find_unfired
+from proxy.origin.geoip import make_geolocator
 from proxy.policy.rules import Rule
 from proxy.settings import read_settings
-from proxy.wiring import make_geolocator
 
 _NOT_IN_XML: Final = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 65534, 65535), "�")
 

@@ -25,7 +25,7 @@ from proxy.errors import BundleError, SekishoError
 from proxy.lifecycle.cases import CaseResult, Cases
 from proxy.lifecycle.takeover import pack
 from proxy.model.ports import Geolocator
-from proxy.origin.geoip import DatabaseGeolocator, RegistryGeolocator
+from proxy.origin.geoip import make_geolocator
 
 LENGTH_BYTES: Final = 4
 MAX_TOLD: Final = 50
@@ -63,7 +63,7 @@ def examine(job: Job) -> Iterable[bytes]:
     yield _pickle(_quietly_read(folder))
     try:
         snapshot = load_bundle(folder, job.upstreams)
-        geolocator: Geolocator = RegistryGeolocator() if job.geoip is None else DatabaseGeolocator(Path(job.geoip))
+        geolocator = make_geolocator(None if job.geoip is None else Path(job.geoip))
         failed = find_failed(snapshot, geolocator)
     except BundleError as error:
         yield _pickle(Failure(error.problems[:MAX_TOLD]))

@@ -21,6 +21,7 @@ from proxy.errors import UsageError
 from proxy.model.country import parse_country
 from proxy.model.facts import UNKNOWN, Fact
 from proxy.model.origin import CountrySource, Geolocation
+from proxy.model.ports import Geolocator
 
 NOT_FOUND: Final = Geolocation(UNKNOWN, UNKNOWN)
 
@@ -79,3 +80,12 @@ class DatabaseGeolocator:
 
 def _country(code: object) -> Fact[str]:
     return (parse_country(code) if isinstance(code, str) else None) or UNKNOWN
+
+
+def make_geolocator(path: Path | None) -> Geolocator:
+    """Return the configured geolocation: the database at a path, else the registry data that is built in.
+
+    Raises:
+        UsageError: the database cannot be opened.
+    """
+    return RegistryGeolocator() if path is None else DatabaseGeolocator(path)

@@ -207,9 +207,7 @@ class _Line:
 
     def _bare(self, attribute: Attribute, text: str) -> Test | None:
         if attribute.name.removeprefix("caller.") in self.vocabulary.empty_when_absent:
-            self.raw = {"any": [text]}
-            self._refuse_excuses(attribute, "any")
-            self.raw = text
+            self._refuse_excuses(attribute, "any")  # what a bare value asks
             if self.problems:
                 return None
         if attribute.kind in _SCALARS and not text.startswith("$"):

@@ -3,7 +3,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from pydantic import Field, WithJsonSchema
@@ -95,7 +95,6 @@ class GrantEntry(Entry):
 class PurposeEntry(Entry):
     """What a caller may say it reads for."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset()
     id: Id
     title: Text | None = None
     may_claim: Conditions
