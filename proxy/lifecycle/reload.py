@@ -16,7 +16,8 @@ import logging
 import math
 import sys
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from asyncio.subprocess import Process, SubprocessStreamProtocol
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ from proxy.policy.rules import Rule
 from proxy.telemetry import Metrics
 
 MAX_SLICE_BYTES: Final = 64 * 1024 * 1024
+MAX_BUFFERED: Final = 64 * 1024
 SETTLE_SECONDS: Final = 0.2
 """How long a changed folder must have stood still: copying many files takes a moment."""
 MAX_SETTLING: Final = 50
@@ -192,16 +194,17 @@ class Reloader:
         """Let a child load the folder; what it says of emergency denies is acted on at once."""
         assembly = Assembly()
         try:
-            async for data in self._slices():
-                value = assembly.take(data)
-                if isinstance(value, Failure):
-                    return value
-                if isinstance(value, Urgent):
-                    problems += await self._cut_off(value)
-                elif gc.isenabled():
-                    gc.collect(1)
-                    gc.disable()  # a collection of the whole heap would hold requests up; what stays is frozen
-                await asyncio.sleep(0)
+            async with contextlib.aclosing(self._slices()) as slices:
+                async for data in slices:
+                    value = assembly.take(data)
+                    if isinstance(value, Failure):
+                        return value
+                    if isinstance(value, Urgent):
+                        problems += await self._cut_off(value)
+                    elif gc.isenabled():
+                        gc.collect(1)
+                        gc.disable()  # a collection of the whole heap would hold requests up; what stays is frozen
+                    await asyncio.sleep(0)
             if assembly.snapshot is None:
                 raise EOFError("no result")
             return assembly.snapshot
@@ -210,16 +213,17 @@ class Reloader:
                 gc.freeze()
                 gc.enable()
 
-    async def _slices(self) -> AsyncIterator[bytes]:
-        child = await asyncio.create_subprocess_exec(
+    async def _slices(self) -> AsyncGenerator[bytes, None]:
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.subprocess_exec(
+            lambda: SubprocessStreamProtocol(MAX_BUFFERED, loop),
             sys.executable,
             "-P",
             "-c",
             "from proxy.lifecycle.candidate import serve_parent; serve_parent()",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
+        child = Process(transport, protocol, loop)
         try:
             if child.stdin is None or child.stdout is None:
                 raise EOFError("no pipe")
@@ -234,9 +238,7 @@ class Reloader:
                     raise EOFError("a slice is too long")
                 yield await child.stdout.readexactly(length)
         finally:
-            if child.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    child.kill()
+            transport.close()  # at once, and ends the child: a gateway that is stopped may have no time to wait
             await child.wait()
 
     async def _cut_off(self, urgent: Urgent) -> list[str]:
