@@ -38,7 +38,9 @@ from proxy.caller.affiliates import (
     check_affiliates,
     compute_affiliates,
 )
+from proxy.caller.clients import ClientEntry, check_clients, compile_clients
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
+from proxy.caller.people import ListedPeople
 from proxy.errors import BundleError, UsageError
 from proxy.model.address import parse_block
 from proxy.model.caller import TieKind
@@ -184,11 +186,14 @@ class _Checker:
         affiliates = registers.take("affiliates", AffiliateEntry)
         controls = registers.take("control_rules", ControlRuleEntry)
         issuers = registers.take("issuers", IssuerEntry)
+        clients = registers.take("clients", ClientEntry)
         networks = registers.take("networks", NetworkEntry)
         proxies = self._take_proxies()
         apis = registers.take("apis", ApiEntry)
         registers.report(affiliates, check_affiliates(affiliates.entries, registers.declared_ids("affiliates")))
         registers.report(issuers, check_issuers(issuers.entries, registers.declared_ids("affiliates")))
+        named = registers.declared_ids("issuers"), registers.declared_ids("affiliates")
+        registers.report(clients, check_clients(clients.entries, *named))
         registers.report(networks, check_networks(networks.entries, registers.declared_ids("networks")))
         registers.report(proxies, check_proxies(proxies.entries, networks.entries))
         registers.report(apis, check_apis(apis.entries))
@@ -213,6 +218,8 @@ class _Checker:
             observe_until=manifest.observe_until.timestamp() if manifest.observe_until else None,
             issuers=tuple(compile_issuer(entry) for entry in issuers.entries),
             affiliates=compute_affiliates(affiliates.entries, controls.entries, counted),
+            people=ListedPeople(),
+            clients=compile_clients(clients.entries),
             networks=compile_networks(networks.entries),
             proxies=compile_proxies(proxies.entries),
             catalog=Catalog(*apis_routes_patterns),
@@ -223,7 +230,7 @@ class _Checker:
             fixtures=fixtures,
             declared=declared,
             notes=find_notes(apis.entries, rules.entries, issuers.entries, vocabulary),
-            reviews=find_reviews(apis.entries, rules.entries),
+            reviews=find_reviews(apis.entries, rules.entries, clients.entries),
             places=self._places(),
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
@@ -232,7 +239,16 @@ class _Checker:
     def _places(self) -> dict[str, str]:
         return {
             f"{register} {item.qualify(str(item.value['id']))}": item.place
-            for register in ("affiliates", "networks", "issuers", "rules", "invariants", "grants", "purposes")
+            for register in (
+                "affiliates",
+                "networks",
+                "issuers",
+                "clients",
+                "rules",
+                "invariants",
+                "grants",
+                "purposes",
+            )
             for item in self.registers.raw[register]
         }
 

@@ -13,9 +13,10 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from proxy.bundle.apis import ApiEntry
-from proxy.bundle.cases import CaseEntry, FixtureEntry
+from proxy.bundle.cases import BEHIND, CaseEntry, FixtureEntry
 from proxy.bundle.manifest import Manifest, PackManifest
 from proxy.caller.affiliates import ROLES, AffiliateEntry, ControlRuleEntry
+from proxy.caller.clients import ClientEntry
 from proxy.caller.issuers import COUNTRIES, COUNTRY_SETS, MAPPED, TEXT_SETS, IssuerEntry
 from proxy.model.api import Action
 from proxy.model.caller import KINDS
@@ -59,6 +60,8 @@ class PolicyFile(Entry):
     """Entities: who owns them, and for whom they work."""
     control_rules: list[ControlRuleEntry] | None = None
     """Named ways to compute who controls whom."""
+    clients: list[ClientEntry] | None = None
+    """Programs through which people read, and services that read by themselves."""
     networks: list[NetworkEntry] | None = None
     """Networks whose place is known."""
     trusted_proxies: list[Cidr] | None = None
@@ -273,12 +276,14 @@ def _caller() -> Shape:
         **dict.fromkeys(sorted(COUNTRIES), country),
         "kind": worded(*KINDS),
     }
-    return {
+    person: Shape = {
         "type": "object",
         "properties": properties,
         "patternProperties": {r"^claims\.": _FACT},
         "additionalProperties": False,
     }
+    behind = {"description": "The person for whom the caller acts.", **person}
+    return {**person, "properties": {**properties, BEHIND: behind}}
 
 
 _MADE_HERE: Final = {"conditions": _conditions, "caller": _caller}

@@ -130,7 +130,10 @@ class IssuerEntry(Entry):
     jwks: Annotated[str, scalar(parse_key_place, spelled(_KEY_PLACE))]
     algorithms: list[Annotated[str, choice(*ALGORITHMS)]] = Field(min_length=1)
     may_assert: dict[Mapped, Assertable]
-    people: Annotated[str, choice("optional", not_yet=["required"])] = "optional"
+    people: Annotated[str, choice("optional", "required")] = "optional"
+    """Whether whoever has no row in the register of people has no known affiliate."""
+    clients: Annotated[str, choice("optional", "required")] = "optional"
+    """Whether a program that is not in the register of clients may be anybody's."""
     attributes: dict[
         Mapped, Annotated[ClaimSource, BeforeValidator(_widen_claim, json_schema_input_type=ClaimSource | Text)]
     ]
@@ -157,6 +160,8 @@ class Issuer(msgspec.Struct, frozen=True):
     algorithms: frozenset[str]
     key_place: str
     mappings: tuple[ClaimMapping, ...]
+    needs_people: bool = False
+    needs_clients: bool = False
 
 
 def check_issuers(entries: Sequence[IssuerEntry], affiliate_ids: frozenset[str]) -> list[Problem]:
@@ -226,6 +231,8 @@ def compile_issuer(entry: IssuerEntry) -> Issuer:
             ClaimMapping(attribute, source.claim, _absent(attribute, source), _assertable(entry, attribute))
             for attribute, source in sources.items()
         ),
+        needs_people=entry.people == "required",
+        needs_clients=entry.clients == "required",
     )
 
 

@@ -6,24 +6,19 @@
 - The cache is bounded; the oldest go first.
 """
 
-import math
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from proxy.caller.affiliates import Affiliates
-from proxy.caller.claims import map_claims
 from proxy.caller.issuers import Issuer
 from proxy.caller.keys import KeySet
+from proxy.caller.parties import join
+from proxy.caller.speaking import Registers, speak
 from proxy.caller.tokens import LEEWAY_SECONDS, parse_token, verify_token
-from proxy.model.caller import Caller, Tie, TieKind
+from proxy.model.caller import Caller
 from proxy.model.decision import Reason
-from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 from proxy.model.ports import KeySets
 
-OWN: Final = "claims."
-"""Begins the names of attributes that are the bundle's own."""
 MAX_KEPT: Final = 20_000
 """Callers kept in memory: some twenty megabytes with tokens of a common size, 160 with the largest."""
 
@@ -45,12 +40,12 @@ class Callers:
 
     Args:
         issuers: the declared issuers.
-        affiliates: the computed register.
+        registers: what the bundle says of people and programs.
     """
 
-    def __init__(self, issuers: tuple[Issuer, ...], affiliates: Affiliates) -> None:
+    def __init__(self, issuers: tuple[Issuer, ...], registers: Registers) -> None:
         self._issuers = {issuer.issuer: issuer for issuer in issuers}
-        self._affiliates = affiliates
+        self._registers = registers
         self._kept: dict[str, _Kept] = {}
 
     def resolve(self, raw_token: str, keys: KeySets, now: float, *, refreshed: bool) -> Caller | Reason | KeysNeeded:
@@ -81,13 +76,9 @@ class Callers:
             return KeysNeeded(token.issuer.id)
         if isinstance(claims, Reason):
             return claims
-        caller = assemble_caller(
-            token.issuer,
-            map_claims(token.issuer, claims),
-            self._affiliates,
-            principal=f"{token.issuer.id}|{claims['sub']}",
-            until=token.unverified_claims["exp"] + LEEWAY_SECONDS,
-        )
+        speaking = speak(token.issuer, claims, self._issuers, self._registers, now)
+        until = min(speaking.until, token.unverified_claims["exp"] + LEEWAY_SECONDS)
+        caller = join(msgspec.structs.replace(speaking, until=until), self._registers.affiliates)
         self._keep(raw_token, token.issuer.id, current, caller)
         return caller
 
@@ -96,80 +87,3 @@ class Callers:
             for oldest in list(self._kept)[: MAX_KEPT // 8]:
                 del self._kept[oldest]
         self._kept[raw_token] = _Kept(caller, issuer_id, keys.generation)
-
-
-def assemble_caller(
-    issuer: Issuer | None,
-    facts: Mapping[str, Fact[Any]],
-    affiliates: Affiliates,
-    *,
-    principal: str,
-    until: float = math.inf,
-) -> Caller:
-    """Join what an issuer says of a person with what the registers say of its affiliate.
-
-    Args:
-        issuer: who said it; None where a test case does not name one.
-        facts: caller attributes, as ``claims.map_claims`` gives them; what is not there is unknown.
-        affiliates: the computed register.
-        principal: identity for pseudonyms, ``issuer|subject``.
-        until: seconds since 1970 when what was said ends.
-    """
-    affiliate = facts.get("affiliate", UNKNOWN)
-    affiliation = None if isinstance(affiliate, State) else affiliates.by_id.get(affiliate)
-    site = facts.get("site_country", UNKNOWN)
-    kind = facts.get("kind", UNKNOWN)
-    residence = _of_a_person(kind, facts.get("residence", UNKNOWN), issuer)
-    ties, open_ties = _personal_ties({TieKind.SITE: site, TieKind.RESIDENCE: residence})
-    said = facts.get("residence", UNKNOWN)
-    if residence is UNKNOWN and not isinstance(said, State):
-        ties = (*ties, Tie(TieKind.RESIDENCE, said))  # it ties, but is not all that may
-    ties = (*(affiliation.ties if affiliation else ()), *ties)
-    open_ties |= affiliation.open_ties if affiliation else affiliates.unknown_ties
-    counted = affiliation.counted if affiliation else affiliates.counted
-    return Caller(
-        principal=principal,
-        id=facts.get("id", UNKNOWN),
-        issuer=issuer.id if issuer else UNKNOWN,
-        issuer_operator=issuer.operator if issuer else UNKNOWN,
-        client=facts.get("client", UNKNOWN),
-        kind=kind,
-        affiliate=affiliation.id if affiliation else UNKNOWN,
-        affiliate_country=affiliation.country if affiliation else UNKNOWN,
-        affiliate_roles=affiliation.roles if affiliation else UNKNOWN,
-        site_country=site,
-        residence=residence,
-        citizenships=_of_a_person(kind, facts.get("citizenships", UNKNOWN), issuer),
-        groups=facts.get("groups", UNKNOWN),
-        roles=facts.get("roles", UNKNOWN),
-        countries=tied_countries(ties, open_ties, counted),
-        ties=ties,
-        open_ties=open_ties,
-        control=affiliation.control if affiliation else {},
-        claims={name.removeprefix(OWN): fact for name, fact in facts.items() if name.startswith(OWN)},
-        until=until,
-    )
-
-
-def _of_a_person(kind: Fact[str], fact: Fact[Any], issuer: Issuer | None) -> Fact[Any]:
-    """Return a fact that only people have.
-
-    Whether there is a person is unknown where the issuer would say the kind and has not: a service that leaves the
-    claim out must not pass for a person with a good residence.
-    """
-    if kind == "service":
-        return NOT_APPLICABLE
-    says_kind = issuer is not None and any(mapping.attribute == "kind" for mapping in issuer.mappings)
-    return UNKNOWN if kind is UNKNOWN and says_kind else fact
-
-
-def tied_countries(ties: tuple[Tie, ...], open_ties: frozenset[str], labels: frozenset[str]) -> Fact[FactSet]:
-    """Return the countries of the ties with these labels; somebody tied to no country at all is unknown."""
-    members = frozenset(tie.country for tie in ties if tie.label in labels)
-    is_open = not open_ties.isdisjoint(labels)
-    return FactSet(members, is_open) if members or is_open else UNKNOWN
-
-
-def _personal_ties(facts: Mapping[TieKind, Fact[str]]) -> tuple[tuple[Tie, ...], frozenset[str]]:
-    ties = tuple(Tie(kind, fact) for kind, fact in facts.items() if not isinstance(fact, State))
-    return ties, frozenset(kind.value for kind, fact in facts.items() if fact is UNKNOWN)

@@ -11,8 +11,8 @@ The steps, numbered as below. PyJWT's algorithms do step 6 and nothing else.
 4. ``iss`` is, to the letter, that of a declared issuer (RFC 8725 3.8), which declares the algorithm.
 5. The key is one of that issuer's, by ``kid``, and pinned to the algorithm (RFC 8725 3.5).
 6. The signature verifies.
-7. ``iss``, ``aud``, ``exp``, ``iat`` and ``sub`` are there and of their types. A token that speaks for somebody
-   else (``act``, RFC 8693 4.1) is refused: whoever acts would be judged as whom they act for.
+7. ``iss``, ``aud``, ``exp``, ``iat`` and ``sub`` are there and of their types; so are the actors of a token that
+   speaks for somebody else (``act``, RFC 8693 4.1): ``speaking`` judges whoever acts, and whom they act for.
 8. ``aud`` names us (RFC 8725 3.9).
 9. ``exp`` is ahead; ``iat`` and ``nbf`` are not, beyond a small leeway.
 
@@ -29,6 +29,7 @@ from typing import Any, Final
 import msgspec
 
 from proxy.caller.claims import VerifiedClaims
+from proxy.caller.delegation import find_actors
 from proxy.caller.issuers import Issuer
 from proxy.caller.keys import KeySet, verify_signature
 from proxy.model.decision import Reason
@@ -108,8 +109,8 @@ def verify_token(  # noqa: PLR0911 - one return a step
     audiences = _read_audiences(claims.get("aud"))
     if not audiences or not _has_text(claims, "sub") or not _has_dates(claims):
         return Reason.TOKEN_CLAIM_MISSING
-    if "act" in claims:
-        return Reason.TOKEN_DELEGATED
+    if find_actors(claims) is None:
+        return Reason.TOKEN_DELEGATION_MALFORMED
     if not audiences & token.issuer.audiences:
         return Reason.TOKEN_AUDIENCE_OTHER
     if now >= claims["exp"] + LEEWAY_SECONDS:

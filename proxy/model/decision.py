@@ -68,13 +68,14 @@ class Reason(enum.StrEnum):
     TOKEN_MISSING = "token-missing"  # noqa: S105 - a reason, no secret
     AUTHORIZATION_REPEATED = "authorization-repeated"
     AUTHORIZATION_MALFORMED = "authorization-malformed"
+    AUTHORIZATION_FOR_TWO = "authorization-for-two"
     TOKEN_MALFORMED = "token-malformed"  # noqa: S105
     TOKEN_HEADER_UNSUPPORTED = "token-header-unsupported"  # noqa: S105
     TOKEN_ISSUER_UNDECLARED = "token-issuer-undeclared"  # noqa: S105
     TOKEN_ALGORITHM_UNDECLARED = "token-algorithm-undeclared"  # noqa: S105
     TOKEN_KEY_UNKNOWN = "token-key-unknown"  # noqa: S105
     TOKEN_SIGNATURE_WRONG = "token-signature-wrong"  # noqa: S105
-    TOKEN_DELEGATED = "token-delegated"  # noqa: S105
+    TOKEN_DELEGATION_MALFORMED = "token-delegation-malformed"  # noqa: S105
     TOKEN_CLAIM_MISSING = "token-claim-missing"  # noqa: S105
     TOKEN_AUDIENCE_OTHER = "token-audience-other"  # noqa: S105
     TOKEN_EXPIRED = "token-expired"  # noqa: S105

@@ -8,7 +8,7 @@ boolean, an instant without offset is an error.
 import difflib
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
@@ -106,12 +106,10 @@ def scalar(parse: Callable[[str], Any], shape: Shape = ANY_TEXT) -> BeforeValida
     return BeforeValidator(read, json_schema_input_type=Annotated[Any, WithJsonSchema(shape)])
 
 
-def choice(*allowed: str, not_yet: Collection[str] = ()) -> BeforeValidator:
-    """Make a validator that takes one of the words given, and refuses by name those that come later."""
+def choice(*allowed: str) -> BeforeValidator:
+    """Make a validator that takes one of the words given."""
 
     def parse(text: str) -> str:
-        if text in not_yet:
-            raise ValueError(f"`{text}` is not yet supported")
         if text not in allowed:
             meant = difflib.get_close_matches(text.lower(), allowed, n=1)
             hint = f" (did you mean {str(meant[0])!r}?)" if meant else ""

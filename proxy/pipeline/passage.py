@@ -118,7 +118,7 @@ class Checkpoint:
         self.snapshot = snapshot
         self.keys = keys
         self.recorder = recorder
-        self.callers = Callers(snapshot.issuers, snapshot.affiliates)
+        self.callers = Callers(snapshot.issuers, snapshot.registers)
         self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
 
     def find_caller(

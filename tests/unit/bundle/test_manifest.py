@@ -12,7 +12,8 @@ B = "bundle.yaml"
 
 def test_the_registers_of_the_design_are_here_or_not_yet() -> None:
     assert set(REGISTERS) == {
-        "issuers", "country_sets", "affiliates", "control_rules", "networks", "trusted_proxies", "apis", "rules",
+        "issuers", "country_sets", "affiliates", "control_rules", "clients", "networks", "trusted_proxies", "apis",
+        "rules",
         "invariants", "purposes", "grants", "fixtures", "tests",
     }  # fmt: skip
     assert "people" in NOT_YET_REGISTERS

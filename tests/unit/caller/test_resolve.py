@@ -8,8 +8,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.caller.affiliates import AffiliateEntry, Affiliates, ControlRuleEntry, compute_affiliates
+from proxy.caller.clients import Client, Clients
 from proxy.caller.keys import KeySet
-from proxy.caller.resolve import MAX_KEPT, Callers, KeysNeeded, assemble_caller
+from proxy.caller.parties import Speaking, assemble_caller, join, make_party
+from proxy.caller.people import ListedPeople
+from proxy.caller.resolve import MAX_KEPT, Callers, KeysNeeded
+from proxy.caller.speaking import Registers
 from proxy.caller.tokens import LEEWAY_SECONDS
 from proxy.model.caller import Caller, TieKind
 from proxy.model.decision import Reason
@@ -61,7 +65,7 @@ def keys() -> Held:
 
 @pytest.fixture
 def callers() -> Callers:
-    return Callers((an_issuer(), a_partner()), affiliates())
+    return Callers((an_issuer(), a_partner()), Registers(affiliates(), ListedPeople(), Clients({})))
 
 
 def resolve(
@@ -94,7 +98,7 @@ def test_an_affiliate_that_nobody_declared_is_unknown(callers: Callers, keys: He
     caller = resolve(callers, keys, a_token(affiliate="lyy"))
     assert isinstance(caller, Caller)
     assert caller.affiliate is UNKNOWN
-    assert callers._affiliates.unknown_ties <= caller.open_ties
+    assert affiliates().unknown_ties <= caller.open_ties
 
 
 def test_the_same_subject_of_two_issuers_is_two_people(callers: Callers, keys: Held) -> None:
@@ -109,9 +113,10 @@ def test_a_delegated_token_is_not_judged_by_its_subject_alone(callers: Callers, 
     actor = {"sub": "eve", "affiliate": "dalian-bpo", "residence_country": "CN"}
     claimed = claims(affiliate="partner", residence_country="JP", site="JP", act=actor)
     caller = resolve(callers, keys, seal(header(), claimed))
-    if isinstance(caller, Caller):
-        assert isinstance(caller.countries, FactSet)
-        assert caller.countries.is_open or "CN" in caller.countries.members
+    assert isinstance(caller, Caller)
+    assert (caller.principal, caller.affiliate, caller.on_behalf_of.principal) == ("corp|eve", UNKNOWN, "corp|alice")
+    assert isinstance(caller.countries, FactSet)
+    assert caller.countries.is_open
 
 
 def test_without_keys_they_are_asked_for_once(callers: Callers, keys: Held) -> None:
@@ -216,14 +221,15 @@ def test_the_bound_holds_and_the_oldest_go_first(callers: Callers, keys: Held) -
 def test_a_service_lives_nowhere() -> None:
     caller = assemble_caller(None, {"kind": "service", "residence": "CN"}, affiliates(), principal="p")
     assert (caller.residence, caller.citizenships) == (NOT_APPLICABLE, NOT_APPLICABLE)
-    assert "residence" not in caller.open_ties
+    assert "CN" not in {tie.country for tie in caller.ties}
+    assert "residence" in caller.open_ties, "somebody unknown reads through it, who lives somewhere"
 
 
 def test_somebody_tied_to_no_country_is_unknown() -> None:
-    caller = assemble_caller(
-        None, {"kind": "service", "affiliate": "partner"}, affiliates(frozenset({TieKind.RESIDENCE})), principal="p"
-    )
-    assert caller.countries is UNKNOWN
+    register = affiliates(frozenset({TieKind.RESIDENCE}))
+    job = Client("job", "partner", autonomous=True)
+    party = make_party(None, {"kind": "service"}, register, principal="p", client=job)
+    assert join(Speaking(party), register).countries is UNKNOWN
 
 
 FACTS: dict[str, Any] = {"affiliate": "ly", "kind": "employee", "residence": "JP", "site_country": "KR"}
