@@ -4,6 +4,7 @@
 Needs ``node`` and ``npm`` (Debian's nodejs and npm); run by ``make e2e``, which installs the provider from its lock.
 """
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from aiohttp import web
 from proxy.clock import elapsed_seconds
 from proxy.demo.issuer import make_issuer_app
 from proxy.demo.story import BEIJING, JP_REPORT, JP_USER, OFFICE, SINGAPORE, TOKYO_VPN
-from tests.support.command import Answered, Command, run_command, start_command, write_policies
+from tests.support.command import Answered, Command, reserve_port, run_command, start_command, write_policies
 from tests.support.provider import Provider, key_id, missing_provider, read_part
 from tests.support.tokens import base64url
 from tests.support.watch import poll
@@ -85,20 +86,20 @@ async def run_site(folder: Path) -> AsyncIterator[Site]:
         served.append(request.path)
         return web.json_response({"id": "42"})
 
-    provider = Provider(folder)
-    async with serve_raw(answer) as upstream, serve_app(make_issuer_app(ISSUERS)) as other:
-        try:
-            await provider.start()
-            policies = write_policies(
-                folder / "policies",
-                ("issuer: https://idp.ly.example\n", f"issuer: {provider.url}\n"),
-                ("jwks: https://idp.ly.example/jwks.json\n", f"jwks: {provider.url}/jwks\n"),
-                ("client: azp\n", "client: client_id\n"),  # RFC 9068 2.2
-            )
-            options = {"upstream": upstream, "jwks": {"naver-sso": f"{other}/naver-sso/jwks.json"}}
-            yield Site(provider, policies, folder, options, served)
-        finally:
-            await provider.stop()
+    async with contextlib.AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(serve_raw(answer))
+        other = await stack.enter_async_context(serve_app(make_issuer_app(ISSUERS)))
+        provider = Provider(folder, stack.enter_context(reserve_port()))
+        stack.push_async_callback(provider.stop)
+        await provider.start()
+        policies = write_policies(
+            folder / "policies",
+            ("issuer: https://idp.ly.example\n", f"issuer: {provider.url}\n"),
+            ("jwks: https://idp.ly.example/jwks.json\n", f"jwks: {provider.url}/jwks\n"),
+            ("client: azp\n", "client: client_id\n"),  # RFC 9068 2.2
+        )
+        options = {"upstream": upstream, "jwks": {"naver-sso": f"{other}/naver-sso/jwks.json"}}
+        yield Site(provider, policies, folder, options, served)
 
 
 def as_person(account: str, **options: str) -> Obtain:
@@ -245,7 +246,7 @@ async def test_an_outage_of_the_provider_lets_nobody_in_who_was_not(tmp_path: Pa
         assert (await patient.ask(known, JP_USER)).outcome == ALLOWED
         await provider.tell("rotate")
         ahead = await sato(provider)
-        await _until(impatient, ahead, ALLOWED, meanwhile={KEY_UNKNOWN})
+        await _until(impatient, ahead, ALLOWED, meanwhile={KEY_UNKNOWN, KEYS_UNAVAILABLE})
 
         await provider.stop()
         for token in (known, unseen):
@@ -267,6 +268,23 @@ async def test_an_outage_of_the_provider_lets_nobody_in_who_was_not(tmp_path: Pa
             assert (await patient.ask(token, JP_USER)).outcome == ALLOWED
         for gateway in (patient, impatient):
             assert (await gateway.ask(shanghai, JP_USER)).outcome == FORBIDDEN
+
+
+async def test_a_provider_that_hangs_holds_up_nobody_whose_key_is_known(tmp_path: Path) -> None:
+    settings = {**ON_DEMAND, "jwks_timeout_seconds": 4}
+    async with run_site(tmp_path) as site, site.run("gateway", settings) as gateway:
+        provider, sato = site.provider, as_person("sato")
+        known, unseen = await sato(provider), await sato(provider)
+        assert (await gateway.ask(known, JP_USER)).outcome == ALLOWED
+        await provider.tell("rotate")
+        ahead = await sato(provider)
+        with provider.hanging():
+            waiting = asyncio.ensure_future(gateway.ask(ahead, JP_USER))
+            for token in (known, unseen):
+                assert (await gateway.ask(token, JP_USER)).outcome == ALLOWED
+            assert not waiting.done()
+            assert (await waiting).outcome == KEY_UNKNOWN, "a fetch ends in time, and opens nothing"
+        assert (await gateway.ask(ahead, JP_USER)).outcome == ALLOWED
 
 
 async def test_a_provider_that_comes_back_with_other_keys_ends_its_old_tokens(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -126,15 +126,16 @@ async def run_command(
     folder: Path, policies: Path, settings: Mapping[str, float], **options: Any
 ) -> AsyncIterator[Command]:
     """Run the gateway until the end of the block; arguments as of ``start_command``."""
-    admin = f"127.0.0.1:{_free_port()}"
-    process = await start_command(folder, policies, settings, admin=admin, **options)
-    try:
-        listen = await poll(lambda: _find_address(folder / "log", process), START_SECONDS)
-        yield Command(f"http://{listen}", f"http://{admin}", folder)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        code = await asyncio.wait_for(process.wait(), STOP_SECONDS)
+    with reserve_port() as port:
+        admin = f"127.0.0.1:{port}"
+        process = await start_command(folder, policies, settings, admin=admin, **options)
+        try:
+            listen = await poll(lambda: _find_address(folder / "log", process), START_SECONDS)
+            yield Command(f"http://{listen}", f"http://{admin}", folder)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            code = await asyncio.wait_for(process.wait(), STOP_SECONDS)
     assert code == 0, (folder / "log").read_text(encoding="utf-8")
 
 
@@ -150,7 +151,14 @@ def _read_line(text: str) -> dict[str, Any]:
     return line
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@contextlib.contextmanager
+def reserve_port() -> Iterator[int]:
+    """Keep a port of loopback for a program of ours, whether it listens there or not.
+
+    No other program gets it meanwhile: one that listens on a port where a socket is merely bound must ask for that
+    port, and both must have said that they share the address.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])

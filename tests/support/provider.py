@@ -2,12 +2,15 @@
 """The certified OpenID provider in a process of its own, with its clients and the browsers of its people."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import re
 import secrets
 import shutil
+import signal
 from base64 import urlsafe_b64decode
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,26 +63,38 @@ class Provider:
 
     Args:
         folder: where its private keys stay while it is down, and its log.
+        port: where it listens whenever it is up.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int) -> None:
         self._folder = folder
+        self._port = port
         self._keys_file = folder / "provider-keys.json"
         self._process: asyncio.subprocess.Process | None = None
-        self.url = "http://127.0.0.1:0"
-        """Its issuer identifier; the port stays the same once it has got one."""
+        self.url = f"http://127.0.0.1:{port}"
+        """Its issuer identifier, the same whether it is up or down."""
         self.keys: list[str] = []
         """The ids of the keys that it publishes; the first one signs."""
 
     async def start(self) -> None:
-        """Start it, where it was before, with the keys that it had."""
+        """Start it, with the keys that it had if it was up before."""
         with (self._folder / "provider.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                "node", PROGRAM, str(URL(self.url).port), self._keys_file,
+                "node", PROGRAM, str(self._port), self._keys_file,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
             )  # fmt: skip
         self.keys = await self._hear("keys")
-        self.url = await self._hear("listening")
+        assert await self._hear("listening") == self.url
+
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Have it take connections and answer none."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> None:
         """End it at once, as a machine that fails does."""

@@ -3,7 +3,7 @@
 // The certified OpenID provider `oidc-provider` as an organisation would run it: access tokens are JWTs (RFC 9068) for
 // one audience, with the employer, the kind of employment and the residence of whom they speak for.
 //
-//   node provider.mjs PORT KEYS    PORT 0: any free one; KEYS: the file of its private keys, made if it is not there
+//   node provider.mjs PORT KEYS    KEYS: the file of its private keys, made if it is not there
 //
 // It says what it does in lines of JSON, and takes commands on stdin: `rotate` signs with a new key and still publishes
 // the others, `retire` publishes the signing key alone. It ends with its stdin.
@@ -128,7 +128,7 @@ await new Promise((resolve, reject) => {
   server.once('error', reject);
   server.listen(Number(port), '127.0.0.1', resolve);
 });
-const issuer = `http://127.0.0.1:${server.address().port}`;
+const issuer = `http://127.0.0.1:${port}`;
 publish(keys);
 say({ listening: issuer });
 
