@@ -155,7 +155,7 @@ def test_a_key_id_that_is_not_known_needs_the_issuers_keys_once() -> None:
     passage = a_passage()
     need = passage.begin(a_head(token=a_token(header={"kid": "rotated"})))
     assert isinstance(need, Need)
-    assert need.issuer_id == "corp"
+    assert need.what.issuer_id == "corp"
     step = passage.supply(need)
     assert isinstance(step, Refuse)
     assert step.outcome.reason == "token-key-unknown"

@@ -14,10 +14,11 @@ from aiohttp import web
 
 from proxy.caller.jwks import MAX_DOCUMENT_BYTES, KeyStore
 from proxy.caller.options import CallerOptions
-from proxy.clock import unix_seconds
+from proxy.clock import elapsed_seconds
 from proxy.errors import KeySetError
 from proxy.telemetry import Metrics
 from tests.support.tokens import PARTNER, a_partner, a_provider, an_issuer, jwk
+from tests.support.world import wait_for
 
 GOOD = json.dumps({"keys": [jwk(a_provider())]}).encode()
 ROTATED = json.dumps({"keys": [jwk(a_provider(PARTNER))]}).encode()
@@ -72,7 +73,7 @@ def a_store(place: str, folder: Path = Path(), **options: Any) -> KeyStore:
 
 
 def generation(store: KeyStore, issuer_id: str = "corp") -> str | None:
-    keys = store.current(issuer_id, unix_seconds())
+    keys = store.sets.get(issuer_id)
     return keys.generation if keys else None
 
 
@@ -283,26 +284,76 @@ async def test_whoever_waits_for_a_fetch_does_not_start_another(place: Place) ->
 
 
 async def test_keys_are_trusted_until_they_are_stale_and_then_there_are_none(place: Place) -> None:
-    store = a_store(place.url)
-    before = unix_seconds()
+    store = a_store(place.url, jwks_stale_seconds=0.05)
     await store.fetch_all()
-    after = unix_seconds()
-    assert store.current("corp", before + STALE_SECONDS) is not None
-    assert store.current("corp", after + STALE_SECONDS + 0.001) is None
+    fetched = elapsed_seconds()
+    assert generation(store) is not None
+    await wait_for(lambda: generation(store) is None)
+    assert elapsed_seconds() - fetched > 0.04
 
 
 async def test_a_failed_fetch_does_not_make_keys_fresher(place: Place) -> None:
+    store = a_store(place.url, jwks_stale_seconds=0.1)
+    await store.fetch_all()
+    place.answer = answering(status=500)
+    while generation(store):
+        await store.refresh("corp")
+    assert store.failed == {"corp"}
+
+
+async def test_a_fetch_makes_keys_fresh_again(place: Place) -> None:
+    store = a_store(place.url, jwks_stale_seconds=0.1)
+    await store.fetch_all()
+    until = elapsed_seconds() + 0.3
+    while elapsed_seconds() < until:
+        await store.refresh("corp")
+        assert generation(store) is not None
+
+
+async def test_the_wall_clock_ages_no_keys(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever sets the clock decides how long a withdrawn key opens, or that nobody gets in."""
     store = a_store(place.url)
     await store.fetch_all()
-    after, place.answer = unix_seconds(), answering(status=500)
+    monkeypatch.setattr("proxy.caller.jwks.unix_seconds", lambda: 0.0)
     await store.refresh("corp")
-    assert store.current("corp", after + STALE_SECONDS + 0.001) is None
+    monkeypatch.setattr("proxy.caller.jwks.unix_seconds", lambda: 4e9)
+    await store.refresh("corp")
+    assert len(place.asked) == 3
+    assert generation(store) is not None
+
+
+async def test_an_outage_is_told_until_it_is_over(place: Place) -> None:
+    store = a_store(place.url)
+    await store.fetch_all()
+    place.answer = answering(status=500)
+    await store.refresh("corp")
+    assert store.failed == {"corp"}
+    place.answer = place.publish
+    await store.refresh("corp")
+    assert store.failed == set()
+
+
+async def test_unchanged_keys_stay_the_same_value(place: Place) -> None:
+    """Callers that are kept are compared by it."""
+    store = a_store(place.url)
+    await store.fetch_all()
+    before = store.sets["corp"]
+    await store.refresh("corp")
+    assert store.sets["corp"] is before
+
+
+async def test_the_number_of_keys_is_told(place: Place) -> None:
+    store = a_store(place.url, jwks_stale_seconds=0.1)
+    await store.fetch_all()
+    gauge = store._metrics.key_set_keys.labels("corp")
+    assert gauge._value.get() == 1
+    await wait_for(lambda: gauge._value.get() == 0)
 
 
 async def test_keys_of_an_issuer_that_nobody_declared_are_none(place: Place) -> None:
     store = a_store(place.url)
     await store.fetch_all()
-    assert store.current("partner", unix_seconds()) is None
+    assert generation(store, "partner") is None
 
 
 @pytest.mark.parametrize(
