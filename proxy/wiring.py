@@ -174,10 +174,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     _check_issuers(snapshot, settings)
     pseudonyms = read_pseudonym_key(settings.pseudonym_key)
     metrics = Metrics()
-    keys = KeyStore(snapshot.issuers, settings.policies, settings, metrics)
-    introspector = Introspector(snapshot.issuers, settings, metrics)
-    introspector.check_secrets()
-    await keys.fetch_all()
+    keys, introspector = await _ask_issuers(snapshot, settings, metrics)
     async with contextlib.AsyncExitStack() as stack:
         ledger = LedgerWriter(settings.ledger, metrics)
         stack.callback(ledger.close)
@@ -221,6 +218,15 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         log.info("ready", extra={"bundle": snapshot.name, "policy": snapshot.policy_digest, "path": listen_at})
         del snapshot  # one that is no longer in force must not be kept
         yield Running(listen_at, admin_at, lambda: in_force.snapshot, reloader.poke)
+
+
+async def _ask_issuers(snapshot: Snapshot, settings: Settings, metrics: Metrics) -> tuple[KeyStore, Introspector]:
+    """Make what asks issuers, once their keys are there and our secrets can be read."""
+    introspector = Introspector(snapshot.issuers, settings, metrics)
+    introspector.check_secrets()
+    keys = KeyStore(snapshot.issuers, settings.policies, settings, metrics)
+    await keys.fetch_all()
+    return keys, introspector
 
 
 def _nothing() -> None:

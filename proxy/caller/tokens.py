@@ -80,7 +80,7 @@ def read_credentials(authorization: str | None, carried: Carried = ()) -> tuple[
         carried: what stands at the other places that the policy names.
     """
     if carried:
-        return Reason.CREDENTIALS_AMBIGUOUS if len(carried) > 1 or authorization is not None else carried[0]
+        return Reason.AUTHORIZATION_AMBIGUOUS if len(carried) > 1 or authorization is not None else carried[0]
     if authorization is None:
         return Reason.TOKEN_MISSING
     match = _CREDENTIALS.fullmatch(authorization)

@@ -68,8 +68,8 @@ class Reason(enum.StrEnum):
     TOKEN_MISSING = "token-missing"  # noqa: S105 - a reason, no secret
     AUTHORIZATION_REPEATED = "authorization-repeated"
     AUTHORIZATION_MALFORMED = "authorization-malformed"
-    CREDENTIALS_AMBIGUOUS = "credentials-ambiguous"
-    TOKEN_COOKIE_REPEATED = "token-cookie-repeated"  # noqa: S105
+    AUTHORIZATION_AMBIGUOUS = "authorization-ambiguous"
+    AUTHORIZATION_COOKIE_REPEATED = "authorization-cookie-repeated"
     TOKEN_MALFORMED = "token-malformed"  # noqa: S105
     TOKEN_ENCRYPTED = "token-encrypted"  # noqa: S105
     TOKEN_HEADER_UNSUPPORTED = "token-header-unsupported"  # noqa: S105

@@ -18,13 +18,12 @@ A driver calls, in this order::
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import msgspec
 
 from proxy.bundle.snapshot import Snapshot
-from proxy.caller.issuers import Issuer
 from proxy.caller.resolve import NOTHING_MET, CallerNeed, Callers, IntrospectionNeeded, KeysNeeded
 from proxy.caller.tokens import read_credentials
 from proxy.ledger.record import Line, Recorder, end_line
@@ -35,7 +34,7 @@ from proxy.model.facts import ABSENT, Fact, known
 from proxy.model.origin import Origin
 from proxy.model.outcome import Outcome
 from proxy.model.ports import Geolocator, Introspections, KeySets
-from proxy.model.request import AUTHORIZATION, Headers, RequestHead, ResponseHead, Target
+from proxy.model.request import Headers, RequestHead, ResponseHead, Target
 from proxy.model.subject import Subject
 from proxy.origin.resolve import NOWHERE, Origins
 from proxy.pipeline.answers import ANSWERS
@@ -43,7 +42,6 @@ from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import claim_purpose, decide
 from proxy.request.catalog import Match, NoMatch
 from proxy.request.headers import (
-    FieldTable,
     RequestFields,
     make_table,
     parse_host,
@@ -134,7 +132,7 @@ class Checkpoint:
         self.snapshot = snapshot
         self.keys = keys
         self.recorder = recorder
-        self.fields = _token_table(snapshot.issuers)
+        self.fields = make_table(issuer.place for issuer in snapshot.issuers)
         self.callers = Callers(snapshot.issuers, snapshot.affiliates, snapshot.revoked, introspections)
         self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
 
@@ -143,29 +141,22 @@ class Checkpoint:
         match: Match | NoMatch,
         fields: RequestFields,
         now: float,
-        met: frozenset[CallerNeed] = NOTHING_MET,
+        met: frozenset[CallerNeed] | None = NOTHING_MET,
         certificate_thumbprint: str | None = None,
     ) -> Caller | Reason | CallerNeed:
-        """Return who asks, the reason why nobody can be told, or what must be asked first."""
-        if isinstance(match, Match) and match.route.unauthenticated:
-            return UNAUTHENTICATED
-        found = read_credentials(fields.authorization, fields.carried)
-        if isinstance(found, Reason):
-            return found
-        place, raw_token = found
-        return self.callers.resolve(raw_token, self.keys, now, met, place, certificate_thumbprint)
+        """Return who asks, the reason why nobody can be told, or what must be asked first.
 
-    def find_caller_again(
-        self, match: Match | NoMatch, fields: RequestFields, now: float, certificate_thumbprint: str | None = None
-    ) -> Caller | Reason:
-        """Return who asks, of a request under way: nothing can be asked any more."""
+        Of a request under way (``met`` is None) nothing can be asked any more.
+        """
         if isinstance(match, Match) and match.route.unauthenticated:
             return UNAUTHENTICATED
         found = read_credentials(fields.authorization, fields.carried)
         if isinstance(found, Reason):
             return found
         place, raw_token = found
-        return self.callers.revisit(raw_token, self.keys, now, place, certificate_thumbprint)
+        if met is None:
+            return self.callers.revisit(raw_token, self.keys, now, place, certificate_thumbprint)
+        return self.callers.resolve(raw_token, self.keys, now, met, place, certificate_thumbprint)
 
     def find_facts(self, match: Match, caller: Caller, origin: Origin, fields: RequestFields, now: float) -> Facts:
         """Return everything that one decision is made from."""
@@ -180,14 +171,6 @@ class Checkpoint:
             return facts
         purpose = claim_purpose(snapshot.policy, facts, fields.purpose)
         return msgspec.structs.replace(facts, purpose=purpose)
-
-
-def _token_table(issuers: Sequence[Issuer]) -> FieldTable:
-    """Return the table of fields with the places where the issuers' tokens stand."""
-    named = [issuer.place.split(" ") for issuer in issuers if issuer.place != AUTHORIZATION]
-    return make_table(
-        (name for kind, name in named if kind == "header"), (name for kind, name in named if kind == "cookie")
-    )
 
 
 def find_refusal(decision: Decision) -> Reason | None:
@@ -420,7 +403,7 @@ class Passage:
         if api is None or self._api is None or api.id != self._api.id:
             return True
         match = checkpoint.snapshot.catalog.match(api, self._method, target.segments)
-        caller = checkpoint.find_caller_again(match, fields, now, self._thumbprint)
+        caller = checkpoint.find_caller(match, fields, now, None, self._thumbprint)
         if not isinstance(caller, Caller) or not isinstance(match, Match):
             return True
         origin = checkpoint.origins.resolve(self._peer_ip, fields.forwarded_for)

@@ -23,7 +23,7 @@ def take_cookies(field: str, names: Collection[str]) -> tuple[dict[str, str], st
         if name not in names:
             rest.append(pair.strip(_BLANK))
         elif name in taken:
-            return Reason.TOKEN_COOKIE_REPEATED
+            return Reason.AUTHORIZATION_COOKIE_REPEATED
         else:
             taken[name] = value.strip(_BLANK)
     return taken, "; ".join(pair for pair in rest if pair)

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from proxy.model.decision import Reason
-from proxy.model.request import Carried, Headers
+from proxy.model.request import AUTHORIZATION, Carried, Headers, TokenPlace
 from proxy.request.cookies import take_cookies
 
 
@@ -176,10 +176,12 @@ TABLE: Final = FieldTable(REQUEST_FIELDS, frozenset())
 _NO_TOKEN_FIELDS: Final = ("sekisho-", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port")
 
 
-def make_table(fields: Iterable[str], cookies: Iterable[str]) -> FieldTable:
-    """Return the table with more fields, in lower case, and cookies that carry tokens."""
-    table = FieldTable(REQUEST_FIELDS | dict.fromkeys(fields, Treatment.TOKEN), frozenset(cookies))
-    return TABLE if table == TABLE else table
+def make_table(places: Iterable[TokenPlace]) -> FieldTable:
+    """Return the table where tokens stand at these places."""
+    named = [place.partition(" ") for place in places if place != AUTHORIZATION]
+    fields = {name: Treatment.TOKEN for kind, _, name in named if kind == "header"}
+    cookies = frozenset(name for kind, _, name in named if kind == "cookie")
+    return FieldTable(REQUEST_FIELDS | fields, cookies) if named else TABLE
 
 
 def can_carry_token(field: str) -> bool:

@@ -131,9 +131,7 @@ ATTACKS = {
     "a token with a key of its own": Attack(
         a_head(token=a_token(header={"jwk": {"kty": "oct"}})), 401, "token-header-unsupported"
     ),
-    "a token of another type": Attack(
-        a_head(token=a_token(header={"typ": "logout+jwt"})), 401, "token-header-unsupported"
-    ),
+    "a token of another type": Attack(a_head(token=a_token(header={"typ": "logout+jwt"})), 401, "token-type-other"),
 }
 
 
