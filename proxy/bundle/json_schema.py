@@ -18,6 +18,7 @@ from proxy.bundle.manifest import Manifest, PackManifest
 from proxy.caller.affiliates import ROLES, AffiliateEntry, ControlRuleEntry
 from proxy.caller.clients import ClientEntry
 from proxy.caller.issuers import COUNTRIES, COUNTRY_SETS, MAPPED, TEXT_SETS, IssuerEntry
+from proxy.caller.revocation import RevokedEntry
 from proxy.model.api import Action
 from proxy.model.caller import KINDS
 from proxy.model.country import NAMES
@@ -54,6 +55,8 @@ class PolicyFile(Entry):
 
     issuers: list[IssuerEntry] | None = None
     """Whom we trust to say who a caller is, and what they may say."""
+    revoked: list[RevokedEntry] | None = None
+    """Tokens that end before their time."""
     country_sets: dict[Id, Annotated[list[Annotated[str, scalar(str, _MEMBER)]], Field(min_length=1)]] | None = None
     """Named lists of countries; `$name` stands for one, in rules and in other sets."""
     affiliates: list[AffiliateEntry] | None = None

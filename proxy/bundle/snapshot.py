@@ -12,6 +12,7 @@ from proxy.caller.affiliates import Affiliates
 from proxy.caller.clients import Clients
 from proxy.caller.issuers import Issuer
 from proxy.caller.people import People
+from proxy.caller.revocation import Revoked
 from proxy.caller.speaking import Registers
 from proxy.origin.networks import Prefixes
 from proxy.policy.attributes import Resource, Vocabulary
@@ -36,10 +37,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     base_digest: str
     """SHA-256 over what the security team decides: issuers, sets, control rules, proxies, APIs, rules, ties."""
     registers_digest: str
-    """SHA-256 over the facts of the world: affiliates, networks."""
+    """SHA-256 over the facts of the world: affiliates, networks, grants, revoked tokens."""
     observe_until: float | None
     """Seconds since 1970 until which nothing is blocked; None under ``mode: enforce``."""
     issuers: tuple[Issuer, ...]
+    revoked: Revoked
     affiliates: Affiliates
     people: People
     clients: Clients

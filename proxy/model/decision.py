@@ -69,9 +69,14 @@ class Reason(enum.StrEnum):
     AUTHORIZATION_REPEATED = "authorization-repeated"
     AUTHORIZATION_MALFORMED = "authorization-malformed"
     AUTHORIZATION_FOR_TWO = "authorization-for-two"
+    AUTHORIZATION_AMBIGUOUS = "authorization-ambiguous"
+    AUTHORIZATION_COOKIE_REPEATED = "authorization-cookie-repeated"
     TOKEN_MALFORMED = "token-malformed"  # noqa: S105
+    TOKEN_ENCRYPTED = "token-encrypted"  # noqa: S105
     TOKEN_HEADER_UNSUPPORTED = "token-header-unsupported"  # noqa: S105
     TOKEN_ISSUER_UNDECLARED = "token-issuer-undeclared"  # noqa: S105
+    TOKEN_MISPLACED = "token-misplaced"  # noqa: S105
+    TOKEN_TYPE_OTHER = "token-type-other"  # noqa: S105
     TOKEN_ALGORITHM_UNDECLARED = "token-algorithm-undeclared"  # noqa: S105
     TOKEN_KEY_UNKNOWN = "token-key-unknown"  # noqa: S105
     TOKEN_SIGNATURE_WRONG = "token-signature-wrong"  # noqa: S105
@@ -80,7 +85,15 @@ class Reason(enum.StrEnum):
     TOKEN_AUDIENCE_OTHER = "token-audience-other"  # noqa: S105
     TOKEN_EXPIRED = "token-expired"  # noqa: S105
     TOKEN_NOT_YET_VALID = "token-not-yet-valid"  # noqa: S105
+    TOKEN_LIFETIME_TOO_LONG = "token-lifetime-too-long"  # noqa: S105
+    TOKEN_UNBOUND = "token-unbound"  # noqa: S105
+    TOKEN_CONFIRMATION_UNSUPPORTED = "token-confirmation-unsupported"  # noqa: S105
+    TOKEN_CERTIFICATE_MISSING = "token-certificate-missing"  # noqa: S105
+    TOKEN_CERTIFICATE_OTHER = "token-certificate-other"  # noqa: S105
+    TOKEN_REVOKED = "token-revoked"  # noqa: S105
+    TOKEN_INTROSPECTED_OTHERWISE = "token-introspected-otherwise"  # noqa: S105
     KEYS_UNAVAILABLE = "keys-unavailable"
+    INTROSPECTION_UNAVAILABLE = "introspection-unavailable"
     # What is declared.
     ROUTE_UNDECLARED = "route-undeclared"
     METHOD_UNDECLARED = "method-undeclared"

@@ -24,6 +24,7 @@ _INSTANT: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-5][0-9])"
 )
 _CATEGORY: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,4})(s|m|h)")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SHARE: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?")
 _RESERVED: Final = frozenset({"absent", "any", "default", "none", "not-applicable", "other", "unknown"})
@@ -170,6 +171,14 @@ def parse_instant(text: str) -> datetime:
         raise ValueError(f"{text!r} is no day or time that exists") from error
 
 
+def parse_duration(text: str) -> int:
+    """Return seconds; ValueError with a sentence if the text is no duration."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no duration, such as 30s, 15m or 2h")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
 def _parse_date(text: str) -> date:
     if not _DATE.fullmatch(text):
         raise ValueError(f"{text!r} is no date, such as 2027-06-30")
@@ -196,5 +205,6 @@ Country = Annotated[str, scalar(_parse_country, {"title": "country"} | worded(*N
 Flag = Annotated[bool, scalar(_parse_flag, spelled(re.compile("true|false"), "boolean"))]
 Instant = Annotated[datetime, scalar(parse_instant, {"title": "instant"} | spelled(_INSTANT))]
 Date = Annotated[date, scalar(_parse_date, spelled(_DATE))]
+Duration = Annotated[int, scalar(parse_duration, spelled(_DURATION))]
 Category = scalar(parse_category, spelled(_CATEGORY, "boolean", "null"))
 Share = Annotated[Decimal, scalar(_parse_share, spelled(_SHARE, "number") | {"exclusiveMinimum": 0, "maximum": 100})]
