@@ -10,6 +10,7 @@ from proxy.bundle.cases import CaseEntry, Declared, FixtureEntry
 from proxy.bundle.emergency import digest_with
 from proxy.caller.affiliates import Affiliates
 from proxy.caller.issuers import Issuer
+from proxy.caller.people import People
 from proxy.origin.networks import Prefixes
 from proxy.policy.attributes import Resource, Vocabulary
 from proxy.policy.policy import Policy
@@ -33,11 +34,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     base_digest: str
     """SHA-256 over what the security team decides: issuers, sets, control rules, proxies, APIs, rules, ties."""
     registers_digest: str
-    """SHA-256 over the facts of the world: affiliates, networks."""
+    """SHA-256 over the facts of the world: affiliates, people, networks, grants."""
     observe_until: float | None
     """Seconds since 1970 until which nothing is blocked; None under ``mode: enforce``."""
     issuers: tuple[Issuer, ...]
     affiliates: Affiliates
+    people: People
     networks: Prefixes
     proxies: Prefixes
     catalog: Catalog

@@ -28,7 +28,8 @@ NEIGHBOURS: Final = {("wiring", "settings"), ("cli", "demo")}
 
 WITH_IO: Final = {
     "caller.jwks", "origin.geoip", "ledger.writer", "bundle.read", "bundle.gather", "bundle.check",
-    "bundle.emergency", "lifecycle.watch", "lifecycle.candidate", "lifecycle.reload", "clock", "version",
+    "bundle.emergency", "bundle.large", "bundle.store", "lifecycle.watch", "lifecycle.candidate", "lifecycle.reload",
+    "clock", "version",
     "gateway", "admin", "settings", "oplog", "wiring", "demo", "cli",
 }  # fmt: skip
 """Modules and rooms that do I/O or read time; all others decide, and are pure."""
@@ -40,6 +41,7 @@ IMPURE: Final = {
 }  # fmt: skip
 PURE_USE: Final = {
     ("bundle.apis", "urllib.parse"), ("bundle.snapshot", "pathlib"),
+    ("bundle.options", "pathlib"),
     ("caller.options", "pathlib"), ("ledger.options", "pathlib"), ("origin.options", "pathlib"),
 }  # fmt: skip
 """A path as a value, not as a way to a file."""
