@@ -40,6 +40,7 @@ from proxy.caller.affiliates import (
     compute_affiliates,
 )
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
+from proxy.caller.people import PersonEntry
 from proxy.errors import BundleError, UsageError
 from proxy.model.address import parse_block
 from proxy.model.caller import TieKind
@@ -240,8 +241,10 @@ class _Checker:
         return None if registers.problems else snapshot.with_urgent(by_file)
 
     def _check_people(self) -> LargePeople:
-        ids = self.registers.declared_ids
-        people = LargePeople(self.registers, ids("issuers"), ids("affiliates"), self.registers_folder)
+        registers = self.registers
+        entries = registers.take("people", PersonEntry)
+        ids = registers.declared_ids("issuers"), registers.declared_ids("affiliates")
+        people = LargePeople(registers, entries, *ids, self.registers_folder)
         people.check()
         return people
 

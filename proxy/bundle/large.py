@@ -19,17 +19,21 @@ from proxy.caller.people import (
     COLUMNS,
     People,
     PeopleInRows,
-    PersonEntry,
+    Row,
     check_people,
     compute_people,
     explain_overlap,
-    find_backwards,
     make_columns,
     order_rows,
 )
 from proxy.model.problem import Problem
 
 _NAME: Final = "people"
+_KEY: Final = "subject"
+_COLUMNS: Final = (_KEY, *(name for name in COLUMNS if name != _KEY))
+"""The order of the cells of a row: its key, then the others as they come."""
+_FROM: Final = _COLUMNS.index("from")
+_UNTIL: Final = _COLUMNS.index("until")
 
 
 class LargePeople:
@@ -37,23 +41,29 @@ class LargePeople:
 
     Args:
         registers: the folder, read.
+        entries: the entries of the register.
         issuer_ids: the issuers that are declared.
         affiliate_ids: the affiliates that are declared.
         folder: where files lie; None: the default folder.
     """
 
     def __init__(
-        self, registers: Registers, issuer_ids: Collection[str], affiliate_ids: Collection[str], folder: Path | None
+        self,
+        registers: Registers,
+        entries: Loaded,
+        issuer_ids: Collection[str],
+        affiliate_ids: Collection[str],
+        folder: Path | None,
     ) -> None:
         self._registers = registers
         self._issuer_ids = issuer_ids
         self._affiliate_ids = affiliate_ids
         self._folder = folder
         self._tables = registers.tables[_NAME]
-        self._entries: Loaded = registers.take(_NAME, PersonEntry)
+        self._entries = entries
         self._store: Store | None = None
         self._sheet: Sheet | None = None
-        self._order: list[int] = []
+        self._rows: list[Row] = []
         self._inputs = self._describe()
 
     def _describe(self) -> Mapping[str, Any]:
@@ -78,14 +88,14 @@ class LargePeople:
 
     def _check_entries(self) -> None:
         entries, items = self._entries.entries, self._entries.items
-        keys = [[entry.issuer for entry in entries], [entry.subject for entry in entries]]
-        times = [[entry.since for entry in entries], [entry.end for entry in entries]]
-        _, overlaps = order_rows(keys[0], keys[1], times[0], times[1])
-        problems = [Problem((row,), explain_overlap(items[first].place)) for first, row in overlaps]
+        rows: list[Row] = [(entry.subject, entry.issuer, index) for index, entry in enumerate(entries)]
+        overlaps = order_rows(rows, lambda row: (entries[row[2]].since, entries[row[2]].end))
+        pairs = [sorted((one[2], other[2])) for one, other in overlaps]
+        problems = [Problem((row,), explain_overlap(items[first].place)) for first, row in pairs]
         self._registers.report(self._entries, problems)
 
     def _check_tables(self) -> None:
-        sheet = self._sheet = Sheet(make_columns(self._issuer_ids, self._affiliate_ids), "subject")
+        sheet = self._sheet = Sheet(make_columns(self._issuer_ids, self._affiliate_ids), _KEY)
         for table in self._tables:
             sheet.add_csv(table.data, table.name)
         by_file: dict[str, list[tuple[int, list[str]]]] = {}
@@ -95,14 +105,19 @@ class LargePeople:
         for name, rows in by_file.items():
             sheet.add_rows(name, rows)
         since, until = (
-            [math.nan if value is None else value for value in sheet.values(name)] for name in ("from", "until")
+            [math.nan if value is None else value for value in sheet.means(name)] for name in ("from", "until")
         )  # what means nothing is told by the sheet, and is neither before nor after anything
-        for row in find_backwards(since, until):
-            sheet.fail(row, BACKWARDS)
-        self._order, overlaps = order_rows(sheet.codes["issuer"], sheet.keys, since, until)
-        for first, row in overlaps:
-            if sheet.keys[row]:
-                sheet.fail(row, explain_overlap(sheet.place(first)))
+        begins, ends = sheet.codes["from"], sheet.codes["until"]
+        backwards = {pair for pair in set(zip(begins, ends, strict=True)) if since[pair[0]] >= until[pair[1]]}
+        if backwards:
+            for place, *pair in zip(sheet.places, begins, ends, strict=True):
+                if tuple(pair) in backwards:
+                    sheet.fail(place, BACKWARDS)
+        self._rows = sheet.rows()
+        for one, other in order_rows(self._rows, lambda row: (since[row[_FROM]], until[row[_UNTIL]])):
+            first, last = sorted((one[-1], other[-1]))
+            if one[0]:
+                sheet.fail(last, explain_overlap(sheet.locate(first)))
         self._registers.problems += sheet.finish()
 
     def make(self) -> People:
@@ -111,17 +126,14 @@ class LargePeople:
             return compute_people(self._entries.entries, [item.place for item in self._entries.items])
         if self._store is None:
             self._store = make_store(self._folder, self._inputs, self._fill)
-            self._sheet = None
+            self._sheet, self._rows = None, []
         return PeopleInRows(StoredRows(self._store, _NAME))
 
     def _fill(self, writer: Writer) -> None:
-        sheet, order = self._sheet, self._order
-        if sheet is None:
+        if self._sheet is None:
             raise ValueError("the tables have not been read")
-        columns = [name for name in COLUMNS if name != sheet.key]
-        numbers: list[list[Any]] = [sheet.keys, *(sheet.codes[name] for name in columns), sheet.places]
-        rows = zip(*([column[row] for row in order] for column in numbers), strict=True)
-        writer.add_rows(_NAME, rows, {name: sheet.texts(name) for name in columns}, sheet.files)
+        words = {name: self._sheet.texts(name) for name in self._sheet.codes}
+        writer.add_rows(_NAME, self._rows, words, self._sheet.files)
 
 
 def _cells(item: Item) -> list[str]:

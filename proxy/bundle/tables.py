@@ -88,19 +88,22 @@ class Sheet:
         """Return the distinct texts of a column, by their numbers."""
         return list(self._known[name])
 
-    def values(self, name: str) -> list[Any]:
-        """Return what each row's text of a column means."""
-        known = self._known[name].means
-        return [known[code] for code in self.codes[name]]
+    def means(self, name: str) -> list[Any]:
+        """Return what the distinct texts of a column mean, by their numbers; None: nothing, and that is told."""
+        return self._known[name].means
 
-    def place(self, row: int) -> str:
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Return every row: the text of the key, the numbers of the other texts, the place."""
+        return list(zip(self.keys, *self.codes.values(), self.places, strict=True))
+
+    def locate(self, place: int) -> str:
         """Return where a row stands, ``file:line``."""
-        line, file = divmod(self.places[row], FILES)
+        line, file = divmod(place, FILES)
         return f"{self.files[file]}:{line}"
 
-    def fail(self, row: int, message: str) -> None:
+    def fail(self, place: int, message: str) -> None:
         """Tell what is wrong with a row."""
-        line, file = divmod(self.places[row], FILES)
+        line, file = divmod(place, FILES)
         self._tell(file, line, None, message)
 
     def add_rows(self, name: str, rows: Iterable[tuple[int, Sequence[str]]]) -> None:
@@ -230,7 +233,11 @@ class Sheet:
                 self.keys.extend(cells[position])
             else:
                 self.codes[name].extend(map(self._known[name].__getitem__, cells[position]))
-        self.places.extend(line * FILES + file for line in lines)
+        if isinstance(lines, range):
+            lines = range(lines.start * FILES + file, lines.stop * FILES + file, FILES)
+            self.places.extend(lines)
+        else:
+            self.places.extend(line * FILES + file for line in lines)
 
     def _check_keys(self, column: Column, cells: Sequence[str], lines: Sequence[int], position: int, file: int) -> None:
         for cell, line in zip(cells, lines, strict=True):

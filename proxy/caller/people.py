@@ -8,10 +8,10 @@
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import islice, pairwise
-from operator import eq, ge
-from typing import Annotated, Any, Final, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
+from operator import eq, itemgetter
+from typing import Annotated, Any, Final, Protocol, TypeAlias
 
 import msgspec
 from pydantic import Field
@@ -202,48 +202,46 @@ def explain_overlap(first: str) -> str:
     return f"the same person is engaged at the same time in {first}: end one engagement before the next begins"
 
 
-def find_backwards(since: Iterable[float], until: Iterable[float]) -> list[int]:
-    """Return the rows that would never be in force."""
-    return [row for row, is_wrong in enumerate(map(ge, since, until)) if is_wrong]
+Row: TypeAlias = tuple[Any, ...]
+"""Subject, issuer, and whatever else: the issuer is any value that can be ordered."""
+Spans: TypeAlias = Callable[[Row], tuple[float, float]]
+"""Returns the interval of a row."""
 
 
-def order_rows(
-    issuers: Sequence[Any], subjects: Sequence[str], since: Sequence[float], until: Sequence[float]
-) -> tuple[list[int], list[tuple[int, int]]]:
-    """Return the rows in order of subject, issuer and begin; and the pairs of rows that overlap.
-
-    The issuers may be any values that can be ordered.
-    """
-    order = sorted(range(len(subjects)), key=subjects.__getitem__)
-    ordered = [subjects[row] for row in order]
-    repeated = [place for place, is_same in enumerate(map(eq, ordered, islice(ordered, 1, None))) if is_same]
-    overlaps = []
+def order_rows(rows: list[Row], spans: Spans) -> list[tuple[Row, Row]]:
+    """Put rows in the order of subject, issuer and begin; return those that overlap, each with an earlier one."""
+    rows.sort(key=_SUBJECT)
+    subjects = [row[0] for row in rows]
+    repeated = [place for place, is_same in enumerate(map(eq, subjects, islice(subjects, 1, None))) if is_same]
+    overlaps: list[tuple[Row, Row]] = []
     done = -1
     for place in repeated:
         if place < done:
             continue
         done = place + 1
-        while done < len(ordered) and ordered[done] == ordered[place]:
+        while done < len(rows) and subjects[done] == subjects[place]:
             done += 1
-        group = sorted(order[place:done], key=lambda row: (issuers[row], since[row], row))
-        order[place:done] = group
-        overlaps += _find_overlaps(group, issuers, since, until)
-    return order, overlaps
+        group = sorted(rows[place:done], key=lambda row: (row[1], spans(row)))
+        rows[place:done] = group
+        overlaps += _find_overlaps(group, spans)
+    return overlaps
 
 
-def _find_overlaps(
-    group: list[int], issuers: Sequence[Any], since: Sequence[float], until: Sequence[float]
-) -> list[tuple[int, int]]:
+_SUBJECT: Final = itemgetter(0)
+
+
+def _find_overlaps(group: list[Row], spans: Spans) -> list[tuple[Row, Row]]:
     """Return every row of one subject that begins before an earlier one has ended, with the one that ends last."""
     overlaps = []
     last = group[0]
-    for _, row in pairwise(group):
-        if issuers[row] != issuers[last]:
+    for row in group[1:]:
+        if row[1] != last[1]:
             last = row
             continue
-        if since[row] < until[last]:
-            overlaps.append((min(last, row), max(last, row)))
-        if until[row] > until[last]:
+        (since, until), (_, end) = spans(row), spans(last)
+        if since < end:
+            overlaps.append((last, row))
+        if until > end:
             last = row
     return overlaps
 
