@@ -430,7 +430,7 @@ class StoredMapping(Mapping[str, T], Generic[T]):
             raise KeyError(key)
         value = self._decode(found[0][0])
         if len(self._kept) >= MAX_KEPT:
-            for oldest in list(self._kept)[: MAX_KEPT // 8]:
+            for oldest in list(self._kept)[: max(1, MAX_KEPT // 8)]:
                 del self._kept[oldest]
         self._kept[key] = value
         return value

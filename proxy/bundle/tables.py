@@ -181,7 +181,7 @@ class Sheet:
                 self._tell(file, 1, index, self._explain_header(name))
             elif header.index(name) != index:
                 self._tell(file, 1, index, f"the column {name!r} stands twice")
-        if ";" not in header[0] and "\t" not in header[0]:
+        if set(header) <= self.columns.keys():  # a name that is none may be the one that is missing
             for name in self.columns:
                 if name not in header:
                     self._tell(file, 1, None, _explain_missing(name))
@@ -310,7 +310,7 @@ class Sheet:
                 is_quoted = not is_quoted
             elif character == "," and not is_quoted:
                 left -= 1
-        return 1
+        return len(text) + 1 if left == 0 else 1
 
 
 def _explain_missing(name: str) -> str:
