@@ -9,6 +9,7 @@
      ├─ FetchError          another party did not answer as it should
      ├─ KeySetError         an issuer's key set could not be had or read
      │   └─ KeysWithdrawnError   it was had, and is empty
+     ├─ StoreError          a file of large registers cannot be used, so nobody can be looked up
      └─ LedgerError         a line could not be made durable, so nothing may leave
 """
 
@@ -48,6 +49,10 @@ class KeySetError(SekishoError):
 
 class KeysWithdrawnError(KeySetError):
     """An issuer publishes, in good order, no key at all."""
+
+
+class StoreError(SekishoError):
+    """A file of large registers is not there, not whole, not ours, or not what its name says."""
 
 
 class LedgerError(SekishoError):

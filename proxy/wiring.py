@@ -168,7 +168,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         UsageError, KeySetError: something it needs cannot be had; the message is one sentence with the mend.
     """
     seen = take_fingerprint(settings.policies)
-    snapshot = load_bundle(settings.policies, settings.upstream)
+    snapshot = load_bundle(settings.policies, settings.upstream, settings.registers_folder)
     geolocator = make_geolocator(settings.geoip)
     refuse_failing(snapshot, find_failed(snapshot, geolocator))
     _check_issuers(snapshot, settings)
@@ -239,6 +239,7 @@ def _make_reloader(settings: Settings, seen: str, in_force: _InForce, metrics: M
         tried=seen,
         upstreams=settings.upstream,
         geoip=settings.geoip,
+        registers_folder=settings.registers_folder,
         options=settings,
         metrics=metrics,
         in_force=lambda: in_force.snapshot,

@@ -26,6 +26,7 @@ from proxy.bundle.cases import (
 )
 from proxy.bundle.emergency import Urgent, compile_urgent, read_emergency
 from proxy.bundle.gather import Anything, Item, Loaded, Registers
+from proxy.bundle.large import LargePeople
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
 from proxy.bundle.notes import find_notes, find_reviews
 from proxy.bundle.read import parse_document
@@ -40,7 +41,7 @@ from proxy.caller.affiliates import (
 )
 from proxy.caller.clients import ClientEntry, check_clients, compile_clients
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
-from proxy.caller.people import ListedPeople
+from proxy.caller.people import PersonEntry
 from proxy.caller.revocation import RevokedEntry, check_revoked, compile_revoked
 from proxy.errors import BundleError, UsageError
 from proxy.model.address import parse_block
@@ -84,22 +85,26 @@ class AnySets(dict[str, frozenset[str]]):
         return frozenset()
 
 
-def load_bundle(folder: FilePath, upstreams: Mapping[str, str] | None = None) -> Snapshot:
+def load_bundle(
+    folder: FilePath, upstreams: Mapping[str, str] | None = None, registers_folder: FilePath | None = None
+) -> Snapshot:
     """Load a policy folder.
 
     Args:
         folder: the folder that holds the manifest.
         upstreams: API id to the URL where this deployment finds it, in place of the bundle's. Where a thing is
             served is no policy: digests do not change with it.
+        registers_folder: where large registers become files; None: the default.
 
     Raises:
         BundleError: with every problem of the whole folder.
-        UsageError: ``upstreams`` names an API that the bundle does not declare, or what is no URL.
+        UsageError: ``upstreams`` names an API that the bundle does not declare, or what is no URL; or large
+            registers cannot be written where they should be.
     """
     registers = Registers(folder)
     with _without_collector():
         manifest = registers.gather()
-        checker = _Checker(registers, upstreams or {}, read_emergency(folder))
+        checker = _Checker(registers, upstreams or {}, read_emergency(folder), registers_folder)
         snapshot = checker.assemble(manifest) if manifest is not None else None
     if snapshot is None:
         raise BundleError([str(problem) for problem in sorted(set(registers.problems))])
@@ -144,8 +149,11 @@ def load_case(data: bytes, name: str, snapshot: Snapshot) -> CaseEntry:
 class _Checker:
     """Checks registers by their schemas and against one another, and puts a snapshot together."""
 
-    def __init__(self, registers: Registers, upstreams: Mapping[str, str], urgent: Urgent) -> None:
+    def __init__(
+        self, registers: Registers, upstreams: Mapping[str, str], urgent: Urgent, registers_folder: FilePath | None
+    ) -> None:
         self.urgent = urgent
+        self.registers_folder = registers_folder
         self.registers = registers
         self.folder = registers.folder
         self.upstreams = upstreams
@@ -199,6 +207,7 @@ class _Checker:
         registers.report(clients, check_clients(clients.entries, *named))
         registers.report(issuers, _check_token_fields(issuers.entries))
         registers.report(revoked, check_revoked(revoked.entries, registers.declared_ids("issuers")))
+        people = self._check_people()
         registers.report(networks, check_networks(networks.entries, registers.declared_ids("networks")))
         registers.report(proxies, check_proxies(proxies.entries, networks.entries))
         registers.report(apis, check_apis(apis.entries))
@@ -216,6 +225,7 @@ class _Checker:
         counted = frozenset(TieKind(kind) for kind in manifest.ties)
         digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": keys})
         snapshot = Snapshot(
+            people=people.make(),
             name=manifest.bundle,
             folder=self.folder,
             base_digest=digest,
@@ -224,7 +234,6 @@ class _Checker:
             issuers=tuple(compile_issuer(entry) for entry in issuers.entries),
             revoked=compile_revoked(revoked.entries),
             affiliates=compute_affiliates(affiliates.entries, controls.entries, counted),
-            people=ListedPeople(),
             clients=compile_clients(clients.entries),
             networks=compile_networks(networks.entries),
             proxies=compile_proxies(proxies.entries),
@@ -241,6 +250,14 @@ class _Checker:
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
         return None if registers.problems else snapshot.with_urgent(by_file)
+
+    def _check_people(self) -> LargePeople:
+        registers = self.registers
+        entries = registers.take("people", PersonEntry)
+        ids = registers.declared_ids("issuers"), registers.declared_ids("affiliates")
+        people = LargePeople(registers, entries, *ids, self.registers_folder)
+        people.check()
+        return people
 
     def _places(self) -> dict[str, str]:
         return {

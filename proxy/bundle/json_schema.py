@@ -18,6 +18,7 @@ from proxy.bundle.manifest import Manifest, PackManifest
 from proxy.caller.affiliates import ROLES, AffiliateEntry, ControlRuleEntry
 from proxy.caller.clients import ClientEntry
 from proxy.caller.issuers import COUNTRIES, COUNTRY_SETS, MAPPED, TEXT_SETS, IssuerEntry
+from proxy.caller.people import PersonEntry
 from proxy.caller.revocation import RevokedEntry
 from proxy.model.api import Action
 from proxy.model.caller import KINDS
@@ -61,6 +62,8 @@ class PolicyFile(Entry):
     """Named lists of countries; `$name` stands for one, in rules and in other sets."""
     affiliates: list[AffiliateEntry] | None = None
     """Entities: who owns them, and for whom they work."""
+    people: list[PersonEntry] | None = None
+    """For whom people work, and where they are; large registers are tables."""
     control_rules: list[ControlRuleEntry] | None = None
     """Named ways to compute who controls whom."""
     clients: list[ClientEntry] | None = None

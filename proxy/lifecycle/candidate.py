@@ -39,6 +39,8 @@ class Job(msgspec.Struct, frozen=True):
     upstreams: dict[str, str]
     geoip: str | None
     megabytes: int
+    registers: str | None = None
+    """Where large registers become files."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -62,7 +64,7 @@ def examine(job: Job) -> Iterable[bytes]:
     folder = Path(job.folder)
     yield _pickle(_quietly_read(folder))
     try:
-        snapshot = load_bundle(folder, job.upstreams)
+        snapshot = load_bundle(folder, job.upstreams, None if job.registers is None else Path(job.registers))
         geolocator = make_geolocator(None if job.geoip is None else Path(job.geoip))
         failed = find_failed(snapshot, geolocator)
     except BundleError as error:

@@ -61,6 +61,7 @@ class Reloader:
         tried: the fingerprint of the folder, taken before what is in force was read from it.
         upstreams: where this deployment finds APIs, as for ``load_bundle``.
         geoip: the geolocation that tests are run with.
+        registers_folder: where large registers become files.
         options: how often, how long.
         metrics: counted are attempts, by result.
         in_force: returns the snapshot in force.
@@ -75,6 +76,7 @@ class Reloader:
         tried: str,
         upstreams: dict[str, str],
         geoip: Path | None,
+        registers_folder: Path | None = None,
         options: LifecycleOptions,
         metrics: Metrics,
         in_force: Callable[[], Snapshot],
@@ -82,7 +84,13 @@ class Reloader:
         renew: Callable[[], Awaitable[None]],
     ) -> None:
         self._folder = folder
-        self._job = Job(str(folder), upstreams, None if geoip is None else str(geoip), options.reload_megabytes)
+        self._job = Job(
+            str(folder),
+            upstreams,
+            None if geoip is None else str(geoip),
+            options.reload_megabytes,
+            None if registers_folder is None else str(registers_folder),
+        )
         self._options = options
         self._metrics = metrics
         self._in_force = in_force

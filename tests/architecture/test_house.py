@@ -27,9 +27,22 @@ ORDER: Final = (
 NEIGHBOURS: Final = {("wiring", "settings"), ("cli", "demo")}
 
 WITH_IO: Final = {
-    "caller.jwks", "caller.fetch", "caller.introspection", "origin.geoip", "ledger.writer",
-    "bundle.read", "bundle.gather", "bundle.check",
-    "bundle.emergency", "lifecycle.watch", "lifecycle.candidate", "lifecycle.reload", "clock", "version",
+    "caller.jwks",
+    "caller.fetch",
+    "caller.introspection",
+    "origin.geoip",
+    "ledger.writer",
+    "bundle.read",
+    "bundle.gather",
+    "bundle.check",
+    "bundle.emergency",
+    "lifecycle.watch",
+    "lifecycle.candidate",
+    "lifecycle.reload",
+    "clock",
+    "version",
+    "bundle.large",
+    "bundle.store",
     "gateway", "admin", "settings", "oplog", "wiring", "demo", "cli",
 }  # fmt: skip
 """Modules and rooms that do I/O or read time; all others decide, and are pure."""
@@ -49,7 +62,10 @@ IMPURE: Final = {
     "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib.request", "uvloop",
 }  # fmt: skip
 PURE_USE: Final = {
-    ("bundle.apis", "urllib.parse"), ("caller.discovery", "urllib.parse"), ("bundle.snapshot", "pathlib"),
+    ("bundle.apis", "urllib.parse"),
+    ("caller.discovery", "urllib.parse"),
+    ("bundle.snapshot", "pathlib"),
+    ("bundle.options", "pathlib"),
     ("caller.options", "pathlib"), ("ledger.options", "pathlib"), ("origin.options", "pathlib"),
 }  # fmt: skip
 """A path as a value, not as a way to a file."""

@@ -228,6 +228,7 @@ KEYS: Final = (
     "case", "purpose", "caller.id", "caller.groups", "case", "origin.country", "caller.kind", "origin", "reason",
     "certainty", "home", "roles", "works_for", "proxies", "comparator", "default", "max_duration", "unless", "groups",
     "residence", "id", "always", "claims.desk", "authorization", "hosts", "people", "owners_complete", "bundle",
+    "subject",
 )  # fmt: skip
 VALUES: Final = st.one_of(
     st.sampled_from(WORDS),

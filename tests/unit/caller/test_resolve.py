@@ -12,7 +12,7 @@ from proxy.caller.clients import Client, Clients
 from proxy.caller.issuers import LEEWAY_SECONDS
 from proxy.caller.keys import KeySet
 from proxy.caller.parties import Speaking, assemble_caller, join, make_party
-from proxy.caller.people import ListedPeople
+from proxy.caller.people import PeopleInMemory
 from proxy.caller.resolve import (
     MAX_KEPT,
     NOTHING_MET,
@@ -57,7 +57,7 @@ def affiliates(counted: frozenset[TieKind] = frozenset(MANIFEST_TIES)) -> Affili
 
 
 def registers() -> Registers:
-    return Registers(affiliates(), ListedPeople(), Clients({}))
+    return Registers(affiliates(), PeopleInMemory({}), Clients({}))
 
 
 class Held:
