@@ -16,6 +16,7 @@ from proxy.bundle.apis import ApiEntry
 from proxy.bundle.cases import CaseEntry, FixtureEntry
 from proxy.bundle.manifest import Manifest, PackManifest
 from proxy.caller.affiliates import ROLES, AffiliateEntry, ControlRuleEntry
+from proxy.caller.authorities import AuthorityEntry
 from proxy.caller.issuers import COUNTRIES, COUNTRY_SETS, MAPPED, TEXT_SETS, IssuerEntry
 from proxy.model.api import Action
 from proxy.model.caller import KINDS
@@ -53,6 +54,8 @@ class PolicyFile(Entry):
 
     issuers: list[IssuerEntry] | None = None
     """Whom we trust to say who a caller is, and what they may say."""
+    certificate_authorities: list[AuthorityEntry] | None = None
+    """Whose client certificates say who a service is."""
     country_sets: dict[Id, Annotated[list[Annotated[str, scalar(str, _MEMBER)]], Field(min_length=1)]] | None = None
     """Named lists of countries; `$name` stands for one, in rules and in other sets."""
     affiliates: list[AffiliateEntry] | None = None

@@ -20,14 +20,15 @@ LANGUAGE: Final = "1"
 """The version of the policy language that this program reads."""
 
 REGISTERS: Final = (
-    "issuers", "country_sets", "affiliates", "control_rules", "networks", "trusted_proxies", "apis", "rules",
-    "invariants", "purposes", "grants", "fixtures", "tests",
+    "issuers", "certificate_authorities", "country_sets", "affiliates", "control_rules", "networks", "trusted_proxies",
+    "apis", "rules", "invariants", "purposes", "grants", "fixtures", "tests",
 )  # fmt: skip
 PACK_REGISTERS: Final = ("country_sets", "control_rules", "rules", "invariants", "tests")
 """What a pack may hold: nothing that says who is who, what is protected, or who may be let through."""
 NOT_YET_REGISTERS: Final = frozenset({"people", "revoked", "clients", "subjects"})
 POLICY_REGISTERS: Final = (
-    "issuers", "country_sets", "control_rules", "trusted_proxies", "apis", "rules", "invariants", "purposes",
+    "issuers", "certificate_authorities", "country_sets", "control_rules", "trusted_proxies", "apis", "rules",
+    "invariants", "purposes",
 )  # fmt: skip
 """What the policy digest covers, with the manifest's ties."""
 FACT_REGISTERS: Final = ("affiliates", "networks", "grants")

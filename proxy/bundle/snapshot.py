@@ -9,6 +9,7 @@ import msgspec
 from proxy.bundle.cases import CaseEntry, Declared, FixtureEntry
 from proxy.bundle.emergency import digest_with
 from proxy.caller.affiliates import Affiliates
+from proxy.caller.authorities import Authority
 from proxy.caller.issuers import Issuer
 from proxy.origin.networks import Prefixes
 from proxy.policy.attributes import Resource, Vocabulary
@@ -37,6 +38,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     observe_until: float | None
     """Seconds since 1970 until which nothing is blocked; None under ``mode: enforce``."""
     issuers: tuple[Issuer, ...]
+    authorities: tuple[Authority, ...]
+    """Over client certificates."""
     affiliates: Affiliates
     networks: Prefixes
     proxies: Prefixes

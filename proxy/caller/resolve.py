@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from proxy.caller.affiliates import Affiliates
+from proxy.caller.certificates import CertificateIdentity
 from proxy.caller.claims import map_claims
 from proxy.caller.issuers import Issuer
 from proxy.caller.keys import KeySet
@@ -52,6 +53,7 @@ class Callers:
         self._issuers = {issuer.issuer: issuer for issuer in issuers}
         self._affiliates = affiliates
         self._kept: dict[str, _Kept] = {}
+        self._services: dict[str, Caller] = {}
 
     def resolve(self, raw_token: str, keys: KeySets, now: float, *, refreshed: bool) -> Caller | Reason | KeysNeeded:
         """Resolve one raw token.
@@ -68,6 +70,15 @@ class Callers:
             if current is not None and current.generation == kept.generation:
                 return kept.caller
         return self._verify(raw_token, keys, now, refreshed=refreshed)
+
+    def resolve_certificate(self, identity: CertificateIdentity) -> Caller:
+        """Return the service whose certificate it is; a certificate says nothing of whose service it is."""
+        caller = self._services.get(identity.thumbprint)
+        if caller is None:
+            if len(self._services) >= MAX_KEPT:
+                self._services.clear()
+            caller = self._services[identity.thumbprint] = assemble_service(identity, self._affiliates)
+        return caller
 
     def _verify(self, raw_token: str, keys: KeySets, now: float, *, refreshed: bool) -> Caller | Reason | KeysNeeded:
         token = parse_token(raw_token, self._issuers)
@@ -149,6 +160,13 @@ def assemble_caller(
         claims={name.removeprefix(OWN): fact for name, fact in facts.items() if name.startswith(OWN)},
         until=until,
     )
+
+
+def assemble_service(identity: CertificateIdentity, affiliates: Affiliates) -> Caller:
+    """Return a service that has shown a certificate and no token."""
+    facts = {"id": identity.name, "client": identity.name, "kind": "service"}
+    caller = assemble_caller(None, facts, affiliates, principal=identity.principal, until=identity.until)
+    return msgspec.structs.replace(caller, issuer=identity.authority_id, issuer_operator=identity.operator)
 
 
 def _of_a_person(kind: Fact[str], fact: Fact[Any], issuer: Issuer | None) -> Fact[Any]:

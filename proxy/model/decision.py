@@ -80,6 +80,22 @@ class Reason(enum.StrEnum):
     TOKEN_EXPIRED = "token-expired"  # noqa: S105
     TOKEN_NOT_YET_VALID = "token-not-yet-valid"  # noqa: S105
     KEYS_UNAVAILABLE = "keys-unavailable"
+    FORWARDED_CERTIFICATE_REPEATED = "forwarded-certificate-repeated"
+    FORWARDED_CERTIFICATE_MALFORMED = "forwarded-certificate-malformed"
+    FORWARDED_CERTIFICATE_MISSING = "forwarded-certificate-missing"
+    CERTIFICATE_MALFORMED = "certificate-malformed"
+    CERTIFICATE_WEAK = "certificate-weak"
+    CERTIFICATE_USAGE_OTHER = "certificate-usage-other"
+    CERTIFICATE_AUTHORITY_UNDECLARED = "certificate-authority-undeclared"
+    CERTIFICATE_AUTHORITY_EXPIRED = "certificate-authority-expired"
+    CERTIFICATE_EXPIRED = "certificate-expired"
+    CERTIFICATE_NOT_YET_VALID = "certificate-not-yet-valid"
+    CERTIFICATE_REVOKED = "certificate-revoked"
+    CERTIFICATE_REVOCATION_UNKNOWN = "certificate-revocation-unknown"
+    CERTIFICATE_NAME_MISSING = "certificate-name-missing"
+    CERTIFICATE_NAME_REPEATED = "certificate-name-repeated"
+    CERTIFICATE_NAME_MALFORMED = "certificate-name-malformed"
+    CERTIFICATE_NAME_FOREIGN = "certificate-name-foreign"
     # What is declared.
     ROUTE_UNDECLARED = "route-undeclared"
     METHOD_UNDECLARED = "method-undeclared"

@@ -20,6 +20,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     """The address at the other end of the connection."""
     version: tuple[int, int] = (1, 1)
     """Of HTTP."""
+    certificate: bytes | None = None
+    """The certificate, in DER, that the peer has shown in the TLS handshake; None if it has shown none."""
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -24,8 +24,10 @@ from typing import Final, TypeAlias
 import msgspec
 
 from proxy.bundle.snapshot import Snapshot
+from proxy.caller.certificates import Authorities, CertificateIdentity
 from proxy.caller.resolve import Callers, KeysNeeded
 from proxy.caller.tokens import read_credentials
+from proxy.caller.xfcc import read_forwarded_certificate
 from proxy.ledger.record import Line, Recorder, end_line
 from proxy.model.api import Action, Api, Route
 from proxy.model.caller import UNAUTHENTICATED, Caller
@@ -112,22 +114,60 @@ class Checkpoint:
         keys: the issuers' key sets.
         geolocator: asked for public addresses.
         recorder: makes ledger lines.
+        client_certificate: where a caller's certificate is taken from: ``tls``, the connection, or ``xfcc``, the field
+            ``X-Forwarded-Client-Cert`` of a trusted proxy.
     """
 
-    def __init__(self, snapshot: Snapshot, keys: KeySets, geolocator: Geolocator, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        keys: KeySets,
+        geolocator: Geolocator,
+        recorder: Recorder,
+        client_certificate: str = "tls",
+    ) -> None:
         self.snapshot = snapshot
         self.keys = keys
         self.recorder = recorder
         self.callers = Callers(snapshot.issuers, snapshot.affiliates)
+        self.authorities = Authorities(snapshot.authorities)
         self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
+        self._is_forwarded = client_certificate == "xfcc"
+
+    def find_shown(self, peer_ip: str, certificate: bytes | None, fields: RequestFields) -> bytes | Reason | None:
+        """Return the certificate that a request came with, the reason why that is ambiguous, or None.
+
+        Args:
+            peer_ip: the address at the other end of the connection.
+            certificate: what it showed there.
+            fields: of the request; a proxy that is not trusted says nothing.
+        """
+        if not self._is_forwarded:
+            return certificate
+        value = fields.forwarded_certificate
+        if value is None or not self.origins.is_proxy(peer_ip):
+            return None
+        return read_forwarded_certificate(value)
+
+    def find_certificate(self, shown: bytes | None, now: float) -> CertificateIdentity | Reason | None:
+        """Return whose the certificate is that a request came with, if any, or why it is nobody's."""
+        return None if shown is None else self.authorities.identify(shown, now)
 
     def find_caller(
-        self, match: Match | NoMatch, fields: RequestFields, now: float, *, refreshed: bool
+        self, match: Match | NoMatch, fields: RequestFields, shown: bytes | None, now: float, *, refreshed: bool
     ) -> Caller | Reason | KeysNeeded:
-        """Return who asks, the reason why nobody can be told, or the need for keys."""
+        """Return who asks, the reason why nobody can be told, or the need for keys.
+
+        A certificate that is nobody's is never taken for none, whatever else a request carries.
+        """
         if isinstance(match, Match) and match.route.unauthenticated:
             return UNAUTHENTICATED
+        identity = self.find_certificate(shown, now)
+        if isinstance(identity, Reason):
+            return identity
         raw_token = read_credentials(fields.authorization)
+        if raw_token is Reason.TOKEN_MISSING and identity is not None:
+            return self.callers.resolve_certificate(identity)
         if isinstance(raw_token, Reason):
             return raw_token
         return self.callers.resolve(raw_token, self.keys, now, refreshed=refreshed)
@@ -167,9 +207,9 @@ class Passage:
     """
 
     __slots__ = (
-        "_answered", "_api", "_caller", "_checkpoint", "_decision", "_expects_continue", "_fields", "_forwarded",
-        "_host", "_match", "_method", "_now", "_origin", "_outcome", "_peer_ip", "_purpose", "_recorded",
-        "_refreshed", "_request_id", "_shape", "_subject", "_target", "ends_at",
+        "_answered", "_api", "_caller", "_certificate", "_checkpoint", "_decision", "_expects_continue", "_fields",
+        "_forwarded", "_host", "_match", "_method", "_now", "_origin", "_outcome", "_peer_ip", "_purpose", "_recorded",
+        "_refreshed", "_request_id", "_shape", "_shown", "_subject", "_target", "ends_at",
     )  # fmt: skip
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
@@ -189,6 +229,8 @@ class Passage:
         self._subject: Subject = _NO_ONE
         self._purpose: Fact[str] = ABSENT
         self._peer_ip = ""
+        self._certificate: bytes | None = None
+        self._shown: bytes | None = None
         self._decision: Decision | None = None
         self._outcome: Outcome | None = None
         self._refreshed = False
@@ -281,6 +323,11 @@ class Passage:
             self.note_peer(head.peer_ip)
             return self._refuse(fields)
         self._origin = self._checkpoint.origins.resolve(head.peer_ip, fields.forwarded_for)
+        self._certificate = head.certificate
+        shown = self._checkpoint.find_shown(head.peer_ip, head.certificate, fields)
+        if isinstance(shown, Reason):
+            return self._refuse(shown)
+        self._shown = shown
         reason = self._read_target(head, fields)
         return None if reason is None else self._refuse(reason)
 
@@ -309,7 +356,7 @@ class Passage:
         match = checkpoint.snapshot.catalog.match(self._api, self._method, self._target.segments)
         if isinstance(match, Match):
             self._match = match
-        caller = checkpoint.find_caller(match, fields, self._now, refreshed=self._refreshed)
+        caller = checkpoint.find_caller(match, fields, self._shown, self._now, refreshed=self._refreshed)
         if isinstance(caller, KeysNeeded):
             return Need(caller.issuer_id)
         if isinstance(caller, Reason):
@@ -355,7 +402,10 @@ class Passage:
         if api is None or self._api is None or api.id != self._api.id:
             return True
         match = checkpoint.snapshot.catalog.match(api, self._method, target.segments)
-        caller = checkpoint.find_caller(match, fields, now, refreshed=True)
+        shown = checkpoint.find_shown(self._peer_ip, self._certificate, fields)
+        if isinstance(shown, Reason):
+            return True
+        caller = checkpoint.find_caller(match, fields, shown, now, refreshed=True)
         if not isinstance(caller, Caller) or not isinstance(match, Match):
             return True
         origin = checkpoint.origins.resolve(self._peer_ip, fields.forwarded_for)

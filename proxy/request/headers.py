@@ -27,6 +27,7 @@ class Treatment(enum.Enum):
     OVERRIDE = "dropped: it would make another request of the one that was judged"
     AUTHORIZATION = "read by the gateway; dropped unless the API declares `authorization: forward`"
     PURPOSE = "read by the gateway for rules that ask for it; dropped; refused if repeated or malformed"
+    CERTIFICATE = "dropped; read only with `client_certificate: xfcc`, from a trusted proxy; refused if repeated"
     SINGLE = "forwarded; refused if repeated"
 
 
@@ -67,6 +68,7 @@ REQUEST_FIELDS: Final[Mapping[str, Treatment]] = {
     "client-cert": Treatment.IDENTITY,
     "client-cert-chain": Treatment.IDENTITY,
     "x-client-cert": Treatment.IDENTITY,
+    "x-forwarded-client-cert": Treatment.CERTIFICATE,
     "proxy": Treatment.OVERRIDE,
     "x-http-method": Treatment.OVERRIDE,
     "x-method-override": Treatment.OVERRIDE,
@@ -169,6 +171,8 @@ class RequestFields(msgspec.Struct, frozen=True):
     authorization: str | None
     forwarded_for: tuple[str, ...]
     """Every ``X-Forwarded-For`` field value, in the order received."""
+    forwarded_certificate: str | None
+    """The value of ``X-Forwarded-Client-Cert``. Not to be believed but from a trusted proxy."""
     expects_continue: bool
     has_transfer_coding: bool
     purpose: str | None
@@ -243,6 +247,7 @@ def _finish(
         host=single.get("host"),
         authorization=single.get("authorization"),
         forwarded_for=tuple(forwarded_for),
+        forwarded_certificate=single.get("x-forwarded-client-cert"),
         expects_continue=expect is not None,
         has_transfer_coding=coding is not None,
         purpose=purpose,

@@ -12,8 +12,8 @@ B = "bundle.yaml"
 
 def test_the_registers_of_the_design_are_here_or_not_yet() -> None:
     assert set(REGISTERS) == {
-        "issuers", "country_sets", "affiliates", "control_rules", "networks", "trusted_proxies", "apis", "rules",
-        "invariants", "purposes", "grants", "fixtures", "tests",
+        "issuers", "certificate_authorities", "country_sets", "affiliates", "control_rules", "networks",
+        "trusted_proxies", "apis", "rules", "invariants", "purposes", "grants", "fixtures", "tests",
     }  # fmt: skip
     assert "people" in NOT_YET_REGISTERS
     assert set(POLICY_REGISTERS) | set(FACT_REGISTERS) == set(REGISTERS) - {"fixtures", "tests"}
