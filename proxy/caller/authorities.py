@@ -177,7 +177,9 @@ def compile_authorities(
         problems += [problem.under(index) for problem in reading.problems]
         for key in reading.keys:
             if owners.setdefault(key, entry.id) != entry.id:
-                message = f"a key of {entry.ca} is of the authority {owners[key]!r}, too: nobody could tell whose services it names"
+                message = (
+                    f"a key of {entry.ca} is of the authority {owners[key]!r}, too: whose names would it vouch for?"
+                )
                 problems.append(Problem((index, "ca"), message))
         compiled.append(authority)
     return tuple(compiled), problems

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote  # noqa: TID251 - as Envoy writes a PEM
 
 import msgspec
 from cryptography import x509
@@ -21,6 +21,11 @@ NOW: Final = 1_800_000_000.0
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 BILLING: Final = "spiffe://corp.example/ns/prod/sa/billing"
 REPORTS: Final = "spiffe://corp.example/ns/prod/sa/reports"
+
+
+def encode(text: str, safe: str = "") -> str:
+    """Return a text percent-encoded."""
+    return quote(text, safe=safe)
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -39,7 +44,7 @@ class Held(msgspec.Struct, frozen=True):
 
     @property
     def key_pem(self) -> str:
-        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        return str(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
     def write(self, folder: Path, name: str, *chain: "Held") -> tuple[Path, Path]:
         """Write certificate and key as PEM, and return where."""
@@ -51,7 +56,7 @@ class Held(msgspec.Struct, frozen=True):
     def forwarded(self) -> str:
         """Return what Envoy writes of it."""
         digest = self.certificate.fingerprint(hashes.SHA256()).hex()
-        return f'By=spiffe://corp.example/mesh;Hash={digest};Cert="{quote(self.pem, safe="")}";Subject="";URI={BILLING}'
+        return f'By=spiffe://corp.example/mesh;Hash={digest};Cert="{encode(self.pem)}";Subject="";URI={BILLING}'
 
 
 def when(seconds: float) -> datetime:
@@ -140,7 +145,10 @@ def general_name(name: str) -> x509.GeneralName:
 
 def key_usage(**named: bool) -> x509.KeyUsage:
     """Return a key usage with nothing but what is named."""
-    every = ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"]
+    every = (
+        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+        "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+    )  # fmt: skip
     return x509.KeyUsage(**{name: named.get(name, False) for name in every})
 
 

@@ -141,7 +141,7 @@ BAD_CAS: dict[str, tuple[bytes, str]] = {
         _odd(extensions=[(x509.ExtendedKeyUsage([SERVER]), False)]).pem.encode(),
         "may not sign certificates of clients",
     ),
-    "has a small RSA key": (_odd(key=rsa.generate_private_key(65537, 1024)).pem.encode(), "too weak"),
+    "has a small RSA key": (_odd(key=rsa.generate_private_key(65537, 1024)).pem.encode(), "too weak"),  # noqa: S505 - too small on purpose
     "has a key on a small curve": (_odd(key=ec.generate_private_key(ec.SECP192R1())).pem.encode(), "too weak"),
     "has a critical extension of somebody's": (
         _odd(extensions=[(UNKNOWN_EXTENSION, True)]).pem.encode(),

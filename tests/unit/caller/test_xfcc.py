@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """``X-Forwarded-Client-Cert``: one element, its certificate, and nothing else of it."""
 
-from urllib.parse import quote
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.caller.xfcc import read_forwarded_certificate
 from proxy.model.decision import Reason
-from tests.support.certificates import BILLING, REPORTS, a_leaf, billing, corp_ca
+from tests.support.certificates import BILLING, REPORTS, a_leaf, billing, corp_ca, encode
 
 REPEATED, MALFORMED, MISSING = (
     Reason.FORWARDED_CERTIFICATE_REPEATED,
@@ -18,10 +16,10 @@ REPEATED, MALFORMED, MISSING = (
 )
 OWN = billing()
 HASH = f"Hash={OWN.certificate.fingerprint(OWN.certificate.signature_hash_algorithm).hex()}"  # type: ignore[arg-type]
-PEM = quote(OWN.pem, safe="")
+PEM = encode(OWN.pem, safe="")
 CERT = f'Cert="{PEM}"'
 OTHER = a_leaf(corp_ca(), REPORTS)
-OTHER_CERT = f'Cert="{quote(OTHER.pem, safe="")}"'
+OTHER_CERT = f'Cert="{encode(OTHER.pem, safe="")}"'
 
 TAKEN = {
     "all that Envoy writes": OWN.forwarded(),
@@ -29,7 +27,7 @@ TAKEN = {
     "another order": f"{CERT};{HASH}",
     "no quotes": f"{HASH};Cert={PEM}",
     "keys in another letter case": f'{HASH.upper().replace("HASH", "hASH")};cert="{PEM}"',
-    "only what must be is encoded": f'{HASH};Cert="{quote(OWN.pem, safe="/+= -")}"',
+    "only what must be is encoded": f'{HASH};Cert="{encode(OWN.pem, safe="/+= -")}"',
     "lower-case escapes": f'{HASH};Cert="{PEM.replace("%2B", "%2b").replace("%0A", "%0a")}"',
     "a chain beside it": f'{HASH};{CERT};Chain="{PEM}"',
     "several DNS names": f"{HASH};{CERT};DNS=a.example;DNS=b.example",
@@ -72,13 +70,13 @@ REFUSED = {
     "an escape at the end": (f'{HASH};{CERT};Subject="x\\', MALFORMED),
     "something behind a quote": (f'{HASH};{CERT};Subject="x"y', MALFORMED),
     "a quote inside a bare value": (f'{HASH};{CERT};Subject=x"y"', MALFORMED),
-    "two certificates in one PEM": (f'{HASH};Cert="{quote(OWN.pem * 2, safe="")}"', MALFORMED),
-    "a certificate and its key": (f'{HASH};Cert="{quote(OWN.pem + OWN.key_pem, safe="")}"', MALFORMED),
-    "text before the PEM": (f'{HASH};Cert="{quote("x" + OWN.pem, safe="")}"', MALFORMED),
-    "bare base64": (f'{HASH};Cert="{quote("".join(OWN.pem.splitlines()[1:-1]), safe="")}"', MALFORMED),
+    "two certificates in one PEM": (f'{HASH};Cert="{encode(OWN.pem * 2, safe="")}"', MALFORMED),
+    "a certificate and its key": (f'{HASH};Cert="{encode(OWN.pem + OWN.key_pem, safe="")}"', MALFORMED),
+    "text before the PEM": (f'{HASH};Cert="{encode("x" + OWN.pem, safe="")}"', MALFORMED),
+    "bare base64": (f'{HASH};Cert="{encode("".join(OWN.pem.splitlines()[1:-1]), safe="")}"', MALFORMED),
     "a broken escape": (f'{HASH};Cert="{PEM}%2"', MALFORMED),
     "base64 that is none": (f'{HASH};Cert="{PEM.replace("MII", "M=I", 1)}"', MALFORMED),
-    "a PEM that is encoded twice": (f'{HASH};Cert="{quote(PEM, safe="")}"', MALFORMED),
+    "a PEM that is encoded twice": (f'{HASH};Cert="{encode(PEM, safe="")}"', MALFORMED),
 }
 
 
@@ -89,7 +87,7 @@ def test_a_request_is_refused_for(value: str, reason: Reason) -> None:
 
 def test_a_name_in_a_certificate_cannot_pass_for_the_proxys_words() -> None:
     """Envoy writes URIs bare: one that holds ``;Cert=`` must not bring in another service's certificate."""
-    stolen = f'spiffe://corp.example/x;Cert="{quote(OTHER.pem, safe="")}"'
+    stolen = f'spiffe://corp.example/x;Cert="{encode(OTHER.pem, safe="")}"'
     shown = f"Hash={'ab' * 32};URI={stolen}"
     assert read_forwarded_certificate(shown) == MALFORMED
     assert read_forwarded_certificate(f"{shown};{CERT}") == MALFORMED
