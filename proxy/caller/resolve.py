@@ -77,7 +77,10 @@ class Callers:
         if caller is None:
             if len(self._services) >= MAX_KEPT:
                 self._services.clear()
-            caller = self._services[identity.thumbprint] = assemble_service(identity, self._affiliates)
+            caller = assemble_service(
+                identity.authority_id, identity.operator, identity.name, self._affiliates, identity.until
+            )
+            self._services[identity.thumbprint] = caller
         return caller
 
     def _verify(self, raw_token: str, keys: KeySets, now: float, *, refreshed: bool) -> Caller | Reason | KeysNeeded:
@@ -162,11 +165,22 @@ def assemble_caller(
     )
 
 
-def assemble_service(identity: CertificateIdentity, affiliates: Affiliates) -> Caller:
-    """Return a service that has shown a certificate and no token."""
-    facts = {"id": identity.name, "client": identity.name, "kind": "service"}
-    caller = assemble_caller(None, facts, affiliates, principal=identity.principal, until=identity.until)
-    return msgspec.structs.replace(caller, issuer=identity.authority_id, issuer_operator=identity.operator)
+def assemble_service(
+    authority_id: str, operator: str, name: Fact[str], affiliates: Affiliates, until: float = math.inf
+) -> Caller:
+    """Return a service that has shown a certificate and no token: a certificate says its name and nothing else.
+
+    Args:
+        authority_id: of who vouches for it.
+        operator: the affiliate that administers that.
+        name: the service's.
+        affiliates: the computed register.
+        until: seconds since 1970 when what was said ends.
+    """
+    facts = {"id": name, "client": name, "kind": "service"}
+    principal = "" if isinstance(name, State) else f"{authority_id}|{name}"
+    caller = assemble_caller(None, facts, affiliates, principal=principal, until=until)
+    return msgspec.structs.replace(caller, issuer=authority_id, issuer_operator=operator)
 
 
 def _of_a_person(kind: Fact[str], fact: Fact[Any], issuer: Issuer | None) -> Fact[Any]:

@@ -4,7 +4,7 @@
 - One context serves the whole listener: what is asked of a client never depends on the name it asks for (SNI).
 - A client's certificate is verified in the handshake against the CA certificates that the bundle declares; whose it
   is, and whether it is revoked, is decided per request (``caller.certificates``), so that a change reaches open
-  connections, too. There is no session to resume: every connection shows its certificate.
+  connections, too, and sessions of TLS 1.2 that are resumed. Those of TLS 1.3 are not: there are no tickets.
 - Another certificate, key or set of CA certificates makes another context. It is put in place by a second listener on
   the same socket, started before the first one is closed: no connection is refused meanwhile, and those that are
   open stay.
@@ -119,7 +119,7 @@ class Listener:
     def __init__(self, runner: web.BaseRunner) -> None:
         self._runner = runner
         self._sockets: list[socket.socket] = []
-        self._sites: list[web.BaseSite] = []
+        self._sites: list[tuple[web.BaseSite, socket.socket]] = []
 
     async def start(self, host: str, port: int, context: ssl.SSLContext | None) -> tuple[str, int]:
         """Bind, accept, and return the address that was bound first.
@@ -145,11 +145,12 @@ class Listener:
         Raises:
             OSError: the socket cannot be listened on once more; then nothing has changed.
         """
-        before, after = self._sites, list[web.BaseSite]()
+        before, after = self._sites, list[tuple[web.BaseSite, socket.socket]]()
         try:
             for each in self._sockets:
-                site = web.SockSite(self._runner, each.dup(), ssl_context=context, backlog=BACKLOG)
-                after.append(site)
+                accepting = each.dup()
+                site = web.SockSite(self._runner, accepting, ssl_context=context, backlog=BACKLOG)
+                after.append((site, accepting))
                 await site.start()
         except BaseException:
             await _stop(after)
@@ -164,8 +165,12 @@ class Listener:
         self._sockets = []
 
 
-async def _stop(sites: Sequence[web.BaseSite]) -> None:
-    for site in sites:
+async def _stop(sites: Sequence[tuple[web.BaseSite, socket.socket]]) -> None:
+    """Stop accepting; what was accepted in this round of the loop becomes a connection first, and is not lost."""
+    for _, accepting in sites:
+        asyncio.get_running_loop().remove_reader(accepting.fileno())
+    await asyncio.sleep(0)
+    for site, _ in sites:
         with contextlib.suppress(RuntimeError):  # it has stopped with its runner
             await site.stop()
 

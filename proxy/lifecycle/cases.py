@@ -13,7 +13,7 @@ from proxy.bundle.cases import CaseEntry, CaseGiven, CaseOrigin
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.claims import assert_fact
 from proxy.caller.issuers import Issuer
-from proxy.caller.resolve import assemble_caller
+from proxy.caller.resolve import assemble_caller, assemble_service
 from proxy.model.api import Route
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.decision import Decision, Effect, Reason
@@ -56,6 +56,7 @@ class Cases:
         self._snapshot = snapshot.with_urgent({})  # an urgent cut-off waits for no test, and breaks none
         self._origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
         self._issuers = {issuer.id: issuer for issuer in snapshot.issuers}
+        self._authorities = {authority.id: authority for authority in snapshot.authorities}
         self._grants = {grant.id: grant for grant in snapshot.policy.grants}
 
     def run(self, case: CaseEntry) -> CaseResult:
@@ -103,6 +104,9 @@ class Cases:
     def _caller(self, given: Mapping[str, Any], route: Route) -> Caller:
         if route.unauthenticated:
             return UNAUTHENTICATED
+        authority = self._authorities.get(given.get("issuer", ""))
+        if authority is not None:
+            return assemble_service(authority.id, authority.operator, _named(given), self._snapshot.affiliates)
         issuer = self._issuers.get(given.get("issuer", ""))
         facts = {name: _fact(issuer, name, raw) for name, raw in given.items() if name != "issuer"}
         said = (given.get("issuer"), given.get("id"))
@@ -123,6 +127,12 @@ def find_unfired(policy: Policy, results: Iterable[CaseResult]) -> tuple[Rule, .
     """Return the rules that held for certain in none of the cases: nobody has shown that they do what they say."""
     asked = [result.facts for result in results if result.facts is not None]
     return tuple(rule for rule in policy.rules if not any(holds(rule, facts) is True for facts in asked))
+
+
+def _named(given: Mapping[str, Any]) -> Fact[str]:
+    """Return the name of a service that shows a certificate, which says nothing else."""
+    name: Fact[str] = assert_fact("id", given["id"], None) if "id" in given else UNKNOWN
+    return name
 
 
 def _fact(issuer: Issuer | None, name: str, raw: object) -> Fact[Any]:

@@ -8,12 +8,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.caller.affiliates import AffiliateEntry, Affiliates, ControlRuleEntry, compute_affiliates
+from proxy.caller.certificates import Authorities, CertificateIdentity
 from proxy.caller.keys import KeySet
 from proxy.caller.resolve import MAX_KEPT, Callers, KeysNeeded, assemble_caller
 from proxy.caller.tokens import LEEWAY_SECONDS
 from proxy.model.caller import Caller, TieKind
 from proxy.model.decision import Reason
 from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, FactSet
+from tests.support.certificates import BILLING, a_leaf, an_authority, billing, corp_ca
 from tests.support.tokens import (
     NOW,
     PARTNER,
@@ -253,3 +255,36 @@ def test_losing_a_fact_never_frees_anybody_of_a_country(
         assert isinstance(before, FactSet)
         assert before.members <= after.members
         assert not before.is_open
+
+
+# Certificates.
+
+
+def an_identity(der: bytes) -> CertificateIdentity:
+    found = Authorities([an_authority(corp_ca())]).identify(der, NOW)
+    assert isinstance(found, CertificateIdentity)
+    return found
+
+
+def test_a_certificate_makes_a_service_of_which_nothing_more_is_known() -> None:
+    identity = an_identity(billing().der)
+    caller = Callers((), affiliates()).resolve_certificate(identity)
+    assert (caller.principal, caller.id, caller.client) == (f"mesh|{BILLING}", BILLING, BILLING)
+    assert (caller.issuer, caller.issuer_operator, caller.kind) == ("mesh", "ly", "service")
+    assert caller.until == identity.until
+    assert (caller.residence, caller.citizenships) == (NOT_APPLICABLE, NOT_APPLICABLE)
+    for fact in (caller.affiliate, caller.affiliate_country, caller.affiliate_roles, caller.groups, caller.roles):
+        assert fact is UNKNOWN
+    assert isinstance(caller.countries, FactSet)
+    assert (caller.countries.members, caller.countries.is_open) == (frozenset(), True)
+
+
+def test_a_service_is_kept_by_its_certificate_and_the_number_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.caller.resolve.MAX_KEPT", 4)
+    callers = Callers((), affiliates())
+    identity = an_identity(billing().der)
+    assert callers.resolve_certificate(identity) is callers.resolve_certificate(identity)
+    for number in range(10):
+        other = an_identity(a_leaf(corp_ca(), f"spiffe://corp.example/{number}", key=billing().key).der)
+        assert callers.resolve_certificate(other).id == f"spiffe://corp.example/{number}"
+        assert len(callers._services) <= 4
