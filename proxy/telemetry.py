@@ -104,6 +104,11 @@ class Metrics:
             "Questions to issuers whether a token is active, by issuer and answer.",
             ["issuer", "result"],
         )
+        self.tls_reloads = self._counter(
+            "sekisho_tls_reloads_total",
+            "Attempts to renew the listener's TLS, by result.",
+            ["result"],
+        )
         self.answers_cut = self._counter(
             "sekisho_answers_cut_total",
             "Answers that broke off after they had begun to leave, by reason.",
@@ -193,6 +198,17 @@ class Metrics:
             "sekisho_key_set_keys",
             "How many keys of an issuer are trusted now.",
             ["issuer"],
+            registry=registry,
+        )
+        self.tls_certificate_expires = Gauge(
+            "sekisho_tls_certificate_expiry_timestamp_seconds",
+            "When the listener's own TLS certificate ends; 0 without TLS.",
+            registry=registry,
+        )
+        self.revocation_lists_until = Gauge(
+            "sekisho_revocation_lists_until_timestamp_seconds",
+            "When the first revocation list of an authority over client certificates ends.",
+            ["authority"],
             registry=registry,
         )
         self.ledger_lines = Counter("sekisho_ledger_lines_total", "Lines made durable.", registry=registry)

@@ -7,6 +7,7 @@ import errno
 import logging
 import math
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from proxy.caller.issuers import Issuer, parse_key_place
 from proxy.caller.jwks import KeyStore
 from proxy.clock import render_date, render_instant, unix_seconds
 from proxy.gateway.server import Gateway, GatewayServer
+from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
 from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
 from proxy.ledger.record import BundleLine, Recorder, StartLine, StopLine
@@ -55,7 +57,7 @@ class Running(msgspec.Struct, frozen=True):
     in_force: Callable[[], Snapshot]
     """Returns the bundle in force."""
     reload: Callable[[], None]
-    """Tries the policy folder now."""
+    """Tries the policy folder now, and reads the listener's certificate again."""
 
 
 def read_pseudonym_key(path: Path | None) -> Pseudonyms:
@@ -85,6 +87,8 @@ class _InForce:
         snapshot: the bundle to begin with.
         pseudonyms: names people in records.
         ledger: takes the line that says what is put in force, before it is.
+        tls: asks clients for certificates of the authorities in force.
+        client_certificate: where a caller's certificate is taken from.
     """
 
     def __init__(
@@ -97,7 +101,11 @@ class _InForce:
         geolocator: Geolocator,
         ledger: LedgerWriter,
         metrics: Metrics,
+        tls: ListenerTls,
+        client_certificate: str,
     ) -> None:
+        self._tls = tls
+        self._client_certificate = client_certificate
         self._pseudonyms = pseudonyms
         self._keys = keys
         self._introspector = introspector
@@ -109,7 +117,9 @@ class _InForce:
 
     def _make(self, snapshot: Snapshot) -> Checkpoint:
         recorder = Recorder(self._pseudonyms, snapshot.policy_digest, snapshot.registers_digest)
-        return Checkpoint(snapshot, self._keys, self._geolocator, recorder, self._introspector)
+        return Checkpoint(
+            snapshot, self._keys, self._geolocator, recorder, self._introspector, self._client_certificate
+        )
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """Put a bundle in force, in one step, once its keys are there and the ledger says so.
@@ -128,6 +138,7 @@ class _InForce:
             raise
         self.snapshot, self.checkpoint = snapshot, checkpoint
         self.describe()
+        await self._tls.adopt(_find_cas(snapshot))
 
     async def _adopt_issuers(self, issuers: tuple[Issuer, ...]) -> Callable[[], None]:
         take_back_keys = await self._keys.adopt(issuers)
@@ -153,6 +164,11 @@ class _InForce:
         metrics.bundle.clear()
         metrics.bundle.labels(snapshot.policy_digest, snapshot.registers_digest).set(1)
         metrics.bundle_since.set(unix_seconds())
+        metrics.revocation_lists_until.clear()
+        for authority in snapshot.authorities:
+            ends = [each.until for ca in authority.cas for each in ca.lists]
+            if ends:
+                metrics.revocation_lists_until.labels(authority.id).set(min(ends))
         metrics.observing.set_function(lambda: float(snapshot.observes(unix_seconds())))
         metrics.observe_until.set(snapshot.observe_until or 0)
         metrics.reviews_overdue.set_function(lambda: float(len(snapshot.overdue(render_date(unix_seconds())))))
@@ -175,6 +191,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     pseudonyms = read_pseudonym_key(settings.pseudonym_key)
     metrics = Metrics()
     keys, introspector = await _ask_issuers(snapshot, settings, metrics)
+    tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
     async with contextlib.AsyncExitStack() as stack:
         ledger = LedgerWriter(settings.ledger, metrics)
         stack.callback(ledger.close)
@@ -188,6 +205,8 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             geolocator=geolocator,
             ledger=ledger,
             metrics=metrics,
+            tls=tls,
+            client_certificate=settings.client_certificate,
         )
         in_force.describe()
         gateway = Gateway(
@@ -204,20 +223,34 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         stack.callback(_record_stop, ledger)
         admin = make_admin(metrics, lambda: _readiness(in_force.snapshot, keys, geolocator, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
-        admin_at = await _listen(stack, runner, settings.admin, "--admin")
+        _, admin_at = await _listen(stack, runner, settings.admin, "--admin")
         server = web.ServerRunner(
             GatewayServer(gateway, settings), handle_signals=False, shutdown_timeout=settings.drain_seconds / 2
         )
         stack.push_async_callback(keys.close)
         stack.push_async_callback(introspector.close)
-        listen_at = await _listen(stack, server, settings.listen, "--listen")
+        listener, listen_at = await _listen(stack, server, settings.listen, "--listen", tls.context)
+        tls.serve(listener)
         stack.callback(_begin_stop, gateway)
-        background = [keys.keep_fresh(), _remind(in_force), reloader.watch(), _revisit(gateway)]
-        tasks = [asyncio.ensure_future(coroutine) for coroutine in background]
+        renewing = [keys.keep_fresh(), reloader.watch(), tls.watch(settings.watch_seconds)]
+        tasks = [asyncio.ensure_future(coroutine) for coroutine in (*renewing, _remind(in_force), _revisit(gateway))]
         stack.push_async_callback(_cancel, tasks)
         log.info("ready", extra={"bundle": snapshot.name, "policy": snapshot.policy_digest, "path": listen_at})
         del snapshot  # one that is no longer in force must not be kept
-        yield Running(listen_at, admin_at, lambda: in_force.snapshot, reloader.poke)
+        yield Running(listen_at, admin_at, lambda: in_force.snapshot, _both(reloader.poke, tls.poke))
+
+
+def _find_cas(snapshot: Snapshot) -> tuple[bytes, ...]:
+    """Return the CA certificates of every authority over client certificates."""
+    return tuple(dict.fromkeys(ca.der for authority in snapshot.authorities for ca in authority.cas))
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def call() -> None:
+        first()
+        second()
+
+    return call
 
 
 async def _ask_issuers(snapshot: Snapshot, settings: Settings, metrics: Metrics) -> tuple[KeyStore, Introspector]:
@@ -271,18 +304,25 @@ def _check_issuers(snapshot: Snapshot, settings: Settings) -> None:
             raise errors.UsageError(f"--jwks {issuer_id}: {error}.") from error
 
 
-async def _listen(stack: contextlib.AsyncExitStack, runner: web.BaseRunner, endpoint: str, flag: str) -> str:
-    """Bind a runner to HOST:PORT and return the address it got."""
+async def _listen(
+    stack: contextlib.AsyncExitStack,
+    runner: web.BaseRunner,
+    endpoint: str,
+    flag: str,
+    context: ssl.SSLContext | None = None,
+) -> tuple[Listener, str]:
+    """Bind a runner to HOST:PORT and return what listens there, and the address it got."""
     host, port = parse_endpoint(endpoint, flag)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    listener = Listener(runner)
+    stack.callback(listener.close)
     try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
+        bound = await listener.start(host, port, context)
     except OSError as error:
         why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be bound: {os.strerror(error.errno or 0)}"
         raise errors.UsageError(f"The address {endpoint} {why}: name another with {flag} HOST:PORT.") from error
-    bound = runner.addresses[0]
-    return f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+    return listener, f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
 
 
 def _begin_stop(gateway: Gateway) -> None:

@@ -40,6 +40,7 @@ from proxy.caller.affiliates import (
     compute_affiliates,
 )
 from proxy.caller.clients import ClientEntry, check_clients, compile_clients
+from proxy.caller.authorities import Authority, AuthorityEntry, check_authorities, compile_authorities, find_files
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
 from proxy.caller.people import PersonEntry
 from proxy.caller.revocation import RevokedEntry, check_revoked, compile_revoked
@@ -198,6 +199,7 @@ class _Checker:
         issuers = registers.take("issuers", IssuerEntry)
         clients = registers.take("clients", ClientEntry)
         revoked = registers.take("revoked", RevokedEntry)
+        trusted, roots, lists = self._take_authorities()
         networks = registers.take("networks", NetworkEntry)
         proxies = self._take_proxies()
         apis = registers.take("apis", ApiEntry)
@@ -223,16 +225,17 @@ class _Checker:
             return None
         apis_routes_patterns = compile_apis(apis.entries, self._relocated())
         counted = frozenset(TieKind(kind) for kind in manifest.ties)
-        digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": keys})
+        digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": {**keys, **roots}})
         snapshot = Snapshot(
             people=people.make(),
             name=manifest.bundle,
             folder=self.folder,
             base_digest=digest,
-            registers_digest=registers.digest(FACT_REGISTERS, {}),
+            registers_digest=registers.digest(FACT_REGISTERS, lists),
             observe_until=manifest.observe_until.timestamp() if manifest.observe_until else None,
             issuers=tuple(compile_issuer(entry) for entry in issuers.entries),
             revoked=compile_revoked(revoked.entries),
+            authorities=trusted,
             affiliates=compute_affiliates(affiliates.entries, controls.entries, counted),
             clients=compile_clients(clients.entries),
             networks=compile_networks(networks.entries),
@@ -267,6 +270,7 @@ class _Checker:
                 "networks",
                 "issuers",
                 "clients",
+                "certificate_authorities",
                 "rules",
                 "invariants",
                 "grants",
@@ -287,7 +291,7 @@ class _Checker:
         ids = {name: registers.declared_ids(name) for name in REGISTERS if name not in {"country_sets", "tests"}}
         declared = Declared(
             rules=Anything() if registers.incomplete & {"rules", "invariants"} else ids["rules"] | ids["invariants"],
-            issuers=ids["issuers"],
+            issuers=self._issuer_ids(),
             affiliates=ids["affiliates"],
             networks=ids["networks"],
             purposes=ids["purposes"],
@@ -369,6 +373,34 @@ class _Checker:
                 )
         return digests
 
+    def _take_authorities(self) -> tuple[tuple[Authority, ...], dict[str, str], dict[str, str]]:
+        """Return the authorities over certificates, and the digests of their CA files and of their revocation lists."""
+        registers = self.registers
+        loaded = registers.take("certificate_authorities", AuthorityEntry)
+        affiliates, issuers = registers.declared_ids("affiliates"), registers.declared_ids("issuers")
+        registers.report(loaded, check_authorities(loaded.entries, affiliates, issuers))
+        files: dict[str, bytes] = {}
+        digests: dict[str, dict[str, str]] = {"ca": {}, "crl": {}}
+        for index, entry in enumerate(loaded.entries):
+            for path, name in find_files(entry):
+                data = files[name] if name in files else registers.read_file(name)
+                if data is None:
+                    message = f"there is no file {name!r} inside the policy folder, or it is too large"
+                    registers.report(loaded, [Problem((index, *path), message)])
+                    continue
+                files[name] = data
+                digests[str(path[0])][name] = hashlib.sha256(data).hexdigest()
+        authorities, problems = compile_authorities(loaded.entries, files)
+        registers.report(loaded, problems)
+        return authorities, digests["ca"], digests["crl"]
+
+    def _issuer_ids(self) -> frozenset[str]:
+        """Return the ids of everybody who says who a caller is."""
+        registers = self.registers
+        if registers.incomplete & {"issuers", "certificate_authorities"}:
+            return Anything()
+        return registers.declared_ids("issuers") | registers.declared_ids("certificate_authorities")
+
     def _check_routes_of_cases(self, cases: Loaded, catalog: Catalog) -> None:
         """Report tests of targets that nobody declared, unless that is what they expect: they would ask no rule."""
         for index, case in enumerate(cases.entries):
@@ -413,7 +445,7 @@ class _Checker:
         return Vocabulary(
             ids={
                 Domain.AFFILIATES: self.registers.declared_ids("affiliates"),
-                Domain.ISSUERS: self.registers.declared_ids("issuers"),
+                Domain.ISSUERS: self._issuer_ids(),
                 Domain.NETWORKS: self.registers.declared_ids("networks"),
                 Domain.APIS: self.registers.declared_ids("apis"),
                 Domain.ROUTES: self._written_in_routes(lambda route: [route.get("id")], apis),

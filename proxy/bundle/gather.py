@@ -25,7 +25,7 @@ from proxy.bundle.manifest import (
     Manifest,
     PackManifest,
 )
-from proxy.bundle.read import MAX_PROBLEMS, Document, FileProblem, read_bytes, read_document
+from proxy.bundle.read import MAX_FILE_BYTES, MAX_PROBLEMS, Document, FileProblem, read_bytes, read_document
 from proxy.bundle.schema import salvage, validate
 from proxy.bundle.tables import MAX_BYTES
 from proxy.model.entry import Entry
@@ -344,6 +344,18 @@ class Registers:
                 message = f"the id {id_!r} stands twice, first in {first.document.name}:{line}"
                 self.fail(item.document, Problem((*item.path, "id"), message))
         return loaded
+
+    def read_file(self, name: str) -> bytes | None:
+        """Return what is in a file inside the folder that is no YAML; None if it cannot be read, or is too large."""
+        try:
+            path = (self.folder / name).resolve()
+            if not path.is_relative_to(self.folder.resolve()) or not path.is_file():
+                return None
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except (OSError, RuntimeError, ValueError):
+            return None
+        return data if len(data) <= MAX_FILE_BYTES else None
 
     def report(self, loaded: Loaded, problems: Iterable[Problem]) -> None:
         """Report problems whose paths begin with an entry's number."""

@@ -17,6 +17,7 @@ from proxy.bundle.cases import BEHIND, CaseEntry, FixtureEntry
 from proxy.bundle.manifest import Manifest, PackManifest
 from proxy.caller.affiliates import ROLES, AffiliateEntry, ControlRuleEntry
 from proxy.caller.clients import ClientEntry
+from proxy.caller.authorities import AuthorityEntry
 from proxy.caller.issuers import COUNTRIES, COUNTRY_SETS, MAPPED, TEXT_SETS, IssuerEntry
 from proxy.caller.people import PersonEntry
 from proxy.caller.revocation import RevokedEntry
@@ -58,6 +59,8 @@ class PolicyFile(Entry):
     """Whom we trust to say who a caller is, and what they may say."""
     revoked: list[RevokedEntry] | None = None
     """Tokens that end before their time."""
+    certificate_authorities: list[AuthorityEntry] | None = None
+    """Whose client certificates say who a service is."""
     country_sets: dict[Id, Annotated[list[Annotated[str, scalar(str, _MEMBER)]], Field(min_length=1)]] | None = None
     """Named lists of countries; `$name` stands for one, in rules and in other sets."""
     affiliates: list[AffiliateEntry] | None = None

@@ -20,7 +20,7 @@ LANGUAGE: Final = "1"
 """The version of the policy language that this program reads."""
 
 REGISTERS: Final = (
-    "issuers", "revoked", "clients", "people",
+    "issuers", "certificate_authorities", "revoked", "clients", "people",
     "country_sets", "affiliates", "control_rules",
     "networks", "trusted_proxies",
     "apis", "rules", "invariants", "purposes", "grants",
@@ -30,7 +30,9 @@ PACK_REGISTERS: Final = ("country_sets", "control_rules", "rules", "invariants",
 """What a pack may hold: nothing that says who is who, what is protected, or who may be let through."""
 NOT_YET_REGISTERS: Final = frozenset({"subjects"})
 POLICY_REGISTERS: Final = (
-    "issuers", "country_sets", "control_rules", "clients", "trusted_proxies", "apis", "rules", "invariants", "purposes",
+    "issuers", "certificate_authorities", "clients",
+    "country_sets", "control_rules",
+    "trusted_proxies", "apis", "rules", "invariants", "purposes",
 )  # fmt: skip
 """What the policy digest covers, with the manifest's ties."""
 FACT_REGISTERS: Final = ("affiliates", "people", "networks", "grants", "revoked")

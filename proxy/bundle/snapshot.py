@@ -10,6 +10,7 @@ from proxy.bundle.cases import CaseEntry, Declared, FixtureEntry
 from proxy.bundle.emergency import digest_with
 from proxy.caller.affiliates import Affiliates
 from proxy.caller.clients import Clients
+from proxy.caller.authorities import Authority
 from proxy.caller.issuers import Issuer
 from proxy.caller.people import People
 from proxy.caller.revocation import Revoked
@@ -42,6 +43,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Seconds since 1970 until which nothing is blocked; None under ``mode: enforce``."""
     issuers: tuple[Issuer, ...]
     revoked: Revoked
+    authorities: tuple[Authority, ...]
+    """Over client certificates."""
     affiliates: Affiliates
     people: People
     clients: Clients

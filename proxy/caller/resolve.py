@@ -9,22 +9,25 @@
 
 import hashlib
 import math
+import operator
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import msgspec
 
+from proxy.caller.certificates import CertificateIdentity
 from proxy.caller.claims import VerifiedClaims
 from proxy.caller.confirmation import bound_certificate
 from proxy.caller.issuers import Issuer
 from proxy.caller.keys import KeySet
-from proxy.caller.parties import join
+from proxy.caller.parties import Speaking, join, speak_both
 from proxy.caller.revocation import NOTHING_REVOKED, Introspected, Revoked, judge_introspected
-from proxy.caller.speaking import Registers, speak
+from proxy.caller.speaking import Registers, speak, speak_of_service
 from proxy.caller.tokens import UnverifiedToken, parse_token, verify_token
-from proxy.model.caller import Caller
+from proxy.model.caller import Caller, Part
 from proxy.model.decision import Reason
 from proxy.model.ports import Introspections, KeySets
-from proxy.model.request import AUTHORIZATION, TokenPlace
+from proxy.model.request import AUTHORIZATION, BEHIND, TokenPlace
 
 MAX_KEPT: Final = 20_000
 """Callers kept in memory: some twenty megabytes with tokens of a common size, 160 with the largest."""
@@ -61,8 +64,20 @@ class _Verified(msgspec.Struct, frozen=True):
     thumbprint: str
 
 
+class Shown(msgspec.Struct, frozen=True):
+    """What a request shows of who asks; at least one of the first two is there."""
+
+    token: tuple[TokenPlace, str] | None
+    """The raw token, and where it stood."""
+    identity: CertificateIdentity | None
+    """Whose certificate is at the other end of the connection."""
+    behind: str | None = None
+    """The raw token of the person for whom the caller acts."""
+
+
 class _Kept(msgspec.Struct, frozen=True):
     caller: Caller
+    speaking: Speaking
     until: float
     """Seconds since 1970: no later than the caller's own."""
     issuer_id: str
@@ -77,7 +92,7 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 class Callers:
-    """Resolves tokens for one snapshot.
+    """Resolves what requests show, for one snapshot.
 
     Args:
         issuers: the declared issuers.
@@ -98,6 +113,8 @@ class Callers:
         self._revoked = revoked
         self._introspections = introspections
         self._kept: dict[str, _Kept] = {}
+        self._services: dict[tuple[str, Part], Speaking] = {}
+        self._joined: dict[tuple[str, str, str], tuple[tuple[Speaking, ...], Caller]] = {}
 
     def resolve(  # noqa: PLR0917 - defaults by keyword alone cost as much as the look-up
         self,
@@ -108,7 +125,7 @@ class Callers:
         place: TokenPlace = AUTHORIZATION,
         certificate_thumbprint: str | None = None,
     ) -> Caller | Reason | CallerNeed:
-        """Resolve one raw token.
+        """Resolve one raw token, with which nothing else is shown.
 
         Args:
             raw_token: the credential.
@@ -137,9 +154,38 @@ class Callers:
         until = self._ask(verified, raw_token, now, met)
         if isinstance(until, (Reason, IntrospectionNeeded)):
             return until
-        caller, boundary = self._assemble(verified, now)
-        self._keep(raw_token, verified, caller, min(until, boundary, caller.until))
+        speaking = self._speak(verified, now)
+        caller = join(speaking, self._registers.affiliates)
+        self._keep(raw_token, verified, speaking, caller, min(until, speaking.boundary, speaking.until))
         return caller
+
+    def resolve_shown(
+        self, shown: Shown, keys: KeySets, now: float, met: frozenset[CallerNeed] | None = NOTHING_MET
+    ) -> Caller | Reason | CallerNeed:
+        """Resolve everything that a request shows.
+
+        Args:
+            shown: by the request.
+            keys: the issuers' key sets.
+            now: the request's reading of the clock.
+            met: the needs that have been met for this request already; None: nothing can be asked any more.
+        """
+        thumbprint = None if shown.identity is None else shown.identity.thumbprint
+        if shown.identity is None and shown.behind is None and shown.token is not None:
+            place, raw_token = shown.token
+            if met is not None:
+                return self.resolve(raw_token, keys, now, met, place)
+            return self.revisit(raw_token, keys, now, place)
+        parts = []
+        if shown.token is not None:
+            place, raw_token = shown.token
+            parts.append(self._find(raw_token, keys, now, met, place, thumbprint))
+        if shown.behind is not None:
+            parts.append(self._find(shown.behind, keys, now, met, BEHIND, None))
+        unresolved = next((part for part in parts if not isinstance(part, Speaking)), None)
+        if unresolved is not None:
+            return unresolved
+        return self._join(shown, tuple(part for part in parts if isinstance(part, Speaking)))
 
     def revisit(
         self,
@@ -148,26 +194,74 @@ class Callers:
         now: float,
         place: TokenPlace = AUTHORIZATION,
         certificate_thumbprint: str | None = None,
-    ) -> Caller | Reason:
-        """Resolve the token of a request that is under way, when nothing can be asked any more.
-
-        That its issuer has not been asked of late does not end the request; that it last said no does.
-        """
-        met: frozenset[CallerNeed] = NOTHING_MET
-        found = self.resolve(raw_token, keys, now, met, place, certificate_thumbprint)
-        if isinstance(found, KeysNeeded):
-            met = frozenset({found})
-            found = self.resolve(raw_token, keys, now, met, place, certificate_thumbprint)
-        if not isinstance(found, (KeysNeeded, IntrospectionNeeded)):
+    ) -> Caller | Reason | CallerNeed:
+        """Resolve the lone token of a request that is under way, when nothing can be asked any more."""
+        found = self._find(raw_token, keys, now, None, place, certificate_thumbprint)
+        if not isinstance(found, Speaking):
             return found
-        verified = self._verify(
-            raw_token, keys, now, met=met, place=place, certificate_thumbprint=certificate_thumbprint
-        )
+        kept = self._kept.get(raw_token)
+        is_kept = kept is not None and kept.speaking is found
+        return kept.caller if kept is not None and is_kept else join(found, self._registers.affiliates)
+
+    def _join(self, shown: Shown, parts: tuple[Speaking, ...]) -> Caller | Reason:
+        """Return the caller that several credentials make up; it is the same value as long as they are."""
+        identity = shown.identity
+        if identity is not None:
+            part = Part.CALLER if shown.token is None else Part.CONNECTION
+            parts = (*parts, self._service(identity, part))
+        token = "" if shown.token is None else shown.token[1]
+        key = (token, shown.behind or "", "" if identity is None else identity.thumbprint)
+        kept = self._joined.get(key)
+        if kept is not None and len(kept[0]) == len(parts) and all(map(operator.is_, kept[0], parts)):
+            return kept[1]
+        speaking = _speak_together(shown, parts)
+        if isinstance(speaking, Reason):
+            return speaking
+        caller = join(speaking, self._registers.affiliates)
+        if len(self._joined) >= MAX_KEPT:
+            self._joined.clear()
+        self._joined[key] = (parts, caller)
+        return caller
+
+    def _service(self, identity: CertificateIdentity, part: Part) -> Speaking:
+        """Return the service whose certificate it is; it says its name, and the register of clients the rest."""
+        key = (identity.thumbprint, part)
+        speaking = self._services.get(key)
+        if speaking is None:
+            if len(self._services) >= MAX_KEPT:
+                self._services.clear()
+            speaking = self._services[key] = speak_of_service(identity, self._registers, part)
+        return speaking
+
+    def _find(
+        self,
+        raw_token: str,
+        keys: KeySets,
+        now: float,
+        met: frozenset[CallerNeed] | None,
+        place: TokenPlace,
+        thumbprint: str | None,
+    ) -> Speaking | Reason | CallerNeed:
+        """Return everybody of whom one raw token speaks.
+
+        Where nothing can be asked any more (``met`` is None): that its issuer has not been asked of late does not end a
+        request; that it last said no does.
+        """
+        asked: frozenset[CallerNeed] = NOTHING_MET if met is None else met
+        found = self.resolve(raw_token, keys, now, asked, place, thumbprint)
+        if met is None and isinstance(found, KeysNeeded):
+            asked = frozenset({found})
+            found = self.resolve(raw_token, keys, now, asked, place, thumbprint)
+        if isinstance(found, Caller):
+            return self._kept[raw_token].speaking
+        if met is not None or isinstance(found, Reason):
+            return found
+        verified = self._verify(raw_token, keys, now, met=asked, place=place, certificate_thumbprint=thumbprint)
         if not isinstance(verified, _Verified):
             return Reason.KEYS_UNAVAILABLE if isinstance(verified, KeysNeeded) else verified
         answer = self._last_answer(verified.token.issuer, raw_token)
         refused = None if answer is None else judge_introspected(answer, verified.claims, verified.token.issuer)
-        return refused or self._assemble(verified, now)[0]
+        return refused or self._speak(verified, now)
 
     def _carry_over(self, raw_token: str, kept: _Kept, keys: KeySets) -> bool:
         """Keep a caller under another set of keys, if there too its key is the one that would verify its token."""
@@ -228,29 +322,47 @@ class Callers:
         answer: Introspected | None = self._introspections.find(issuer.id, _digest(raw_token))
         return answer
 
-    def _assemble(self, verified: _Verified, now: float) -> tuple[Caller, float]:
-        """Return the caller, and until when the registers say nothing else of those who take part."""
+    def _speak(self, verified: _Verified, now: float) -> Speaking:
+        """Return everybody of whom a verified token speaks."""
         issuer, claims = verified.token.issuer, verified.claims
         speaking = speak(issuer, claims, self._issuers, self._registers, now)
         until = min(speaking.until, claims["exp"] + issuer.leeway)
-        return join(msgspec.structs.replace(speaking, until=until), self._registers.affiliates), speaking.boundary
+        return msgspec.structs.replace(speaking, until=until)
 
-    def _keep(self, raw_token: str, verified: _Verified, caller: Caller, until: float) -> None:
+    def _keep(
+        self, raw_token: str, verified: _Verified, speaking: Speaking, caller: Caller, until: float
+    ) -> None:
         if len(self._kept) >= MAX_KEPT:
             for oldest in list(self._kept)[: MAX_KEPT // 8]:
                 del self._kept[oldest]
         token = verified.token
         self._kept[raw_token] = _Kept(
             caller=caller,
+            speaking=speaking,
             until=until,
             issuer_id=token.issuer.id,
             keys=verified.keys,
             key_id=token.key_id,
             algorithm=token.algorithm,
             thumbprint=verified.thumbprint,
-            place=token.issuer.place,
+            place=token.place,
             certificate_thumbprint=bound_certificate(verified.claims),
         )
+
+
+def _speak_together(shown: Shown, parts: Sequence[Speaking]) -> Speaking | Reason:
+    """Return everybody of whom the parts speak: the caller's token, that of the person behind, the connection."""
+    left = list(parts)
+    service = left.pop() if shown.identity is not None else None
+    person = left.pop() if shown.behind is not None else None
+    speaking = left.pop() if left else service
+    if speaking is None:
+        return Reason.TOKEN_MISSING
+    if service is not None and speaking is not service:
+        others = (*speaking.others, service.caller)
+        until = min(speaking.until, service.until)
+        speaking = msgspec.structs.replace(speaking, others=others, until=until)
+    return speaking if person is None else speak_both(speaking, person)
 
 
 def _digest(raw_token: str) -> str:

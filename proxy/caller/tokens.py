@@ -43,7 +43,7 @@ from proxy.caller.issuers import ACCESS_TOKEN, PLAIN_TOKEN, Issuer
 from proxy.caller.json_object import read_object
 from proxy.caller.keys import KeySet, verify_signature
 from proxy.model.decision import Reason
-from proxy.model.request import AUTHORIZATION, Carried, TokenPlace
+from proxy.model.request import AUTHORIZATION, BEHIND, Carried, TokenPlace
 
 MAX_TOKEN_LENGTH: Final = 8192
 """As much as servers commonly take for one header field."""
@@ -67,6 +67,7 @@ class UnverifiedToken(msgspec.Struct, frozen=True):
     algorithm: str
     type: str
     """In lower case, without ``application/`` (RFC 7515 4.1.9)."""
+    place: TokenPlace
     key_id: str | None
     signing_input: bytes
     signature: bytes
@@ -118,11 +119,11 @@ def parse_token(
     if undeclared is not None:
         return undeclared
     signing_input = raw_token[: parts.start(3) - 1].encode("ascii")
-    return UnverifiedToken(issuer, header["alg"], kind, header.get("kid"), signing_input, signature, claims)
+    return UnverifiedToken(issuer, header["alg"], kind, place, header.get("kid"), signing_input, signature, claims)
 
 
 def _find_undeclared(issuer: Issuer, place: TokenPlace, kind: str, algorithm: str) -> Reason | None:
-    if place != issuer.place:
+    if place not in {issuer.place, BEHIND}:
         return Reason.TOKEN_MISPLACED
     if kind not in issuer.types:
         return Reason.TOKEN_TYPE_OTHER

@@ -33,6 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--upstream", action="append", metavar="API=URL", help="where this deployment finds an API")
     add("--jwks", action="append", metavar="ISSUER=URL", help="where this deployment finds an issuer's keys")
+    add("--tls-certificate", type=Path, metavar="FILE", help="PEM: callers speak TLS, and this is who we are")
+    add("--tls-key", type=Path, metavar="FILE", help="PEM: the key of that certificate")
+    add("--tls-client", choices=["off", "optional", "required"], help="ask callers for certificates (off)")
+    add("--client-certificate", choices=["tls", "xfcc"], help="where a caller's certificate is taken from (tls)")
     add("--tell", choices=["reason", "rule"], help="what a refused caller is told (reason)")
     add("--log-level", choices=["debug", "info", "warning", "error"], help="of the log on stderr (info)")
     parser.set_defaults(run=run)
@@ -49,6 +53,10 @@ def run(options: argparse.Namespace) -> int:
         geoip=options.geoip,
         upstream=parse_pairs(options.upstream, "--upstream API=URL"),
         jwks=parse_pairs(options.jwks, "--jwks ISSUER=URL"),
+        tls_certificate=options.tls_certificate,
+        tls_key=options.tls_key,
+        tls_client=options.tls_client,
+        client_certificate=options.client_certificate,
         tell=options.tell,
         log_level=options.log_level,
     )

@@ -227,6 +227,7 @@ class _Crossing:
             tuple(request.headers.items()),
             _peer_ip(request.transport),
             (request.version.major, request.version.minor),
+            _shown_certificate(request),
         )
         step = self._passage.begin(head)
         while isinstance(step, Need):
@@ -374,11 +375,20 @@ class GatewayServer(web.Server):
 class _Protocol(RequestHandler):
     """One connection; what does not parse is refused as a problem document, recorded and counted."""
 
-    __slots__ = ("_gateway",)
+    __slots__ = ("_gateway", "certificate")
 
     def __init__(self, gateway: Gateway, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._gateway = gateway
+        self.certificate: bytes | None = None
+        """What the peer has shown in the handshake, in DER: it is the same for every request of the connection."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, once TLS stands."""
+        secured = transport.get_extra_info("ssl_object")
+        if secured is not None:
+            self.certificate = secured.getpeercert(binary_form=True)
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; what breaks the framing of a body under way ends it at once, not by a deadline."""
@@ -407,6 +417,11 @@ class _Protocol(RequestHandler):
 def _peer_ip(transport: asyncio.Transport | None) -> str:
     peer = transport.get_extra_info("peername") if transport is not None else None
     return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def _shown_certificate(request: web.BaseRequest) -> bytes | None:
+    protocol = request.protocol
+    return protocol.certificate if isinstance(protocol, _Protocol) else None
 
 
 def _abort(transport: asyncio.Transport | None) -> None:

@@ -58,6 +58,7 @@ class Cases:
         self._snapshot = snapshot.with_urgent({})  # an urgent cut-off waits for no test, and breaks none
         self._origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
         self._issuers = {issuer.id: issuer for issuer in snapshot.issuers}
+        self._authorities = {authority.id: authority for authority in snapshot.authorities}
         self._grants = {grant.id: grant for grant in snapshot.policy.grants}
 
     def run(self, case: CaseEntry) -> CaseResult:
@@ -141,6 +142,12 @@ def find_unfired(policy: Policy, results: Iterable[CaseResult]) -> tuple[Rule, .
     """Return the rules that held for certain in none of the cases: nobody has shown that they do what they say."""
     asked = [result.facts for result in results if result.facts is not None]
     return tuple(rule for rule in policy.rules if not any(holds(rule, facts) is True for facts in asked))
+
+
+def _named(given: Mapping[str, Any]) -> Fact[str]:
+    """Return the name of a service that shows a certificate, which says nothing else."""
+    name: Fact[str] = assert_fact("id", given["id"], None) if "id" in given else UNKNOWN
+    return name
 
 
 def _fact(issuer: Issuer | None, name: str, raw: object) -> Fact[Any]:

@@ -11,6 +11,8 @@ TokenPlace: TypeAlias = str
 """Where a token stands in a request: ``authorization``, ``cookie NAME`` or ``header name``."""
 AUTHORIZATION: Final[TokenPlace] = "authorization"
 """The ``Authorization`` field, as a ``Bearer`` credential (RFC 6750 2.1)."""
+BEHIND: Final[TokenPlace] = "header sekisho-on-behalf-of"
+"""The field in which a caller shows the token of the person for whom it acts, whatever place its issuer names."""
 Carried: TypeAlias = tuple[tuple[TokenPlace, str], ...]
 """What stood at the other places that the policy names, and where."""
 
@@ -26,6 +28,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     """The address at the other end of the connection."""
     version: tuple[int, int] = (1, 1)
     """Of HTTP."""
+    certificate: bytes | None = None
+    """The certificate, in DER, that the peer has shown in the TLS handshake; None if it has shown none."""
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Final
 from proxy.model.facts import ABSENT, UNKNOWN, State
 from proxy.model.origin import CountrySource, Origin
 from proxy.model.ports import Geolocator
-from proxy.origin.forwarded import Address, find_client
+from proxy.origin.forwarded import Address, find_client, parse_address
 from proxy.origin.networks import Network, Prefixes
 
 MAX_KEPT: Final = 50_000
@@ -75,6 +75,11 @@ class Origins:
             network=ABSENT,
             source=source,
         )
+
+    def is_proxy(self, peer: str) -> bool:
+        """Say whether the address at the other end of a connection is a trusted proxy's."""
+        address = parse_address(peer)
+        return address is not None and self._is_trusted(address)
 
     def _is_trusted(self, address: Address) -> bool:
         return self._proxies.find(address) is not None

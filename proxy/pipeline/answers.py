@@ -34,6 +34,15 @@ def _unauthorised(title: str) -> Answer:
     return Answer(401, title, _INVALID_TOKEN)
 
 
+def _unrecognised(title: str) -> Answer:
+    """Answer a certificate that identifies nobody.
+
+    No HTTP authentication scheme is a client certificate's; RFC 9110 15.5.2 still asks 401 to name one that would do,
+    and RFC 6750 3.1 wants no error code where no token is at fault.
+    """
+    return Answer(401, title, BEARER_CHALLENGE)
+
+
 ANSWERS: Final[Mapping[Reason, Answer]] = {
     Reason.METHOD_UNSUPPORTED: Answer(501, "The method is not supported"),
     Reason.TARGET_TOO_LONG: Answer(414, "The request target is too long"),
@@ -85,6 +94,22 @@ ANSWERS: Final[Mapping[Reason, Answer]] = {
     Reason.TOKEN_INTROSPECTED_OTHERWISE: _unauthorised("The token's issuer describes it otherwise"),
     Reason.KEYS_UNAVAILABLE: Answer(503, "The issuer's keys are not available"),
     Reason.INTROSPECTION_UNAVAILABLE: Answer(503, "The issuer does not say whether the token is active"),
+    Reason.FORWARDED_CERTIFICATE_REPEATED: _bad("More than one certificate is forwarded"),
+    Reason.FORWARDED_CERTIFICATE_MALFORMED: _bad("The forwarded certificate is malformed"),
+    Reason.FORWARDED_CERTIFICATE_MISSING: _bad("The forwarded certificate itself is missing"),
+    Reason.CERTIFICATE_MALFORMED: _unrecognised("The certificate is malformed"),
+    Reason.CERTIFICATE_WEAK: _unrecognised("The certificate's key or signature is too weak"),
+    Reason.CERTIFICATE_USAGE_OTHER: _unrecognised("The certificate is not one of a client"),
+    Reason.CERTIFICATE_AUTHORITY_UNDECLARED: _unrecognised("The certificate's authority is not trusted here"),
+    Reason.CERTIFICATE_AUTHORITY_EXPIRED: _unrecognised("The certificate's authority has expired"),
+    Reason.CERTIFICATE_EXPIRED: _unrecognised("The certificate has expired"),
+    Reason.CERTIFICATE_NOT_YET_VALID: _unrecognised("The certificate is not yet valid"),
+    Reason.CERTIFICATE_REVOKED: _unrecognised("The certificate is revoked"),
+    Reason.CERTIFICATE_REVOCATION_UNKNOWN: Answer(503, "Whether the certificate is revoked is not known"),
+    Reason.CERTIFICATE_NAME_MISSING: _unrecognised("The certificate has no name to go by"),
+    Reason.CERTIFICATE_NAME_REPEATED: _unrecognised("The certificate has several names to go by"),
+    Reason.CERTIFICATE_NAME_MALFORMED: _unrecognised("The certificate's name is malformed"),
+    Reason.CERTIFICATE_NAME_FOREIGN: _unrecognised("The certificate's name is of another domain"),
     Reason.ROUTE_UNDECLARED: Answer(404, "No such route"),
     Reason.METHOD_UNDECLARED: Answer(405, "No such method on this route"),
     Reason.RULE_ALLOWS: Answer(200, "Allowed"),

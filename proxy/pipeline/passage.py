@@ -24,8 +24,9 @@ from typing import Final, TypeAlias
 import msgspec
 
 from proxy.bundle.snapshot import Snapshot
-from proxy.caller.resolve import NOTHING_MET, CallerNeed, Callers, IntrospectionNeeded, KeysNeeded
+from proxy.caller.resolve import NOTHING_MET, CallerNeed, IntrospectionNeeded, KeysNeeded
 from proxy.caller.tokens import read_credentials
+from proxy.caller.xfcc import read_forwarded_certificate
 from proxy.ledger.record import Line, Recorder, end_line
 from proxy.model.api import Action, Api, Route
 from proxy.model.caller import UNAUTHENTICATED, Caller
@@ -110,69 +111,6 @@ class Ended(msgspec.Struct, frozen=True):
 Step: TypeAlias = Refuse | Need | Forward
 
 
-class Checkpoint:
-    """What all passages under one snapshot share.
-
-    Args:
-        snapshot: the bundle in force.
-        keys: the issuers' key sets.
-        geolocator: asked for public addresses.
-        recorder: makes ledger lines.
-        introspections: what issuers said of tokens.
-    """
-
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        keys: KeySets,
-        geolocator: Geolocator,
-        recorder: Recorder,
-        introspections: Introspections | None = None,
-    ) -> None:
-        self.snapshot = snapshot
-        self.keys = keys
-        self.recorder = recorder
-        self.fields = make_table(issuer.place for issuer in snapshot.issuers)
-        self.callers = Callers(snapshot.issuers, snapshot.registers, snapshot.revoked, introspections)
-        self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
-
-    def find_caller(
-        self,
-        match: Match | NoMatch,
-        fields: RequestFields,
-        now: float,
-        met: frozenset[CallerNeed] | None = NOTHING_MET,
-        certificate_thumbprint: str | None = None,
-    ) -> Caller | Reason | CallerNeed:
-        """Return who asks, the reason why nobody can be told, or what must be asked first.
-
-        Of a request under way (``met`` is None) nothing can be asked any more.
-        """
-        if isinstance(match, Match) and match.route.unauthenticated:
-            return UNAUTHENTICATED
-        found = read_credentials(fields.authorization, fields.carried)
-        if isinstance(found, Reason):
-            return found
-        place, raw_token = found
-        if met is None:
-            return self.callers.revisit(raw_token, self.keys, now, place, certificate_thumbprint)
-        return self.callers.resolve(raw_token, self.keys, now, met, place, certificate_thumbprint)
-
-    def find_facts(self, match: Match, caller: Caller, origin: Origin, fields: RequestFields, now: float) -> Facts:
-        """Return everything that one decision is made from."""
-        route, snapshot = match.route, self.snapshot
-        subject = select_subject(route.subject, match.parameters)
-        if isinstance(subject.id, str):
-            reference = self.recorder.name_subject(route.api.id, subject.id)
-            subject = Subject(country=subject.country, id=subject.id, reference=reference)
-        case = ABSENT if fields.case is None else fields.case
-        facts = Facts(caller, origin, subject, snapshot.resources[route.id], ABSENT, case, now)
-        if fields.purpose is None:
-            return facts
-        purpose = claim_purpose(snapshot.policy, facts, fields.purpose)
-        return msgspec.structs.replace(facts, purpose=purpose)
-
-
 def find_refusal(decision: Decision) -> Reason | None:
     """Return why a decision lets nothing pass as it is, None if it does.
 
@@ -193,30 +131,9 @@ class Passage:
     """
 
     __slots__ = (
-        "_answered",
-        "_api",
-        "_caller",
-        "_checkpoint",
-        "_decision",
-        "_expects_continue",
-        "_fields",
-        "_forwarded",
-        "_host",
-        "_match",
-        "_met",
-        "_method",
-        "_now",
-        "_origin",
-        "_outcome",
-        "_peer_ip",
-        "_purpose",
-        "_recorded",
-        "_request_id",
-        "_shape",
-        "_subject",
-        "_target",
-        "_thumbprint",
-        "ends_at",
+        "_answered", "_api", "_caller", "_certificate", "_checkpoint", "_decision", "_expects_continue", "_fields",
+        "_forwarded", "_host", "_match", "_met", "_method", "_now", "_origin", "_outcome", "_peer_ip", "_purpose",
+        "_recorded", "_request_id", "_shape", "_shown", "_subject", "_target", "ends_at",
     )  # fmt: skip
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
@@ -236,10 +153,11 @@ class Passage:
         self._subject: Subject = _NO_ONE
         self._purpose: Fact[str] = ABSENT
         self._peer_ip = ""
+        self._certificate: bytes | None = None
+        self._shown: bytes | None = None
         self._decision: Decision | None = None
         self._outcome: Outcome | None = None
         self._met = NOTHING_MET
-        self._thumbprint: str | None = None
         self._recorded = False
         self._forwarded = False
         self._answered: int | None = None
@@ -329,6 +247,11 @@ class Passage:
             self.note_peer(head.peer_ip)
             return self._refuse(fields)
         self._origin = self._checkpoint.origins.resolve(head.peer_ip, fields.forwarded_for)
+        self._certificate = head.certificate
+        shown = self._checkpoint.find_shown(head.peer_ip, head.certificate, fields)
+        if isinstance(shown, Reason):
+            return self._refuse(shown)
+        self._shown = shown
         reason = self._read_target(head, fields)
         return None if reason is None else self._refuse(reason)
 
@@ -357,7 +280,7 @@ class Passage:
         match = checkpoint.snapshot.catalog.match(self._api, self._method, self._target.segments)
         if isinstance(match, Match):
             self._match = match
-        caller = checkpoint.find_caller(match, fields, self._now, self._met, self._thumbprint)
+        caller = checkpoint.find_caller(match, fields, self._shown, self._now, self._met)
         if isinstance(caller, (KeysNeeded, IntrospectionNeeded)):
             return Need(caller)
         if isinstance(caller, Reason):
@@ -403,7 +326,10 @@ class Passage:
         if api is None or self._api is None or api.id != self._api.id:
             return True
         match = checkpoint.snapshot.catalog.match(api, self._method, target.segments)
-        caller = checkpoint.find_caller(match, fields, now, None, self._thumbprint)
+        shown = checkpoint.find_shown(self._peer_ip, self._certificate, fields)
+        if isinstance(shown, Reason):
+            return True
+        caller = checkpoint.find_caller(match, fields, shown, now, None)
         if not isinstance(caller, Caller) or not isinstance(match, Match):
             return True
         origin = checkpoint.origins.resolve(self._peer_ip, fields.forwarded_for)

@@ -28,7 +28,9 @@ class Treatment(enum.Enum):
     OVERRIDE = "dropped: it would make another request of the one that was judged"
     AUTHORIZATION = "read by the gateway; dropped unless the API declares `authorization: forward`"
     TOKEN = "read by the gateway where the policy names it as an issuer's `token_place`; dropped; refused if repeated"  # noqa: S105
+    BEHIND = "read by the gateway: the token of the person for whom the caller acts; dropped; refused if repeated"
     PURPOSE = "read by the gateway for rules that ask for it; dropped; refused if repeated or malformed"
+    CERTIFICATE = "dropped; read only with `client_certificate: xfcc`, from a trusted proxy; refused if repeated"
     SINGLE = "forwarded; refused if repeated"
 
 
@@ -69,12 +71,14 @@ REQUEST_FIELDS: Final[dict[str, Treatment]] = {
     "client-cert": Treatment.IDENTITY,
     "client-cert-chain": Treatment.IDENTITY,
     "x-client-cert": Treatment.IDENTITY,
+    "x-forwarded-client-cert": Treatment.CERTIFICATE,
     "proxy": Treatment.OVERRIDE,
     "x-http-method": Treatment.OVERRIDE,
     "x-method-override": Treatment.OVERRIDE,
     "authorization": Treatment.AUTHORIZATION,
     "sekisho-purpose": Treatment.PURPOSE,
     "sekisho-case": Treatment.PURPOSE,
+    "sekisho-on-behalf-of": Treatment.BEHIND,
     "content-length": Treatment.SINGLE,
     "content-type": Treatment.SINGLE,
     "content-encoding": Treatment.SINGLE,
@@ -198,6 +202,10 @@ class RequestFields(msgspec.Struct, frozen=True):
     """What stood at other places of tokens."""
     forwarded_for: tuple[str, ...]
     """Every ``X-Forwarded-For`` field value, in the order received."""
+    forwarded_certificate: str | None
+    """The value of ``X-Forwarded-Client-Cert``. Not to be believed but from a trusted proxy."""
+    behind: str | None
+    """The raw token of the person for whom the caller acts."""
     expects_continue: bool
     has_transfer_coding: bool
     purpose: str | None
@@ -246,7 +254,9 @@ def read_request_fields(headers: Headers, table: FieldTable = TABLE) -> RequestF
     return _finish(single, forwarded_for, forwardable, listed, table)
 
 
-_REPEATED: Final = {"host": Reason.HOST_REPEATED, "authorization": Reason.AUTHORIZATION_REPEATED}
+_REPEATED: Final = {"host": Reason.HOST_REPEATED, "authorization": Reason.AUTHORIZATION_REPEATED,
+    "sekisho-on-behalf-of": Reason.AUTHORIZATION_REPEATED,
+}
 
 
 def _finish(
@@ -284,6 +294,8 @@ def _finish(
         authorization=single.get("authorization"),
         carried=carried,
         forwarded_for=tuple(forwarded_for),
+        forwarded_certificate=single.get("x-forwarded-client-cert"),
+        behind=single.get("sekisho-on-behalf-of"),
         expects_continue=expect is not None,
         has_transfer_coding=coding is not None,
         purpose=purpose,

@@ -177,3 +177,18 @@ def test_what_a_client_writes_through_a_trusted_peer_is_not_kept() -> None:
         origins.resolve("10.1.0.5", (f"{number}" * 1000 + f", {PUBLIC}",))
 
     assert sum(len(repr(key)) for key in origins._kept) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("peer", "expected"),
+    [
+        ("10.1.0.7", True),
+        ("::ffff:10.1.0.7", True),
+        ("10.1.1.7", False),
+        ("10.20.0.1", False),
+        ("", False),
+        ("x", False),
+    ],
+)
+def test_a_peer_is_a_trusted_proxy_by_its_address_alone(peer: str, expected: bool) -> None:  # noqa: FBT001
+    assert an_origins(Atlas()).is_proxy(peer) is expected

@@ -271,6 +271,7 @@ def test_reading_a_head_never_raises_and_only_takes_away(headers: Headers) -> No
         authorization=None,
         carried=(),
         forwarded_for=(),
+        forwarded_certificate=None,
         expects_continue=False,
         has_transfer_coding=False,
         purpose=None,
@@ -342,3 +343,14 @@ def test_no_field_that_an_edge_prefers_to_cache_control_leaves_with_personal_dat
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b=c", "a\x00", "\udcff"])
 def test_an_answer_cannot_split_itself(value: str) -> None:
     assert select_response_fields((("X-A", value),), personal_data=False) == ()
+
+
+def test_a_forwarded_certificate_is_read_once_and_never_passes_on() -> None:
+    fields = read(("X-Forwarded-Client-Cert", "Hash=a"), ("X_Forwarded_Client_Cert", "Hash=b"), ("Accept", "x"))
+    assert isinstance(fields, RequestFields)
+    assert (fields.forwarded_certificate, fields.forwardable[-1:]) == ("Hash=a", (("Accept", "x"),))
+    assert not [name for name, _ in fields.forwardable if "cert" in name.lower()]
+    twice = (("X-Forwarded-Client-Cert", "a"), ("x-forwarded-client-cert", "a"))
+    assert read_request_fields((("Host", "h"), *twice)) == Reason.HEADER_REPEATED
+    named = (("Host", "h"), ("Connection", "X-Forwarded-Client-Cert"))
+    assert read_request_fields(named) == Reason.CONNECTION_NAMES_PROTECTED
