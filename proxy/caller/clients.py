@@ -6,6 +6,7 @@ them. A program ties its users to the affiliate that runs it, and a service has 
 it is registered as autonomous, by somebody who says why.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -41,10 +42,15 @@ class Client(msgspec.Struct, frozen=True):
     autonomous: bool
 
 
-class Clients(msgspec.Struct, frozen=True):
+class Clients(msgspec.Struct, frozen=True, dict=True):
     """The register, by who vouches for a program and what it is called there."""
 
     by_name: Mapping[tuple[str, str], Client]
+
+    @functools.cached_property
+    def vouchers(self) -> frozenset[str]:
+        """The ids of those who vouch for some program."""
+        return frozenset(issuer for issuer, _ in self.by_name)
 
     def find(self, issuer_id: str, name: object) -> Client | None:
         """Return the program of that name; None if there is none, or the name is no text."""

@@ -277,6 +277,8 @@ class Issuer(msgspec.Struct, frozen=True):
     key_place: str
     """Empty: its own metadata says where."""
     mappings: tuple[ClaimMapping, ...]
+    assertable_affiliates: frozenset[str] | None = frozenset()
+    """Also of whom it names as another issuer's; None: any."""
     needs_people: bool = False
     needs_clients: bool = False
     key_hosts: frozenset[str] = frozenset()
@@ -395,6 +397,7 @@ def compile_issuer(entry: IssuerEntry) -> Issuer:
             ClaimMapping(attribute, source.claim, _absent(attribute, source), _assertable(entry, attribute))
             for attribute, source in sources.items()
         ),
+        assertable_affiliates=_assertable(entry, "affiliate"),
         needs_people=entry.people == "required",
         needs_clients=entry.clients == "required",
         key_hosts=frozenset(entry.jwks_hosts),

@@ -6,7 +6,10 @@
   one. A *client* is the program in between, *actors* are those who passed a delegated token on before, the
   *connection* is the service that a certificate names.
 - Ties are the union over all of them: whoever sees the answer counts, and so does whoever asked for it.
-- Where the register of people and a claim disagree, the fact is unknown, and ties are those of both.
+- Where the register of people and a claim disagree, the fact is unknown, and ties are those of both. A claim that the
+  issuer would make and has not might disagree: what the register says then ties, and is not all that may.
+- What is said of somebody of whom a register should speak, and does not, ties and is not known: a row that went
+  missing might have said something else.
 - A service has an unknown person behind it, unless a verified one is there or it is registered as autonomous.
 
 Pure: what tokens say has been verified, registers are looked up in memory or in a file of this process.
@@ -28,7 +31,7 @@ from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 
 OWN: Final = "claims."
 """Begins the names of attributes that are the bundle's own."""
-_PERSONAL: Final = (TieKind.SITE, TieKind.RESIDENCE)
+_PERSONAL: Final = frozenset({str(TieKind.SITE), str(TieKind.RESIDENCE)})
 _ANY_CONTROL: Final = Control(UNKNOWN, UNKNOWN)
 
 
@@ -66,6 +69,8 @@ class _Said(msgspec.Struct, frozen=True):
     fact: Fact[str]
     values: tuple[str, ...]
     """All that is said; two where they disagree."""
+    is_whole: bool
+    """Whether nothing else may be so."""
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -99,7 +104,7 @@ def make_party(
     *,
     principal: str,
     row: Engagement | None = None,
-    is_row_needed: bool = False,
+    is_doubtful: bool = False,
     client: Client | None = None,
     part: Part = Part.CALLER,
 ) -> Party:
@@ -107,21 +112,23 @@ def make_party(
 
     Args:
         issuer: who said it; None where a test case does not name one.
-        facts: caller attributes, as ``claims.map_claims`` gives them; what is not there is unknown.
+        facts: caller attributes, as ``claims.map_claims`` gives them. What is unknown there would be said and is not;
+            what is not there is never said.
         affiliates: the computed register.
         principal: identity for pseudonyms, ``issuer|subject``.
         row: the live row of the register of people.
-        is_row_needed: whether there must be one for the affiliate to be known.
+        is_doubtful: whether what is said ties, but might be otherwise: a register that must speak of it is silent.
         client: the program that this is itself, where it is a registered one.
         part: which part it takes in the request.
     """
-    told = _merge(facts, row, client, is_row_needed=is_row_needed)
+    told = _merge(facts, row, client, is_doubtful=is_doubtful)
     kind, affiliate = told.kind.fact, told.affiliate
     says_kind = issuer is not None and any(mapping.attribute == "kind" for mapping in issuer.mappings)
-    may_be_service = kind is UNKNOWN and ((says_kind and not told.kind.values) or "service" in told.kind.values)
+    is_kind_open = is_doubtful or (not told.kind.is_whole and (says_kind or bool(told.kind.values)))
+    may_be_service = kind is UNKNOWN and (is_kind_open or "service" in told.kind.values)
     said = [affiliates.by_id[each] for each in affiliate.values if each in affiliates.by_id]
     affiliation = said[0] if said and affiliate.fact is not UNKNOWN else None
-    is_told = affiliation is not None or len(said) > 1
+    is_told = affiliate.is_whole and 0 < len(said) == len(affiliate.values)
     home = {TieKind.RESIDENCE: told.residence} if kind != "service" else {}
     ties, open_ties = _tie(said, {TieKind.SITE: told.site_country, **home}, part)
     if may_be_service:
@@ -155,9 +162,12 @@ def make_party(
 
 
 def make_program(client: Client | None, affiliates: Affiliates, part: Part) -> Party:
-    """Return the program between a caller and the gateway; None: one that nobody registered."""
+    """Return the program between a caller and the gateway; None: nobody knows which, nor so for whom it reads."""
     facts: dict[str, Fact[Any]] = {"kind": "service", "site_country": NOT_APPLICABLE}
-    return make_party(None, facts, affiliates, principal="", client=client, part=part)
+    party = make_party(None, facts, affiliates, principal="", client=client, part=part)
+    if client is not None:
+        return msgspec.structs.replace(party, is_for_somebody=False)  # it reads for whoever uses it
+    return msgspec.structs.replace(party, open_ties=party.open_ties | _PERSONAL)
 
 
 def speak_both(first: Speaking, second: Speaking) -> Speaking | Reason:
@@ -182,9 +192,9 @@ def join(speaking: Speaking, affiliates: Affiliates) -> Caller:
     behind = NO_PERSON if person is None else person.person
     open_ties = frozenset().union(*(party.open_ties for party in parties))
     controls = [party.control for party in parties]
-    if for_whom.is_for_somebody:
+    if for_whom.is_for_somebody or (person is None and any(program.is_for_somebody for program in speaking.others)):
         behind = UNKNOWN_PERSON if person is None else behind
-        open_ties |= affiliates.unknown_ties | {str(kind) for kind in _PERSONAL}
+        open_ties |= affiliates.unknown_ties | _PERSONAL
         controls.append({})
     ties = caller.ties if len(parties) == 1 else _place(parties, caller, person)
     counted = frozenset().union(*(party.counted for party in parties))
@@ -197,6 +207,7 @@ def join(speaking: Speaking, affiliates: Affiliates) -> Caller:
         control=_unite_control(controls),
         claims=caller.claims,
         on_behalf_of=behind,
+        passed_on=tuple(each.person.principal for each in speaking.others if each.person.principal),
         until=speaking.until,
     )
 
@@ -230,37 +241,40 @@ def tied_countries(ties: tuple[Tie, ...], open_ties: frozenset[str], labels: fro
 
 
 def _merge(
-    facts: Mapping[str, Fact[Any]], row: Engagement | None, client: Client | None, *, is_row_needed: bool
+    facts: Mapping[str, Fact[Any]], row: Engagement | None, client: Client | None, *, is_doubtful: bool
 ) -> _Told:
     """Join claims with the row of a person or a program."""
-    if row is None:
-        row = Engagement() if client is None else Engagement(affiliate=client.affiliate, kind="service")
-        is_missing = is_row_needed and client is None
-    else:
-        is_missing = False
-    affiliate = _reconcile(facts.get("affiliate", UNKNOWN), row.affiliate)
-    return _Told(
-        kind=_reconcile(facts.get("kind", UNKNOWN), row.kind),
-        affiliate=_Said(UNKNOWN, affiliate.values) if is_missing else affiliate,
-        site_country=_reconcile(facts.get("site_country", UNKNOWN), row.site_country),
-        residence=_reconcile(facts.get("residence", UNKNOWN), row.residence),
-        citizenships=_unite(facts.get("citizenships", UNKNOWN), row.citizenships),
-    )
+
+    def might_differ(name: str) -> bool:
+        return is_doubtful or (row is not None and facts.get(name) is UNKNOWN)
+
+    of_client = Engagement() if client is None else Engagement(affiliate=client.affiliate, kind="service")
+    registered = row or of_client
+    scalars = {
+        name: _reconcile(facts.get(name, UNKNOWN), getattr(registered, name), might_differ=might_differ(name))
+        for name in ("kind", "affiliate", "site_country", "residence")
+    }
+    citizenships = _unite(facts.get("citizenships", UNKNOWN), registered.citizenships)
+    if might_differ("citizenships") and isinstance(citizenships, FactSet):
+        citizenships = FactSet(citizenships.members, is_open=True)
+    return _Told(**scalars, citizenships=citizenships)
 
 
-def _reconcile(claim: Fact[str], row: Fact[str]) -> _Said:
+def _reconcile(claim: Fact[str], row: Fact[str], *, might_differ: bool) -> _Said:
     """Return what a claim and a row say together; a disagreement is no fact."""
-    values = tuple(each for each in (claim, row) if not isinstance(each, State))
-    if len(values) == 2 and values[0] != values[1]:
-        return _Said(UNKNOWN, values)
-    fact = row if claim is UNKNOWN else claim
-    return _Said(fact if row is UNKNOWN or fact == row else UNKNOWN, values[:1])
+    values = tuple(dict.fromkeys(each for each in (claim, row) if not isinstance(each, State)))
+    if might_differ:
+        return _Said(UNKNOWN, values, is_whole=False)
+    if len(values) > 1:
+        return _Said(UNKNOWN, values, is_whole=True)
+    fact = row if isinstance(claim, State) and row is not UNKNOWN else claim
+    return _Said(fact, values, is_whole=fact is not UNKNOWN)
 
 
 def _unite(claim: Fact[FactSet], row: Fact[FactSet]) -> Fact[FactSet]:
     """Return both sets of citizenships; where they differ, neither is the whole."""
     if isinstance(claim, State) or isinstance(row, State):
-        return row if claim is UNKNOWN else claim
+        return claim if isinstance(row, State) else row
     return claim if claim == row else FactSet(claim.members | row.members, is_open=True)
 
 
@@ -281,7 +295,7 @@ def _tie(
     """Return the ties of somebody, and the labels of those that may not be all."""
     ties = [tie for affiliation in affiliations for tie in affiliation.ties]
     ties += [Tie(kind, value) for kind, said in places.items() for value in said.values]
-    open_ties = frozenset(str(kind) for kind, said in places.items() if said.fact is UNKNOWN and not said.values)
+    open_ties = frozenset(str(kind) for kind, said in places.items() if not said.is_whole)
     placed = tuple(ties) if part is Part.CALLER else tuple(msgspec.structs.replace(tie, of=part) for tie in ties)
     return placed, open_ties.union(*(affiliation.open_ties for affiliation in affiliations))
 

@@ -7,8 +7,8 @@
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -17,10 +17,10 @@ from proxy.caller.claims import VerifiedClaims, map_claims
 from proxy.caller.clients import Client, Clients
 from proxy.caller.delegation import find_actors
 from proxy.caller.issuers import Issuer
-from proxy.caller.parties import Party, Speaking, find_boundary, find_live, make_party, make_program
+from proxy.caller.parties import Speaking, find_boundary, find_live, make_party, make_program
 from proxy.caller.people import Engagement, People
 from proxy.model.caller import Part
-from proxy.model.facts import UNKNOWN, Fact
+from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact
 
 
 class Registers(msgspec.Struct, frozen=True):
@@ -31,12 +31,7 @@ class Registers(msgspec.Struct, frozen=True):
     clients: Clients
 
 
-class _Known(msgspec.Struct, frozen=True):
-    """What the register of people says of one name."""
-
-    row: Engagement | None = None
-    until: float = math.inf
-    boundary: float = math.inf
+_PEOPLE: Final = frozenset({"employee", "contractor"})
 
 
 def speak(
@@ -52,15 +47,17 @@ def speak(
         now: the request's reading of the clock.
     """
     subject = speak_of(issuer, map_claims(issuer, claims), claims["sub"], registers, now)
-    until, boundary = subject.until, subject.boundary
-    actors = []
-    for raw in find_actors(claims) or ():
-        actor, known = _actor(raw, issuer, issuers, registers, now)
-        actors.append(actor)
-        until, boundary = min(until, known.until), min(boundary, known.boundary)
+    actors = [_speak_of_actor(raw, issuer, issuers, registers, now) for raw in find_actors(claims) or ()]
     if not actors:
         return subject
-    return Speaking(actors[0], (*subject.others, *actors[1:]), subject.caller, until, boundary)
+    everybody = (subject, *actors)
+    return Speaking(
+        actors[0].caller,
+        (*(program for each in everybody for program in each.others), *(actor.caller for actor in actors[1:])),
+        subject.caller,
+        min(each.until for each in everybody),
+        min(each.boundary for each in everybody),
+    )
 
 
 def speak_of(
@@ -75,22 +72,7 @@ def speak_of(
         registers: what the bundle says of people and programs.
         now: the request's reading of the clock.
     """
-    through = registers.clients.find(issuer.id, facts.get("client"))
-    itself = registers.clients.find(issuer.id, subject)
-    if itself is None and facts.get("kind") == "service":
-        itself = through
-    known = _look_up(issuer.id, subject, registers.people, now)
-    party = make_party(
-        issuer,
-        facts,
-        registers.affiliates,
-        principal=f"{issuer.id}|{subject}",
-        row=known.row,
-        is_row_needed=issuer.needs_people,
-        client=itself,
-    )
-    programs = tuple(_programs(issuer, through, itself, registers.affiliates))
-    return Speaking(party, programs, None, known.until, known.boundary)
+    return _speak_of_one(issuer, facts, subject, registers, now, needs_row=issuer.needs_people)
 
 
 def speak_of_service(
@@ -99,54 +81,95 @@ def speak_of_service(
     """Return the service that a verified certificate names; what is known of it is what the register says."""
     client = registers.clients.find(authority.id, name)
     facts: dict[str, Fact[Any]] = {"id": name, "client": name, "kind": "service"}
-    party = make_party(
-        authority,
-        facts,
-        registers.affiliates,
-        principal=f"{authority.id}|{name}",
-        is_row_needed=True,
-        client=client,
-        part=part,
-    )
+    if client is not None:
+        facts["site_country"] = NOT_APPLICABLE
+    principal = f"{authority.id}|{name}"
+    party = make_party(authority, facts, registers.affiliates, principal=principal, client=client, part=part)
     return Speaking(party, until=until)
 
 
-def _programs(issuer: Issuer, through: Client | None, itself: Client | None, affiliates: Affiliates) -> Iterator[Party]:
-    """Yield the program between a caller and the gateway, unless it is the caller."""
-    if through is not None and through is not itself:
-        yield make_program(through, affiliates, Part.CLIENT)
-    elif through is None and itself is None and issuer.needs_clients:
-        yield make_program(None, affiliates, Part.CLIENT)
-
-
-def _actor(
+def _speak_of_actor(
     raw: Mapping[str, Any], issuer: Issuer, issuers: Mapping[str, Issuer], registers: Registers, now: float
-) -> tuple[Party, _Known]:
-    """Return one actor of a delegated token."""
-    vouching = issuers.get(raw["iss"]) if "iss" in raw else issuer
-    facts: dict[str, Fact[Any]] = {"id": raw["sub"], "client": raw.get("client_id", UNKNOWN)}
-    if vouching is None:
-        party = make_party(None, facts, registers.affiliates, principal=f"?|{raw['sub']}", is_row_needed=True)
-        return party, _Known()
-    client = registers.clients.find(vouching.id, raw["sub"]) or registers.clients.find(
-        vouching.id, raw.get("client_id")
+) -> Speaking:
+    """Return one actor of a delegated token, and the program that it used.
+
+    An issuer speaks for its own people. Of another's, it may name those of affiliates that it may assert; whoever
+    else it names ties, and is not known.
+    """
+    named = issuers.get(raw["iss"]) if "iss" in raw else issuer
+    facts: dict[str, Fact[Any]] = {"id": raw["sub"]}
+    if "client_id" in raw:
+        facts["client"] = raw["client_id"]
+    if named is None:
+        party = make_party(None, facts, registers.affiliates, principal=f"?|{raw['sub']}", is_doubtful=True)
+        return Speaking(party)
+    assertable = None if named is issuer else issuer.assertable_affiliates
+    return _speak_of_one(
+        named, facts, raw["sub"], registers, now, needs_row=True, assertable=assertable, is_own=named is issuer
     )
-    known = _look_up(vouching.id, raw["sub"], registers.people, now)
-    principal = f"{vouching.id}|{raw['sub']}"
+
+
+def _speak_of_one(
+    issuer: Issuer,
+    facts: Mapping[str, Fact[Any]],
+    subject: str,
+    registers: Registers,
+    now: float,
+    *,
+    needs_row: bool,
+    assertable: frozenset[str] | None = None,
+    is_own: bool = True,
+) -> Speaking:
+    """Return somebody of whom the registers may know, and the programs that go with the name.
+
+    Args:
+        issuer: whose name for it the registers know.
+        facts: caller attributes.
+        subject: the name.
+        registers: what the bundle says.
+        now: the request's reading of the clock.
+        needs_row: whether a register must speak of it.
+        assertable: the affiliates of which it may be; None: any.
+        is_own: whether the issuer itself says so.
+    """
+    rows = registers.people.find(issuer.id, subject)
+    row = find_live(rows, now)
+    through = registers.clients.find(issuer.id, facts.get("client"))
+    namesake = registers.clients.find(issuer.id, subject)
+    is_person = facts.get("kind") in _PEOPLE
+    itself = _find_itself(facts, row, through, namesake)
+    programs = [each for each in dict.fromkeys((through, namesake)) if each is not None and each is not itself]
+    is_unnamed = facts.get("client") is UNKNOWN and issuer.id in registers.clients.vouchers
+    is_unregistered = issuer.needs_clients and itself is None and not programs
+    affiliate = itself.affiliate if itself is not None else UNKNOWN if row is None else row.affiliate
     party = make_party(
-        vouching,
+        issuer if is_own else None,
         facts,
         registers.affiliates,
-        principal=principal,
-        row=known.row,
-        is_row_needed=True,
-        client=client,
-        part=Part.ACTOR,
+        principal=f"{issuer.id}|{subject}",
+        row=row,
+        is_doubtful=(needs_row and affiliate is UNKNOWN)
+        or (not is_person and (is_unregistered or (namesake is not None and namesake is not itself)))
+        or (assertable is not None and affiliate not in assertable),
+        client=itself,
     )
-    return party, known
+    others = [make_program(each, registers.affiliates, Part.CLIENT) for each in programs]
+    if is_unnamed or is_unregistered:
+        others.append(make_program(None, registers.affiliates, Part.CLIENT))
+    until = math.inf if row is None else row.until
+    return Speaking(party, tuple(others), None, until, find_boundary(rows, now))
 
 
-def _look_up(issuer_id: str, subject: str, people: People, now: float) -> _Known:
-    rows = people.find(issuer_id, subject)
-    row = find_live(rows, now)
-    return _Known(row, row.until if row is not None else math.inf, find_boundary(rows, now))
+def _find_itself(
+    facts: Mapping[str, Fact[Any]], row: Engagement | None, through: Client | None, namesake: Client | None
+) -> Client | None:
+    """Return the program that a subject is.
+
+    Whoever chooses a name at an issuer might choose a program's (RFC 9068 5). So it is one only if the register of
+    people does not know it, nobody says that it is a person, and the program that it uses, if that is said, is itself.
+    """
+    if row is not None or facts.get("kind") in _PEOPLE:
+        return None
+    if namesake is not None:
+        return namesake if "client" not in facts or through is namesake else None
+    return through if facts.get("kind") == "service" else None

@@ -115,7 +115,8 @@ class Cases:
     def _speaking(self, given: Mapping[str, Any], now: float) -> Speaking:
         """Return whom a case speaks of. Of whom it names, the registers are asked, too."""
         issuer = self._issuers.get(given.get("issuer", ""))
-        facts = {name: _fact(issuer, name, raw) for name, raw in given.items() if name not in {"issuer", BEHIND}}
+        facts: dict[str, Fact[Any]] = {each.attribute: UNKNOWN for each in issuer.mappings} if issuer else {}
+        facts |= {name: _fact(issuer, name, raw) for name, raw in given.items() if name not in {"issuer", BEHIND}}
         registers = self._snapshot.registers
         subject = facts.get("id")
         if issuer is None or not isinstance(subject, str):

@@ -118,6 +118,8 @@ class Caller(Person, frozen=True, kw_only=True):
     """Texts that an issuer maps under names of the bundle's own, by that name."""
     on_behalf_of: Person = UNKNOWN_PERSON
     """For whom the caller acts."""
+    passed_on: tuple[str, ...] = ()
+    """``issuer|subject`` of whoever passed a delegated token on before the caller did."""
     until: float = float("inf")
     """Seconds since 1970 when what vouches for the caller ends: a token's ``exp``, with the leeway."""
 

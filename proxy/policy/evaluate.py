@@ -36,6 +36,7 @@ MAX_LISTED: Final = 8
 """Rules that a decision names; the count of the rest is told."""
 MAX_UNKNOWN: Final = 3
 """Of them, those that apply by unknown. Where much is unknown thousands can, and to say why costs for each."""
+_PEOPLE: Final = frozenset({"employee", "contractor"})
 
 
 def decide(policy: Policy, facts: Facts) -> Decision:
@@ -185,13 +186,18 @@ def holds_now(grant: Grant, facts: Facts) -> bool:
 
 
 def has_approved(grant: Grant, facts: Facts) -> bool:
-    """Say whether the caller, or for whom it acts, may be one who approved it: by any name, through any issuer."""
-    behind = facts.caller.on_behalf_of
-    if behind.id is UNKNOWN and not behind.principal:
-        return True  # a service reads for nobody knows whom
-    people = (facts.caller, behind)
-    own = {name for each in people for name in (each.principal.partition("|")[2], known(each.id) or "") if name}
-    folded = {name.casefold() for name in own}
+    """Say whether one who approved it may take part: by any name, through any issuer, and in any part.
+
+    Behind a service, or somebody of whom nobody knows that it is none, is nobody knows who.
+    """
+    caller = facts.caller
+    behind = caller.on_behalf_of
+    is_nobody = behind.id is ABSENT and not behind.principal
+    if not is_nobody and behind.kind not in _PEOPLE:
+        return True
+    people = (caller.principal, behind.principal, *caller.passed_on)
+    own = {principal.partition("|")[2] for principal in people} | {known(caller.id), known(behind.id)}
+    folded = {name.casefold() for name in own if name}
     return any(approver.partition("|")[2].casefold() in folded for approver in grant.approved_by)
 
 
