@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from proxy.bundle.gather import Item, Loaded, Registers
 from proxy.bundle.store import Store, StoredRows, Writer, find_store, make_store
-from proxy.bundle.tables import Sheet
+from proxy.bundle.tables import FILES, Sheet
 from proxy.caller.people import (
     BACKWARDS,
     BETWEEN,
@@ -111,7 +111,7 @@ class LargePeople:
         backwards = {pair for pair in set(zip(begins, ends, strict=True)) if since[pair[0]] >= until[pair[1]]}
         if backwards:
             for place, *pair in zip(sheet.places, begins, ends, strict=True):
-                if tuple(pair) in backwards:
+                if tuple(pair) in backwards and place % FILES < len(self._tables):
                     sheet.fail(place, BACKWARDS)
         self._rows = sheet.rows()
         for one, other in order_rows(self._rows, lambda row: (since[row[_FROM]], until[row[_UNTIL]])):

@@ -107,7 +107,10 @@ class Sheet:
         self._tell(file, line, None, message)
 
     def add_rows(self, name: str, rows: Iterable[tuple[int, Sequence[str]]]) -> None:
-        """Add rows that stand in another file and are sound: line, and cells in the order of the columns."""
+        """Add rows that stand in another file: line, and cells in the order of the columns.
+
+        What is wrong with a cell of theirs has been told by whoever read that file.
+        """
         file = self._begin(name, b"")
         for line, cells in rows:
             self._take([cells], [line], list(range(len(self.columns))), file)
@@ -241,7 +244,7 @@ class Sheet:
 
     def _check_keys(self, column: Column, cells: Sequence[str], lines: Sequence[int], position: int, file: int) -> None:
         for cell, line in zip(cells, lines, strict=True):
-            if not cell or column.parse(cell) is None:
+            if (not cell or column.parse(cell) is None) and self._data[file]:
                 self._tell(file, line, position, partial(_explain, column, cell))
 
     # Telling
@@ -253,8 +256,8 @@ class Sheet:
             texts = list(known)
             column = self.columns[name]
             for row, code in enumerate(self.codes[name]):
-                if code in known.wrong:
-                    line, file = divmod(self.places[row], FILES)
+                line, file = divmod(self.places[row], FILES)
+                if code in known.wrong and self._data[file]:
                     self._tell(file, line, self._position(file, name), partial(_explain, column, texts[code]))
 
     def _position(self, file: int, name: str) -> int | None:

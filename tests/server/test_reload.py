@@ -349,7 +349,7 @@ async def test_a_table_of_people_is_put_in_force_and_changed_without_a_restart(t
         seen.add((await readiness(place))["registers"])
 
         people.write_text(f"{HEADER}corp,e-1,nobody,employee,CN,CN,CN,,\n", encoding="utf-8")
-        await becomes(lambda: _says_stale(place))
+        await becomes(lambda: _is_stale(place))
         state = await readiness(place)
         assert any("people.csv:2:10: affiliate: no affiliate 'nobody'" in reason for reason in state["stale"])
         assert state["registers"] in seen
@@ -359,7 +359,3 @@ async def test_a_table_of_people_is_put_in_force_and_changed_without_a_restart(t
 async def _registers_but(place: Place, seen: set[str]) -> bool:
     state = await readiness(place)
     return state["registers"] not in seen and not state["stale"]
-
-
-async def _says_stale(place: Place) -> bool:
-    return bool((await readiness(place))["stale"])

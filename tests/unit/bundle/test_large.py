@@ -144,6 +144,19 @@ def test_problems_of_a_table_are_told_with_those_of_other_registers(problems: Pr
     assert [problem.partition(":")[0] for problem in problems(found)] == ["people.csv", "rules.yaml"]
 
 
+def test_what_is_wrong_with_an_entry_beside_a_table_is_told_once(problems: Problems) -> None:
+    yaml = f"""\
+people:
+  - {{issuer: corp, subject: " e-2", affiliate: branch}}
+  - {{issuer: corp, subject: e-3, affiliate: nobody}}
+  - {{issuer: corp, subject: e-4, from: {MAPLE}, until: {CHERRY}}}
+  - {{issuer: corp, subject: e-5, kind: boss, email: x}}
+"""
+    places = [problem.partition(": ")[0] for problem in problems(files(SATO, yaml=yaml))]
+    lines = [place.rpartition(":")[0] for place in places]
+    assert lines == [f"people.yaml:{line}" for line in (2, 3, 4, 5, 5)]
+
+
 MANIFESTS = {
     "not there": ("people.csv: [people]", "persons.csv: [people]", "persons.csv is listed here and missing"),
     "not listed": ("  people.csv: [people]\n", "", "people.csv, which is not listed"),
