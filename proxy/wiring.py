@@ -36,7 +36,7 @@ from proxy.model.ports import Geolocator
 from proxy.model.problem import nearest
 from proxy.model.readiness import Readiness
 from proxy.origin.geoip import make_geolocator
-from proxy.pipeline.passage import Checkpoint
+from proxy.pipeline.checkpoint import Checkpoint
 from proxy.settings import Settings, parse_endpoint
 from proxy.telemetry import Metrics
 from proxy.version import VERSION
@@ -118,7 +118,12 @@ class _InForce:
     def _make(self, snapshot: Snapshot) -> Checkpoint:
         recorder = Recorder(self._pseudonyms, snapshot.policy_digest, snapshot.registers_digest)
         return Checkpoint(
-            snapshot, self._keys, self._geolocator, recorder, self._introspector, self._client_certificate
+            snapshot,
+            self._keys,
+            self._geolocator,
+            recorder,
+            introspections=self._introspector,
+            client_certificate=self._client_certificate,
         )
 
     async def adopt(self, snapshot: Snapshot) -> None:

@@ -39,8 +39,8 @@ from proxy.caller.affiliates import (
     check_affiliates,
     compute_affiliates,
 )
-from proxy.caller.clients import ClientEntry, check_clients, compile_clients
 from proxy.caller.authorities import Authority, AuthorityEntry, check_authorities, compile_authorities, find_files
+from proxy.caller.clients import ClientEntry, check_clients, compile_clients
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
 from proxy.caller.people import PersonEntry
 from proxy.caller.revocation import RevokedEntry, check_revoked, compile_revoked
@@ -205,7 +205,8 @@ class _Checker:
         apis = registers.take("apis", ApiEntry)
         registers.report(affiliates, check_affiliates(affiliates.entries, registers.declared_ids("affiliates")))
         registers.report(issuers, check_issuers(issuers.entries, registers.declared_ids("affiliates")))
-        named = registers.declared_ids("issuers"), registers.declared_ids("affiliates")
+        vouchers = registers.declared_ids("issuers") | registers.declared_ids("certificate_authorities")
+        named = vouchers, registers.declared_ids("affiliates")
         registers.report(clients, check_clients(clients.entries, *named))
         registers.report(issuers, _check_token_fields(issuers.entries))
         registers.report(revoked, check_revoked(revoked.entries, registers.declared_ids("issuers")))

@@ -16,8 +16,8 @@ from proxy.bundle.apis import ApiEntry
 from proxy.bundle.cases import BEHIND, CaseEntry, FixtureEntry
 from proxy.bundle.manifest import Manifest, PackManifest
 from proxy.caller.affiliates import ROLES, AffiliateEntry, ControlRuleEntry
-from proxy.caller.clients import ClientEntry
 from proxy.caller.authorities import AuthorityEntry
+from proxy.caller.clients import ClientEntry
 from proxy.caller.issuers import COUNTRIES, COUNTRY_SETS, MAPPED, TEXT_SETS, IssuerEntry
 from proxy.caller.people import PersonEntry
 from proxy.caller.revocation import RevokedEntry

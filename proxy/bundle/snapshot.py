@@ -9,8 +9,8 @@ import msgspec
 from proxy.bundle.cases import CaseEntry, Declared, FixtureEntry
 from proxy.bundle.emergency import digest_with
 from proxy.caller.affiliates import Affiliates
-from proxy.caller.clients import Clients
 from proxy.caller.authorities import Authority
+from proxy.caller.clients import Clients
 from proxy.caller.issuers import Issuer
 from proxy.caller.people import People
 from proxy.caller.revocation import Revoked

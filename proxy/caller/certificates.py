@@ -105,6 +105,16 @@ class CertificateIdentity(msgspec.Struct, frozen=True):
     """Seconds since 1970 when what vouches for it ends: its own validity, its authority's, a revocation list's."""
 
     @property
+    def id(self) -> str:
+        """The authority's, as of an issuer."""
+        return self.authority_id
+
+    @property
+    def mappings(self) -> tuple[()]:
+        """None: a certificate says a name and nothing else."""
+        return ()
+
+    @property
     def principal(self) -> str:
         """Identity for pseudonyms."""
         return f"{self.authority_id}|{self.name}"

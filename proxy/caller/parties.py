@@ -17,13 +17,13 @@ Pure: what tokens say has been verified, registers are looked up in memory or in
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from proxy.caller.affiliates import Affiliates, Affiliation
 from proxy.caller.clients import Client
-from proxy.caller.issuers import Issuer
+from proxy.caller.issuers import ClaimMapping
 from proxy.caller.people import Engagement
 from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Caller, Control, Part, Person, Tie, TieKind
 from proxy.model.decision import Reason
@@ -33,6 +33,25 @@ OWN: Final = "claims."
 """Begins the names of attributes that are the bundle's own."""
 _PERSONAL: Final = frozenset({str(TieKind.SITE), str(TieKind.RESIDENCE)})
 _ANY_CONTROL: Final = Control(UNKNOWN, UNKNOWN)
+
+
+class Voucher(Protocol):
+    """Who says something of somebody: an issuer of tokens, or an authority over certificates."""
+
+    @property
+    def id(self) -> str:
+        """Its id in the bundle."""
+        ...
+
+    @property
+    def operator(self) -> str:
+        """The affiliate that administers it."""
+        ...
+
+    @property
+    def mappings(self) -> Sequence[ClaimMapping]:
+        """The caller attributes that it can say."""
+        ...
 
 
 class Party(msgspec.Struct, frozen=True):
@@ -98,7 +117,7 @@ def find_boundary(rows: Iterable[Engagement], now: float) -> float:
 
 
 def make_party(
-    issuer: Issuer | None,
+    issuer: Voucher | None,
     facts: Mapping[str, Fact[Any]],
     affiliates: Affiliates,
     *,
@@ -213,7 +232,7 @@ def join(speaking: Speaking, affiliates: Affiliates) -> Caller:
 
 
 def assemble_caller(
-    issuer: Issuer | None,
+    issuer: Voucher | None,
     facts: Mapping[str, Fact[Any]],
     affiliates: Affiliates,
     *,

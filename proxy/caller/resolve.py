@@ -179,9 +179,9 @@ class Callers:
         parts = []
         if shown.token is not None:
             place, raw_token = shown.token
-            parts.append(self._find(raw_token, keys, now, met, place, thumbprint))
+            parts.append(self._find(raw_token, keys, now, met, place=place, thumbprint=thumbprint))
         if shown.behind is not None:
-            parts.append(self._find(shown.behind, keys, now, met, BEHIND, None))
+            parts.append(self._find(shown.behind, keys, now, met, place=BEHIND, thumbprint=None))
         unresolved = next((part for part in parts if not isinstance(part, Speaking)), None)
         if unresolved is not None:
             return unresolved
@@ -196,7 +196,7 @@ class Callers:
         certificate_thumbprint: str | None = None,
     ) -> Caller | Reason | CallerNeed:
         """Resolve the lone token of a request that is under way, when nothing can be asked any more."""
-        found = self._find(raw_token, keys, now, None, place, certificate_thumbprint)
+        found = self._find(raw_token, keys, now, None, place=place, thumbprint=certificate_thumbprint)
         if not isinstance(found, Speaking):
             return found
         kept = self._kept.get(raw_token)
@@ -239,6 +239,7 @@ class Callers:
         keys: KeySets,
         now: float,
         met: frozenset[CallerNeed] | None,
+        *,
         place: TokenPlace,
         thumbprint: str | None,
     ) -> Speaking | Reason | CallerNeed:
@@ -329,9 +330,7 @@ class Callers:
         until = min(speaking.until, claims["exp"] + issuer.leeway)
         return msgspec.structs.replace(speaking, until=until)
 
-    def _keep(
-        self, raw_token: str, verified: _Verified, speaking: Speaking, caller: Caller, until: float
-    ) -> None:
+    def _keep(self, raw_token: str, verified: _Verified, speaking: Speaking, caller: Caller, until: float) -> None:
         if len(self._kept) >= MAX_KEPT:
             for oldest in list(self._kept)[: MAX_KEPT // 8]:
                 del self._kept[oldest]

@@ -33,7 +33,8 @@ from proxy.gateway.upstream import Upstreams, find_reason
 from proxy.model.decision import Reason
 from proxy.model.ports import Ledger
 from proxy.model.request import RequestHead, ResponseHead
-from proxy.pipeline.passage import Checkpoint, Forward, Need, Passage, Refuse
+from proxy.pipeline.checkpoint import Checkpoint
+from proxy.pipeline.passage import Forward, Need, Passage, Refuse
 from proxy.telemetry import Metrics
 
 CLOSING: Final = frozenset({400, 408, 413, 501})

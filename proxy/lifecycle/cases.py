@@ -12,10 +12,11 @@ import msgspec
 
 from proxy.bundle.cases import BEHIND, CaseEntry, CaseGiven, CaseOrigin
 from proxy.bundle.snapshot import Snapshot
+from proxy.caller.certificates import CertificateIdentity
 from proxy.caller.claims import assert_fact
 from proxy.caller.issuers import Issuer
 from proxy.caller.parties import Speaking, join, make_party, make_program, speak_both
-from proxy.caller.speaking import speak_of
+from proxy.caller.speaking import speak_of, speak_of_service
 from proxy.model.api import Route
 from proxy.model.caller import UNAUTHENTICATED, Caller, Part
 from proxy.model.decision import Decision, Effect, Reason
@@ -114,6 +115,9 @@ class Cases:
 
     def _speaking(self, given: Mapping[str, Any], now: float) -> Speaking:
         """Return whom a case speaks of. Of whom it names, the registers are asked, too."""
+        identity = self._identify(given)
+        if identity is not None:
+            return speak_of_service(identity, self._snapshot.registers, Part.CALLER)
         issuer = self._issuers.get(given.get("issuer", ""))
         facts: dict[str, Fact[Any]] = {each.attribute: UNKNOWN for each in issuer.mappings} if issuer else {}
         facts |= {name: _fact(issuer, name, raw) for name, raw in given.items() if name not in {"issuer", BEHIND}}
@@ -129,6 +133,16 @@ class Cases:
             )
         return speak_of(issuer, facts, subject, registers, now)
 
+    def _identify(self, given: Mapping[str, Any]) -> CertificateIdentity | None:
+        """Return the service of a case that names an authority over certificates, and its name there."""
+        authority = self._authorities.get(given.get("issuer", ""))
+        if authority is None:
+            return None
+        name = given.get("id", "")
+        return CertificateIdentity(
+            authority.id, authority.operator, authority.assertable, name, "", -math.inf, math.inf
+        )
+
     def _origin(self, given: CaseOrigin) -> Origin:
         address = parse_address(given.ip or "")
         found = self._origins.locate(address) if address is not None else NOWHERE
@@ -143,12 +157,6 @@ def find_unfired(policy: Policy, results: Iterable[CaseResult]) -> tuple[Rule, .
     """Return the rules that held for certain in none of the cases: nobody has shown that they do what they say."""
     asked = [result.facts for result in results if result.facts is not None]
     return tuple(rule for rule in policy.rules if not any(holds(rule, facts) is True for facts in asked))
-
-
-def _named(given: Mapping[str, Any]) -> Fact[str]:
-    """Return the name of a service that shows a certificate, which says nothing else."""
-    name: Fact[str] = assert_fact("id", given["id"], None) if "id" in given else UNKNOWN
-    return name
 
 
 def _fact(issuer: Issuer | None, name: str, raw: object) -> Fact[Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all passages under one snapshot share, and the questions that they put to it: who asks, and what the facts are."""
+"""What all passages under one snapshot share, and what they ask of it: who calls, and what the facts are."""
 
 from typing import Final
 
@@ -46,6 +46,7 @@ class Checkpoint:
         keys: KeySets,
         geolocator: Geolocator,
         recorder: Recorder,
+        *,
         introspections: Introspections | None = None,
         client_certificate: str = "tls",
     ) -> None:
@@ -95,11 +96,10 @@ class Checkpoint:
         identity = self.find_certificate(certificate, now)
         if isinstance(identity, Reason):
             return identity
-        token = read_credentials(fields.authorization, fields.carried)
-        if isinstance(token, Reason):
-            if token is not Reason.TOKEN_MISSING or identity is None:
-                return token
-            token = None
+        found = read_credentials(fields.authorization, fields.carried)
+        if isinstance(found, Reason) and (found is not Reason.TOKEN_MISSING or identity is None):
+            return found
+        token = None if isinstance(found, Reason) else found
         return self.callers.resolve_shown(Shown(token, identity, fields.behind), self.keys, now, met)
 
     def find_facts(self, match: Match, caller: Caller, origin: Origin, fields: RequestFields, now: float) -> Facts:

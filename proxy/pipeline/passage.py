@@ -23,34 +23,28 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from proxy.bundle.snapshot import Snapshot
 from proxy.caller.resolve import NOTHING_MET, CallerNeed, IntrospectionNeeded, KeysNeeded
-from proxy.caller.tokens import read_credentials
-from proxy.caller.xfcc import read_forwarded_certificate
-from proxy.ledger.record import Line, Recorder, end_line
+from proxy.ledger.record import Line, end_line
 from proxy.model.api import Action, Api, Route
-from proxy.model.caller import UNAUTHENTICATED, Caller
+from proxy.model.caller import Caller
 from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import ABSENT, Fact, known
 from proxy.model.origin import Origin
 from proxy.model.outcome import Outcome
-from proxy.model.ports import Geolocator, Introspections, KeySets
 from proxy.model.request import Headers, RequestHead, ResponseHead, Target
 from proxy.model.subject import Subject
-from proxy.origin.resolve import NOWHERE, Origins
+from proxy.origin.resolve import NOWHERE
 from proxy.pipeline.answers import ANSWERS
-from proxy.policy.attributes import Facts
-from proxy.policy.evaluate import claim_purpose, decide
+from proxy.pipeline.checkpoint import Checkpoint
+from proxy.policy.evaluate import decide
 from proxy.request.catalog import Match, NoMatch
 from proxy.request.headers import (
     RequestFields,
-    make_table,
     parse_host,
     read_request_fields,
     select_response_fields,
 )
 from proxy.request.target import parse_target
-from proxy.subject.selectors import select_subject
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 HTTP_1_1: Final = (1, 1)

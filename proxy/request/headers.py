@@ -254,7 +254,9 @@ def read_request_fields(headers: Headers, table: FieldTable = TABLE) -> RequestF
     return _finish(single, forwarded_for, forwardable, listed, table)
 
 
-_REPEATED: Final = {"host": Reason.HOST_REPEATED, "authorization": Reason.AUTHORIZATION_REPEATED,
+_REPEATED: Final = {
+    "host": Reason.HOST_REPEATED,
+    "authorization": Reason.AUTHORIZATION_REPEATED,
     "sekisho-on-behalf-of": Reason.AUTHORIZATION_REPEATED,
 }
 

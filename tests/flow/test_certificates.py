@@ -11,7 +11,8 @@ from proxy.ledger.record import Recorder
 from proxy.model.decision import Reason
 from proxy.model.request import RequestHead
 from proxy.origin.geoip import RegistryGeolocator
-from proxy.pipeline.passage import Checkpoint, Forward, Refuse
+from proxy.pipeline.checkpoint import Checkpoint
+from proxy.pipeline.passage import Forward, Refuse
 from tests.support.certificates import BILLING, Held, a_leaf, a_list, an_authority, billing, corp_ca, partner_ca
 from tests.support.passages import KEY, HeldKeys, a_head, a_passage, reference_bundle
 
@@ -19,7 +20,7 @@ from tests.support.passages import KEY, HeldKeys, a_head, a_passage, reference_b
 def a_checkpoint(*authorities: Authority, source: str = "tls") -> Checkpoint:
     snapshot: Snapshot = msgspec.structs.replace(reference_bundle(), authorities=authorities)
     recorder = Recorder(Pseudonyms(KEY), snapshot.policy_digest, snapshot.registers_digest)
-    return Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder, source)
+    return Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder, client_certificate=source)
 
 
 def shown(held: Held | None, head: RequestHead) -> RequestHead:

@@ -14,7 +14,8 @@ from proxy.ledger.pseudonym import Pseudonyms
 from proxy.ledger.record import DecisionLine, encode_line
 from proxy.model.decision import Reason
 from proxy.model.request import RequestHead
-from proxy.pipeline.passage import Checkpoint, Forward, Passage, Refuse, Step
+from proxy.pipeline.checkpoint import Checkpoint
+from proxy.pipeline.passage import Forward, Passage, Refuse, Step
 from proxy.telemetry import Metrics
 from tests.support.bundle_folder import REFERENCE
 from tests.support.passages import KEY, NOW, a_checkpoint, a_head, a_token

@@ -18,7 +18,8 @@ from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
 from proxy.ledger.record import Line, Recorder, encode_line
 from proxy.model.request import Headers, RequestHead, ResponseHead
 from proxy.origin.geoip import RegistryGeolocator
-from proxy.pipeline.passage import Checkpoint, Forward, Need, Passage, Refuse
+from proxy.pipeline.checkpoint import Checkpoint
+from proxy.pipeline.passage import Forward, Need, Passage, Refuse
 
 NOW = 1616457600.0
 SECRET = st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789", min_size=4, max_size=20).map("zqx{}".format)

@@ -13,7 +13,8 @@ from proxy.ledger.pseudonym import Pseudonyms
 from proxy.ledger.record import Recorder
 from proxy.model.request import RequestHead
 from proxy.origin.geoip import RegistryGeolocator
-from proxy.pipeline.passage import Checkpoint, Passage
+from proxy.pipeline.checkpoint import Checkpoint
+from proxy.pipeline.passage import Passage
 from tests.support.world import ISSUERS, OFFICE, POLICIES, STAFF
 
 NOW: Final = 1_800_000_000.0

@@ -10,8 +10,10 @@ from proxy.lifecycle.cases import CaseResult, Cases
 from proxy.model.decision import Effect
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet
 from proxy.model.origin import CountrySource, Geolocation
+from proxy.origin.geoip import RegistryGeolocator
 from proxy.policy.attributes import Facts
 from tests.support.bundle_folder import REFERENCE, SMALL, edited, write_bundle
+from tests.support.certificates import corp_ca
 
 
 class AtlasOfOne:
@@ -190,3 +192,28 @@ def test_taking_any_one_given_fact_away_never_turns_a_deny_of_the_reference_into
 def _is_denied(cases: Cases, case: CaseEntry, **less: Any) -> bool:
     decision = cases.run(case.model_copy(update={"given": case.given.model_copy(update=less)})).decision
     return decision is not None and decision.effect is Effect.DENY
+
+
+def test_a_service_that_shows_a_certificate_is_known_by_its_name_alone(tmp_path: Path) -> None:
+    mesh = """\
+certificate_authorities:
+  - id: mesh
+    operated_by: home-co
+    ca: file:ca.pem
+    identity: dns
+    may_assert: {affiliate: any}
+"""
+    case = "{issuer: mesh, id: billing.example, affiliate: home-co, kind: employee, residence: JP}"
+    files = edited(
+        ("bundle.yaml", "trusted_proxies]", "trusted_proxies, certificate_authorities]"),
+        ("parties.yaml", "issuers:\n", f"{mesh}issuers:\n"),
+        ("cases.yaml", "{affiliate: home-co, kind: employee, residence: JP}", case),
+        ("cases.yaml", "{effect: allow, rule: staff}", "{effect: deny, rule: no-china, certainty: by-unknown}"),
+    )
+    snapshot = load_bundle(write_bundle(tmp_path, {**files, "ca.pem": corp_ca().pem}))
+    result = Cases(snapshot, RegistryGeolocator()).run(snapshot.cases[0])
+    assert result.passed, result
+    assert result.facts is not None
+    caller = result.facts.caller
+    assert (caller.issuer, caller.issuer_operator, caller.id) == ("mesh", "home-co", "billing.example")
+    assert (caller.kind, caller.affiliate, caller.principal) == ("service", UNKNOWN, "mesh|billing.example")

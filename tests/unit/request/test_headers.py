@@ -272,6 +272,7 @@ def test_reading_a_head_never_raises_and_only_takes_away(headers: Headers) -> No
         carried=(),
         forwarded_for=(),
         forwarded_certificate=None,
+        behind=None,
         expects_continue=False,
         has_transfer_coding=False,
         purpose=None,
