@@ -10,7 +10,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import jmespath
 import msgspec
@@ -184,6 +184,7 @@ def _widen_types(raw: Any) -> Any:
 class IntrospectionEntry(Entry):
     """Where an issuer is asked whether a token is still active (RFC 7662)."""
 
+    ASSUMED: ClassVar[Mapping[str, Any]] = {"secret": {"secret": "env:SECRET"}}
     url: Annotated[str, scalar(parse_endpoint, spelled(_KEY_PLACE))]
     client_id: Text
     """Who we are there."""

@@ -135,15 +135,29 @@ class Callers:
             place: where the token stood in the request.
             certificate_thumbprint: base64url of the SHA-256 of the caller's TLS certificate, None if it showed none.
         """
+        try:
+            kept = self._kept[raw_token]
+            if (
+                now < kept.until
+                and keys.sets[kept.issuer_id] is kept.keys
+                and kept.place == place
+                and (kept.certificate_thumbprint is None or kept.certificate_thumbprint == certificate_thumbprint)
+            ):
+                return kept.caller
+        except KeyError:  # nobody is kept, or the issuer has no keys: the common case pays nothing for the question
+            pass
+        return self._resolve_anew(raw_token, keys, now, met, place, certificate_thumbprint)
+
+    def _resolve_anew(  # noqa: PLR0917 - as above
+        self,
+        raw_token: str,
+        keys: KeySets,
+        now: float,
+        met: frozenset[CallerNeed],
+        place: TokenPlace,
+        certificate_thumbprint: str | None,
+    ) -> Caller | Reason | CallerNeed:
         kept = self._kept.get(raw_token)
-        if (
-            kept is not None
-            and now < kept.until
-            and keys.sets.get(kept.issuer_id) is kept.keys
-            and kept.place == place
-            and (kept.certificate_thumbprint is None or kept.certificate_thumbprint == certificate_thumbprint)
-        ):
-            return kept.caller
         if kept is not None and self._carry_over(raw_token, kept, keys):
             return self.resolve(raw_token, keys, now, met, place, certificate_thumbprint)
         verified = self._verify(
@@ -338,7 +352,7 @@ class Callers:
         self._kept[raw_token] = _Kept(
             caller=caller,
             speaking=speaking,
-            until=until,
+            until=float(until),  # an int is slower to compare with
             issuer_id=token.issuer.id,
             keys=verified.keys,
             key_id=token.key_id,

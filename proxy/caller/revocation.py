@@ -40,8 +40,8 @@ class RevokedEntry(Entry):
 class Revoked(msgspec.Struct, frozen=True):
     """The register, ready for requests."""
 
-    tokens: frozenset[tuple[str, str]] = frozenset()
-    """Issuer id and ``jti``."""
+    tokens: Mapping[tuple[str, str], None] = {}
+    """Issuer id and ``jti``: a mapping, because those travel to a serving process in slices."""
     subjects: Mapping[tuple[str, str], float] = {}
     """Issuer id and ``sub`` to when tokens must have been issued at the earliest."""
     issuers: Mapping[str, float] = {}
@@ -86,7 +86,7 @@ def compile_revoked(entries: Sequence[RevokedEntry]) -> Revoked:
             subjects[of] = max(before, subjects.get(of, -math.inf))
         elif entry.jti is None:
             issuers[entry.issuer] = max(before, issuers.get(entry.issuer, -math.inf))
-    tokens = frozenset((entry.issuer, entry.jti) for entry in entries if entry.jti is not None)
+    tokens = dict.fromkeys((entry.issuer, entry.jti) for entry in entries if entry.jti is not None)
     return Revoked(tokens, subjects, issuers, frozenset(issuer_id for issuer_id, _ in tokens))
 
 

@@ -177,7 +177,11 @@ class FieldTable(msgspec.Struct, frozen=True):
 
 TABLE: Final = FieldTable(REQUEST_FIELDS, frozenset())
 """The table where tokens stand in ``Authorization`` alone."""
-_NO_TOKEN_FIELDS: Final = ("sekisho-", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port")
+_NO_TOKEN_FIELDS: Final = (
+    "sekisho-", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-real-",
+    "x-forwarded-client-cert",
+)  # fmt: skip
+"""Beginnings of fields in which others tell us something, or we tell others."""
 
 
 def make_table(places: Iterable[TokenPlace]) -> FieldTable:

@@ -28,7 +28,9 @@ async def ask(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
         return await fetch(session, f"{url}/x", limit=LIMIT)
 
 
-def answering(body: bytes, status: int = 200, **headers: str) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:
+def answering(
+    body: bytes, headers: dict[str, str] | None = None, status: int = 200
+) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:
     async def answer(_request: web.BaseRequest) -> web.Response:
         return web.Response(status=status, body=body, headers=headers)
 
@@ -36,7 +38,7 @@ def answering(body: bytes, status: int = 200, **headers: str) -> Callable[[web.B
 
 
 async def test_an_answer_is_had_whole() -> None:
-    found = await ask(answering(b"x" * LIMIT, 203, **{"Content-Type": "application/json; charset=utf-8"}))
+    found = await ask(answering(b"x" * LIMIT, {"Content-Type": "application/json; charset=utf-8"}, 203))
     assert found == Fetched(203, "application/json", b"x" * LIMIT)
 
 
@@ -66,8 +68,8 @@ async def test_a_redirect_is_an_answer_and_no_way_on() -> None:
 
 TOO_MUCH = {
     "a byte too many": answering(b"x" * (LIMIT + 1)),
-    "a bomb": answering(gzip.compress(b" " * 2**20), **{"Content-Encoding": "gzip"}),
-    "what is not gzip": answering(b"it is plain text", **{"Content-Encoding": "gzip"}),
+    "a bomb": answering(gzip.compress(b" " * 2**20), {"Content-Encoding": "gzip"}),
+    "what is not gzip": answering(b"it is plain text", {"Content-Encoding": "gzip"}),
 }
 
 

@@ -191,3 +191,10 @@ def test_no_answer_raises_and_none_frees_but_a_literal_true(document: bytes) -> 
     if reason is None:
         assert json.loads(document)["active"] is True
         assert said.said.get("iss", CORP) == CORP
+
+
+def test_a_large_register_costs_a_token_no_more_than_a_small_one() -> None:
+    revoked = compile_revoked([an_entry(jti=f"t{number}") for number in range(2000)])
+    assert type(revoked.tokens) is dict, "a mapping travels in slices"
+    assert revoked.judge("corp", claims(jti="t1999")) is REVOKED
+    assert revoked.judge("corp", claims(jti="t2000")) is None
