@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import math
 import os
@@ -24,15 +25,17 @@ from proxy.clock import render_date, render_instant, unix_seconds
 from proxy.gateway.server import Gateway, GatewayServer
 from proxy.gateway.upstream import Upstreams
 from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
-from proxy.ledger.record import BundleLine, Recorder, StartLine, StopLine
+from proxy.ledger.record import BundleLine, GeolocationLine, Line, Recorder, StartLine, StopLine, geolocation_line
 from proxy.ledger.writer import LedgerWriter
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.reload import Reloader, refuse_failing
 from proxy.lifecycle.watch import take_fingerprint
+from proxy.model.origin import ClientAddress
 from proxy.model.ports import Geolocator
 from proxy.model.problem import nearest
 from proxy.model.readiness import Readiness
 from proxy.origin.geoip import make_geolocator
+from proxy.origin.renewal import Renewal, take_fingerprints
 from proxy.pipeline.passage import Checkpoint
 from proxy.settings import Settings, parse_endpoint
 from proxy.telemetry import Metrics
@@ -93,20 +96,24 @@ class _InForce:
         pseudonyms: Pseudonyms,
         keys: KeyStore,
         geolocator: Geolocator,
+        client_address: ClientAddress,
         ledger: LedgerWriter,
         metrics: Metrics,
     ) -> None:
         self._pseudonyms = pseudonyms
         self._keys = keys
-        self._geolocator = geolocator
+        self.geolocator = geolocator
+        self._client_address = client_address
         self._ledger = ledger
         self._metrics = metrics
         self.snapshot = snapshot
         self.checkpoint = self._make(snapshot)
+        self.describe()
 
     def _make(self, snapshot: Snapshot) -> Checkpoint:
-        recorder = Recorder(self._pseudonyms, snapshot.policy_digest, snapshot.registers_digest)
-        return Checkpoint(snapshot, self._keys, self._geolocator, recorder)
+        geolocator = self.geolocator
+        recorder = Recorder(self._pseudonyms, snapshot.policy_digest, snapshot.registers_digest, geolocator.version)
+        return Checkpoint(snapshot, self._keys, geolocator, recorder, self._client_address)
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """Put a bundle in force, in one step, once its keys are there and the ledger says so.
@@ -126,6 +133,17 @@ class _InForce:
         self.snapshot, self.checkpoint = snapshot, checkpoint
         self.describe()
 
+    def relocate(self, geolocator: Geolocator) -> None:
+        """Put geolocation data in force, in one step, once the ledger says so; requests under way are decided anew.
+
+        Raises:
+            LedgerError: the ledger cannot be written; then nothing has changed.
+        """
+        self._ledger.append([_geolocation_line(geolocator)])
+        self.geolocator = geolocator
+        self.checkpoint = self._make(self.snapshot)
+        self._metrics.show_geolocation(geolocator.databases, unix_seconds)
+
     async def renew(self) -> None:
         """Read the keys again that lie in the policy folder."""
         await self._keys.adopt(self.snapshot.issuers)
@@ -136,6 +154,7 @@ class _InForce:
         metrics.bundle.clear()
         metrics.bundle.labels(snapshot.policy_digest, snapshot.registers_digest).set(1)
         metrics.bundle_since.set(unix_seconds())
+        metrics.show_geolocation(self.geolocator.databases, unix_seconds)
         metrics.observing.set_function(lambda: float(snapshot.observes(unix_seconds())))
         metrics.observe_until.set(snapshot.observe_until or 0)
         metrics.reviews_overdue.set_function(lambda: float(len(snapshot.overdue(render_date(unix_seconds())))))
@@ -152,7 +171,8 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     """
     seen = take_fingerprint(settings.policies)
     snapshot = load_bundle(settings.policies, settings.upstream)
-    geolocator = make_geolocator(settings.geoip)
+    seen_databases = take_fingerprints(settings)
+    geolocator = make_geolocator(settings)
     refuse_failing(snapshot, find_failed(snapshot, geolocator))
     _check_issuers(snapshot, settings)
     pseudonyms = read_pseudonym_key(settings.pseudonym_key)
@@ -165,9 +185,14 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
         in_force = _InForce(
-            snapshot, pseudonyms=pseudonyms, keys=keys, geolocator=geolocator, ledger=ledger, metrics=metrics
+            snapshot,
+            pseudonyms=pseudonyms,
+            keys=keys,
+            geolocator=geolocator,
+            client_address=settings.client_address,
+            ledger=ledger,
+            metrics=metrics,
         )
-        in_force.describe()
         gateway = Gateway(
             checkpoint=lambda: in_force.checkpoint,
             keys=keys,
@@ -177,23 +202,32 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             options=settings,
         )
         reloader = _make_reloader(settings, seen, in_force, metrics)
-        ledger.append([_start_line(snapshot, keys, geolocator), _bundle_line(snapshot)])
+        renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
+        ledger.append(_start_lines(snapshot, keys, geolocator))
         stack.callback(_record_stop, ledger)
-        admin = make_admin(metrics, lambda: _readiness(in_force.snapshot, keys, geolocator, reloader.stale))
+        admin = make_admin(metrics, lambda: _readiness(in_force, keys, renewal.stale, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
         admin_at = await _listen(stack, runner, settings.admin, "--admin")
         server = web.ServerRunner(
-            GatewayServer(gateway, settings), handle_signals=False, shutdown_timeout=settings.drain_seconds / 2
+            GatewayServer(gateway, settings, settings.client_address),
+            handle_signals=False,
+            shutdown_timeout=settings.drain_seconds / 2,
         )
         stack.push_async_callback(keys.close)
         listen_at = await _listen(stack, server, settings.listen, "--listen")
         stack.callback(_begin_stop, gateway)
-        background = [keys.keep_fresh(), _remind(in_force), reloader.watch(), _revisit(gateway)]
+        background = [keys.keep_fresh(), _remind(in_force), reloader.watch(), renewal.watch(), _revisit(gateway)]
         tasks = [asyncio.ensure_future(coroutine) for coroutine in background]
         stack.push_async_callback(_cancel, tasks)
         log.info("ready", extra={"bundle": snapshot.name, "policy": snapshot.policy_digest, "path": listen_at})
         del snapshot  # one that is no longer in force must not be kept
-        yield Running(listen_at, admin_at, lambda: in_force.snapshot, reloader.poke)
+        yield Running(listen_at, admin_at, lambda: in_force.snapshot, functools.partial(_poke, reloader, renewal))
+
+
+def _poke(*watchers: Reloader | Renewal) -> None:
+    """Let all look now."""
+    for watcher in watchers:
+        watcher.poke()
 
 
 def _nothing() -> None:
@@ -205,7 +239,7 @@ def _make_reloader(settings: Settings, seen: str, in_force: _InForce, metrics: M
         settings.policies,
         tried=seen,
         upstreams=settings.upstream,
-        geoip=settings.geoip,
+        origin=settings,
         options=settings,
         metrics=metrics,
         in_force=lambda: in_force.snapshot,
@@ -284,6 +318,16 @@ async def _remind(in_force: _InForce) -> None:
         await asyncio.sleep(REVISIT_SECONDS)
 
 
+def _start_lines(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator) -> list[Line]:
+    """Return what is in force at the start; the built-in geolocation data are named by the first line alone."""
+    lines = [_start_line(snapshot, keys, geolocator), _bundle_line(snapshot)]
+    return [*lines, _geolocation_line(geolocator)] if geolocator.databases else lines
+
+
+def _geolocation_line(geolocator: Geolocator) -> GeolocationLine:
+    return geolocation_line(unix_seconds(), geolocator.version, geolocator.databases)
+
+
 def _start_line(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator) -> StartLine:
     return StartLine(
         time=render_instant(unix_seconds()),
@@ -305,8 +349,16 @@ def _bundle_line(snapshot: Snapshot) -> BundleLine:
     )
 
 
-def _readiness(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator, stale: tuple[str, ...]) -> Readiness:
+def _readiness(
+    in_force: _InForce, keys: KeyStore, geolocation_stale: tuple[str, ...], stale: tuple[str, ...]
+) -> Readiness:
     now = unix_seconds()
+    snapshot, geolocator = in_force.snapshot, in_force.geolocator
+    expired = tuple(
+        f"the {each.use} database, built {render_instant(each.built)}, is too old to be believed"
+        for each in geolocator.databases
+        if not each.holds(now)
+    )
     missing = tuple(issuer.id for issuer in snapshot.issuers if keys.current(issuer.id, now) is None)
     return Readiness(
         ready=len(missing) < len(snapshot.issuers),
@@ -317,6 +369,7 @@ def _readiness(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator, stale
         observe_until=None if snapshot.observe_until is None else render_instant(snapshot.observe_until),
         issuers_without_keys=missing,
         geolocation=geolocator.build,
+        geolocation_doubts=(*expired, *geolocation_stale),
         emergency_denies=tuple(sorted(rule.id for rule in snapshot.urgent_rules)),
         stale=stale,
     )

@@ -20,6 +20,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     """The address at the other end of the connection."""
     version: tuple[int, int] = (1, 1)
     """Of HTTP."""
+    proxied: tuple[str, ...] = ()
+    """What the PROXY header of the connection said, in one element; none where there was none."""
 
 
 class Target(msgspec.Struct, frozen=True):

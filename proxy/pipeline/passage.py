@@ -31,7 +31,7 @@ from proxy.model.api import Action, Api, Route
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import ABSENT, Fact, known
-from proxy.model.origin import Origin
+from proxy.model.origin import ClientAddress, Origin
 from proxy.model.outcome import Outcome
 from proxy.model.ports import Geolocator, KeySets
 from proxy.model.request import Headers, RequestHead, ResponseHead, Target
@@ -54,6 +54,10 @@ _NOBODY: Final = Caller()
 _NO_ONE: Final = Subject()
 DECISION_ID: Final = "Sekisho-Decision-Id"
 MODE: Final = "Sekisho-Mode"
+_ADDRESS_FIELDS: Final = {
+    place: "" if place in {ClientAddress.PEER, ClientAddress.PROXY_PROTOCOL} else place.value for place in ClientAddress
+}
+"""The field that tells the client's address, by where it is told."""
 
 
 class Refuse(msgspec.Struct, frozen=True):
@@ -112,14 +116,23 @@ class Checkpoint:
         keys: the issuers' key sets.
         geolocator: asked for public addresses.
         recorder: makes ledger lines.
+        client_address: where trusted proxies say whose request they pass on.
     """
 
-    def __init__(self, snapshot: Snapshot, keys: KeySets, geolocator: Geolocator, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        keys: KeySets,
+        geolocator: Geolocator,
+        recorder: Recorder,
+        client_address: ClientAddress = ClientAddress.X_FORWARDED_FOR,
+    ) -> None:
         self.snapshot = snapshot
         self.keys = keys
         self.recorder = recorder
         self.callers = Callers(snapshot.issuers, snapshot.affiliates)
-        self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
+        self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator, client_address)
+        self.address_field = _ADDRESS_FIELDS[client_address]
 
     def find_caller(
         self, match: Match | NoMatch, fields: RequestFields, now: float, *, refreshed: bool
@@ -169,7 +182,7 @@ class Passage:
     __slots__ = (
         "_answered", "_api", "_caller", "_checkpoint", "_decision", "_expects_continue", "_fields", "_forwarded",
         "_host", "_match", "_method", "_now", "_origin", "_outcome", "_peer_ip", "_purpose", "_recorded",
-        "_refreshed", "_request_id", "_shape", "_subject", "_target", "ends_at",
+        "_refreshed", "_request_id", "_said", "_shape", "_subject", "_target", "ends_at",
     )  # fmt: skip
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
@@ -189,6 +202,7 @@ class Passage:
         self._subject: Subject = _NO_ONE
         self._purpose: Fact[str] = ABSENT
         self._peer_ip = ""
+        self._said: tuple[str, ...] = ()
         self._decision: Decision | None = None
         self._outcome: Outcome | None = None
         self._refreshed = False
@@ -204,9 +218,9 @@ class Passage:
         """Take a request's head, up to a decision or a need."""
         return self._guard(lambda: self._read(head) or self._cross())
 
-    def note_peer(self, peer_ip: str) -> None:
+    def note_peer(self, peer_ip: str, proxied: tuple[str, ...] = ()) -> None:
         """Take note of who sent bytes that are no request."""
-        self._origin = self._checkpoint.origins.resolve(peer_ip, ())
+        self._origin = self._checkpoint.origins.resolve(peer_ip, proxied, self._now)
 
     def supply(self, _need: Need) -> Step:
         """Go on after a need was met, or could not be."""
@@ -276,11 +290,13 @@ class Passage:
     def _read(self, head: RequestHead) -> Step | None:
         """What is asked, and from where."""
         self._peer_ip = head.peer_ip
-        fields = read_request_fields(head.headers)
+        checkpoint = self._checkpoint
+        fields = read_request_fields(head.headers, checkpoint.address_field)
         if isinstance(fields, Reason):
-            self.note_peer(head.peer_ip)
+            self.note_peer(head.peer_ip, head.proxied)
             return self._refuse(fields)
-        self._origin = self._checkpoint.origins.resolve(head.peer_ip, fields.forwarded_for)
+        self._said = fields.client_address or head.proxied
+        self._origin = checkpoint.origins.resolve(head.peer_ip, self._said, self._now)
         reason = self._read_target(head, fields)
         return None if reason is None else self._refuse(reason)
 
@@ -358,7 +374,7 @@ class Passage:
         caller = checkpoint.find_caller(match, fields, now, refreshed=True)
         if not isinstance(caller, Caller) or not isinstance(match, Match):
             return True
-        origin = checkpoint.origins.resolve(self._peer_ip, fields.forwarded_for)
+        origin = checkpoint.origins.resolve(self._peer_ip, self._said, now)
         facts = checkpoint.find_facts(match, caller, origin, fields, now)
         decision = decide(checkpoint.snapshot.policy, facts)
         self.ends_at = min(caller.until, decision.until, self._now + match.route.max_duration_seconds)

@@ -167,8 +167,8 @@ class RequestFields(msgspec.Struct, frozen=True):
 
     host: str | None
     authorization: str | None
-    forwarded_for: tuple[str, ...]
-    """Every ``X-Forwarded-For`` field value, in the order received."""
+    client_address: tuple[str, ...]
+    """Every value of the one field that may tell the client's address, in the order received."""
     expects_continue: bool
     has_transfer_coding: bool
     purpose: str | None
@@ -187,10 +187,15 @@ def canonical_name(name: str) -> str:
     return name.lower().translate(_LAX)
 
 
-def read_request_fields(headers: Headers) -> RequestFields | Reason:
-    """Sort the fields of a request by the table, or return the first reason to refuse it."""
+def read_request_fields(headers: Headers, address_field: str = "x-forwarded-for") -> RequestFields | Reason:
+    """Sort the fields of a request by the table, or return the first reason to refuse it.
+
+    Args:
+        headers: as received.
+        address_field: canonical name of the one field that may tell the client's address; empty for none.
+    """
     single: dict[str, str] = {}
-    forwarded_for: list[str] = []
+    addresses: list[str] = []
     forwardable: list[tuple[str, str]] = []
     listed: list[str] = []
     for name, value in headers:
@@ -209,18 +214,18 @@ def read_request_fields(headers: Headers) -> RequestFields | Reason:
             single[canonical] = value
         if treatment is Treatment.SINGLE:
             forwardable.append((name, value))
-        elif canonical == "x-forwarded-for":
-            forwarded_for.append(value)
+        elif canonical == address_field:
+            addresses.append(value)
         elif canonical == "connection":
             listed.append(value)
-    return _finish(single, forwarded_for, forwardable, listed)
+    return _finish(single, addresses, forwardable, listed)
 
 
 _REPEATED: Final = {"host": Reason.HOST_REPEATED, "authorization": Reason.AUTHORIZATION_REPEATED}
 
 
 def _finish(
-    single: Mapping[str, str], forwarded_for: list[str], forwardable: list[tuple[str, str]], listed: list[str]
+    single: Mapping[str, str], addresses: list[str], forwardable: list[tuple[str, str]], listed: list[str]
 ) -> RequestFields | Reason:
     named = {canonical_name(option.strip()) for value in listed for option in value.split(",")} - {
         "",
@@ -242,7 +247,7 @@ def _finish(
     return RequestFields(
         host=single.get("host"),
         authorization=single.get("authorization"),
-        forwarded_for=tuple(forwarded_for),
+        client_address=tuple(addresses),
         expects_continue=expect is not None,
         has_transfer_coding=coding is not None,
         purpose=purpose,

@@ -28,11 +28,21 @@ NEIGHBOURS: Final = {("wiring", "settings"), ("cli", "demo")}
 
 WITH_IO: Final = {
     "caller.jwks", "origin.geoip", "ledger.writer", "bundle.read", "bundle.gather", "bundle.check",
+    "origin.databases", "origin.renewal",
     "bundle.emergency", "lifecycle.watch", "lifecycle.candidate", "lifecycle.reload", "clock", "version",
     "gateway", "admin", "settings", "oplog", "wiring", "demo", "cli",
 }  # fmt: skip
 """Modules and rooms that do I/O or read time; all others decide, and are pure."""
-COUNTING: Final = {"caller.jwks", "lifecycle.reload", "ledger.writer", "telemetry", "gateway", "admin", "wiring"}
+COUNTING: Final = {
+    "caller.jwks",
+    "origin.renewal",
+    "lifecycle.reload",
+    "ledger.writer",
+    "telemetry",
+    "gateway",
+    "admin",
+    "wiring",
+}
 """Those that may count metrics."""
 IMPURE: Final = {
     "aiohttp", "asyncio", "geoip2", "http", "importlib", "logging", "os", "pathlib", "random", "secrets", "shutil",

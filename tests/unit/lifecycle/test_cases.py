@@ -9,7 +9,7 @@ from proxy.bundle.check import load_bundle
 from proxy.lifecycle.cases import CaseResult, Cases
 from proxy.model.decision import Effect
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet
-from proxy.model.origin import CountrySource, Geolocation
+from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation
 from proxy.policy.attributes import Facts
 from tests.support.bundle_folder import REFERENCE, SMALL, edited, write_bundle
 
@@ -18,9 +18,10 @@ class AtlasOfOne:
     """A geolocator that knows one address."""
 
     source = CountrySource.DATABASE
-    build = "an atlas of one"
+    build = version = "an atlas of one"
+    databases: tuple[DatabaseInfo, ...] = ()
 
-    def locate(self, ip: str) -> Geolocation:
+    def locate(self, ip: str, now: float) -> Geolocation:
         return Geolocation("CN", "HK") if ip == "1.0.1.1" else Geolocation(UNKNOWN, UNKNOWN)
 
 

@@ -4,26 +4,28 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from proxy.model.facts import ABSENT, UNKNOWN, Fact
-from proxy.model.origin import CountrySource, Geolocation, Origin
+from proxy.model.facts import ABSENT, EMPTY_SET, UNKNOWN, Fact
+from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation, Origin
 from proxy.origin.networks import NetworkEntry, compile_networks, compile_proxies
 from proxy.origin.resolve import NOWHERE, Origins
 
 PUBLIC = "114.114.114.114"
 OTHER = "133.1.0.1"
+NOW = 1_800_000_000.0
 
 
 class Atlas:
     """A geolocator that knows a country for every address there is, and notes what it was asked."""
 
     source = CountrySource.DATABASE
-    build = "Atlas 1"
+    build = version = "Atlas 1"
+    databases: tuple[DatabaseInfo, ...] = ()
 
     def __init__(self, country: Fact[str] = "CN") -> None:
         self.country = country
         self.asked: list[str] = []
 
-    def locate(self, ip: str) -> Geolocation:
+    def locate(self, ip: str, now: float) -> Geolocation:
         self.asked.append(ip)
         return Geolocation(self.country, "US")
 
@@ -39,26 +41,28 @@ def an_origins(atlas: Atlas) -> Origins:
 def test_a_declared_network_comes_before_geolocation() -> None:
     atlas = Atlas()
 
-    origin = an_origins(atlas).resolve("10.20.0.1", ())
+    origin = an_origins(atlas).resolve("10.20.0.1", (), NOW)
 
-    assert origin == Origin(ip="10.20.0.1", country="JP", network="tokyo", source=CountrySource.NETWORK)
+    assert origin == Origin(
+        ip="10.20.0.1", country="JP", network="tokyo", source=CountrySource.NETWORK, asn=ABSENT, anonymous=EMPTY_SET
+    )
     assert atlas.asked == []
 
 
 def test_a_declared_network_may_have_public_addresses() -> None:
-    assert an_origins(Atlas()).resolve("133.0.0.1", ()).country == "JP"
+    assert an_origins(Atlas()).resolve("133.0.0.1", (), NOW).country == "JP"
 
 
 def test_the_narrower_network_says_the_country() -> None:
-    assert an_origins(Atlas()).resolve("10.20.86.9", ()).country == "CN"
+    assert an_origins(Atlas()).resolve("10.20.86.9", (), NOW).country == "CN"
 
 
 def test_row_11_a_mapped_peer_is_in_its_ipv4_network() -> None:
-    assert an_origins(Atlas()).resolve("::ffff:10.20.86.9", ()).network == "dalian"
+    assert an_origins(Atlas()).resolve("::ffff:10.20.86.9", (), NOW).network == "dalian"
 
 
 def test_a_public_address_is_looked_up() -> None:
-    origin = an_origins(Atlas()).resolve(PUBLIC, ())
+    origin = an_origins(Atlas()).resolve(PUBLIC, (), NOW)
 
     assert origin == Origin(
         ip=PUBLIC, country="CN", registered_country="US", network=ABSENT, source=CountrySource.DATABASE
@@ -66,7 +70,7 @@ def test_a_public_address_is_looked_up() -> None:
 
 
 def test_what_nobody_knows_is_unknown_and_has_no_source() -> None:
-    origin = an_origins(Atlas(UNKNOWN)).resolve(PUBLIC, ())
+    origin = an_origins(Atlas(UNKNOWN)).resolve(PUBLIC, (), NOW)
 
     assert (origin.country, origin.network, origin.source) == (UNKNOWN, ABSENT, CountrySource.NONE)
 
@@ -83,7 +87,7 @@ NOWHERES = {
 def test_what_has_no_address_is_unknown_in_everything(peer: str, chain: tuple[str, ...]) -> None:
     atlas = Atlas()
 
-    origin = an_origins(atlas).resolve(peer, chain)
+    origin = an_origins(atlas).resolve(peer, chain, NOW)
 
     assert origin == NOWHERE == Origin(ip=UNKNOWN, country=UNKNOWN, registered_country=UNKNOWN, network=UNKNOWN)
     assert atlas.asked == []
@@ -124,7 +128,7 @@ SPECIAL = {
 def test_row_11_a_special_address_is_never_looked_up(address: str) -> None:
     atlas = Atlas("JP")
 
-    origin = an_origins(atlas).locate(ip_address(address))
+    origin = an_origins(atlas).locate(ip_address(address), NOW)
 
     assert atlas.asked == []
     assert origin == Origin(ip=str(ip_address(address)), network=ABSENT)
@@ -133,20 +137,22 @@ def test_row_11_a_special_address_is_never_looked_up(address: str) -> None:
 def test_row_10_what_an_untrusted_peer_writes_changes_nothing() -> None:
     origins = an_origins(Atlas())
 
-    assert origins.resolve(PUBLIC, ("10.20.0.1",)) == origins.resolve(PUBLIC, ())
+    assert origins.resolve(PUBLIC, ("10.20.0.1",), NOW) == origins.resolve(PUBLIC, (), NOW)
 
 
 def test_row_10_a_trusted_peer_speaks_for_the_client() -> None:
     origins = an_origins(Atlas())
 
-    assert origins.resolve("10.1.0.5", (f"10.20.0.1, {PUBLIC}",)).ip == PUBLIC
-    assert origins.resolve("10.1.0.5", (f"{PUBLIC}, 10.20.0.1",)).network == "tokyo"
+    assert origins.resolve("10.1.0.5", (f"10.20.0.1, {PUBLIC}",), NOW).ip == PUBLIC
+    assert origins.resolve("10.1.0.5", (f"{PUBLIC}, 10.20.0.1",), NOW).network == "tokyo"
 
 
 def test_row_15_what_is_kept_for_one_chain_does_not_answer_another() -> None:
     origins = an_origins(Atlas())
 
-    found = [origins.resolve("10.1.0.5", chain).ip for chain in ((PUBLIC,), (OTHER,), (), (PUBLIC,), (f"{PUBLIC},",))]
+    found = [
+        origins.resolve("10.1.0.5", chain, NOW).ip for chain in ((PUBLIC,), (OTHER,), (), (PUBLIC,), (f"{PUBLIC},",))
+    ]
 
     assert found == [PUBLIC, OTHER, UNKNOWN, PUBLIC, UNKNOWN]
 
@@ -155,9 +161,9 @@ def test_an_address_is_looked_up_once() -> None:
     atlas = Atlas()
     origins = an_origins(atlas)
 
-    first = origins.resolve(PUBLIC, ())
+    first = origins.resolve(PUBLIC, (), NOW)
 
-    assert origins.resolve(PUBLIC, ()) is first
+    assert origins.resolve(PUBLIC, (), NOW) is first
     assert atlas.asked == [PUBLIC]
 
 
@@ -165,7 +171,7 @@ def test_what_an_untrusted_peer_writes_is_not_kept() -> None:
     origins = an_origins(Atlas())
 
     for number in range(50):
-        origins.resolve(PUBLIC, (f"{number}" * 1000,))
+        origins.resolve(PUBLIC, (f"{number}" * 1000,), NOW)
 
     assert len(origins._kept) <= 1
 
@@ -174,6 +180,6 @@ def test_what_a_client_writes_through_a_trusted_peer_is_not_kept() -> None:
     origins = an_origins(Atlas())
 
     for number in range(50):
-        origins.resolve("10.1.0.5", (f"{number}" * 1000 + f", {PUBLIC}",))
+        origins.resolve("10.1.0.5", (f"{number}" * 1000 + f", {PUBLIC}",), NOW)
 
     assert sum(len(repr(key)) for key in origins._kept) < 10_000

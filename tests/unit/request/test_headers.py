@@ -194,7 +194,7 @@ def test_row_7_an_underscore_alias_neither_counts_nor_passes(name: str) -> None:
         fields = read((alias, "192.0.2.1"), (alias, "192.0.2.2"))
 
         assert fields.forwardable == ()
-        assert fields.forwarded_for == ()
+        assert fields.client_address == ()
 
 
 @pytest.mark.parametrize("separator", sorted(set(TOKEN) - set("-_")))
@@ -230,7 +230,7 @@ def test_row_8_connection_may_name_hop_by_hop_fields(value: str) -> None:
 def test_the_forwarded_chain_keeps_the_order_of_its_fields() -> None:
     fields = read(("X-Forwarded-For", "a, b"), ("Accept", "x"), ("x-forwarded-for", "c"), ("X_Forwarded_For", "d"))
 
-    assert fields.forwarded_for == ("a, b", "c")
+    assert fields.client_address == ("a, b", "c")
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_reading_a_head_never_raises_and_only_takes_away(headers: Headers) -> No
     assert read_request_fields(fields.forwardable) == RequestFields(
         host=None,
         authorization=None,
-        forwarded_for=(),
+        client_address=(),
         expects_continue=False,
         has_transfer_coding=False,
         purpose=None,
