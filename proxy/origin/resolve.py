@@ -45,6 +45,8 @@ class Origins:
         place: where trusted proxies say whose request they pass on.
     """
 
+    __slots__ = ("_geolocator", "_kept", "_kept_until", "_networks", "_proxies", "place")
+
     def __init__(
         self,
         networks: Prefixes,
@@ -56,34 +58,34 @@ class Origins:
         self._proxies = proxies
         self._geolocator = geolocator
         self.place = place
-        self._kept: dict[tuple[str, tuple[str, ...]], Origin] = {}
+        self._kept: dict[tuple[str, ...], Origin] = {}
         self._kept_until = -math.inf
         """When a database ceases to be believed, and what is kept is no longer what would be found."""
 
-    def resolve(self, peer: str, said: tuple[str, ...], now: float) -> Origin:
+    def resolve(self, chain: tuple[str, ...], now: float) -> Origin:
         """Return where a request comes from.
 
         Args:
-            peer: the address at the other end of the connection.
-            said: what stands in the configured place.
+            chain: the address at the other end of the connection, then everything that stands in the configured place.
             now: the request's reading of the clock.
         """
         if now < self._kept_until:
-            origin = self._kept.get((peer, said))
-            if origin is not None:
-                return origin
-        return self._find(peer, said, now)
+            try:
+                return self._kept[chain]
+            except KeyError:
+                pass
+        return self._find(chain, now)
 
-    def _find(self, peer: str, said: tuple[str, ...], now: float) -> Origin:
-        address = find_client(peer, said, self._is_trusted, self.place)
+    def _find(self, chain: tuple[str, ...], now: float) -> Origin:
+        address = find_client(chain[0], chain[1:], self._is_trusted, self.place)
         origin = NOWHERE if isinstance(address, State) else self.locate(address, now)
         if now >= self._kept_until:
             self._kept.clear()
             self._kept_until = self._find_change(now)
-        if sum(map(len, said)) <= MAX_KEPT_CHAIN:
+        if sum(map(len, chain)) <= MAX_KEPT_CHAIN:
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
-            self._kept[peer, said] = origin
+            self._kept[chain] = origin
         return origin
 
     def _find_change(self, now: float) -> float:

@@ -25,7 +25,7 @@ _BETWEEN: Final = re.compile(r"[ \t]*+,[ \t]*+|;")
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _NODE: Final = re.compile(
     r"(?P<v4>[0-9.]{7,15})(?::(?P<port4>[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
-    r"|\[(?P<v6>[0-9A-Fa-f:.]{2,45})\](?::(?P<port6>[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
+    r"|\[(?P<v6>(?=[0-9A-Fa-f.]*:)[0-9A-Fa-f:.]{2,45})\](?::(?P<port6>[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
 )
 _MAX_PORT: Final = 65535
 

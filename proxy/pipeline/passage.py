@@ -180,9 +180,9 @@ class Passage:
     """
 
     __slots__ = (
-        "_answered", "_api", "_caller", "_checkpoint", "_decision", "_expects_continue", "_fields", "_forwarded",
-        "_host", "_match", "_method", "_now", "_origin", "_outcome", "_peer_ip", "_purpose", "_recorded",
-        "_refreshed", "_request_id", "_said", "_shape", "_subject", "_target", "ends_at",
+        "_answered", "_api", "_caller", "_chain", "_checkpoint", "_decision", "_expects_continue", "_fields",
+        "_forwarded", "_host", "_match", "_method", "_now", "_origin", "_outcome", "_purpose", "_recorded",
+        "_refreshed", "_request_id", "_shape", "_subject", "_target", "ends_at",
     )  # fmt: skip
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
@@ -201,8 +201,8 @@ class Passage:
         self._caller: Caller = _NOBODY
         self._subject: Subject = _NO_ONE
         self._purpose: Fact[str] = ABSENT
-        self._peer_ip = ""
-        self._said: tuple[str, ...] = ()
+        self._chain: tuple[str, ...] = ("",)
+        """The connection's other end, and what it says of whose request it passes on."""
         self._decision: Decision | None = None
         self._outcome: Outcome | None = None
         self._refreshed = False
@@ -220,7 +220,7 @@ class Passage:
 
     def note_peer(self, peer_ip: str, proxied: tuple[str, ...] = ()) -> None:
         """Take note of who sent bytes that are no request."""
-        self._origin = self._checkpoint.origins.resolve(peer_ip, proxied, self._now)
+        self._origin = self._checkpoint.origins.resolve((peer_ip, *proxied), self._now)
 
     def supply(self, _need: Need) -> Step:
         """Go on after a need was met, or could not be."""
@@ -289,14 +289,13 @@ class Passage:
 
     def _read(self, head: RequestHead) -> Step | None:
         """What is asked, and from where."""
-        self._peer_ip = head.peer_ip
         checkpoint = self._checkpoint
         fields = read_request_fields(head.headers, checkpoint.address_field)
         if isinstance(fields, Reason):
             self.note_peer(head.peer_ip, head.proxied)
             return self._refuse(fields)
-        self._said = fields.client_address or head.proxied
-        self._origin = checkpoint.origins.resolve(head.peer_ip, self._said, self._now)
+        self._chain = (head.peer_ip, *(fields.client_address or head.proxied))
+        self._origin = checkpoint.origins.resolve(self._chain, self._now)
         reason = self._read_target(head, fields)
         return None if reason is None else self._refuse(reason)
 
@@ -374,7 +373,7 @@ class Passage:
         caller = checkpoint.find_caller(match, fields, now, refreshed=True)
         if not isinstance(caller, Caller) or not isinstance(match, Match):
             return True
-        origin = checkpoint.origins.resolve(self._peer_ip, self._said, now)
+        origin = checkpoint.origins.resolve(self._chain, now)
         facts = checkpoint.find_facts(match, caller, origin, fields, now)
         decision = decide(checkpoint.snapshot.policy, facts)
         self.ends_at = min(caller.until, decision.until, self._now + match.route.max_duration_seconds)
