@@ -191,3 +191,24 @@ def test_taking_any_one_given_fact_away_never_turns_a_deny_of_the_reference_into
 def _is_denied(cases: Cases, case: CaseEntry, **less: Any) -> bool:
     decision = cases.run(case.model_copy(update={"given": case.given.model_copy(update=less)})).decision
     return decision is not None and decision.effect is Effect.DENY
+
+
+def test_a_case_says_what_geolocation_would(small: Path) -> None:
+    given = {"ip": "1.0.1.1", "asn": "AS4134", "anonymous": ["vpn"], "registered_country": "US"}
+    origin = facts_of(small, {"origin": given}).origin
+
+    assert (origin.country, origin.registered_country, origin.asn) == ("CN", "US", "AS4134")
+    assert origin.anonymous == FactSet(frozenset({"vpn"}))
+
+
+def test_what_a_case_does_not_say_of_an_address_is_unknown_and_an_empty_list_is_nothing(small: Path) -> None:
+    origin = facts_of(small, {"origin": {"country": "JP"}}).origin
+    assert (origin.asn, origin.anonymous, origin.registered_country) == (UNKNOWN, UNKNOWN, UNKNOWN)
+
+    assert facts_of(small, {"origin": {"anonymous": []}}).origin.anonymous == FactSet(frozenset())
+
+
+@pytest.mark.parametrize("asn", ["4134", "as4134", "AS04134", "AS4294967296", "AS", "AS4134 ", "AS-1", "AS\uff11"])
+def test_a_number_of_an_autonomous_system_is_written_in_one_way(small: Path, asn: str) -> None:
+    with pytest.raises(ValueError, match="no autonomous system"):
+        facts_of(small, {"origin": {"asn": asn}})

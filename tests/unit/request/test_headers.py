@@ -341,3 +341,23 @@ def test_no_field_that_an_edge_prefers_to_cache_control_leaves_with_personal_dat
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b=c", "a\x00", "\udcff"])
 def test_an_answer_cannot_split_itself(value: str) -> None:
     assert select_response_fields((("X-A", value),), personal_data=False) == ()
+
+
+ADDRESS_FIELDS = {"x-forwarded-for": ("a, b", "c"), "forwarded": ("for=d", "for=e"), "x-real-ip": ("f",), "": ()}
+
+
+@pytest.mark.parametrize(("name", "values"), ADDRESS_FIELDS.items(), ids=[name or "none" for name in ADDRESS_FIELDS])
+def test_row_10_one_field_tells_the_address_and_none_of_the_family_passes(name: str, values: tuple[str, ...]) -> None:
+    headers = (
+        ("X-Forwarded-For", "a, b"), ("Forwarded", "for=d"), ("x-forwarded-for", "c"), ("X-Real-IP", "f"),
+        ("FORWARDED", "for=e"), ("X_Real_IP", "g"), ("X_Forwarded_For", "h"), ("X-Client-IP", "i"), ("Via", "j"),
+    )  # fmt: skip
+    fields = read_request_fields(headers, name)
+
+    assert isinstance(fields, RequestFields)
+    assert (fields.client_address, fields.forwardable) == (values, ())
+
+
+def test_row_9_an_address_that_stands_once_is_refused_when_repeated() -> None:
+    for name in ADDRESS_FIELDS:
+        assert read_request_fields((("X-Real-IP", "a"), ("x-real-ip", "a")), name) is Reason.HEADER_REPEATED
