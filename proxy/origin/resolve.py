@@ -45,7 +45,7 @@ class Origins:
         place: where trusted proxies say whose request they pass on.
     """
 
-    __slots__ = ("_geolocator", "_kept", "_kept_until", "_networks", "_proxies", "place")
+    __slots__ = ("_geolocator", "_kept", "_kept_from", "_kept_until", "_networks", "_proxies", "place")
 
     def __init__(
         self,
@@ -59,8 +59,8 @@ class Origins:
         self._geolocator = geolocator
         self.place = place
         self._kept: dict[tuple[str, ...], Origin] = {}
-        self._kept_until = -math.inf
-        """When a database ceases to be believed, and what is kept is no longer what would be found."""
+        self._kept_from = self._kept_until = -math.inf
+        """Between what moments what is kept is what would be found: at each, a database ceases to be believed."""
 
     def resolve(self, chain: tuple[str, ...], now: float) -> Origin:
         """Return where a request comes from.
@@ -81,15 +81,14 @@ class Origins:
         origin = NOWHERE if isinstance(address, State) else self.locate(address, now)
         if now >= self._kept_until:
             self._kept.clear()
-            self._kept_until = self._find_change(now)
-        if sum(map(len, chain)) <= MAX_KEPT_CHAIN:
+            ends = [each.until for each in self._geolocator.databases]
+            self._kept_from = max((end for end in ends if end <= now), default=-math.inf)
+            self._kept_until = min((end for end in ends if end > now), default=math.inf)
+        if self._kept_from <= now and sum(map(len, chain)) <= MAX_KEPT_CHAIN:
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
             self._kept[chain] = origin
         return origin
-
-    def _find_change(self, now: float) -> float:
-        return min((each.until for each in self._geolocator.databases if each.until > now), default=math.inf)
 
     def trusts(self, peer: str) -> bool:
         """Whether the other end of a connection is a trusted proxy."""

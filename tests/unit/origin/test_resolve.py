@@ -249,6 +249,21 @@ def test_what_was_found_is_found_again_once_a_database_is_too_old() -> None:
     assert atlas.asked_at == [NOW, NOW + 10, NOW + 20]
 
 
+def test_what_was_believed_a_moment_ago_is_not_kept_for_later() -> None:
+    """Of two requests the later may be resolved first; what the earlier still believes must not outlive that."""
+    atlas = Atlas()
+    atlas.databases = (DatabaseInfo("country", "t", 0.0, "sha256:1", NOW),)
+    origins = an_origins(atlas)
+
+    for moment in (NOW, NOW - 1):
+        origins.resolve((OTHER,), moment)
+        origins.resolve((PUBLIC,), moment)
+    origins.resolve(("198.41.0.4",), NOW - 1)
+    origins.resolve(("198.41.0.4",), NOW + 1)
+
+    assert atlas.asked_at == [NOW, NOW, NOW - 1, NOW + 1]
+
+
 def test_only_trusted_proxies_are_trusted() -> None:
     origins = an_origins(Atlas())
 
