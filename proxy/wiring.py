@@ -27,15 +27,17 @@ from proxy.gateway.server import Gateway, GatewayServer
 from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
 from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
-from proxy.ledger.record import BundleLine, Recorder, StartLine, StopLine
+from proxy.ledger.record import BundleLine, GeolocationLine, Line, Recorder, StartLine, StopLine, geolocation_line
 from proxy.ledger.writer import LedgerWriter
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.reload import Reloader, refuse_failing
 from proxy.lifecycle.watch import take_fingerprint
+from proxy.model.origin import ClientAddress
 from proxy.model.ports import Geolocator
 from proxy.model.problem import nearest
 from proxy.model.readiness import Readiness
 from proxy.origin.geoip import make_geolocator
+from proxy.origin.renewal import Renewal, take_fingerprints
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.settings import Settings, parse_endpoint
 from proxy.telemetry import Metrics
@@ -99,6 +101,7 @@ class _InForce:
         keys: KeyStore,
         introspector: Introspector,
         geolocator: Geolocator,
+        client_address: ClientAddress,
         ledger: LedgerWriter,
         metrics: Metrics,
         tls: ListenerTls,
@@ -109,21 +112,25 @@ class _InForce:
         self._pseudonyms = pseudonyms
         self._keys = keys
         self._introspector = introspector
-        self._geolocator = geolocator
+        self.geolocator = geolocator
+        self._client_address = client_address
         self._ledger = ledger
         self._metrics = metrics
         self.snapshot = snapshot
         self.checkpoint = self._make(snapshot)
+        self.describe()
 
     def _make(self, snapshot: Snapshot) -> Checkpoint:
-        recorder = Recorder(self._pseudonyms, snapshot.policy_digest, snapshot.registers_digest)
+        geolocator = self.geolocator
+        recorder = Recorder(self._pseudonyms, snapshot.policy_digest, snapshot.registers_digest, geolocator.version)
         return Checkpoint(
             snapshot,
             self._keys,
-            self._geolocator,
+            geolocator,
             recorder,
             introspections=self._introspector,
             client_certificate=self._client_certificate,
+            client_address=self._client_address,
         )
 
     async def adopt(self, snapshot: Snapshot) -> None:
@@ -159,6 +166,17 @@ class _InForce:
 
         return undo
 
+    def relocate(self, geolocator: Geolocator) -> None:
+        """Put geolocation data in force, in one step, once the ledger says so; requests under way are decided anew.
+
+        Raises:
+            LedgerError: the ledger cannot be written; then nothing has changed.
+        """
+        self._ledger.append([_geolocation_line(geolocator)])
+        self.geolocator = geolocator
+        self.checkpoint = self._make(self.snapshot)
+        self._metrics.show_geolocation(geolocator.databases, unix_seconds)
+
     async def renew(self) -> None:
         """Read the keys again that lie in the policy folder."""
         await self._keys.adopt(self.snapshot.issuers)
@@ -174,6 +192,7 @@ class _InForce:
             ends = [each.until for ca in authority.cas for each in ca.lists]
             if ends:
                 metrics.revocation_lists_until.labels(authority.id).set(min(ends))
+        metrics.show_geolocation(self.geolocator.databases, unix_seconds)
         metrics.observing.set_function(lambda: float(snapshot.observes(unix_seconds())))
         metrics.observe_until.set(snapshot.observe_until or 0)
         metrics.reviews_overdue.set_function(lambda: float(len(snapshot.overdue(render_date(unix_seconds())))))
@@ -190,7 +209,8 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     """
     seen = take_fingerprint(settings.policies)
     snapshot = load_bundle(settings.policies, settings.upstream, settings.registers_folder)
-    geolocator = make_geolocator(settings.geoip)
+    seen_databases = take_fingerprints(settings)
+    geolocator = make_geolocator(settings)
     refuse_failing(snapshot, find_failed(snapshot, geolocator))
     _check_issuers(snapshot, settings)
     pseudonyms = read_pseudonym_key(settings.pseudonym_key)
@@ -208,12 +228,12 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             keys=keys,
             introspector=introspector,
             geolocator=geolocator,
+            client_address=settings.client_address,
             ledger=ledger,
             metrics=metrics,
             tls=tls,
             client_certificate=settings.client_certificate,
         )
-        in_force.describe()
         gateway = Gateway(
             checkpoint=lambda: in_force.checkpoint,
             keys=keys,
@@ -224,25 +244,28 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             options=settings,
         )
         reloader = _make_reloader(settings, seen, in_force, metrics)
-        ledger.append([_start_line(snapshot, keys, geolocator), _bundle_line(snapshot)])
+        renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
+        ledger.append(_start_lines(snapshot, keys, geolocator))
         stack.callback(_record_stop, ledger)
-        admin = make_admin(metrics, lambda: _readiness(in_force.snapshot, keys, geolocator, reloader.stale))
+        admin = make_admin(metrics, lambda: _readiness(in_force, keys, renewal.stale, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
         _, admin_at = await _listen(stack, runner, settings.admin, "--admin")
         server = web.ServerRunner(
-            GatewayServer(gateway, settings), handle_signals=False, shutdown_timeout=settings.drain_seconds / 2
+            GatewayServer(gateway, settings, settings.client_address),
+            handle_signals=False,
+            shutdown_timeout=settings.drain_seconds / 2,
         )
         stack.push_async_callback(keys.close)
         stack.push_async_callback(introspector.close)
         listener, listen_at = await _listen(stack, server, settings.listen, "--listen", tls.context)
         tls.serve(listener)
         stack.callback(_begin_stop, gateway)
-        renewing = [keys.keep_fresh(), reloader.watch(), tls.watch(settings.watch_seconds)]
+        renewing = [keys.keep_fresh(), reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)]
         tasks = [asyncio.ensure_future(coroutine) for coroutine in (*renewing, _remind(in_force), _revisit(gateway))]
         stack.push_async_callback(_cancel, tasks)
         log.info("ready", extra={"bundle": snapshot.name, "policy": snapshot.policy_digest, "path": listen_at})
         del snapshot  # one that is no longer in force must not be kept
-        yield Running(listen_at, admin_at, lambda: in_force.snapshot, _both(reloader.poke, tls.poke))
+        yield Running(listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke))
 
 
 def _find_cas(snapshot: Snapshot) -> tuple[bytes, ...]:
@@ -250,10 +273,10 @@ def _find_cas(snapshot: Snapshot) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(ca.der for authority in snapshot.authorities for ca in authority.cas))
 
 
-def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+def _all(*pokes: Callable[[], None]) -> Callable[[], None]:
     def call() -> None:
-        first()
-        second()
+        for poke in pokes:
+            poke()
 
     return call
 
@@ -276,7 +299,7 @@ def _make_reloader(settings: Settings, seen: str, in_force: _InForce, metrics: M
         settings.policies,
         tried=seen,
         upstreams=settings.upstream,
-        geoip=settings.geoip,
+        origin=settings,
         registers_folder=settings.registers_folder,
         options=settings,
         metrics=metrics,
@@ -363,6 +386,16 @@ async def _remind(in_force: _InForce) -> None:
         await asyncio.sleep(REVISIT_SECONDS)
 
 
+def _start_lines(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator) -> list[Line]:
+    """Return what is in force at the start; the built-in geolocation data are named by the first line alone."""
+    lines = [_start_line(snapshot, keys, geolocator), _bundle_line(snapshot)]
+    return [*lines, _geolocation_line(geolocator)] if geolocator.databases else lines
+
+
+def _geolocation_line(geolocator: Geolocator) -> GeolocationLine:
+    return geolocation_line(unix_seconds(), geolocator.version, geolocator.databases)
+
+
 def _start_line(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator) -> StartLine:
     return StartLine(
         time=render_instant(unix_seconds()),
@@ -384,8 +417,16 @@ def _bundle_line(snapshot: Snapshot) -> BundleLine:
     )
 
 
-def _readiness(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator, stale: tuple[str, ...]) -> Readiness:
+def _readiness(
+    in_force: _InForce, keys: KeyStore, geolocation_stale: tuple[str, ...], stale: tuple[str, ...]
+) -> Readiness:
     now = unix_seconds()
+    snapshot, geolocator = in_force.snapshot, in_force.geolocator
+    expired = tuple(
+        f"the {each.use} database, built {render_instant(each.built)}, is too old to be believed"
+        for each in geolocator.databases
+        if not each.holds(now)
+    )
     missing = tuple(issuer.id for issuer in snapshot.issuers if issuer.id not in keys.sets)
     return Readiness(
         ready=len(missing) < len(snapshot.issuers),
@@ -396,6 +437,7 @@ def _readiness(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator, stale
         observe_until=None if snapshot.observe_until is None else render_instant(snapshot.observe_until),
         issuers_without_keys=missing,
         geolocation=geolocator.build,
+        geolocation_doubts=(*expired, *geolocation_stale),
         emergency_denies=tuple(sorted(rule.id for rule in snapshot.urgent_rules)),
         stale=stale,
     )

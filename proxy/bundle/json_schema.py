@@ -34,10 +34,12 @@ from proxy.model.entry import (
     Id,
     Instant,
     Shape,
+    System,
     choice,
     scalar,
     worded,
 )
+from proxy.model.origin import ANONYMOUS
 from proxy.origin.networks import Cidr, NetworkEntry
 from proxy.policy.attributes import ATTRIBUTES, TIE_KINDS, Domain, Kind
 from proxy.policy.conditions import MATCHERS
@@ -216,6 +218,8 @@ _VALUES: Final[Mapping[Domain, Iterable[str]]] = {
     Domain.KINDS: KINDS,
     Domain.ACTIONS: Action,
     Domain.AFFILIATE_ROLES: ROLES,
+    Domain.ANONYMOUS: ANONYMOUS,
+    Domain.YES_NO: ("yes", "no"),
 }
 """Domains whose values are the same in every bundle."""
 
@@ -223,7 +227,8 @@ _VALUES: Final[Mapping[Domain, Iterable[str]]] = {
 def _line(kind: Kind, domain: Domain = Domain.FREE) -> Shape:
     """Return what can be asked of an attribute: a value, or exactly one matcher."""
     operands = _operands(kind, domain)
-    title = f"of-{(domain if domain in _VALUES else kind).name.lower().replace('_', '-')}"
+    is_closed = domain in _VALUES or domain is Domain.SYSTEMS
+    title = f"of-{(domain if is_closed else kind).name.lower().replace('_', '-')}"
     asked: Shape = {
         "type": "object",
         "properties": {name: operands[name] for name in MATCHERS[kind]},
@@ -271,6 +276,9 @@ def _value(kind: Kind, domain: Domain) -> tuple[Shape, Shape]:
     if kind is Kind.CATEGORIES:
         category = _shape(Annotated[str, Category])
         return category, category
+    if domain is Domain.SYSTEMS:
+        system = _shape(System)
+        return system, system
     shape = worded(*_VALUES[domain]) if domain in _VALUES else _TEXT
     return shape, shape
 

@@ -12,6 +12,7 @@ from typing import Any
 import uvloop
 
 from proxy.errors import UsageError
+from proxy.model.origin import ClientAddress
 from proxy.oplog import configure_log
 from proxy.settings import Settings, read_settings
 from proxy.wiring import run_gateway
@@ -30,6 +31,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="a MaxMind-format country database, instead of registry data",
+    )
+    add("--geoip-asn", type=Path, metavar="FILE", help="a MaxMind-format database of autonomous systems")
+    add("--geoip-anonymous", type=Path, metavar="FILE", help="a MaxMind-format database of anonymous networks")
+    add("--geoip-max-age-days", type=int, metavar="DAYS", help="how old a database may be to be believed")
+    add(
+        "--client-address",
+        choices=[place.value for place in ClientAddress],
+        help="where trusted proxies say whose request they pass on (x-forwarded-for)",
     )
     add("--upstream", action="append", metavar="API=URL", help="where this deployment finds an API")
     add("--jwks", action="append", metavar="ISSUER=URL", help="where this deployment finds an issuer's keys")
@@ -51,6 +60,10 @@ def run(options: argparse.Namespace) -> int:
         ledger=options.ledger,
         pseudonym_key=options.pseudonym_key,
         geoip=options.geoip,
+        geoip_asn=options.geoip_asn,
+        geoip_anonymous=options.geoip_anonymous,
+        geoip_max_age_days=options.geoip_max_age_days,
+        client_address=options.client_address,
         upstream=parse_pairs(options.upstream, "--upstream API=URL"),
         jwks=parse_pairs(options.jwks, "--jwks ISSUER=URL"),
         tls_certificate=options.tls_certificate,

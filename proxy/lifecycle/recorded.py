@@ -18,7 +18,7 @@ from proxy.clock import parse_instant
 from proxy.errors import UsageError
 from proxy.ledger.record import CallerRecorded, DecisionLine, PersonRecorded
 from proxy.model.caller import KINDS, UNAUTHENTICATED, Caller, Part
-from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, State
+from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 from proxy.model.origin import CountrySource, Origin
 from proxy.model.subject import Subject
 from proxy.policy.attributes import Facts
@@ -53,6 +53,9 @@ def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
         ip=_fact(line.origin.ip),
         country=_fact(line.origin.country),
         network=_fact(line.origin.network),
+        registered_country=_fact(line.origin.registered_country),
+        asn=_fact(line.origin.asn),
+        anonymous=_set(line.origin.anonymous, is_open=line.origin.anonymous_open),
         source=CountrySource[line.origin.source.upper()] if line.origin.source.upper() in CountrySource.__members__
         else CountrySource.NONE,
     )  # fmt: skip
@@ -118,6 +121,10 @@ def _others(said: CallerRecorded, affiliates: Affiliates) -> Iterator[Party]:
         if slash and part in {Part.CLIENT, Part.CONNECTION, Part.ACTOR} and (part, employer) not in seen and employer:
             seen.add((part, employer))
             yield make_program(Client(employer, employer, autonomous=False), affiliates, Part(part))
+
+
+def _set(members: tuple[str, ...] | str, *, is_open: bool) -> Fact[FactSet]:
+    return _STATES.get(members, UNKNOWN) if isinstance(members, str) else FactSet(frozenset(members), is_open)
 
 
 def _fact(text: str) -> Fact[str]:

@@ -64,6 +64,7 @@ class Reason(enum.StrEnum):
     REQUEST_MALFORMED = "request-malformed"
     TRANSFER_CODING_UNSUPPORTED = "transfer-coding-unsupported"
     REQUEST_TIMEOUT = "request-timeout"
+    PROXY_HEADER_MALFORMED = "proxy-header-malformed"
     # Who asks.
     TOKEN_MISSING = "token-missing"  # noqa: S105 - a reason, no secret
     AUTHORIZATION_REPEATED = "authorization-repeated"

@@ -26,6 +26,8 @@ _INSTANT: Final = re.compile(
 _CATEGORY: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,4})(s|m|h)")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SYSTEM: Final = re.compile(r"AS[1-9][0-9]{0,9}")
+_MAX_SYSTEM: Final = 2**32 - 1
 _SHARE: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?")
 _RESERVED: Final = frozenset({"absent", "any", "default", "none", "not-applicable", "other", "unknown"})
 """Words that records and metrics say themselves."""
@@ -155,6 +157,13 @@ def parse_category(text: str) -> str:
     return text
 
 
+def parse_system(text: str) -> str:
+    """Return the number of an autonomous system; ValueError with a sentence if the text is none."""
+    if not _SYSTEM.fullmatch(text) or int(text[2:]) > _MAX_SYSTEM:
+        raise ValueError(f"{text!r} is no autonomous system, such as AS4134")
+    return text
+
+
 def _parse_flag(text: str) -> bool:
     if text not in {"true", "false"}:
         raise ValueError(f"{text!r} is neither true nor false")
@@ -202,6 +211,7 @@ Text = Annotated[str, scalar(str)]
 Id = Annotated[str, scalar(parse_id, {"title": "id"} | _NAME | spelled(_ID, *_GUESSES))]
 Reference = Annotated[str, scalar(parse_reference, {"title": "reference"} | _NAME | spelled(_REFERENCE, *_GUESSES))]
 Country = Annotated[str, scalar(_parse_country, {"title": "country"} | worded(*NAMES))]
+System = Annotated[str, scalar(parse_system, {"title": "autonomous system"} | spelled(_SYSTEM))]
 Flag = Annotated[bool, scalar(_parse_flag, spelled(re.compile("true|false"), "boolean"))]
 Instant = Annotated[datetime, scalar(parse_instant, {"title": "instant"} | spelled(_INSTANT))]
 Date = Annotated[date, scalar(_parse_date, spelled(_DATE))]

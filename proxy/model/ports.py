@@ -4,18 +4,26 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from proxy.model.origin import CountrySource, Geolocation
+from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation
 
 
 class Geolocator(Protocol):
-    """Tells the country of a public address, from memory."""
+    """Tells the country of a public address, from memory. It never changes: other data are another geolocator."""
 
     source: CountrySource
     build: str
-    """Name and date of the data, for the record."""
+    """Name and date of the data, for people."""
+    version: str
+    """What tells these data from others, in every decision's record."""
+    databases: tuple[DatabaseInfo, ...]
 
-    def locate(self, ip: str) -> Geolocation:
-        """Return what is known of a canonical address; unknown is a value, never an exception."""
+    def locate(self, ip: str, now: float) -> Geolocation:
+        """Return what is known of a canonical address; unknown is a value, never an exception.
+
+        Args:
+            ip: the address.
+            now: seconds since 1970: what is too old then says nothing.
+        """
         ...
 
 

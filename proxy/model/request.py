@@ -30,6 +30,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     """Of HTTP."""
     certificate: bytes | None = None
     """The certificate, in DER, that the peer has shown in the TLS handshake; None if it has shown none."""
+    proxied: tuple[str, ...] = ()
+    """What the PROXY header of the connection said, in one element; none where there was none."""
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -65,6 +65,7 @@ ANSWERS: Final[Mapping[Reason, Answer]] = {
     Reason.REQUEST_MALFORMED: _bad("The request is malformed"),
     Reason.TRANSFER_CODING_UNSUPPORTED: Answer(501, "The transfer coding is not supported"),
     Reason.REQUEST_TIMEOUT: Answer(408, "The request did not arrive in time"),
+    Reason.PROXY_HEADER_MALFORMED: _bad("The connection does not begin with a PROXY header"),
     Reason.TOKEN_MISSING: Answer(401, "A bearer token is needed", BEARER_CHALLENGE),
     Reason.AUTHORIZATION_REPEATED: Answer(400, "The Authorization field is repeated", _INVALID_REQUEST),
     Reason.AUTHORIZATION_MALFORMED: Answer(400, "The Authorization field is malformed", _INVALID_REQUEST),

@@ -14,7 +14,7 @@ from proxy.ledger.record import Recorder
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.decision import Reason
 from proxy.model.facts import ABSENT
-from proxy.model.origin import Origin
+from proxy.model.origin import ClientAddress, Origin
 from proxy.model.ports import Geolocator, Introspections, KeySets
 from proxy.model.subject import Subject
 from proxy.origin.resolve import Origins
@@ -27,6 +27,11 @@ from proxy.subject.selectors import select_subject
 FORWARDED: Final = "xfcc"
 """The setting by which certificates come from ``X-Forwarded-Client-Cert`` of a trusted proxy."""
 
+_ADDRESS_FIELDS: Final = {
+    place: "" if place in {ClientAddress.PEER, ClientAddress.PROXY_PROTOCOL} else place.value for place in ClientAddress
+}
+"""The field that tells the client's address, by where it is told."""
+
 
 class Checkpoint:
     """What all passages under one snapshot share.
@@ -38,6 +43,7 @@ class Checkpoint:
         recorder: makes ledger lines.
         introspections: what issuers said of tokens.
         client_certificate: where a caller's certificate is taken from: ``tls``, the connection, or ``xfcc``.
+        client_address: where trusted proxies say whose request they pass on.
     """
 
     def __init__(
@@ -49,14 +55,15 @@ class Checkpoint:
         *,
         introspections: Introspections | None = None,
         client_certificate: str = "tls",
+        client_address: ClientAddress = ClientAddress.X_FORWARDED_FOR,
     ) -> None:
         self.snapshot = snapshot
         self.keys = keys
         self.recorder = recorder
-        self.fields = make_table(issuer.place for issuer in snapshot.issuers)
+        self.fields = make_table((issuer.place for issuer in snapshot.issuers), _ADDRESS_FIELDS[client_address])
         self.callers = Callers(snapshot.issuers, snapshot.registers, snapshot.revoked, introspections)
         self.authorities = Authorities(snapshot.authorities)
-        self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
+        self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator, client_address)
         self._is_forwarded = client_certificate == FORWARDED
 
     def find_shown(self, peer_ip: str, certificate: bytes | None, fields: RequestFields) -> bytes | Reason | None:
@@ -70,7 +77,7 @@ class Checkpoint:
         if not self._is_forwarded:
             return certificate
         value = fields.forwarded_certificate
-        if value is None or not self.origins.is_proxy(peer_ip):
+        if value is None or not self.origins.trusts(peer_ip):
             return None
         return read_forwarded_certificate(value)
 

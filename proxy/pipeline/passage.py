@@ -125,8 +125,8 @@ class Passage:
     """
 
     __slots__ = (
-        "_answered", "_api", "_caller", "_certificate", "_checkpoint", "_decision", "_expects_continue", "_fields",
-        "_forwarded", "_host", "_match", "_met", "_method", "_now", "_origin", "_outcome", "_peer_ip", "_purpose",
+        "_answered", "_api", "_caller", "_certificate", "_chain", "_checkpoint", "_decision", "_expects_continue",
+        "_fields", "_forwarded", "_host", "_match", "_met", "_method", "_now", "_origin", "_outcome", "_purpose",
         "_recorded", "_request_id", "_shape", "_shown", "_subject", "_target", "ends_at",
     )  # fmt: skip
 
@@ -146,9 +146,10 @@ class Passage:
         self._caller: Caller = _NOBODY
         self._subject: Subject = _NO_ONE
         self._purpose: Fact[str] = ABSENT
-        self._peer_ip = ""
         self._certificate: bytes | None = None
         self._shown: bytes | None = None
+        self._chain: tuple[str, ...] = ("",)
+        """The connection's other end, and what it says of whose request it passes on."""
         self._decision: Decision | None = None
         self._outcome: Outcome | None = None
         self._met = NOTHING_MET
@@ -164,9 +165,9 @@ class Passage:
         """Take a request's head, up to a decision or a need."""
         return self._guard(lambda: self._read(head) or self._cross())
 
-    def note_peer(self, peer_ip: str) -> None:
+    def note_peer(self, peer_ip: str, proxied: tuple[str, ...] = ()) -> None:
         """Take note of who sent bytes that are no request."""
-        self._origin = self._checkpoint.origins.resolve(peer_ip, ())
+        self._origin = self._checkpoint.origins.resolve((peer_ip, *proxied), self._now)
 
     def supply(self, need: Need) -> Step:
         """Go on after this need was met, or could not be. It is not raised again."""
@@ -235,14 +236,15 @@ class Passage:
 
     def _read(self, head: RequestHead) -> Step | None:
         """What is asked, and from where."""
-        self._peer_ip = head.peer_ip
-        fields = read_request_fields(head.headers, self._checkpoint.fields)
+        checkpoint = self._checkpoint
+        fields = read_request_fields(head.headers, checkpoint.fields)
         if isinstance(fields, Reason):
-            self.note_peer(head.peer_ip)
+            self.note_peer(head.peer_ip, head.proxied)
             return self._refuse(fields)
-        self._origin = self._checkpoint.origins.resolve(head.peer_ip, fields.forwarded_for)
+        self._chain = (head.peer_ip, *(fields.client_address or head.proxied))
+        self._origin = checkpoint.origins.resolve(self._chain, self._now)
         self._certificate = head.certificate
-        shown = self._checkpoint.find_shown(head.peer_ip, head.certificate, fields)
+        shown = checkpoint.find_shown(head.peer_ip, head.certificate, fields)
         if isinstance(shown, Reason):
             return self._refuse(shown)
         self._shown = shown
@@ -320,13 +322,13 @@ class Passage:
         if api is None or self._api is None or api.id != self._api.id:
             return True
         match = checkpoint.snapshot.catalog.match(api, self._method, target.segments)
-        shown = checkpoint.find_shown(self._peer_ip, self._certificate, fields)
+        shown = checkpoint.find_shown(self._chain[0], self._certificate, fields)
         if isinstance(shown, Reason):
             return True
         caller = checkpoint.find_caller(match, fields, shown, now, None)
         if not isinstance(caller, Caller) or not isinstance(match, Match):
             return True
-        origin = checkpoint.origins.resolve(self._peer_ip, fields.forwarded_for)
+        origin = checkpoint.origins.resolve(self._chain, now)
         facts = checkpoint.find_facts(match, caller, origin, fields, now)
         decision = decide(checkpoint.snapshot.policy, facts)
         self.ends_at = min(caller.until, decision.until, self._now + match.route.max_duration_seconds)

@@ -172,10 +172,14 @@ class FieldTable(msgspec.Struct, frozen=True):
     """The table under one policy: with the fields and the cookies that carry tokens there."""
 
     treatments: Mapping[str, Treatment]
-    cookies: frozenset[str]
+    cookies: frozenset[str] = frozenset()
+    address_field: str = "x-forwarded-for"
+    """The one field that may tell the client's address; empty for none."""
+    has_tokens: bool = False
+    """Whether tokens stand elsewhere than in ``Authorization``."""
 
 
-TABLE: Final = FieldTable(REQUEST_FIELDS, frozenset())
+TABLE: Final = FieldTable(REQUEST_FIELDS)
 """The table where tokens stand in ``Authorization`` alone."""
 _NO_TOKEN_FIELDS: Final = (
     "sekisho-", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-real-",
@@ -184,12 +188,13 @@ _NO_TOKEN_FIELDS: Final = (
 """Beginnings of fields in which others tell us something, or we tell others."""
 
 
-def make_table(places: Iterable[TokenPlace]) -> FieldTable:
-    """Return the table where tokens stand at these places."""
+def make_table(places: Iterable[TokenPlace], address_field: str = TABLE.address_field) -> FieldTable:
+    """Return the table where tokens stand at these places, and the client's address in this field; empty: in none."""
     named = [place.partition(" ") for place in places if place != AUTHORIZATION]
     fields = {name: Treatment.TOKEN for kind, _, name in named if kind == "header"}
     cookies = frozenset(name for kind, _, name in named if kind == "cookie")
-    return FieldTable(REQUEST_FIELDS | fields, cookies) if named else TABLE
+    made = FieldTable(REQUEST_FIELDS | fields, cookies, address_field, has_tokens=bool(named))
+    return TABLE if made == TABLE else made
 
 
 def can_carry_token(field: str) -> bool:
@@ -204,8 +209,8 @@ class RequestFields(msgspec.Struct, frozen=True):
     authorization: str | None
     carried: Carried
     """What stood at other places of tokens."""
-    forwarded_for: tuple[str, ...]
-    """Every ``X-Forwarded-For`` field value, in the order received."""
+    client_address: tuple[str, ...]
+    """Every value of the one field that may tell the client's address, in the order received."""
     forwarded_certificate: str | None
     """The value of ``X-Forwarded-Client-Cert``. Not to be believed but from a trusted proxy."""
     behind: str | None
@@ -231,8 +236,9 @@ def canonical_name(name: str) -> str:
 def read_request_fields(headers: Headers, table: FieldTable = TABLE) -> RequestFields | Reason:
     """Sort the fields of a request by the table, or return the first reason to refuse it."""
     treatments = table.treatments
+    address_field = table.address_field
     single: dict[str, str] = {}
-    forwarded_for: list[str] = []
+    addresses: list[str] = []
     forwardable: list[tuple[str, str]] = []
     listed: list[str] = []
     for name, value in headers:
@@ -251,11 +257,11 @@ def read_request_fields(headers: Headers, table: FieldTable = TABLE) -> RequestF
             single[canonical] = value
         if treatment is Treatment.SINGLE:
             forwardable.append((name, value))
-        elif canonical == "x-forwarded-for":
-            forwarded_for.append(value)
+        elif canonical == address_field:
+            addresses.append(value)
         elif canonical == "connection":
             listed.append(value)
-    return _finish(single, forwarded_for, forwardable, listed, table)
+    return _finish(single, addresses, forwardable, listed, table)
 
 
 _REPEATED: Final = {
@@ -267,7 +273,7 @@ _REPEATED: Final = {
 
 def _finish(
     single: Mapping[str, str],
-    forwarded_for: list[str],
+    addresses: list[str],
     forwardable: list[tuple[str, str]],
     listed: list[str],
     table: FieldTable,
@@ -290,7 +296,7 @@ def _finish(
     if not all(said is None or _CASE.fullmatch(said) for said in (purpose, case)):
         return Reason.HEADER_MALFORMED
     carried: Carried = ()
-    if table is not TABLE:
+    if table.has_tokens:
         taken = _take_tokens(single, forwardable, table)
         if isinstance(taken, Reason):
             return taken
@@ -299,7 +305,7 @@ def _finish(
         host=single.get("host"),
         authorization=single.get("authorization"),
         carried=carried,
-        forwarded_for=tuple(forwarded_for),
+        client_address=tuple(addresses),
         forwarded_certificate=single.get("x-forwarded-client-cert"),
         behind=single.get("sekisho-on-behalf-of"),
         expects_continue=expect is not None,

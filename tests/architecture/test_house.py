@@ -43,12 +43,15 @@ WITH_IO: Final = {
     "version",
     "bundle.large",
     "bundle.store",
+    "origin.databases",
+    "origin.renewal",
     "gateway", "admin", "settings", "oplog", "wiring", "demo", "cli",
 }  # fmt: skip
 """Modules and rooms that do I/O or read time; all others decide, and are pure."""
 COUNTING: Final = {
     "caller.jwks",
     "caller.introspection",
+    "origin.renewal",
     "lifecycle.reload",
     "ledger.writer",
     "telemetry",

@@ -269,7 +269,7 @@ async def test_a_folder_that_does_not_load_is_told_in_the_words_of_the_guide(
 ) -> None:
     snapshot = load_bundle(write_bundle(tmp_path, FILES))
     reloader = Reloader(
-        tmp_path, tried="", upstreams={}, geoip=None, options=LifecycleOptions(), metrics=Metrics(),
+        tmp_path, tried="", upstreams={}, options=LifecycleOptions(), metrics=Metrics(),
         in_force=lambda: snapshot, adopt=lambda _: pytest.fail("it is put in force"),
         renew=lambda: pytest.fail("its keys are read again"),
     )  # fmt: skip

@@ -20,7 +20,7 @@ from proxy.caller.parties import assemble_caller
 from proxy.errors import BundleError
 from proxy.model.decision import Decision, Effect
 from proxy.model.facts import UNKNOWN
-from proxy.model.origin import CountrySource, Geolocation
+from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation
 from proxy.model.subject import Subject
 from proxy.origin.forwarded import parse_address
 from proxy.origin.resolve import Origins
@@ -44,8 +44,10 @@ class AtlasOf(msgspec.Struct):
     country: Any
     source: CountrySource = CountrySource.DATABASE
     build: str = "drawn"
+    version: str = "drawn"
+    databases: tuple[DatabaseInfo, ...] = ()
 
-    def locate(self, ip: str) -> Geolocation:
+    def locate(self, ip: str, now: float) -> Geolocation:
         return Geolocation(self.country, self.country)
 
 
@@ -210,7 +212,7 @@ def facts_in(snapshot: Snapshot, world: World) -> Facts:
     caller = assemble_caller(issuer, facts, snapshot.affiliates, principal="corp|somebody")
     address = parse_address(world.address)
     assert address is not None
-    origin = Origins(snapshot.networks, snapshot.proxies, AtlasOf(world.atlas)).locate(address)
+    origin = Origins(snapshot.networks, snapshot.proxies, AtlasOf(world.atlas)).locate(address, NOW)
     subject = Subject(country=world.subject, id="42")
     return Facts(caller, origin, subject, snapshot.resources["user"], time=NOW)
 

@@ -179,7 +179,7 @@ def test_a_missing_key_is_told_where_it_is_missing(model: type[Entry]) -> None:
         (ApiEntry, (), "cors"),
         *((AffiliateEntry, ("owners", 0), key) for key in ("from", "until", "interest")),
         (AffiliateEntry, (), "lei"),
-        (NetworkEntry, (), "anonymous"),
+        (NetworkEntry, (), "valid_from"),
         (CaseEntry, ("given",), "counts"),
     ],
 )

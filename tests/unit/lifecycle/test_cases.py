@@ -9,7 +9,7 @@ from proxy.bundle.check import load_bundle
 from proxy.lifecycle.cases import CaseResult, Cases
 from proxy.model.decision import Effect
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet
-from proxy.model.origin import CountrySource, Geolocation
+from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation
 from proxy.origin.geoip import RegistryGeolocator
 from proxy.policy.attributes import Facts
 from tests.support.bundle_folder import REFERENCE, SMALL, edited, write_bundle
@@ -20,9 +20,10 @@ class AtlasOfOne:
     """A geolocator that knows one address."""
 
     source = CountrySource.DATABASE
-    build = "an atlas of one"
+    build = version = "an atlas of one"
+    databases: tuple[DatabaseInfo, ...] = ()
 
-    def locate(self, ip: str) -> Geolocation:
+    def locate(self, ip: str, now: float) -> Geolocation:
         return Geolocation("CN", "HK") if ip == "1.0.1.1" else Geolocation(UNKNOWN, UNKNOWN)
 
 
@@ -217,3 +218,24 @@ certificate_authorities:
     caller = result.facts.caller
     assert (caller.issuer, caller.issuer_operator, caller.id) == ("mesh", "home-co", "billing.example")
     assert (caller.kind, caller.affiliate, caller.principal) == ("service", UNKNOWN, "mesh|billing.example")
+
+
+def test_a_case_says_what_geolocation_would(small: Path) -> None:
+    given = {"ip": "1.0.1.1", "asn": "AS4134", "anonymous": ["vpn"], "registered_country": "US"}
+    origin = facts_of(small, {"origin": given}).origin
+
+    assert (origin.country, origin.registered_country, origin.asn) == ("CN", "US", "AS4134")
+    assert origin.anonymous == FactSet(frozenset({"vpn"}))
+
+
+def test_what_a_case_does_not_say_of_an_address_is_unknown_and_an_empty_list_is_nothing(small: Path) -> None:
+    origin = facts_of(small, {"origin": {"country": "JP"}}).origin
+    assert (origin.asn, origin.anonymous, origin.registered_country) == (UNKNOWN, UNKNOWN, UNKNOWN)
+
+    assert facts_of(small, {"origin": {"anonymous": []}}).origin.anonymous == FactSet(frozenset())
+
+
+@pytest.mark.parametrize("asn", ["4134", "as4134", "AS04134", "AS4294967296", "AS", "AS4134 ", "AS-1", "AS\uff11"])
+def test_a_number_of_an_autonomous_system_is_written_in_one_way(small: Path, asn: str) -> None:
+    with pytest.raises(ValueError, match="no autonomous system"):
+        facts_of(small, {"origin": {"asn": asn}})

@@ -197,7 +197,7 @@ def test_row_7_an_underscore_alias_neither_counts_nor_passes(name: str) -> None:
         fields = read((alias, "192.0.2.1"), (alias, "192.0.2.2"))
 
         assert fields.forwardable == ()
-        assert fields.forwarded_for == ()
+        assert fields.client_address == ()
 
 
 @pytest.mark.parametrize("separator", sorted(set(TOKEN) - set("-_")))
@@ -233,7 +233,7 @@ def test_row_8_connection_may_name_hop_by_hop_fields(value: str) -> None:
 def test_the_forwarded_chain_keeps_the_order_of_its_fields() -> None:
     fields = read(("X-Forwarded-For", "a, b"), ("Accept", "x"), ("x-forwarded-for", "c"), ("X_Forwarded_For", "d"))
 
-    assert fields.forwarded_for == ("a, b", "c")
+    assert fields.client_address == ("a, b", "c")
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_reading_a_head_never_raises_and_only_takes_away(headers: Headers) -> No
         host=None,
         authorization=None,
         carried=(),
-        forwarded_for=(),
+        client_address=(),
         forwarded_certificate=None,
         behind=None,
         expects_continue=False,
@@ -444,3 +444,26 @@ def test_reading_a_head_under_a_policy_never_raises_and_leaves_no_token_behind(h
     again = read_request_fields(fields.forwardable, BY_POLICY)
     assert isinstance(again, RequestFields)
     assert (again.carried, again.forwardable) == ((), fields.forwardable)
+
+
+ADDRESS_FIELDS = {"x-forwarded-for": ("a, b", "c"), "forwarded": ("for=d", "for=e"), "x-real-ip": ("f",), "": ()}
+
+
+@pytest.mark.parametrize(("name", "values"), ADDRESS_FIELDS.items(), ids=[name or "none" for name in ADDRESS_FIELDS])
+def test_row_10_one_field_tells_the_address_and_none_of_the_family_passes(name: str, values: tuple[str, ...]) -> None:
+    headers = (
+        ("X-Forwarded-For", "a, b"), ("Forwarded", "for=d"), ("x-forwarded-for", "c"), ("X-Real-IP", "f"),
+        ("FORWARDED", "for=e"), ("X_Real_IP", "g"), ("X_Forwarded_For", "h"), ("X-Client-IP", "i"), ("Via", "j"),
+    )  # fmt: skip
+    fields = read_request_fields(headers, make_table((), name))
+
+    assert isinstance(fields, RequestFields)
+    assert (fields.client_address, fields.forwardable) == (values, ())
+
+
+def test_row_9_an_address_that_stands_once_is_refused_when_repeated() -> None:
+    for name in ADDRESS_FIELDS:
+        assert (
+            read_request_fields((("X-Real-IP", "a"), ("x-real-ip", "a")), make_table((), name))
+            is Reason.HEADER_REPEATED
+        )
