@@ -112,6 +112,7 @@ class KeyStore:
         for issuer_id in before.keys() - declared.keys():
             self._drop(issuer_id)
             self.failed.discard(issuer_id)
+            self._metrics.key_set_fetched.remove(issuer_id)  # else its age is told, and alerted, for ever
         return undo
 
     def _hold(self, issuer_id: str, key_set: KeySet, fetched: float) -> None:

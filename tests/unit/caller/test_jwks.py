@@ -572,3 +572,11 @@ async def test_keys_of_an_issuer_that_is_gone_are_gone(place: Place) -> None:
     assert generation(store) is None
     undo()
     assert generation(store) is not None
+
+
+async def test_the_age_of_keys_is_not_told_of_an_issuer_that_is_gone(place: Place) -> None:
+    store = a_store(place.url)
+    await store.fetch_all()
+    await store.adopt([a_partner(jwks=place.url)])
+    told = {sample.labels["issuer"] for metric in store._metrics.key_set_fetched.collect() for sample in metric.samples}
+    assert told == {"partner"}
