@@ -144,7 +144,7 @@ def _speak_of_one(
     through = registers.clients.find(issuer.id, facts.get("client"))
     namesake = registers.clients.find(issuer.id, subject)
     is_person = facts.get("kind") in _PEOPLE
-    itself = _find_itself(facts, row, through, namesake)
+    itself = _find_itself(facts, row, None if needs_row and namesake is None else through, namesake)
     programs = [each for each in dict.fromkeys((through, namesake)) if each is not None and each is not itself]
     is_unnamed = facts.get("client") is UNKNOWN and issuer.id in registers.clients.vouchers
     is_unregistered = issuer.needs_clients and itself is None and not programs
@@ -174,6 +174,7 @@ def _find_itself(
 
     Whoever chooses a name at an issuer might choose a program's (RFC 9068 5). So it is one only if the register of
     people does not know it, nobody says that it is a person, and the program that it uses, if that is said, is itself.
+    An account of a service is the program that it uses, unless a register must speak of it by name.
     """
     if row is not None or facts.get("kind") in _PEOPLE:
         return None

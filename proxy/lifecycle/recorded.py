@@ -6,18 +6,20 @@ are not recorded, and stay unknown. Registers add what they say of the affiliate
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.affiliates import Affiliates
 from proxy.caller.clients import Client
+from proxy.caller.issuers import Issuer
 from proxy.caller.parties import Party, Speaking, join, make_party, make_program
+from proxy.caller.people import Engagement
 from proxy.clock import parse_instant
 from proxy.errors import UsageError
 from proxy.ledger.record import CallerRecorded, DecisionLine, PersonRecorded
-from proxy.model.caller import KINDS, UNAUTHENTICATED, Caller, Part
+from proxy.model.caller import KINDS, UNAUTHENTICATED, Caller, Part, Tie, TieKind
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 from proxy.model.origin import CountrySource, Origin
 from proxy.model.subject import Subject
@@ -88,39 +90,71 @@ def _caller(line: DecisionLine, snapshot: Snapshot) -> Caller:
     if _STATES.get(said.affiliate) is NOT_APPLICABLE:
         return UNAUTHENTICATED
     issuer = next((each for each in snapshot.issuers if each.id == said.issuer), None)
-    facts: dict[str, Any] = {"affiliate": _fact(said.affiliate)}
-    if said.kind in KINDS:
-        facts["kind"] = said.kind
-    for tie in said.ties:
-        label, _, rest = tie.partition(":")
-        name = {"residence": "residence", "site": "site_country"}.get(label)
-        if name is not None:
-            facts[name] = rest.partition(":")[0]
     affiliates = snapshot.affiliates
-    party = make_party(issuer, facts, affiliates, principal="")
+    party = _make(issuer, said, _ties_of(said.ties, ""), affiliates)
     acts_alone = said.on_behalf_of is None
-    others = tuple(_others(said, affiliates))
-    person = None if said.on_behalf_of is None else _person(said.on_behalf_of, affiliates)
+    behind = said.on_behalf_of
+    person = None if behind is None else _make(None, behind, _ties_of(said.ties, Part.PERSON), affiliates)
     settled = msgspec.structs.replace(party, is_for_somebody=party.is_for_somebody and not acts_alone)
-    return join(Speaking(settled, others, person), affiliates)
+    speaking = Speaking(settled, tuple(_others(said, affiliates)), person)
+    caller = join(speaking, affiliates)
+    if said.countries_open and isinstance(caller.countries, FactSet) and not caller.countries.is_open:
+        unnamed = msgspec.structs.replace(make_program(None, affiliates, Part.ACTOR), is_for_somebody=False)
+        caller = join(msgspec.structs.replace(speaking, others=(*speaking.others, unnamed)), affiliates)
+    return caller
 
 
-def _person(said: PersonRecorded, affiliates: Affiliates) -> Party:
+class _Tie(NamedTuple):
+    """A tie as a line says it."""
+
+    label: str
+    country: str
+    employer: str
+
+
+def _ties_of(ties: tuple[str, ...], part: str) -> list[_Tie]:
+    """Return the ties of one part, the caller's where it is not named."""
+    found = []
+    for tie in ties:
+        of, slash, rest = tie.rpartition("/")
+        if (of if slash else "") == part:
+            label, _, way = rest.partition(":")
+            country, _, path = way.partition(":")
+            found.append(_Tie(label, country, path.partition("<")[0]))
+    return found
+
+
+def _make(
+    issuer: Issuer | None, said: CallerRecorded | PersonRecorded, ties: list[_Tie], affiliates: Affiliates
+) -> Party:
+    """Return somebody of whom a line speaks; where it was said to be two things, it is both again."""
     facts: dict[str, Any] = {"affiliate": _fact(said.affiliate)}
     if said.kind in KINDS:
         facts["kind"] = said.kind
-    return make_party(None, facts, affiliates, principal="")
+    employers = list(dict.fromkeys(tie.employer for tie in ties if tie.label == TieKind.EMPLOYER))
+    other: dict[str, Any] = {}
+    if len(employers) == 1 and facts["affiliate"] is UNKNOWN:
+        other["affiliate"] = employers.pop()  # it ties, and may not be all
+    for name, values in (
+        ("affiliate", employers),
+        ("residence", [tie.country for tie in ties if tie.label == TieKind.RESIDENCE]),
+        ("site_country", [tie.country for tie in ties if tie.label == TieKind.SITE]),
+    ):
+        facts |= {name: values[0]} if values else {}
+        other |= {name: values[1]} if len(values) > 1 else {}
+    return make_party(issuer, facts, affiliates, principal="", row=Engagement(**other) if other else None)
 
 
 def _others(said: CallerRecorded, affiliates: Affiliates) -> Iterator[Party]:
     """Yield the programs and actors whose ties the line holds, by the affiliate that they begin at."""
-    seen = set()
-    for tie in said.ties:
-        part, slash, rest = tie.partition("/")
-        employer = rest.rpartition(":")[2].partition("<")[0]
-        if slash and part in {Part.CLIENT, Part.CONNECTION, Part.ACTOR} and (part, employer) not in seen and employer:
-            seen.add((part, employer))
-            yield make_program(Client(employer, employer, autonomous=False), affiliates, Part(part))
+    for part in (Part.CLIENT, Part.CONNECTION, Part.ACTOR):
+        ties = _ties_of(said.ties, part)
+        for employer in dict.fromkeys(tie.employer for tie in ties if tie.employer):
+            yield make_program(Client(employer, employer, autonomous=False), affiliates, part)
+        personal = tuple(Tie(tie.label, tie.country, (), part) for tie in ties if not tie.employer)
+        if personal:
+            nowhere = make_program(Client("", "", autonomous=False), affiliates, part)
+            yield msgspec.structs.replace(nowhere, ties=personal, open_ties=frozenset())
 
 
 def _set(members: tuple[str, ...] | str, *, is_open: bool) -> Fact[FactSet]:

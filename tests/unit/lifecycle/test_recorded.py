@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.caller.clients import Client
+from proxy.caller.parties import Party, Speaking, join, make_party, make_program
+from proxy.caller.people import Engagement
 from proxy.errors import UsageError
-from proxy.ledger.record import encode_line
+from proxy.ledger.pseudonym import Pseudonyms
+from proxy.ledger.record import Recorder, encode_line
 from proxy.lifecycle.recorded import read_recorded
+from proxy.model.caller import Part
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet
 from proxy.pipeline.passage import Refuse
 from proxy.policy.evaluate import decide
@@ -114,3 +120,45 @@ def test_what_geolocation_said_is_read_again() -> None:
     changes = {"origin__asn": "AS4134", "origin__registered_country": "US"}
     origin = read_recorded(json.dumps(a_record(**changes)).encode(), reference_bundle()).facts.origin
     assert (origin.asn, origin.registered_country) == ("AS4134", "US")
+
+
+JAPANESE: Final[dict[str, Any]] = {"affiliate": "ly", "kind": "employee", "residence": "JP", "site_country": "JP"}
+ROUND: Final = (
+    JAPANESE,
+    {**JAPANESE, "affiliate": "shanghai-digital", "residence": "CN"},
+    {**JAPANESE, "kind": "service"},
+    {**JAPANESE, "residence": UNKNOWN},
+    {"affiliate": UNKNOWN},
+)
+SOMEBODY: Final = st.builds(
+    lambda facts, row, client: make_party(
+        None, facts, reference_bundle().affiliates, principal="corp|x", row=row, client=client
+    ),
+    st.sampled_from(ROUND),
+    st.sampled_from((None, Engagement("shanghai-digital", residence="CN"))),
+    st.sampled_from((None, Client("batch", "ly", autonomous=True))),
+)
+PROGRAM: Final = st.sampled_from((None, "ly", "shanghai-digital")).map(
+    lambda each: make_program(each and Client(each, each, autonomous=False), reference_bundle().affiliates, Part.CLIENT)
+)
+
+
+@settings(max_examples=60, deadline=None, database=None, derandomize=True)
+@given(SOMEBODY, st.lists(SOMEBODY | PROGRAM, max_size=2), st.none() | SOMEBODY)
+def test_everybody_who_took_part_is_read_back(caller: Party, others: list[Party], person: Party | None) -> None:
+    """Nobody is tied to less than what the line says, and who acted for whom is the same."""
+    before = join(Speaking(caller, tuple(others), person), reference_bundle().affiliates)
+    record = a_record()
+    passage = a_passage()
+    step = passage.begin(a_head(token=a_token(ENGINEER)))
+    assert isinstance(step, Refuse)
+    recorder = Recorder(Pseudonyms(b"k" * 32), record["policy"], record["registers"])
+    line = recorder.decision(msgspec.structs.replace(step.outcome, caller=before), released=False)
+    after = read_recorded(encode_line(line), reference_bundle()).facts.caller
+    assert isinstance(before.countries, FactSet)
+    assert isinstance(after.countries, FactSet)
+    assert before.countries.members <= after.countries.members
+    assert after.countries.is_open or not before.countries.is_open
+    assert (after.affiliate, after.kind) == (before.affiliate, before.kind)
+    behind, was = after.on_behalf_of, before.on_behalf_of
+    assert (behind.affiliate, behind.kind, behind.id is ABSENT) == (was.affiliate, was.kind, was.id is ABSENT)

@@ -8,11 +8,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from proxy.model.api import Transform, combine_transforms
+from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Person
 from proxy.model.decision import Certainty, Decision, Effect, Reason, Severity
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, State, Truth
 from proxy.policy.attributes import Facts, Scope
 from proxy.policy.compile import compile_emergency, compile_invariant, compile_purpose
-from proxy.policy.evaluate import MAX_LISTED, claim_purpose, decide, find_unknown, holds, holds_now
+from proxy.policy.evaluate import MAX_LISTED, claim_purpose, decide, find_unknown, has_approved, holds, holds_now
 from proxy.policy.policy import Policy
 from proxy.policy.rules import Block, Condition, Grant, InvariantEntry, Literal, PurposeEntry, Rule
 from tests.support.policy_draws import FACTS, RULES, a_drawn_rule, a_grant, grants_for, less_known, with_part
@@ -585,3 +586,36 @@ def test_exceptions_are_a_disjunction(blocks: list[list[Truth]], rule: Truth, un
     excused = msgspec.structs.replace(a_rule("r", "deny"), unless=tuple(Block(lines_of(block)) for block in blocks))
     assert holds(excused, EMPLOYEE) is rule
     assert find_unknown(excused, EMPLOYEE) == unknown
+
+
+ALICE_APPROVED: Final = a_grant()
+SATO: Final = Person(principal="corp|sato", id="sato", kind="employee")
+
+
+@pytest.mark.parametrize(
+    ("caller", "may_have"),
+    [
+        pytest.param({"on_behalf_of": SATO}, False, id="somebody else, through a console"),
+        pytest.param({"on_behalf_of": Person(principal="corp|alice", kind="employee")}, True, id="through a console"),
+        pytest.param({"on_behalf_of": Person(principal="sso|Alice", kind="employee")}, True, id="by another issuer"),
+        pytest.param(
+            {"on_behalf_of": Person(principal="corp|00u1", id="alice", kind="employee")}, True, id="by another name"
+        ),
+        pytest.param({"on_behalf_of": UNKNOWN_PERSON}, True, id="nobody knows who is behind a service"),
+        pytest.param(
+            {"on_behalf_of": Person(principal="corp|job", id="job", kind="service")}, True,
+            id="nobody knows who is behind a service for which a service acts",
+        ),
+        pytest.param(
+            {"on_behalf_of": Person(principal="corp|sato", id="sato")}, True, id="nobody knows that it is no service"
+        ),
+        pytest.param({"on_behalf_of": SATO, "passed_on": ("corp|alice",)}, True, id="she passed the token on"),
+        pytest.param({"on_behalf_of": SATO, "passed_on": ("corp|x|alice",)}, False, id="another, with a bar"),
+        pytest.param({"on_behalf_of": NO_PERSON}, False, id="for itself"),
+    ],
+)  # fmt: skip
+def test_who_approved_a_grant_takes_no_part_where_it_is_used(
+    caller: dict[str, Any], may_have: bool,  # noqa: FBT001
+) -> None:  # fmt: skip
+    facts = with_part(ON_TIME, "caller", **{"principal": "corp|console", "id": "console", **caller})
+    assert has_approved(ALICE_APPROVED, facts) is may_have
