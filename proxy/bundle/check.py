@@ -27,7 +27,7 @@ from proxy.bundle.cases import (
 from proxy.bundle.emergency import Urgent, compile_urgent, read_emergency
 from proxy.bundle.gather import Anything, Item, Loaded, Registers
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
-from proxy.bundle.notes import find_notes, find_reviews
+from proxy.bundle.notes import find_notes, find_register_notes, find_reviews
 from proxy.bundle.read import parse_document
 from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
@@ -36,9 +36,12 @@ from proxy.caller.affiliates import (
     AffiliateEntry,
     ControlRuleEntry,
     check_affiliates,
-    compute_affiliates,
+    compile_control_rule,
+    to_party,
 )
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
+from proxy.caller.register import compute_epochs
+from proxy.clock import unix_seconds
 from proxy.errors import BundleError, UsageError
 from proxy.model.address import parse_block
 from proxy.model.caller import TieKind
@@ -80,13 +83,14 @@ class AnySets(dict[str, frozenset[str]]):
         return frozenset()
 
 
-def load_bundle(folder: FilePath, upstreams: Mapping[str, str] | None = None) -> Snapshot:
+def load_bundle(folder: FilePath, upstreams: Mapping[str, str] | None = None, *, now: float | None = None) -> Snapshot:
     """Load a policy folder.
 
     Args:
         folder: the folder that holds the manifest.
         upstreams: API id to the URL where this deployment finds it, in place of the bundle's. Where a thing is
             served is no policy: digests do not change with it.
+        now: the instant whose registers it is loaded with, besides those that follow; None: this one.
 
     Raises:
         BundleError: with every problem of the whole folder.
@@ -95,7 +99,7 @@ def load_bundle(folder: FilePath, upstreams: Mapping[str, str] | None = None) ->
     registers = Registers(folder)
     with _without_collector():
         manifest = registers.gather()
-        checker = _Checker(registers, upstreams or {}, read_emergency(folder))
+        checker = _Checker(registers, upstreams or {}, read_emergency(folder), unix_seconds() if now is None else now)
         snapshot = checker.assemble(manifest) if manifest is not None else None
     if snapshot is None:
         raise BundleError([str(problem) for problem in sorted(set(registers.problems))])
@@ -140,8 +144,9 @@ def load_case(data: bytes, name: str, snapshot: Snapshot) -> CaseEntry:
 class _Checker:
     """Checks registers by their schemas and against one another, and puts a snapshot together."""
 
-    def __init__(self, registers: Registers, upstreams: Mapping[str, str], urgent: Urgent) -> None:
+    def __init__(self, registers: Registers, upstreams: Mapping[str, str], urgent: Urgent, now: float) -> None:
         self.urgent = urgent
+        self.now = now
         self.registers = registers
         self.folder = registers.folder
         self.upstreams = upstreams
@@ -193,7 +198,14 @@ class _Checker:
         registers.report(proxies, check_proxies(proxies.entries, networks.entries))
         registers.report(apis, check_apis(apis.entries))
         self._refuse_empty(manifest)
-        vocabulary = self._vocabulary(issuers, apis)
+        vocabulary = self._vocabulary(issuers, apis, controls)
+        rules_of_control = self._compile(
+            controls,
+            lambda entry, inside: compile_control_rule(
+                entry, inside.find_set, inside.set_names(), vocabulary.ids[Domain.AFFILIATES]
+            ),
+            vocabulary,
+        )
         rules = registers.take("rules", RuleEntry)
         policy = self._compile_policy(rules, vocabulary)
         by_file, problems = compile_urgent(self.urgent, vocabulary)
@@ -202,6 +214,7 @@ class _Checker:
         keys = self._read_key_files(issuers)
         if registers.problems:
             return None
+        parties = tuple(map(to_party, affiliates.entries))
         apis_routes_patterns = compile_apis(apis.entries, self._relocated())
         counted = frozenset(TieKind(kind) for kind in manifest.ties)
         digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": keys})
@@ -212,7 +225,9 @@ class _Checker:
             registers_digest=registers.digest(FACT_REGISTERS, {}),
             observe_until=manifest.observe_until.timestamp() if manifest.observe_until else None,
             issuers=tuple(compile_issuer(entry) for entry in issuers.entries),
-            affiliates=compute_affiliates(affiliates.entries, controls.entries, counted),
+            affiliates=compute_epochs(parties, rules_of_control, counted, self.now, _times(cases)),
+            parties=parties,
+            control_rules=tuple(rules_of_control),
             networks=compile_networks(networks.entries),
             proxies=compile_proxies(proxies.entries),
             catalog=Catalog(*apis_routes_patterns),
@@ -222,7 +237,10 @@ class _Checker:
             cases=cases.entries,
             fixtures=fixtures,
             declared=declared,
-            notes=find_notes(apis.entries, rules.entries, issuers.entries, vocabulary),
+            notes=(
+                *find_notes(apis.entries, rules.entries, issuers.entries, vocabulary),
+                *find_register_notes(parties, self.now),
+            ),
             reviews=find_reviews(apis.entries, rules.entries),
             places=self._places(),
         )
@@ -370,7 +388,7 @@ class _Checker:
                 where = f"{listed[0]} holds none" if listed else "no file is listed for them"
                 self.registers.fail(document, Problem(("files",), f"a bundle needs {register}: {where}", at_key=True))
 
-    def _vocabulary(self, issuers: Loaded, apis: Loaded) -> Vocabulary:
+    def _vocabulary(self, issuers: Loaded, apis: Loaded, controls: Loaded) -> Vocabulary:
         return Vocabulary(
             ids={
                 Domain.AFFILIATES: self.registers.declared_ids("affiliates"),
@@ -386,6 +404,9 @@ class _Checker:
             if "country_sets" in self.registers.incomplete
             else self._take_sets(),
             control_rules=self.registers.declared_ids("control_rules"),
+            paragraph_rules=Anything()
+            if "control_rules" in self.registers.incomplete
+            else frozenset(entry.id for entry in controls.entries if entry.paragraphs is not None),
             empty_when_absent=frozenset(
                 attribute
                 for issuer in issuers.entries
@@ -408,6 +429,11 @@ class _Checker:
         routes = [route for entries in listed if isinstance(entries, list) for route in entries]
         found = [text for route in routes if isinstance(route, dict) for text in find(route)]
         return frozenset(text for text in found if isinstance(text, str))
+
+
+def _times(cases: Loaded) -> list[float]:
+    """Return the instants that tests ask for."""
+    return sorted({case.given.at.timestamp() for case in cases.entries if case.given.at is not None})
 
 
 def _scope(manifest: Manifest) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import msgspec
 
 from proxy.bundle.cases import CaseEntry, Declared, FixtureEntry
 from proxy.bundle.emergency import digest_with
-from proxy.caller.affiliates import Affiliates
 from proxy.caller.issuers import Issuer
+from proxy.caller.register import Affiliates, ControlRule, Party
 from proxy.origin.networks import Prefixes
 from proxy.policy.attributes import Resource, Vocabulary
 from proxy.policy.policy import Policy
@@ -38,6 +38,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Seconds since 1970 until which nothing is blocked; None under ``mode: enforce``."""
     issuers: tuple[Issuer, ...]
     affiliates: Affiliates
+    parties: tuple[Party, ...]
+    """What they were computed from, for those who draw it."""
+    control_rules: tuple[ControlRule, ...]
     networks: Prefixes
     proxies: Prefixes
     catalog: Catalog

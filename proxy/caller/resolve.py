@@ -2,7 +2,8 @@
 """A bearer token becomes a ``Caller``, or a reason why not, or the need for an issuer's keys.
 
 - Verified callers are kept in memory inside one snapshot, by the whole token. A kept caller dies with the
-  snapshot, with the token's ``exp``, and with the generation of the key set that verified it.
+  snapshot, with the token's ``exp``, with the generation of the key set that verified it, and with the epoch of the
+  register of affiliates: what a date changes is changed for it, too.
 - The cache is bounded; the oldest go first.
 """
 
@@ -12,12 +13,13 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.caller.affiliates import Affiliates
 from proxy.caller.claims import map_claims
+from proxy.caller.covered_persons import covered_person
 from proxy.caller.issuers import Issuer
 from proxy.caller.keys import KeySet
+from proxy.caller.register import Affiliates, Affiliation, Register
 from proxy.caller.tokens import LEEWAY_SECONDS, parse_token, verify_token
-from proxy.model.caller import Caller, Tie, TieKind
+from proxy.model.caller import Caller, Control, Tie, TieKind
 from proxy.model.decision import Reason
 from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 from proxy.model.ports import KeySets
@@ -36,6 +38,9 @@ class KeysNeeded(msgspec.Struct, frozen=True):
 
 class _Kept(msgspec.Struct, frozen=True):
     caller: Caller
+    since: float
+    until: float
+    """It is the caller in [since, until)."""
     issuer_id: str
     generation: str
 
@@ -63,7 +68,7 @@ class Callers:
             refreshed: whether a need for keys has been met for this request already; then it is not raised again.
         """
         kept = self._kept.get(raw_token)
-        if kept is not None and now < kept.caller.until:
+        if kept is not None and kept.since <= now < kept.until:
             current: KeySet | None = keys.current(kept.issuer_id, now)
             if current is not None and current.generation == kept.generation:
                 return kept.caller
@@ -81,27 +86,29 @@ class Callers:
             return KeysNeeded(token.issuer.id)
         if isinstance(claims, Reason):
             return claims
+        register = self._affiliates.at(now)
         caller = assemble_caller(
             token.issuer,
             map_claims(token.issuer, claims),
-            self._affiliates,
+            register,
             principal=f"{token.issuer.id}|{claims['sub']}",
             until=token.unverified_claims["exp"] + LEEWAY_SECONDS,
         )
-        self._keep(raw_token, token.issuer.id, current, caller)
+        self._keep(raw_token, token.issuer.id, current, caller, register)
         return caller
 
-    def _keep(self, raw_token: str, issuer_id: str, keys: KeySet, caller: Caller) -> None:
+    def _keep(self, raw_token: str, issuer_id: str, keys: KeySet, caller: Caller, register: Register) -> None:
         if len(self._kept) >= MAX_KEPT:
             for oldest in list(self._kept)[: MAX_KEPT // 8]:
                 del self._kept[oldest]
-        self._kept[raw_token] = _Kept(caller, issuer_id, keys.generation)
+        until = min(caller.until, register.until)
+        self._kept[raw_token] = _Kept(caller, register.since, until, issuer_id, keys.generation)
 
 
 def assemble_caller(
     issuer: Issuer | None,
     facts: Mapping[str, Fact[Any]],
-    affiliates: Affiliates,
+    register: Register,
     *,
     principal: str,
     until: float = math.inf,
@@ -111,12 +118,12 @@ def assemble_caller(
     Args:
         issuer: who said it; None where a test case does not name one.
         facts: caller attributes, as ``claims.map_claims`` gives them; what is not there is unknown.
-        affiliates: the computed register.
+        register: the register of affiliates at the request's instant.
         principal: identity for pseudonyms, ``issuer|subject``.
         until: seconds since 1970 when what was said ends.
     """
     affiliate = facts.get("affiliate", UNKNOWN)
-    affiliation = None if isinstance(affiliate, State) else affiliates.by_id.get(affiliate)
+    affiliation = None if isinstance(affiliate, State) else register.by_id.get(affiliate)
     site = facts.get("site_country", UNKNOWN)
     kind = facts.get("kind", UNKNOWN)
     residence = _of_a_person(kind, facts.get("residence", UNKNOWN), issuer)
@@ -125,8 +132,8 @@ def assemble_caller(
     if residence is UNKNOWN and not isinstance(said, State):
         ties = (*ties, Tie(TieKind.RESIDENCE, said))  # it ties, but is not all that may
     ties = (*(affiliation.ties if affiliation else ()), *ties)
-    open_ties |= affiliation.open_ties if affiliation else affiliates.unknown_ties
-    counted = affiliation.counted if affiliation else affiliates.counted
+    open_ties |= affiliation.open_ties if affiliation else register.unknown_ties
+    counted = affiliation.counted if affiliation else register.counted
     return Caller(
         principal=principal,
         id=facts.get("id", UNKNOWN),
@@ -145,10 +152,25 @@ def assemble_caller(
         countries=tied_countries(ties, open_ties, counted),
         ties=ties,
         open_ties=open_ties,
-        control=affiliation.control if affiliation else {},
+        control=_control(affiliation, register, kind, residence),
         claims={name.removeprefix(OWN): fact for name, fact in facts.items() if name.startswith(OWN)},
         until=until,
     )
+
+
+def _control(
+    affiliation: Affiliation | None, register: Register, kind: Fact[str], residence: Fact[str]
+) -> Mapping[str, Control]:
+    """Return what every control rule says of a caller: of its affiliate, and of the person where a law does."""
+    known: Mapping[str, Control] = affiliation.control if affiliation else {}
+    if not register.laws:
+        return known
+    of_caller = dict(known)
+    for rule, law in register.laws.items():
+        control = known.get(rule, Control(UNKNOWN, UNKNOWN, UNKNOWN))
+        paragraph = covered_person(law, control.paragraph, kind, residence)
+        of_caller[rule] = Control(control.countries, control.owners, paragraph)
+    return of_caller
 
 
 def _of_a_person(kind: Fact[str], fact: Fact[Any], issuer: Issuer | None) -> Fact[Any]:

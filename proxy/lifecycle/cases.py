@@ -90,7 +90,7 @@ class Cases:
         subject = select_subject(match.route.subject, match.parameters)
         grant = self._grants.get(given.grant or "")
         facts = Facts(
-            self._caller(given.caller, match.route),
+            self._caller(given, match.route),
             self._origin(given.origin or CaseOrigin()),
             subject if grant is None else msgspec.structs.replace(subject, reference=min(grant.subjects)),
             self._snapshot.resources[match.route.id],
@@ -100,14 +100,17 @@ class Cases:
         purpose = claim_purpose(self._snapshot.policy, facts, given.purpose)
         return facts if purpose is ABSENT else msgspec.structs.replace(facts, purpose=purpose)
 
-    def _caller(self, given: Mapping[str, Any], route: Route) -> Caller:
+    def _caller(self, case: CaseGiven, route: Route) -> Caller:
         if route.unauthenticated:
             return UNAUTHENTICATED
+        given = case.caller
+        affiliates = self._snapshot.affiliates
+        register = affiliates.current if case.at is None else affiliates.at(case.at.timestamp())
         issuer = self._issuers.get(given.get("issuer", ""))
         facts = {name: _fact(issuer, name, raw) for name, raw in given.items() if name != "issuer"}
         said = (given.get("issuer"), given.get("id"))
         principal = "|".join(said) if all(isinstance(each, str) for each in said) else ""  # type: ignore[arg-type]
-        return assemble_caller(issuer, facts, self._snapshot.affiliates, principal=principal)
+        return assemble_caller(issuer, facts, register, principal=principal)
 
     def _origin(self, given: CaseOrigin) -> Origin:
         address = parse_address(given.ip or "")

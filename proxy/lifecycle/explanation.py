@@ -153,7 +153,7 @@ class _Facts:
     def _details(self, name: str) -> Iterator[str]:
         if name != "caller.countries":
             return
-        caller, counted = self.facts.caller, self.snapshot.affiliates.counted
+        caller, counted = self.facts.caller, self.snapshot.affiliates.current.counted
         for tie in caller.ties:
             path = " ← ".join(tie.path)
             place = self.snapshot.places.get(f"affiliates {tie.path[-1]}") if tie.path else None

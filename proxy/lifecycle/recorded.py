@@ -56,7 +56,7 @@ def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
     )  # fmt: skip
     subject = Subject(country=_fact(line.subject.country), id=UNKNOWN, reference=line.subject.id)
     facts = Facts(
-        _caller(line, snapshot),
+        _caller(line, snapshot, time),
         origin,
         subject if line.subject.id not in _STATES else Subject(country=subject.country, id=_fact(line.subject.id)),
         resource,
@@ -78,7 +78,7 @@ def _remark(line: DecisionLine, snapshot: Snapshot) -> list[str]:
     return remarks
 
 
-def _caller(line: DecisionLine, snapshot: Snapshot) -> Caller:
+def _caller(line: DecisionLine, snapshot: Snapshot, time: float) -> Caller:
     said = line.caller
     if _STATES.get(said.affiliate) is NOT_APPLICABLE:
         return UNAUTHENTICATED
@@ -91,7 +91,7 @@ def _caller(line: DecisionLine, snapshot: Snapshot) -> Caller:
         name = {"residence": "residence", "site": "site_country"}.get(label)
         if name is not None:
             facts[name] = rest.partition(":")[0]
-    return assemble_caller(issuer, facts, snapshot.affiliates, principal="")
+    return assemble_caller(issuer, facts, snapshot.affiliates.at(time), principal="")
 
 
 def _fact(text: str) -> Fact[str]:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.caller.affiliates import AffiliateEntry, Affiliates, ControlRuleEntry, compute_affiliates
+from proxy.caller.affiliates import AffiliateEntry, ControlRuleEntry, compute_affiliates
 from proxy.caller.keys import KeySet
+from proxy.caller.register import Affiliates
 from proxy.caller.resolve import MAX_KEPT, Callers, KeysNeeded, assemble_caller
 from proxy.caller.tokens import LEEWAY_SECONDS
 from proxy.model.caller import Caller, TieKind
@@ -94,7 +95,7 @@ def test_an_affiliate_that_nobody_declared_is_unknown(callers: Callers, keys: He
     caller = resolve(callers, keys, a_token(affiliate="lyy"))
     assert isinstance(caller, Caller)
     assert caller.affiliate is UNKNOWN
-    assert callers._affiliates.unknown_ties <= caller.open_ties
+    assert callers._affiliates.current.unknown_ties <= caller.open_ties
 
 
 def test_the_same_subject_of_two_issuers_is_two_people(callers: Callers, keys: Held) -> None:
@@ -214,14 +215,17 @@ def test_the_bound_holds_and_the_oldest_go_first(callers: Callers, keys: Held) -
 
 
 def test_a_service_lives_nowhere() -> None:
-    caller = assemble_caller(None, {"kind": "service", "residence": "CN"}, affiliates(), principal="p")
+    caller = assemble_caller(None, {"kind": "service", "residence": "CN"}, affiliates().current, principal="p")
     assert (caller.residence, caller.citizenships) == (NOT_APPLICABLE, NOT_APPLICABLE)
     assert "residence" not in caller.open_ties
 
 
 def test_somebody_tied_to_no_country_is_unknown() -> None:
     caller = assemble_caller(
-        None, {"kind": "service", "affiliate": "partner"}, affiliates(frozenset({TieKind.RESIDENCE})), principal="p"
+        None,
+        {"kind": "service", "affiliate": "partner"},
+        affiliates(frozenset({TieKind.RESIDENCE})).current,
+        principal="p",
     )
     assert caller.countries is UNKNOWN
 
@@ -246,7 +250,7 @@ FACTS: dict[str, Any] = {"affiliate": "ly", "kind": "employee", "residence": "JP
 def test_losing_a_fact_never_frees_anybody_of_a_country(
     facts: dict[str, Any], counted: frozenset[TieKind], lost: str
 ) -> None:
-    register = affiliates(counted)
+    register = affiliates(counted).current
     less = {name: fact for name, fact in facts.items() if name != lost}
     before, after = (assemble_caller(None, some, register, principal="p").countries for some in (facts, less))
     if isinstance(after, FactSet) and not after.is_open:
