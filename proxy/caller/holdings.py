@@ -25,7 +25,7 @@ COUNTED: Final = ("shareholding", "votingRights")
 WHOLE: Final = Decimal(100)
 ZERO: Final = Decimal(0)
 STATE: Final = "state:"
-MAX_PATH: Final = 24
+MAX_PATH: Final = 16
 """Ids of a path that is told. One that is longer is told with its beginning and its end."""
 LEFT_OUT: Final = "…"
 

@@ -3,7 +3,7 @@
 
 - What a mark holds of an entity is an interval: between what is certain and what could be, with ranges and whatever
   nobody disclosed. Numbers are whole multiples of ``1 / UNIT``, rounded outwards: where nothing had to be rounded,
-  which is eleven levels of shares in millionths of a per cent, the result is exact; where an interval holds the
+  which is twelve levels of shares in millionths of a per cent, the result is exact; where an interval holds the
   threshold, control is possible and not certain.
 - Circular holdings: the lower ends begin at nothing, the upper ends at everything, and both come closer with each
   round. After a number of rounds that depends on the size of the circle alone they are taken as they are. So it ends,
@@ -28,7 +28,7 @@ _PARTY: Final = "*"
 MAX_MARKS: Final = 256
 """Marks that are followed apart for one entity: more than there are countries."""
 WORK: Final = 200_000
-MAX_ROUNDS: Final = 200
+MAX_ROUNDS: Final = 64
 MIN_ROUNDS: Final = 4
 """Rounds of a circle: as many as its holdings allow for so much work."""
 

@@ -28,7 +28,7 @@ import msgspec
 
 from proxy.caller.holdings import COUNTED, WHOLE, ZERO, Entity, Holding, Order, abridge
 
-MAX_OWNERS: Final = 64
+MAX_OWNERS: Final = 32
 """Owners in control of one entity that are told by name; there may be others where there are as many."""
 
 _Lines = dict[str, tuple[str, ...]]

@@ -175,9 +175,14 @@ def find_boundaries(parties: Iterable[Party]) -> list[float]:
     """Return every instant at which the register changes."""
     found: set[float] = set()
     for party in parties:
-        found |= {party.since, party.until}
-        for dated in (*(party.owners or ()), *(party.works_for or ())):
-            found |= {dated.since, dated.until}
+        found.add(party.since)
+        found.add(party.until)
+        for stake in party.owners or ():
+            found.add(stake.since)
+            found.add(stake.until)
+        for contract in party.works_for or ():
+            found.add(contract.since)
+            found.add(contract.until)
     return sorted(found - {-math.inf, math.inf})
 
 
