@@ -43,8 +43,8 @@ def test_whatever_the_graph_everybody_who_is_reached_ties(rows: tuple[tuple[str,
     countries = {str(n): country for n, (country, _, _) in enumerate(rows)}
     unsaid = {str(n) for n, (_, _, says) in enumerate(rows) if not says}
     found = follow(edges, countries, unsaid)
-    for id_ in edges:
-        reached, left = set[str](), list(edges[id_])
+    for id_, following in edges.items():
+        reached, left = set[str](), list(following)
         while left:
             other = left.pop()
             if other not in reached:

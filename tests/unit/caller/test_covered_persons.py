@@ -50,7 +50,7 @@ ENTITIES: Final = {
     "one that a designated entity owns": (("listed SG", "e JP listed:60"), "2"),
     "one that they own by less than half": (("x CN", "e SG x:49"), ""),
     "a domestic one, whoever owns it": (("x CN", "e US x:100"), ""),
-    "one below a domestic one": (("x CN", "u US x:100", "e SG u:100"), "2"),
+    "one below a domestic one, as if that were foreign": (("x CN", "u US x:100", "e SG u:100"), "1"),
     "home, whoever owns it": (("x CN", "e JP home x:100"), ""),
     "one in a circle that an entity of (1) reaches": (("x CN", "y SG x:50 e:10", "e SG y:60"), "1"),
 }
@@ -71,7 +71,7 @@ def test_an_entity_of_undisclosed_owners_may_be_covered() -> None:
 
 
 ONE, NOBODY, ANY = FactSet(frozenset({"1"})), EMPTY_SET, FactSet(frozenset(), is_open=True)
-PERSONS: Final[dict[str, tuple[Fact[FactSet], str, Any, FactSet]]] = {
+PERSONS: Final[dict[str, tuple[Any, Any, Any, FactSet]]] = {
     "an employee of an entity of (1)": (ONE, "employee", "SG", FactSet(frozenset({"3"}))),
     "a contractor of one": (ONE, "contractor", "SG", FactSet(frozenset({"3"}))),
     "a resident of a country of concern": (NOBODY, "employee", "CN", FactSet(frozenset({"4"}))),
@@ -84,7 +84,7 @@ PERSONS: Final[dict[str, tuple[Fact[FactSet], str, Any, FactSet]]] = {
     "a service of an entity of (1)": (ONE, "service", NOT_APPLICABLE, ONE),
     "a service of nobody": (NOBODY, "service", NOT_APPLICABLE, EMPTY_SET),
     "somebody of whom it is not known what it is": (ONE, UNKNOWN, "SG", FactSet(frozenset({"1", "3"}))),
-}  # type: ignore[dict-item]
+}
 
 
 @pytest.mark.parametrize(("entity", "kind", "residence", "expected"), PERSONS.values(), ids=PERSONS)
