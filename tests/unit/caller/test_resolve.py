@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A token becomes a caller, and a kept caller dies with everything that made it."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -257,3 +258,24 @@ def test_losing_a_fact_never_frees_anybody_of_a_country(
         assert isinstance(before, FactSet)
         assert before.members <= after.members
         assert not before.is_open
+
+
+def test_a_kept_caller_does_not_outlive_the_date_on_which_its_affiliate_changes_hands(keys: Held) -> None:
+    """Row 24: a stale answer about who somebody is."""
+    sold = {
+        "id": "ly", "country": "JP", "owners_complete": "true", "owners": [
+            {"state": "JP", "share": "100", "until": "2026-01-01T00:00:00Z"},
+            {"state": "CN", "share": "100", "from": "2026-01-01T00:00:00Z"},
+        ],
+    }  # fmt: skip
+    on = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    rule = ControlRuleEntry.model_validate({"id": "majority", "threshold": "50", "default": "true"})
+    entries = [AffiliateEntry.model_validate(entry) for entry in (sold, *REGISTER[1:])]
+    register = compute_affiliates(entries, [rule], frozenset(MANIFEST_TIES), on - 1)
+    callers = Callers((an_issuer(), a_partner()), register)
+    token = seal(header(), claims(affiliate="ly", iat=on - 60, nbf=on - 60, exp=on + 600), a_provider())
+    before, kept, after, back = (resolve(callers, keys, token, now) for now in (on - 2, on - 1, on, on - 1))
+    assert all(isinstance(each, Caller) for each in (before, kept, after, back)), (before, after)
+    owners = [{tie.country for tie in each.ties if tie.kind is TieKind.CONTROL} for each in (before, kept, after, back)]  # type: ignore[union-attr]
+    assert owners == [{"JP"}, {"JP"}, {"CN"}, {"JP"}]
+    assert kept is before
