@@ -199,13 +199,7 @@ class _Checker:
         registers.report(apis, check_apis(apis.entries))
         self._refuse_empty(manifest)
         vocabulary = self._vocabulary(issuers, apis, controls)
-        rules_of_control = self._compile(
-            controls,
-            lambda entry, inside: compile_control_rule(
-                entry, inside.find_set, inside.set_names(), vocabulary.ids[Domain.AFFILIATES]
-            ),
-            vocabulary,
-        )
+        rules_of_control = self._compile_controls(controls, vocabulary)
         rules = registers.take("rules", RuleEntry)
         policy = self._compile_policy(rules, vocabulary)
         by_file, problems = compile_urgent(self.urgent, vocabulary)
@@ -312,6 +306,14 @@ class _Checker:
             compiled,
             self._compile(grants, lambda entry, inside: compile_grant(entry, inside, by_id), vocabulary),
             self._compile(purposes, compile_purpose, vocabulary),
+        )
+
+    def _compile_controls(self, controls: Loaded, vocabulary: Vocabulary) -> list[ControlRule]:
+        ids = vocabulary.ids[Domain.AFFILIATES]
+        return self._compile(
+            controls,
+            lambda entry, inside: compile_control_rule(entry, inside.find_set, inside.set_names(), ids),
+            vocabulary,
         )
 
     def _compile(
