@@ -40,7 +40,7 @@ from proxy.caller.affiliates import (
     to_party,
 )
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
-from proxy.caller.register import compute_epochs
+from proxy.caller.register import ControlRule, compute_epochs
 from proxy.clock import unix_seconds
 from proxy.errors import BundleError, UsageError
 from proxy.model.address import parse_block
