@@ -152,6 +152,9 @@ class _Multiplied:
             return _NONE
         if not entity.owners:
             return _NONE if entity.complete else _Shares({}, UNIT)
+        only = entity.owners[0]
+        if len(entity.owners) == 1 and only.low == only.high and not only.interest and not only.indirect:
+            return self._of_one(only, entity)
         tallies = [self._count(holdings, Spread(holdings, entity)) for holdings in self._rule.tallies(entity.owners)]
         if len(tallies) == 1:
             return tallies[0]
@@ -162,6 +165,21 @@ class _Multiplied:
             low, _, path = max(found, key=lambda each: each[0])
             held[mark] = (low, max(high for _, high, _ in found), path or max(each[2] for each in found))
         return _Shares(held, others)
+
+    def _of_one(self, holding: Holding, entity: Entity) -> _Shares:
+        """Return what every mark holds of an entity of which one owner's exact share is all that is told."""
+        carried = self._carried[holding.owner]
+        share = int(holding.low.scaleb(6))
+        is_complete = entity.complete and holding.low + entity.dispersed >= WHOLE
+        rest = 0 if is_complete else (_PARTS - share) * UNIT // _PARTS
+
+        def most(high: int) -> int:
+            if self._is_sum:
+                return min(UNIT, rest - (-share * high // _PARTS))
+            return max(rest, -(-share * high // _PARTS) if is_complete else high)
+
+        held = {mark: (low * share // _PARTS, most(high), path) for mark, (low, high, path) in carried.held.items()}
+        return _Shares(held, most(carried.others))
 
     def _count(self, holdings: tuple[Holding, ...], spread: Spread) -> _Shares:
         """Return what every mark holds of an entity through these holdings."""
