@@ -50,7 +50,8 @@ from bench.processes import allotted_cores, end_on_sigterm
 from bench.rulesets import Ruleset, facts_of
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
-from proxy.caller.affiliates import AffiliateEntry, Affiliates, ControlRuleEntry, compute_affiliates
+from proxy.caller.affiliates import AffiliateEntry, ControlRuleEntry, compute_affiliates
+from proxy.caller.register import Affiliates
 from proxy.model.caller import TieKind
 from proxy.model.decision import Effect
 from proxy.policy.attributes import Facts

@@ -29,8 +29,8 @@ import msgspec
 from bench.harness import BenchError
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
-from proxy.caller.affiliates import Affiliates
 from proxy.caller.parties import assemble_caller
+from proxy.caller.register import Affiliates
 from proxy.model.caller import Caller
 from proxy.model.country import NAMES
 from proxy.model.facts import UNKNOWN, Fact, FactSet
@@ -510,7 +510,7 @@ def render_rule(rule: Written) -> str:
 
 def caller_of(snapshot: Snapshot, request: Request, affiliates: Affiliates | None = None) -> Caller:
     """Return the caller of a request, by the snapshot's register of affiliates or by another."""
-    register = affiliates or snapshot.affiliates
+    register = (affiliates or snapshot.affiliates).current
     principal = f"login|{request.claims.get('id', '')}"
     return assemble_caller(snapshot.issuers[0], request.claims, register, principal=principal)
 

@@ -28,7 +28,7 @@ from proxy.bundle.emergency import Urgent, compile_urgent, read_emergency
 from proxy.bundle.gather import Anything, Item, Loaded, Registers
 from proxy.bundle.large import LargePeople
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
-from proxy.bundle.notes import find_notes, find_reviews
+from proxy.bundle.notes import find_notes, find_register_notes, find_reviews
 from proxy.bundle.read import parse_document
 from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
@@ -37,13 +37,16 @@ from proxy.caller.affiliates import (
     AffiliateEntry,
     ControlRuleEntry,
     check_affiliates,
-    compute_affiliates,
+    compile_control_rule,
+    to_party,
 )
 from proxy.caller.authorities import Authority, AuthorityEntry, check_authorities, compile_authorities, find_files
 from proxy.caller.clients import ClientEntry, check_clients, compile_clients
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
 from proxy.caller.people import PersonEntry
+from proxy.caller.register import ControlRule, compute_epochs
 from proxy.caller.revocation import RevokedEntry, check_revoked, compile_revoked
+from proxy.clock import unix_seconds
 from proxy.errors import BundleError, UsageError
 from proxy.model.address import parse_block
 from proxy.model.caller import TieKind
@@ -87,7 +90,11 @@ class AnySets(dict[str, frozenset[str]]):
 
 
 def load_bundle(
-    folder: FilePath, upstreams: Mapping[str, str] | None = None, registers_folder: FilePath | None = None
+    folder: FilePath,
+    upstreams: Mapping[str, str] | None = None,
+    registers_folder: FilePath | None = None,
+    *,
+    now: float | None = None,
 ) -> Snapshot:
     """Load a policy folder.
 
@@ -96,6 +103,7 @@ def load_bundle(
         upstreams: API id to the URL where this deployment finds it, in place of the bundle's. Where a thing is
             served is no policy: digests do not change with it.
         registers_folder: where large registers become files; None: the default.
+        now: the instant whose registers it is loaded with, besides those that follow; None: this one.
 
     Raises:
         BundleError: with every problem of the whole folder.
@@ -105,7 +113,8 @@ def load_bundle(
     registers = Registers(folder)
     with _without_collector():
         manifest = registers.gather()
-        checker = _Checker(registers, upstreams or {}, read_emergency(folder), registers_folder)
+        moment = unix_seconds() if now is None else now
+        checker = _Checker(registers, upstreams or {}, read_emergency(folder), registers_folder, moment)
         snapshot = checker.assemble(manifest) if manifest is not None else None
     if snapshot is None:
         raise BundleError([str(problem) for problem in sorted(set(registers.problems))])
@@ -151,10 +160,16 @@ class _Checker:
     """Checks registers by their schemas and against one another, and puts a snapshot together."""
 
     def __init__(
-        self, registers: Registers, upstreams: Mapping[str, str], urgent: Urgent, registers_folder: FilePath | None
+        self,
+        registers: Registers,
+        upstreams: Mapping[str, str],
+        urgent: Urgent,
+        registers_folder: FilePath | None,
+        now: float,
     ) -> None:
         self.urgent = urgent
         self.registers_folder = registers_folder
+        self.now = now
         self.registers = registers
         self.folder = registers.folder
         self.upstreams = upstreams
@@ -215,7 +230,8 @@ class _Checker:
         registers.report(proxies, check_proxies(proxies.entries, networks.entries))
         registers.report(apis, check_apis(apis.entries))
         self._refuse_empty(manifest)
-        vocabulary = self._vocabulary(issuers, apis)
+        vocabulary = self._vocabulary(issuers, apis, controls)
+        rules_of_control = self._compile_controls(controls, vocabulary)
         rules = registers.take("rules", RuleEntry)
         policy = self._compile_policy(rules, vocabulary)
         by_file, problems = compile_urgent(self.urgent, vocabulary)
@@ -224,6 +240,7 @@ class _Checker:
         keys = self._read_key_files(issuers)
         if registers.problems:
             return None
+        parties = tuple(map(to_party, affiliates.entries))
         apis_routes_patterns = compile_apis(apis.entries, self._relocated())
         counted = frozenset(TieKind(kind) for kind in manifest.ties)
         digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": {**keys, **roots}})
@@ -237,8 +254,10 @@ class _Checker:
             issuers=tuple(compile_issuer(entry) for entry in issuers.entries),
             revoked=compile_revoked(revoked.entries),
             authorities=trusted,
-            affiliates=compute_affiliates(affiliates.entries, controls.entries, counted),
             clients=compile_clients(clients.entries),
+            affiliates=compute_epochs(parties, rules_of_control, counted, self.now, _times(cases)),
+            parties=parties,
+            control_rules=tuple(rules_of_control),
             networks=compile_networks(networks.entries),
             proxies=compile_proxies(proxies.entries),
             catalog=Catalog(*apis_routes_patterns),
@@ -248,7 +267,10 @@ class _Checker:
             cases=cases.entries,
             fixtures=fixtures,
             declared=declared,
-            notes=find_notes(apis.entries, rules.entries, issuers.entries, vocabulary),
+            notes=(
+                *find_notes(apis.entries, rules.entries, issuers.entries, vocabulary),
+                *find_register_notes(parties, self.now),
+            ),
             reviews=find_reviews(apis.entries, rules.entries, clients.entries),
             places=self._places(),
         )
@@ -338,6 +360,14 @@ class _Checker:
             compiled,
             self._compile(grants, lambda entry, inside: compile_grant(entry, inside, by_id), vocabulary),
             self._compile(purposes, compile_purpose, vocabulary),
+        )
+
+    def _compile_controls(self, controls: Loaded, vocabulary: Vocabulary) -> list[ControlRule]:
+        ids = vocabulary.ids[Domain.AFFILIATES]
+        return self._compile(
+            controls,
+            lambda entry, inside: compile_control_rule(entry, inside.find_set, inside.set_names(), ids),
+            vocabulary,
         )
 
     def _compile(
@@ -442,7 +472,7 @@ class _Checker:
                 where = f"{listed[0]} holds none" if listed else "no file is listed for them"
                 self.registers.fail(document, Problem(("files",), f"a bundle needs {register}: {where}", at_key=True))
 
-    def _vocabulary(self, issuers: Loaded, apis: Loaded) -> Vocabulary:
+    def _vocabulary(self, issuers: Loaded, apis: Loaded, controls: Loaded) -> Vocabulary:
         return Vocabulary(
             ids={
                 Domain.AFFILIATES: self.registers.declared_ids("affiliates"),
@@ -458,6 +488,9 @@ class _Checker:
             if "country_sets" in self.registers.incomplete
             else self._take_sets(),
             control_rules=self.registers.declared_ids("control_rules"),
+            paragraph_rules=Anything()
+            if "control_rules" in self.registers.incomplete
+            else frozenset(entry.id for entry in controls.entries if entry.paragraphs is not None),
             empty_when_absent=frozenset(
                 attribute
                 for issuer in issuers.entries
@@ -489,6 +522,11 @@ def _check_token_fields(entries: Iterable[IssuerEntry]) -> list[Problem]:
         for index, entry in enumerate(entries)
         if entry.token_place.header is not None and not can_carry_token(entry.token_place.header.lower())
     ]
+
+
+def _times(cases: Loaded) -> list[float]:
+    """Return the instants that tests ask for."""
+    return sorted({case.given.at.timestamp() for case in cases.entries if case.given.at is not None})
 
 
 def _scope(manifest: Manifest) -> dict[str, Any]:

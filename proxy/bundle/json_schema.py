@@ -205,7 +205,7 @@ def _conditions() -> Shape:
         "properties": {**lines, "expr": expression, "always": always},
         "patternProperties": {
             r"^caller\.control\..+\.countries$": _line(Kind.COUNTRIES),
-            r"^caller\.control\..+\.owners$": _line(Kind.TEXTS),
+            r"^caller\.control\..+\.(owners|paragraph)$": _line(Kind.TEXTS),
             r"^caller\.claims\..+$": _line(Kind.TEXT),
         },
         "additionalProperties": False,

@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ``check`` tells although it is no problem: what a reader of the policy could take for something else."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from proxy.bundle.apis import ApiEntry
 from proxy.bundle.snapshot import Review
 from proxy.caller.clients import ClientEntry
+from proxy.caller.holdings import order_owners
 from proxy.caller.issuers import MAPPED, IssuerEntry
+from proxy.caller.register import Party, find_watched, make_entities
+from proxy.clock import render_instant
 from proxy.model.decision import Effect
 from proxy.policy.attributes import Vocabulary
 from proxy.policy.rules import RuleEntry
+
+MAX_OF_A_KIND: Final = 20
+"""Notes of one kind that are told of the affiliates; of the rest the number."""
 
 
 def find_notes(
@@ -68,3 +75,46 @@ def _find_open_routes(apis: Sequence[ApiEntry]) -> list[str]:
                     f"route {route.id} carries no personal data ({route.reason}; {route.owner}), open to {who}"
                 )
     return notes
+
+
+def find_register_notes(parties: Sequence[Party], now: float) -> tuple[str, ...]:
+    """Return what a reader should know of the affiliates at an instant: what lapsed, circles, blocking minorities."""
+    alive = [party for party in parties if party.since <= now < party.until]
+    entities = make_entities(alive, now)
+    circles = [" and ".join(part) for part in order_owners(entities).circles]
+    watched = [
+        f"affiliate {id_}: {holding.owner} holds {holding.low:f} per cent"
+        + (f" to {holding.high:f}" if holding.low != holding.high else "")
+        + ": a minority to watch"
+        for id_, entity in entities.items()
+        for holding in find_watched(entity)
+    ]
+    told = [
+        list(_find_expired(parties, now)),
+        [f"affiliates {circle} hold one another in a circle: review what they are worth" for circle in circles],
+        watched,
+    ]
+    return tuple(
+        note
+        for kind in told
+        for note in (
+            *kind[:MAX_OF_A_KIND],
+            *([f"and {len(kind) - MAX_OF_A_KIND} more"] if kind[MAX_OF_A_KIND:] else ()),
+        )
+    )
+
+
+def _find_expired(parties: Sequence[Party], now: float) -> Iterator[str]:
+    """Yield the rows, holdings and contracts that have ended: what they said is no longer known."""
+    for party in parties:
+        if party.until <= now:
+            yield f"affiliate {party.id} expired at {render_instant(party.until)}: its people are of no affiliate"
+            continue
+        for stake in party.owners or ():
+            if stake.until <= now:
+                ended = f"expired at {render_instant(stake.until)}"
+                yield f"affiliate {party.id}: the holding of {stake.holding.owner} {ended}: it is nobody's who is known"
+        for contract in party.works_for or ():
+            if contract.until <= now:
+                ended = f"expired at {render_instant(contract.until)}"
+                yield f"affiliate {party.id}: its work for {contract.principal} {ended}"

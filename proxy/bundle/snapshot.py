@@ -8,11 +8,11 @@ import msgspec
 
 from proxy.bundle.cases import CaseEntry, Declared, FixtureEntry
 from proxy.bundle.emergency import digest_with
-from proxy.caller.affiliates import Affiliates
 from proxy.caller.authorities import Authority
 from proxy.caller.clients import Clients
 from proxy.caller.issuers import Issuer
 from proxy.caller.people import People
+from proxy.caller.register import Affiliates, ControlRule, Party
 from proxy.caller.revocation import Revoked
 from proxy.caller.speaking import Registers
 from proxy.origin.networks import Prefixes
@@ -48,6 +48,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     affiliates: Affiliates
     people: People
     clients: Clients
+    parties: tuple[Party, ...]
+    """What they were computed from, for those who draw it."""
+    control_rules: tuple[ControlRule, ...]
     networks: Prefixes
     proxies: Prefixes
     catalog: Catalog

@@ -1,49 +1,85 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registers ``affiliates`` and ``control_rules``, and what each affiliate ties its people to.
+"""The registers ``affiliates`` and ``control_rules`` as they are written, and what they may not say.
 
-- Everything is computed at load; a request looks an affiliate up and nothing more.
 - A missing line is unknown, not none: an owner nobody declared may be anyone unless ``owners_complete``, a
   principal nobody declared, too, unless ``works_for`` is written (an empty list says: nobody).
 - To whom an employer hands work on is what the register's rows say, and there may be more unless the employer lists
   them itself (``subcontractors``): a row that went missing would else be a tie that went missing.
-- Contracts may not go round in a circle; ownership may, and does.
+- Contracts may not go round in a circle, not even at different times; ownership may, and does.
+- A list of owners that says it is complete comes to 100 per cent at every time, so that an owner cannot go missing,
+  or lapse, unseen.
+
+What they mean is computed from ``register.Party`` and ``register.ControlRule``, which other sources can make, too.
 """
 
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final
 
-import msgspec
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from proxy.caller.ownership import Controlled, Entity, Rule, compute_control
-from proxy.model.caller import Control, Tie, TieKind
-from proxy.model.entry import Country, Entry, Flag, Id, Share, Text, choice
-from proxy.model.facts import FactSet
+from proxy.caller.covered_persons import US_28_CFR_202_211, Law
+from proxy.caller.holdings import COUNTED, INTERESTS, STATE, WHOLE, ZERO, Holding
+from proxy.caller.ownership import Rule
+from proxy.caller.register import Affiliates, Contract, ControlRule, Party, Stake, compute_epochs
+from proxy.model.caller import TieKind
+from proxy.model.country import NAMES, refuse_country
+from proxy.model.entry import Country, Entry, Flag, Id, Instant, Share, Text, choice
 from proxy.model.problem import Problem, nearest
 
-MAX_CHAIN: Final = 64
-"""Contracts from a subcontractor up to whom the work is for in the end."""
 ROLES: Final = (
     "parent", "subsidiary", "affiliate", "joint-venture", "contractor", "subcontractor", "state-body",
 )  # fmt: skip
 """What an entity can be to the organisation. The set is closed, so that a rule about `parnt` cannot be written."""
 
 
-class Holding(Entry):
-    """One owner of an affiliate."""
+class HoldingEntry(Entry):
+    """One owner of an affiliate: an affiliate (`id`) or a state, with an exact share or a range."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"interest", "from", "until", "min", "max"})
-    id: Id
-    share: Share
+    id: Id | None = None
+    state: Country | None = None
+    """A state that owns by itself: `state: CN`. A body of a state is an affiliate with the role `state-body`."""
+    share: Share | None = None
     """Per cent."""
+    min: Share | None = None
+    """Per cent at least, where the share is not known exactly."""
+    max: Share | None = None
+    """Per cent at most."""
+    interest: Annotated[str, choice(*INTERESTS)] | None = None
+    """What is held; the shares and the votes alike where it is not written."""
+    indirect: Flag = False
+    """Whether it is held through others. It counts, and is not one of the parts that make up 100."""
+    from_: Instant | None = Field(default=None, alias="from")
+    until: Instant | None = None
+    """It is held in [from, until)."""
+
+
+class ContractEntry(Entry):
+    """For whom an affiliate works, where that has dates."""
+
+    id: Id
+    from_: Instant | None = Field(default=None, alias="from")
+    until: Instant | None = None
+
+
+def _widen_contract(raw: Any) -> Any:
+    return {"id": raw} if isinstance(raw, str) else raw
+
+
+def _widen_list(raw: Any) -> Any:
+    return [raw] if isinstance(raw, str) else raw
+
+
+_Contract = Annotated[ContractEntry, BeforeValidator(_widen_contract, json_schema_input_type=Id | ContractEntry)]
+_Countries = Annotated[list[Text], BeforeValidator(_widen_list, json_schema_input_type=Text | list[Text])]
 
 
 class AffiliateEntry(Entry):
     """One entity: who owns it, and for whom it works."""
 
     ASSUMED: ClassVar[Mapping[str, Any]] = {"country": "JP"}
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"lei", "source", "as_of", "valid_from", "valid_to", "control"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"lei", "source", "as_of", "control"})
     id: Id
     name: Text | None = None
     country: Country
@@ -51,18 +87,21 @@ class AffiliateEntry(Entry):
     home: Flag = False
     """Ends the upward walk of ownership, for itself and what it controls."""
     roles: list[Annotated[str, choice(*ROLES)]] = Field(default_factory=list)
-    owners: list[Holding] = Field(default_factory=list)
+    owners: list[HoldingEntry] = Field(default_factory=list)
     owners_complete: Flag = False
     """Whether no owner is missing from ``owners``."""
     dispersed: Share | None = None
     """Per cent in the hands of many of whom none matters. With ``owners_complete``, the owners that are listed and
     this make up 100, so that an owner cannot go missing unseen."""
-    works_for: list[Id] | None = None
+    works_for: list[_Contract] | None = None
     """Its principals, all of them; nobody if the list is empty. Who they are is unknown if it is not written."""
     subcontractors: list[Id] | None = None
     """To whom it hands work on: all those that say they work for it. Who they are is unknown if it is not written."""
     shares_accounts: Flag = False
     """Whether people of its subcontractors may use its people's accounts."""
+    from_: Instant | None = Field(default=None, alias="from")
+    until: Instant | None = None
+    """It is an affiliate in [from, until)."""
 
 
 class ControlRuleEntry(Entry):
@@ -71,32 +110,126 @@ class ControlRuleEntry(Entry):
     id: Id
     threshold: Share
     comparator: Annotated[str, choice(">=", ">")] = ">="
-    propagation: Annotated[str, choice("cascade")] = "cascade"
+    propagation: Annotated[str, choice("cascade", "product", "max-path")] = "cascade"
+    """A holder that reaches the threshold passes its whole stake down (cascade), or shares are multiplied: the paths
+    added up (product), or the strongest one (max-path)."""
+    aggregate: Flag | None = None
+    """Whether stakes of several holders of a country add up; they do, unless it says no."""
+    interests: list[Annotated[str, choice(*INTERESTS)]] = Field(default_factory=lambda: list(COUNTED), min_length=1)
+    """What counts. Each is tallied apart, and the largest decides."""
+    countries: _Countries = Field(default_factory=list)
+    """Countries that are one party: their stakes add up. `$name` is a country set."""
+    paragraphs: Annotated[str, choice(US_28_CFR_202_211)] | None = None
+    """The law whose paragraphs `caller.control.RULE.paragraph` tells."""
+    domestic: _Countries = Field(default_factory=list)
+    """With `paragraphs`: countries whose entities and residents are no foreign persons."""
+    designated: list[Id] = Field(default_factory=list)
+    """With `paragraphs`: affiliates that an authority has designated by name."""
     default: Flag = False
     """Whether its ties count without being named."""
 
 
-class Affiliation(msgspec.Struct, frozen=True):
-    """What working for an affiliate means for a caller."""
-
-    id: str
-    name: str
-    country: str
-    roles: FactSet
-    ties: tuple[Tie, ...]
-    open_ties: frozenset[str]
-    counted: frozenset[str]
-    """Labels of ties that count for this affiliate's people without being named."""
-    control: Mapping[str, Control]
+def _seconds(instant: datetime | None, missing: float) -> float:
+    return missing if instant is None else instant.timestamp()
 
 
-class Affiliates(msgspec.Struct, frozen=True):
-    """The register, computed."""
+def to_party(entry: AffiliateEntry) -> Party:
+    """Return a row, typed. One that `check_affiliates` refuses may mean nothing."""
+    works_for = None if entry.works_for is None else tuple(
+        Contract(each.id, _seconds(each.from_, -math.inf), _seconds(each.until, math.inf)) for each in entry.works_for
+    )  # fmt: skip
+    return Party(
+        id=entry.id,
+        name=entry.name or entry.id,
+        country=entry.country,
+        home=entry.home,
+        roles=frozenset(entry.roles),
+        owners=tuple(map(_to_stake, entry.owners)) if "owners" in entry.model_fields_set else None,
+        complete=entry.owners_complete,
+        dispersed=entry.dispersed,
+        works_for=works_for,
+        subcontractors=None if entry.subcontractors is None else tuple(entry.subcontractors),
+        shares_accounts=entry.shares_accounts,
+        since=_seconds(entry.from_, -math.inf),
+        until=_seconds(entry.until, math.inf),
+    )
 
-    by_id: Mapping[str, Affiliation]
-    unknown_ties: frozenset[str]
-    """Labels that are open for a caller whose affiliate is not known."""
-    counted: frozenset[str]
+
+def _to_stake(entry: HoldingEntry) -> Stake:
+    low = entry.share or entry.min or ZERO
+    high = entry.share or entry.max or WHOLE
+    owner = entry.id or f"{STATE}{entry.state}"
+    holding = Holding(owner, low, high, entry.interest or "", entry.indirect)
+    return Stake(holding, _seconds(entry.from_, -math.inf), _seconds(entry.until, math.inf))
+
+
+def compile_control_rule(
+    entry: ControlRuleEntry,
+    find_set: Callable[[str], frozenset[str] | None],
+    set_names: Iterable[str],
+    ids: frozenset[str],
+) -> ControlRule | list[Problem]:
+    """Compile a control rule, or say what is wrong with it.
+
+    Args:
+        entry: the rule as it is written.
+        find_set: returns a country set by its name.
+        set_names: the names of country sets, for hints.
+        ids: every affiliate's id.
+    """
+    concern, wrong_concern = _read_countries("countries", entry.countries, find_set, set_names)
+    domestic, wrong_domestic = _read_countries("domestic", entry.domestic, find_set, set_names)
+    problems = [*wrong_concern, *wrong_domestic, *_check_control_rule(entry, ids)]
+    if problems:
+        return problems
+    rule = Rule(
+        entry.threshold,
+        entry.comparator == ">=",
+        entry.propagation,
+        entry.aggregate is not False,
+        tuple(dict.fromkeys(entry.interests)),
+        concern,
+    )
+    law = None if entry.paragraphs is None else Law(concern, domestic, frozenset(entry.designated))
+    return ControlRule(entry.id, rule, entry.default, law)
+
+
+def _read_countries(
+    key: str, written: Sequence[str], find_set: Callable[[str], frozenset[str] | None], set_names: Iterable[str]
+) -> tuple[frozenset[str], list[Problem]]:
+    members: set[str] = set()
+    problems = []
+    for index, text in enumerate(written):
+        found = find_set(text[1:]) if text.startswith("$") else frozenset({text}) & NAMES.keys()
+        if found:
+            members |= found
+        elif text.startswith("$") and found is None:
+            hint = nearest(text, [f"${name}" for name in set_names])
+            problems.append(Problem((key, index), f"no country set {text!r}{hint}"))
+        elif not text.startswith("$"):
+            problems.append(Problem((key, index), refuse_country(text)))
+    return frozenset(members), problems
+
+
+def _check_control_rule(entry: ControlRuleEntry, ids: frozenset[str]) -> list[Problem]:
+    problems = []
+    if entry.aggregate is not None and entry.propagation == "max-path":
+        problems.append(Problem(("aggregate",), "a single path adds nothing up: leave it out", at_key=True))
+    if entry.aggregate is False and entry.propagation == "product":
+        problems.append(Problem(("aggregate",), "paths that do not add up are `propagation: max-path`"))
+    if entry.paragraphs is not None and not entry.countries:
+        problems.append(Problem(("paragraphs",), "paragraphs need `countries`: those of concern"))
+    problems += [
+        Problem((key,), f"`{key}` goes with `paragraphs`", at_key=True)
+        for key in ("domestic", "designated")
+        if getattr(entry, key) and entry.paragraphs is None
+    ]
+    problems += [
+        Problem(("designated", index), f"no affiliate {id_!r}{nearest(id_, ids)}")
+        for index, id_ in enumerate(entry.designated)
+        if id_ not in ids
+    ]
+    return problems
 
 
 def check_affiliates(entries: Sequence[AffiliateEntry], ids: frozenset[str]) -> list[Problem]:
@@ -109,42 +242,29 @@ def check_affiliates(entries: Sequence[AffiliateEntry], ids: frozenset[str]) -> 
     problems = []
     for index, entry in enumerate(entries):
         for place, holding in enumerate(entry.owners):
-            if holding.id not in ids:
+            if holding.id is not None and holding.id not in ids:
                 problems.append(
                     Problem(
                         (index, "owners", place, "id"),
                         f"no affiliate {holding.id!r}{nearest(holding.id, ids)}",
                     )
                 )
-        for place, principal in enumerate(entry.works_for or ()):
-            if principal not in ids:
+        for place, contract in enumerate(entry.works_for or ()):
+            if contract.id not in ids:
                 problems.append(
-                    Problem((index, "works_for", place), f"no affiliate {principal!r}{nearest(principal, ids)}")
+                    Problem((index, "works_for", place), f"no affiliate {contract.id!r}{nearest(contract.id, ids)}")
                 )
+            problems += [each.under(index, "works_for", place) for each in _check_dates(contract)]
         problems += [problem.under(index) for problem in _check_entry(entry)]
     circles = _check_circles(entries)
-    return problems + _check_subcontractors(entries, ids) + (circles or _check_chains(entries))
-
-
-def _check_chains(entries: Sequence[AffiliateEntry]) -> list[Problem]:
-    """Report a chain of contracts that nobody could follow; contracts are known not to go round in a circle."""
-    principals = {entry.id: tuple(entry.works_for or ()) for entry in entries}
-    places = {entry.id: index for index, entry in enumerate(entries)}
-    frontier = {id_ for id_, above in principals.items() if above}
-    for _ in range(MAX_CHAIN):
-        frontier = {above for id_ in frontier for above in principals.get(id_, ()) if above != id_}
-        if not frontier:
-            return []
-    first = min(frontier & places.keys(), default=None)
-    message = f"a chain of more than {MAX_CHAIN} contracts leads here"
-    return [] if first is None else [Problem((places[first],), message)]
+    return problems + _check_subcontractors(entries, ids) + circles
 
 
 def _check_subcontractors(entries: Sequence[AffiliateEntry], ids: frozenset[str]) -> list[Problem]:
     handed_on: dict[str, set[str]] = {}
     for entry in entries:
-        for principal in entry.works_for or ():
-            handed_on.setdefault(principal, set()).add(entry.id)
+        for contract in entry.works_for or ():
+            handed_on.setdefault(contract.id, set()).add(entry.id)
     problems = []
     for index, entry in enumerate(entries):
         if entry.subcontractors is None:
@@ -165,7 +285,7 @@ def _check_subcontractors(entries: Sequence[AffiliateEntry], ids: frozenset[str]
 
 def _check_circles(entries: Sequence[AffiliateEntry]) -> list[Problem]:
     """Report each circle of contracts once, at the entry that comes first."""
-    principals = {entry.id: tuple(entry.works_for or ()) for entry in entries}
+    principals = {entry.id: tuple(each.id for each in entry.works_for or ()) for entry in entries}
     places = {entry.id: index for index, entry in enumerate(entries)}
     problems = []
     settled: set[str] = set()
@@ -205,124 +325,89 @@ def _find_circle(start: str, edges: Mapping[str, tuple[str, ...]], settled: set[
     return []
 
 
-def _check_entry(entry: AffiliateEntry) -> list[Problem]:
-    problems = []
-    total = sum((holding.share for holding in entry.owners), Decimal(0))
-    whole = total + (entry.dispersed or 0)
-    if whole > 100:
-        problems.append(Problem(("owners",), f"the shares add up to {whole} per cent, more than 100"))
-    if entry.dispersed is not None and not entry.owners_complete:
-        problems.append(Problem(("dispersed",), "it goes with `owners_complete: true`", at_key=True))
-    if entry.owners_complete and "owners" in entry.model_fields_set and whole < 100:
-        message = f"the list is complete and adds up to {whole} per cent: say who holds the rest, or `dispersed: "
-        problems.append(Problem(("owners",), f"{message}{100 - whole}` if it is many of whom none matters"))
-    owners = [holding.id for holding in entry.owners]
-    if len(set(owners)) != len(owners):
-        problems.append(Problem(("owners",), "an owner stands twice: add its shares up"))
-    if entry.id in owners:
-        problems.append(Problem(("owners",), f"{entry.id!r} cannot own itself"))
-    if entry.id in (entry.works_for or ()):
-        problems.append(Problem(("works_for",), f"{entry.id!r} cannot work for itself"))
+def _check_dates(entry: AffiliateEntry | HoldingEntry | ContractEntry) -> list[Problem]:
+    if entry.from_ is not None and entry.until is not None and entry.until <= entry.from_:
+        return [Problem(("until",), "it ends before it begins")]
+    return []
+
+
+def _check_holding(entry: HoldingEntry) -> list[Problem]:
+    problems = _check_dates(entry)
+    if (entry.id is None) == (entry.state is None):
+        problems.append(Problem((), "an owner is an affiliate, `id`, or a state, `state`: exactly one of them"))
+    if (entry.share is None) == (entry.min is None and entry.max is None):
+        problems.append(Problem((), "write `share`, or `min` and `max` where it is not known exactly"))
+    if entry.min is not None and entry.max is not None and entry.max < entry.min:
+        problems.append(Problem(("max",), f"it is less than `min`, {entry.min}"))
     return problems
 
 
+def _check_entry(entry: AffiliateEntry) -> list[Problem]:
+    problems = _check_dates(entry)
+    for place, holding in enumerate(entry.owners):
+        problems += [problem.under("owners", place) for problem in _check_holding(holding)]
+    if entry.dispersed is not None and not entry.owners_complete:
+        problems.append(Problem(("dispersed",), "it goes with `owners_complete: true`", at_key=True))
+    if entry.id in [holding.id for holding in entry.owners]:
+        problems.append(Problem(("owners",), f"{entry.id!r} cannot own itself"))
+    if entry.id in [contract.id for contract in entry.works_for or ()]:
+        problems.append(Problem(("works_for",), f"{entry.id!r} cannot work for itself"))
+    return problems or _check_shares(to_party(entry))
+
+
+def _check_shares(party: Party) -> list[Problem]:
+    """Report what the shares come to, at every time at which they are others: the first thing that is wrong."""
+    if party.owners is None:
+        return []
+    starts = {each.since for each in party.owners} | {each.until for each in party.owners} | {party.since}
+    for at in sorted(start for start in starts if party.since <= start < party.until):
+        live = [stake.holding for stake in party.owners if stake.since <= at < stake.until]
+        named = sorted({holding.interest for holding in live} - {""})
+        for interest in (*named, *(each for each in COUNTED if each not in named)) if named else ("",):
+            holdings = [each for each in live if each.interest in {"", interest}]
+            wrong = _check_whole(party, holdings, f" of {interest}" if interest else "")
+            if wrong:
+                when = "" if math.isinf(at) else f" from {datetime.fromtimestamp(at, UTC).isoformat()} on"
+                return [Problem(("owners",), wrong + when)]
+    return []
+
+
+def _check_whole(party: Party, holdings: Sequence[Holding], of: str) -> str:
+    """Return what is wrong with the holdings that count together at one time; empty if nothing is."""
+    owners = [(holding.owner, holding.indirect) for holding in holdings]
+    if len(set(owners)) != len(owners):
+        return "an owner stands twice: add its shares up"
+    direct = [holding for holding in holdings if not holding.indirect]
+    dispersed = party.dispersed or ZERO
+    least = sum((holding.low for holding in direct), dispersed)
+    most = sum((holding.high for holding in direct), dispersed)
+    if least > WHOLE:
+        return f"the shares{of} add up to {least} per cent, more than 100"
+    if party.complete and most < WHOLE:
+        return (
+            f"the list is complete and adds up to {most} per cent{of}: say who holds the rest, "
+            f"or `dispersed: {WHOLE - most + dispersed}` if it is many of whom none matters"
+        )
+    return ""
+
+
 def compute_affiliates(
-    entries: Sequence[AffiliateEntry], rules: Sequence[ControlRuleEntry], counted_kinds: frozenset[TieKind]
+    entries: Sequence[AffiliateEntry],
+    rules: Sequence[ControlRuleEntry],
+    counted_kinds: frozenset[TieKind],
+    now: float = 0.0,
 ) -> Affiliates:
-    """Compute every affiliate's ties. The entries have been checked.
+    """Compute every affiliate's ties from entries that have been checked, with rules that name no country set.
 
     Args:
         entries: the register.
         rules: the control rules.
         counted_kinds: the kinds of ties that the manifest counts.
+        now: the instant.
     """
-    entities = {
-        entry.id: Entity(entry.country, entry.home, tuple((h.id, h.share) for h in entry.owners), entry.owners_complete)
-        for entry in entries
-    }
-    controls = {rule.id: compute_control(entities, Rule(rule.threshold, rule.comparator == ">=")) for rule in rules}
-    counted = {kind.value for kind in counted_kinds if kind is not TieKind.CONTROL}
-    if TieKind.CONTROL in counted_kinds:
-        counted |= {f"{TieKind.CONTROL}.{rule.id}" for rule in rules if rule.default}
-    register = _Register(entries, controls, frozenset(counted))
-    unknown = {TieKind.EMPLOYER, TieKind.PRINCIPAL, *(f"{TieKind.CONTROL}.{rule.id}" for rule in rules)}
-    return Affiliates(
-        {entry.id: register.affiliation(entry) for entry in entries},
-        frozenset({*map(str, unknown), str(TieKind.SUBCONTRACTOR)}),
-        frozenset(counted | ({str(TieKind.SUBCONTRACTOR)} if any(e.shares_accounts for e in entries) else set())),
-    )
-
-
-class _Register:
-    def __init__(
-        self,
-        entries: Sequence[AffiliateEntry],
-        controls: Mapping[str, Mapping[str, Controlled]],
-        counted: frozenset[str],
-    ) -> None:
-        self.entries = {entry.id: entry for entry in entries}
-        self.controls = controls
-        self.counted = counted
-        self.principals = {entry.id: tuple(entry.works_for or ()) for entry in entries}
-        self.subcontractors: dict[str, tuple[str, ...]] = {entry.id: () for entry in entries}
-        for entry in entries:
-            for principal in entry.works_for or ():
-                self.subcontractors[principal] += (entry.id,)
-
-    def affiliation(self, entry: AffiliateEntry) -> Affiliation:
-        control = {rule: controlled[entry.id] for rule, controlled in self.controls.items()}
-        shared = {str(TieKind.SUBCONTRACTOR)} if entry.shares_accounts else set()
-        return Affiliation(
-            id=entry.id,
-            name=entry.name or entry.id,
-            country=entry.country,
-            roles=FactSet(frozenset(entry.roles)),
-            ties=tuple(self._ties(entry, control)),
-            open_ties=frozenset(self._open_ties(entry, control)),
-            counted=self.counted | shared,
-            control={
-                rule: Control(FactSet(frozenset(c.countries), c.is_open), FactSet(c.owners, c.owners_open))
-                for rule, c in control.items()
-            },
-        )
-
-    def _ties(self, entry: AffiliateEntry, control: Mapping[str, Controlled]) -> list[Tie]:
-        ties = [Tie(TieKind.EMPLOYER, entry.country, (entry.id,))]
-        for rule, controlled in control.items():
-            ties += [
-                Tie(f"{TieKind.CONTROL}.{rule}", country, (entry.id, *path))
-                for country, path in sorted(controlled.countries.items())
-            ]
-        for kind, edges in (
-            (TieKind.PRINCIPAL, self.principals),
-            (TieKind.SUBCONTRACTOR, self.subcontractors),
-        ):
-            ties += [Tie(kind, self.entries[path[-1]].country, path) for path in _chains(entry.id, edges)]
-        return ties
-
-    def _open_ties(self, entry: AffiliateEntry, control: Mapping[str, Controlled]) -> list[str]:
-        labels = [f"{TieKind.CONTROL}.{rule}" for rule, controlled in control.items() if controlled.is_open]
-        chain = [entry.id, *(path[-1] for path in _chains(entry.id, self.principals))]
-        if any(self.entries[id_].works_for is None and not self.entries[id_].home for id_ in chain):
-            labels.append(TieKind.PRINCIPAL)
-        hands_on = [entry.id, *(path[-1] for path in _chains(entry.id, self.subcontractors))]
-        if any(self.entries[id_].subcontractors is None for id_ in hands_on):
-            labels.append(TieKind.SUBCONTRACTOR)
-        return labels
-
-
-def _chains(start: str, edges: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return a shortest path to every entity that is reached, breadth first; cycles end."""
-    paths: list[tuple[str, ...]] = []
-    seen = {start}
-    frontier: list[tuple[str, ...]] = [(start,)]
-    while frontier:
-        reached: list[tuple[str, ...]] = []
-        for path in frontier:
-            for next_id in edges[path[-1]]:
-                if next_id not in seen:
-                    seen.add(next_id)
-                    reached.append((*path, next_id))
-        paths += reached
-        frontier = reached
-    return paths
+    ids = frozenset(entry.id for entry in entries)
+    compiled = [compile_control_rule(rule, lambda _name: None, (), ids) for rule in rules]
+    sound = [rule for rule in compiled if isinstance(rule, ControlRule)]
+    if len(sound) < len(compiled):
+        raise ValueError(str([each for each in compiled if isinstance(each, list)]))
+    return compute_epochs([to_party(entry) for entry in entries], sound, counted_kinds, now)

@@ -21,10 +21,11 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from proxy.caller.affiliates import Affiliates, Affiliation
 from proxy.caller.clients import Client
+from proxy.caller.covered_persons import covered_person
 from proxy.caller.issuers import ClaimMapping
 from proxy.caller.people import Engagement
+from proxy.caller.register import Affiliation, Register
 from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Caller, Control, Part, Person, Tie, TieKind
 from proxy.model.decision import Reason
 from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
@@ -32,7 +33,7 @@ from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 OWN: Final = "claims."
 """Begins the names of attributes that are the bundle's own."""
 _PERSONAL: Final = frozenset({str(TieKind.SITE), str(TieKind.RESIDENCE)})
-_ANY_CONTROL: Final = Control(UNKNOWN, UNKNOWN)
+_ANY_CONTROL: Final = Control(UNKNOWN, UNKNOWN, UNKNOWN)
 
 
 class Voucher(Protocol):
@@ -78,8 +79,9 @@ class Speaking(msgspec.Struct, frozen=True):
     """For whom the caller acts, if the credential says so."""
     until: float = math.inf
     """Seconds since 1970 when what vouches for them ends."""
+    since: float = -math.inf
     boundary: float = math.inf
-    """Seconds since 1970 when a register says something else of one of them."""
+    """The registers say nothing else of any of them in [since, boundary), seconds since 1970."""
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -111,15 +113,17 @@ def _has_begun(row: Engagement, now: float) -> bool:
     return row.since == -math.inf or row.since <= now
 
 
-def find_boundary(rows: Iterable[Engagement], now: float) -> float:
-    """Return when something else holds of a person, seconds since 1970."""
-    return min((moment for row in rows for moment in (row.since, row.until) if moment > now), default=math.inf)
+def find_span(rows: Iterable[Engagement], now: float) -> tuple[float, float]:
+    """Return from when until when nothing else holds of a person, seconds since 1970."""
+    moments = [moment for row in rows for moment in (row.since, row.until)]
+    since = max((moment for moment in moments if moment <= now), default=-math.inf)
+    return since, min((moment for moment in moments if moment > now), default=math.inf)
 
 
 def make_party(
     issuer: Voucher | None,
     facts: Mapping[str, Fact[Any]],
-    affiliates: Affiliates,
+    register: Register,
     *,
     principal: str,
     row: Engagement | None = None,
@@ -133,7 +137,7 @@ def make_party(
         issuer: who said it; None where a test case does not name one.
         facts: caller attributes, as ``claims.map_claims`` gives them. What is unknown there would be said and is not;
             what is not there is never said.
-        affiliates: the computed register.
+        register: of affiliates, at the request's instant.
         principal: identity for pseudonyms, ``issuer|subject``.
         row: the live row of the register of people.
         is_doubtful: whether what is said ties, but might be otherwise: a register that must speak of it is silent.
@@ -145,15 +149,16 @@ def make_party(
     says_kind = issuer is not None and any(mapping.attribute == "kind" for mapping in issuer.mappings)
     is_kind_open = is_doubtful or (not told.kind.is_whole and (says_kind or bool(told.kind.values)))
     may_be_service = kind is UNKNOWN and (is_kind_open or "service" in told.kind.values)
-    said = [affiliates.by_id[each] for each in affiliate.values if each in affiliates.by_id]
+    said = [register.by_id[each] for each in affiliate.values if each in register.by_id]
     affiliation = said[0] if said and affiliate.fact is not UNKNOWN else None
     is_told = affiliate.is_whole and 0 < len(said) == len(affiliate.values)
     home = {TieKind.RESIDENCE: told.residence} if kind != "service" else {}
+    residence = _of_a_person(kind, told.residence.fact, may_be_service=may_be_service)
     ties, open_ties = _tie(said, {TieKind.SITE: told.site_country, **home}, part)
     if may_be_service:
         open_ties |= {str(TieKind.RESIDENCE)}  # what is said ties, but is not all that may
     if not is_told:
-        open_ties |= affiliates.unknown_ties
+        open_ties |= register.unknown_ties
     return Party(
         person=Person(
             principal=principal,
@@ -165,25 +170,25 @@ def make_party(
             affiliate_country=affiliation.country if affiliation else UNKNOWN,
             affiliate_roles=affiliation.roles if affiliation else UNKNOWN,
             site_country=told.site_country.fact,
-            residence=_of_a_person(kind, told.residence.fact, may_be_service=may_be_service),
+            residence=residence,
             citizenships=_of_a_person(kind, told.citizenships, may_be_service=may_be_service),
             groups=facts.get("groups", UNKNOWN),
             roles=facts.get("roles", UNKNOWN),
         ),
         ties=ties,
         open_ties=open_ties,
-        counted=frozenset().union(*(each.counted for each in said)) if is_told else affiliates.counted,
-        control=_unite_control([each.control for each in said] if is_told else [{}]),
+        counted=frozenset().union(*(each.counted for each in said)) if is_told else register.counted,
+        control=_judge([each.control for each in said] if is_told else [{}], register, kind, residence),
         is_for_somebody=(kind == "service" or may_be_service) and not (client is not None and client.autonomous),
         client=facts.get("client", UNKNOWN),
         claims={name.removeprefix(OWN): fact for name, fact in facts.items() if name.startswith(OWN)},
     )
 
 
-def make_program(client: Client | None, affiliates: Affiliates, part: Part) -> Party:
+def make_program(client: Client | None, register: Register, part: Part) -> Party:
     """Return the program between a caller and the gateway; None: nobody knows which, nor so for whom it reads."""
     facts: dict[str, Fact[Any]] = {"kind": "service", "site_country": NOT_APPLICABLE}
-    party = make_party(None, facts, affiliates, principal="", client=client, part=part)
+    party = make_party(None, facts, register, principal="", client=client, part=part)
     if client is not None:
         return msgspec.structs.replace(party, is_for_somebody=False)  # it reads for whoever uses it
     return msgspec.structs.replace(party, open_ties=party.open_ties | _PERSONAL)
@@ -199,11 +204,12 @@ def speak_both(first: Speaking, second: Speaking) -> Speaking | Reason:
         (*first.others, *second.others, *passing_on),
         second.person or second.caller,
         min(first.until, second.until),
+        max(first.since, second.since),
         min(first.boundary, second.boundary),
     )
 
 
-def join(speaking: Speaking, affiliates: Affiliates) -> Caller:
+def join(speaking: Speaking, register: Register) -> Caller:
     """Return the caller that everybody who takes part makes up."""
     person, caller = speaking.person, speaking.caller
     parties = [caller, *speaking.others, *([] if person is None else [person])]
@@ -213,7 +219,7 @@ def join(speaking: Speaking, affiliates: Affiliates) -> Caller:
     controls = [party.control for party in parties]
     if for_whom.is_for_somebody or (person is None and any(program.is_for_somebody for program in speaking.others)):
         behind = UNKNOWN_PERSON if person is None else behind
-        open_ties |= affiliates.unknown_ties | _PERSONAL
+        open_ties |= register.unknown_ties | _PERSONAL
         controls.append({})
     ties = caller.ties if len(parties) == 1 else _place(parties, caller, person)
     counted = frozenset().union(*(party.counted for party in parties))
@@ -234,7 +240,7 @@ def join(speaking: Speaking, affiliates: Affiliates) -> Caller:
 def assemble_caller(
     issuer: Voucher | None,
     facts: Mapping[str, Fact[Any]],
-    affiliates: Affiliates,
+    register: Register,
     *,
     principal: str,
     until: float = math.inf,
@@ -244,12 +250,12 @@ def assemble_caller(
     Args:
         issuer: who said it; None where nobody is named.
         facts: caller attributes; what is not there is unknown.
-        affiliates: the computed register.
+        register: of affiliates, at the request's instant.
         principal: identity for pseudonyms, ``issuer|subject``.
         until: seconds since 1970 when what was said ends.
     """
-    party = make_party(issuer, facts, affiliates, principal=principal)
-    return join(Speaking(party, until=until), affiliates)
+    party = make_party(issuer, facts, register, principal=principal)
+    return join(Speaking(party, until=until), register)
 
 
 def tied_countries(ties: tuple[Tie, ...], open_ties: frozenset[str], labels: frozenset[str]) -> Fact[FactSet]:
@@ -346,10 +352,28 @@ def _unite_rule(found: Sequence[Control]) -> Control:
     return Control(
         _unite_sets([each.countries for each in found]),
         _unite_sets([each.owners for each in found]),
+        _unite_sets([each.paragraph for each in found]),
     )
 
 
-def _unite_sets(facts: Sequence[Fact[FactSet]]) -> FactSet:
+def _unite_sets(facts: Sequence[Fact[FactSet]]) -> Fact[FactSet]:
+    if NOT_APPLICABLE in facts:
+        return NOT_APPLICABLE
     sets = [fact for fact in facts if isinstance(fact, FactSet)]
     members: frozenset[str] = frozenset().union(*(each.members for each in sets))
     return FactSet(members, len(sets) < len(facts) or any(each.is_open for each in sets))
+
+
+def _judge(
+    controls: Sequence[Mapping[str, Control]], register: Register, kind: Fact[str], residence: Fact[str]
+) -> Mapping[str, Control]:
+    """Return what every control rule says of somebody: of the affiliates, and of the person where a law does."""
+    control = _unite_control(controls)
+    if not register.laws:
+        return control
+    judged = dict(control)
+    for rule, law in register.laws.items():
+        of_affiliate = control.get(rule, _ANY_CONTROL)
+        paragraph = covered_person(law, of_affiliate.paragraph, kind, residence)
+        judged[rule] = Control(of_affiliate.countries, of_affiliate.owners, paragraph)
+    return judged

@@ -2,8 +2,9 @@
 """A token becomes a ``Caller``, or a reason why not, or the need for what its issuer alone can say.
 
 - Verified callers are kept in memory inside one snapshot, by the whole token. A kept caller dies with the
-  snapshot, with the token's ``exp``, with the key that verified it, and with its issuer's word that the token is
-  active. It is nobody's at another place of the request, nor with another certificate than it is bound to.
+  snapshot, with the token's ``exp``, with the key that verified it, with its issuer's word that the token is active,
+  and when a date comes that changes what the registers say. It is nobody's at another place of the request, nor with
+  another certificate than it is bound to.
 - The cache is bounded; the oldest go first.
 """
 
@@ -78,8 +79,9 @@ class Shown(msgspec.Struct, frozen=True):
 class _Kept(msgspec.Struct, frozen=True):
     caller: Caller
     speaking: Speaking
+    since: float
     until: float
-    """Seconds since 1970: no later than the caller's own."""
+    """It is the caller in [since, until), seconds since 1970: no longer than it is vouched for."""
     issuer_id: str
     keys: KeySet
     key_id: str | None
@@ -138,7 +140,7 @@ class Callers:
         try:
             kept = self._kept[raw_token]
             if (
-                now < kept.until
+                kept.since <= now < kept.until
                 and keys.sets[kept.issuer_id] is kept.keys
                 and kept.place == place
                 and (kept.certificate_thumbprint is None or kept.certificate_thumbprint == certificate_thumbprint)
@@ -169,7 +171,7 @@ class Callers:
         if isinstance(until, (Reason, IntrospectionNeeded)):
             return until
         speaking = self._speak(verified, now)
-        caller = join(speaking, self._registers.affiliates)
+        caller = join(speaking, self._registers.at(now))
         self._keep(raw_token, verified, speaking, caller, min(until, speaking.boundary, speaking.until))
         return caller
 
@@ -199,7 +201,7 @@ class Callers:
         unresolved = next((part for part in parts if not isinstance(part, Speaking)), None)
         if unresolved is not None:
             return unresolved
-        return self._join(shown, tuple(part for part in parts if isinstance(part, Speaking)))
+        return self._join(shown, tuple(part for part in parts if isinstance(part, Speaking)), now)
 
     def revisit(
         self,
@@ -215,14 +217,14 @@ class Callers:
             return found
         kept = self._kept.get(raw_token)
         is_kept = kept is not None and kept.speaking is found
-        return kept.caller if kept is not None and is_kept else join(found, self._registers.affiliates)
+        return kept.caller if kept is not None and is_kept else join(found, self._registers.at(now))
 
-    def _join(self, shown: Shown, parts: tuple[Speaking, ...]) -> Caller | Reason:
+    def _join(self, shown: Shown, parts: tuple[Speaking, ...], now: float) -> Caller | Reason:
         """Return the caller that several credentials make up; it is the same value as long as they are."""
         identity = shown.identity
         if identity is not None:
             part = Part.CALLER if shown.token is None else Part.CONNECTION
-            parts = (*parts, self._service(identity, part))
+            parts = (*parts, self._service(identity, part, now))
         token = "" if shown.token is None else shown.token[1]
         key = (token, shown.behind or "", "" if identity is None else identity.thumbprint)
         kept = self._joined.get(key)
@@ -231,20 +233,23 @@ class Callers:
         speaking = _speak_together(shown, parts)
         if isinstance(speaking, Reason):
             return speaking
-        caller = join(speaking, self._registers.affiliates)
+        caller = join(speaking, self._registers.at(now))
         if len(self._joined) >= MAX_KEPT:
             self._joined.clear()
         self._joined[key] = (parts, caller)
         return caller
 
-    def _service(self, identity: CertificateIdentity, part: Part) -> Speaking:
+    def _service(self, identity: CertificateIdentity, part: Part, now: float) -> Speaking:
         """Return the service whose certificate it is; it says its name, and the register of clients the rest."""
         key = (identity.thumbprint, part)
         speaking = self._services.get(key)
-        if speaking is None:
+        if speaking is None or not speaking.since <= now < speaking.boundary:
             if len(self._services) >= MAX_KEPT:
                 self._services.clear()
-            speaking = self._services[key] = speak_of_service(identity, self._registers, part)
+            register = self._registers.at(now)
+            found = speak_of_service(identity, self._registers, part, now)
+            speaking = msgspec.structs.replace(found, since=register.since, boundary=register.until)
+            self._services[key] = speaking
         return speaking
 
     def _find(
@@ -341,8 +346,13 @@ class Callers:
         """Return everybody of whom a verified token speaks."""
         issuer, claims = verified.token.issuer, verified.claims
         speaking = speak(issuer, claims, self._issuers, self._registers, now)
-        until = min(speaking.until, claims["exp"] + issuer.leeway)
-        return msgspec.structs.replace(speaking, until=until)
+        register = self._registers.at(now)
+        return msgspec.structs.replace(
+            speaking,
+            until=min(speaking.until, claims["exp"] + issuer.leeway),
+            since=max(speaking.since, register.since),
+            boundary=min(speaking.boundary, register.until),
+        )
 
     def _keep(self, raw_token: str, verified: _Verified, speaking: Speaking, caller: Caller, until: float) -> None:
         if len(self._kept) >= MAX_KEPT:
@@ -352,6 +362,7 @@ class Callers:
         self._kept[raw_token] = _Kept(
             caller=caller,
             speaking=speaking,
+            since=speaking.since,
             until=float(until),  # an int is slower to compare with
             issuer_id=token.issuer.id,
             keys=verified.keys,

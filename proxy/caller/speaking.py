@@ -12,14 +12,14 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.caller.affiliates import Affiliates
 from proxy.caller.certificates import CertificateIdentity
 from proxy.caller.claims import VerifiedClaims, map_claims
 from proxy.caller.clients import Client, Clients
 from proxy.caller.delegation import find_actors
 from proxy.caller.issuers import Issuer
-from proxy.caller.parties import Speaking, find_boundary, find_live, make_party, make_program
+from proxy.caller.parties import Speaking, find_live, find_span, make_party, make_program
 from proxy.caller.people import Engagement, People
+from proxy.caller.register import Affiliates, Register
 from proxy.model.caller import Part
 from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact
 
@@ -30,6 +30,10 @@ class Registers(msgspec.Struct, frozen=True):
     affiliates: Affiliates
     people: People
     clients: Clients
+
+    def at(self, now: float) -> Register:
+        """Return the register of affiliates of an instant; where it is not known (NaN), of that of loading."""
+        return self.affiliates.current if math.isnan(now) else self.affiliates.at(now)
 
 
 _PEOPLE: Final = frozenset({"employee", "contractor"})
@@ -57,6 +61,7 @@ def speak(
         (*(program for each in everybody for program in each.others), *(actor.caller for actor in actors[1:])),
         subject.caller,
         min(each.until for each in everybody),
+        max(each.since for each in everybody),
         min(each.boundary for each in everybody),
     )
 
@@ -76,13 +81,14 @@ def speak_of(
     return _speak_of_one(issuer, facts, subject, registers, now, needs_row=issuer.needs_people)
 
 
-def speak_of_service(identity: CertificateIdentity, registers: Registers, part: Part) -> Speaking:
+def speak_of_service(identity: CertificateIdentity, registers: Registers, part: Part, now: float) -> Speaking:
     """Return the service that a verified certificate names; what is known of it is what the register says.
 
     Args:
         identity: whose certificate it is.
         registers: what the bundle says of people and programs.
         part: which part it takes: the caller, or the connection of one who shows a token.
+        now: the request's reading of the clock.
     """
     client = registers.clients.find(identity.id, identity.name)
     if client is not None and identity.assertable is not None and client.affiliate not in identity.assertable:
@@ -91,7 +97,7 @@ def speak_of_service(identity: CertificateIdentity, registers: Registers, part: 
     if client is not None:
         facts["site_country"] = NOT_APPLICABLE
     principal = identity.principal
-    party = make_party(identity, facts, registers.affiliates, principal=principal, client=client, part=part)
+    party = make_party(identity, facts, registers.at(now), principal=principal, client=client, part=part)
     return Speaking(party, until=identity.until)
 
 
@@ -108,7 +114,7 @@ def _speak_of_actor(
     if "client_id" in raw:
         facts["client"] = raw["client_id"]
     if named is None:
-        party = make_party(None, facts, registers.affiliates, principal=f"?|{raw['sub']}", is_doubtful=True)
+        party = make_party(None, facts, registers.at(now), principal=f"?|{raw['sub']}", is_doubtful=True)
         return Speaking(party)
     assertable = None if named is issuer else issuer.assertable_affiliates
     return _speak_of_one(
@@ -152,7 +158,7 @@ def _speak_of_one(
     party = make_party(
         issuer if is_own else None,
         facts,
-        registers.affiliates,
+        registers.at(now),
         principal=f"{issuer.id}|{subject}",
         row=row,
         is_doubtful=(needs_row and affiliate is UNKNOWN)
@@ -160,11 +166,11 @@ def _speak_of_one(
         or (assertable is not None and affiliate not in assertable),
         client=itself,
     )
-    others = [make_program(each, registers.affiliates, Part.CLIENT) for each in programs]
+    others = [make_program(each, registers.at(now), Part.CLIENT) for each in programs]
     if is_unnamed or is_unregistered:
-        others.append(make_program(None, registers.affiliates, Part.CLIENT))
+        others.append(make_program(None, registers.at(now), Part.CLIENT))
     until = math.inf if row is None else row.until
-    return Speaking(party, tuple(others), None, until, find_boundary(rows, now))
+    return Speaking(party, tuple(others), None, until, *find_span(rows, now))
 
 
 def _find_itself(

@@ -19,6 +19,7 @@ VERBS: Final[Mapping[str, str]] = {
     "check": "show every problem of a policy folder at once",
     "test": "run the tests beside the policies",
     "explain": "show how a test, a described request or a ledger line is decided, rule by rule",
+    "affiliates": "draw who owns an affiliate, for whom it works, and who controls it",
     "init": "write a small policy folder that loads",
     "routes": "draft the register of routes from an OpenAPI document; list what no route declares",
     "grant": "write a dated, approved exception",

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         "rule in shadow mode": policy.shadow.rules if policy.shadow else (),
         "grant": policy.grants,
         "test": snapshot.cases,
-        "affiliate": snapshot.affiliates.by_id,
+        "affiliate": snapshot.parties,
         "issuer": snapshot.issuers,
         "API": snapshot.catalog.apis,
         "route": snapshot.catalog.routes,

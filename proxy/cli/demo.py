@@ -75,7 +75,7 @@ def _draw_story(played: Sequence[Played], stage: Stage) -> Table:
 
 def _who(each: Played, stage: Stage) -> Text:
     person = each.scene.person
-    affiliation = stage.snapshot.affiliates.by_id.get(each.record.get("caller", {}).get("affiliate", ""))
+    affiliation = stage.snapshot.affiliates.current.by_id.get(each.record.get("caller", {}).get("affiliate", ""))
     if affiliation is None:
         said = f"{person.name}, says {person.affiliate}" if person else "nobody"
         told = "nobody knows whose that is" if each.record.get("rule") else "not verified"

@@ -24,6 +24,7 @@ from proxy.lifecycle.cases import Cases
 from proxy.lifecycle.explanation import Explanation, explain_facts
 from proxy.lifecycle.recorded import read_recorded
 from proxy.model.decision import Reason
+from proxy.model.facts import State
 from proxy.model.problem import nearest
 from proxy.origin.geoip import make_geolocator
 from proxy.settings import read_settings
@@ -78,11 +79,15 @@ def _find(options: argparse.Namespace, asked: str, snapshot: Snapshot) -> Explan
         return _explain_case(_find_sentence(snapshot, options.sentence), snapshot)
     if asked == "case":
         text = _read_input(options.case)
-        return _explain_case(load_case(text, options.case, snapshot), snapshot)
+        return _explain_loose(options, load_case(text, options.case, snapshot), snapshot)
     if asked == "request":
         described = json.dumps(_describe(options)).encode()
-        return _explain_case(load_case(described, "the flags", snapshot), snapshot)
-    recorded = read_recorded(_read_input(options.line), snapshot)
+        return _explain_loose(options, load_case(described, "the flags", snapshot), snapshot)
+    line = _read_input(options.line)
+    recorded = read_recorded(line, snapshot)
+    if not isinstance(recorded.facts.time, State) and _lacks(snapshot, recorded.facts.time):
+        snapshot = load_bundle(options.policies, now=recorded.facts.time)
+        recorded = read_recorded(line, snapshot)
     return explain_facts(recorded.title, recorded.facts, snapshot, remarks=recorded.remarks)
 
 
@@ -96,6 +101,19 @@ def _find_sentence(snapshot: Snapshot, sentence: str) -> CaseEntry:
         listed = "\n  ".join(["There is:", *names])
         raise UsageError(f"No test says {sentence!r}{nearest(sentence, names)}. {listed}")
     return found[0]
+
+
+def _lacks(snapshot: Snapshot, time: float) -> bool:
+    """Say whether the registers were not computed for an instant."""
+    return not snapshot.affiliates.at(time).by_id
+
+
+def _explain_loose(options: argparse.Namespace, case: CaseEntry, snapshot: Snapshot) -> Explanation:
+    """Explain a case that is none of the bundle's, with the registers of its time."""
+    at = case.given.at
+    if at is not None and _lacks(snapshot, at.timestamp()):
+        snapshot = load_bundle(options.policies, now=at.timestamp())
+    return _explain_case(case, snapshot)
 
 
 def _explain_case(case: CaseEntry, snapshot: Snapshot) -> Explanation:

@@ -106,10 +106,11 @@ class Gateway:
             await self.keys.refresh(need.what.issuer_id)
 
     async def revisit(self) -> None:
-        """Decide anew what began under a bundle that is no longer in force, and cut what is now denied."""
+        """Decide anew what began under a bundle, or a register, that is no longer in force; cut what is now denied."""
         checkpoint = self.checkpoint()
+        since = checkpoint.snapshot.affiliates.at(unix_seconds()).since
         for count, crossing in enumerate([*self._under_way]):
-            crossing.revisit(checkpoint)
+            crossing.revisit(checkpoint, since)
             if count % REVISITED_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
@@ -156,7 +157,7 @@ class _Crossing:
         now = unix_seconds()
         self._gateway = gateway
         self._request = request
-        self._judged_by = gateway.checkpoint()
+        self._judged_by, self._judged_at = gateway.checkpoint(), now
         self._passage = Passage(self._judged_by, make_request_id(now), now)
         self._bytes_sent = 0
         self._is_released = False
@@ -199,12 +200,18 @@ class _Crossing:
         self._is_settled = True
         return self._gateway.refuse(self._passage, step)
 
-    def revisit(self, checkpoint: Checkpoint) -> None:
-        """Decide anew under what is in force now, once it is on its way; cut it if it is denied."""
-        if self._judged_by is checkpoint or self._is_settled or not self._passage.is_under_way:
+    def revisit(self, checkpoint: Checkpoint, since: float) -> None:
+        """Decide anew under what is in force now, once it is on its way; cut it if it is denied.
+
+        Args:
+            checkpoint: what is in force.
+            since: when the register of affiliates changed last, by its dates.
+        """
+        is_judged = self._judged_by is checkpoint and self._judged_at >= since
+        if is_judged or self._is_settled or not self._passage.is_under_way:
             return
-        self._judged_by = checkpoint
         now = unix_seconds()
+        self._judged_by, self._judged_at = checkpoint, now
         if self._passage.is_denied_under(checkpoint, now):
             self._cut(Reason.POLICY_CHANGED)
         elif self._passage.ends_at < math.inf:

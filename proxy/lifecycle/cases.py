@@ -113,13 +113,13 @@ class Cases:
         if BEHIND in given:
             both = speak_both(speaking, self._speaking(given[BEHIND], now))
             speaking = speaking if isinstance(both, Reason) else both
-        return join(speaking, self._snapshot.affiliates)
+        return join(speaking, self._snapshot.registers.at(now))
 
     def _speaking(self, given: Mapping[str, Any], now: float) -> Speaking:
         """Return whom a case speaks of. Of whom it names, the registers are asked, too."""
         identity = self._identify(given)
         if identity is not None:
-            return speak_of_service(identity, self._snapshot.registers, Part.CALLER)
+            return speak_of_service(identity, self._snapshot.registers, Part.CALLER, now)
         issuer = self._issuers.get(given.get("issuer", ""))
         facts: dict[str, Fact[Any]] = {each.attribute: UNKNOWN for each in issuer.mappings} if issuer else {}
         facts |= {name: _fact(issuer, name, raw) for name, raw in given.items() if name not in {"issuer", BEHIND}}
@@ -128,11 +128,9 @@ class Cases:
         if issuer is None or not isinstance(subject, str):
             client = None if issuer is None else registers.clients.find(issuer.id, facts.get("client"))
             itself = client if facts.get("kind") == "service" else None
-            party = make_party(issuer, facts, registers.affiliates, principal="", client=itself)
+            party = make_party(issuer, facts, registers.at(now), principal="", client=itself)
             through = client if itself is None else None
-            return Speaking(
-                party, () if through is None else (make_program(through, registers.affiliates, Part.CLIENT),)
-            )
+            return Speaking(party, () if through is None else (make_program(through, registers.at(now), Part.CLIENT),))
         return speak_of(issuer, facts, subject, registers, now)
 
     def _identify(self, given: Mapping[str, Any]) -> CertificateIdentity | None:

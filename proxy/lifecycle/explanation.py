@@ -157,14 +157,20 @@ class _Facts:
     def _details(self, name: str) -> Iterator[str]:
         if name != "caller.countries":
             return
-        caller, counted = self.facts.caller, self.snapshot.affiliates.counted
+        register = self.snapshot.affiliates.current
+        if not isinstance(self.facts.time, State):
+            register = self.snapshot.affiliates.at(self.facts.time)
+        caller, counted = self.facts.caller, register.counted
         for tie in caller.ties:
-            path = " ← ".join(tie.path)
+            known = [(id_, register.by_id.get(id_)) for id_ in tie.path]
+            path = " ← ".join(f"{id_} ({each.country})" if each else id_ for id_, each in known)
             place = self.snapshot.places.get(f"affiliates {tie.path[-1]}") if tie.path else None
             way = (f": {path}" if path else "") + _counts(tie.label, counted)
             yield f"{tie.country} by {tie.label}{_WHOSE[tie.of]}{way}" + (f"  [{place}]" if place else "")
-        for label in sorted(caller.open_ties):
-            yield f"possibly others by {label}: nobody declared that there are none{_counts(label, counted)}"
+        for labels in (caller.open_ties & counted, caller.open_ties - counted):
+            if labels:
+                told = ", ".join(sorted(labels))
+                yield f"possibly others by {told}: nobody declared that there are none{_counts(min(labels), counted)}"
 
 
 _WHOSE: Final = {

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from proxy.bundle.snapshot import Snapshot
-from proxy.caller.affiliates import Affiliates
 from proxy.caller.clients import Client
 from proxy.caller.issuers import Issuer
 from proxy.caller.parties import Party, Speaking, join, make_party, make_program
 from proxy.caller.people import Engagement
+from proxy.caller.register import Register
 from proxy.clock import parse_instant
 from proxy.errors import UsageError
 from proxy.ledger.record import CallerRecorded, DecisionLine, PersonRecorded
@@ -63,7 +63,7 @@ def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
     )  # fmt: skip
     subject = Subject(country=_fact(line.subject.country), id=UNKNOWN, reference=line.subject.id)
     facts = Facts(
-        _caller(line, snapshot),
+        _caller(line, snapshot, time),
         origin,
         subject if line.subject.id not in _STATES else Subject(country=subject.country, id=_fact(line.subject.id)),
         resource,
@@ -85,22 +85,22 @@ def _remark(line: DecisionLine, snapshot: Snapshot) -> list[str]:
     return remarks
 
 
-def _caller(line: DecisionLine, snapshot: Snapshot) -> Caller:
+def _caller(line: DecisionLine, snapshot: Snapshot, time: float) -> Caller:
     said = line.caller
     if _STATES.get(said.affiliate) is NOT_APPLICABLE:
         return UNAUTHENTICATED
     issuer = next((each for each in snapshot.issuers if each.id == said.issuer), None)
-    affiliates = snapshot.affiliates
-    party = _make(issuer, said, _ties_of(said.ties, ""), affiliates)
+    register = snapshot.affiliates.at(time)
+    party = _make(issuer, said, _ties_of(said.ties, ""), register)
     acts_alone = said.on_behalf_of is None
     behind = said.on_behalf_of
-    person = None if behind is None else _make(None, behind, _ties_of(said.ties, Part.PERSON), affiliates)
+    person = None if behind is None else _make(None, behind, _ties_of(said.ties, Part.PERSON), register)
     settled = msgspec.structs.replace(party, is_for_somebody=party.is_for_somebody and not acts_alone)
-    speaking = Speaking(settled, tuple(_others(said, affiliates)), person)
-    caller = join(speaking, affiliates)
+    speaking = Speaking(settled, tuple(_others(said, register)), person)
+    caller = join(speaking, register)
     if said.countries_open and isinstance(caller.countries, FactSet) and not caller.countries.is_open:
-        unnamed = msgspec.structs.replace(make_program(None, affiliates, Part.ACTOR), is_for_somebody=False)
-        caller = join(msgspec.structs.replace(speaking, others=(*speaking.others, unnamed)), affiliates)
+        unnamed = msgspec.structs.replace(make_program(None, register, Part.ACTOR), is_for_somebody=False)
+        caller = join(msgspec.structs.replace(speaking, others=(*speaking.others, unnamed)), register)
     return caller
 
 
@@ -124,9 +124,7 @@ def _ties_of(ties: tuple[str, ...], part: str) -> list[_Tie]:
     return found
 
 
-def _make(
-    issuer: Issuer | None, said: CallerRecorded | PersonRecorded, ties: list[_Tie], affiliates: Affiliates
-) -> Party:
+def _make(issuer: Issuer | None, said: CallerRecorded | PersonRecorded, ties: list[_Tie], register: Register) -> Party:
     """Return somebody of whom a line speaks; where it was said to be two things, it is both again."""
     facts: dict[str, Any] = {"affiliate": _fact(said.affiliate)}
     if said.kind in KINDS:
@@ -142,18 +140,18 @@ def _make(
     ):
         facts |= {name: values[0]} if values else {}
         other |= {name: values[1]} if len(values) > 1 else {}
-    return make_party(issuer, facts, affiliates, principal="", row=Engagement(**other) if other else None)
+    return make_party(issuer, facts, register, principal="", row=Engagement(**other) if other else None)
 
 
-def _others(said: CallerRecorded, affiliates: Affiliates) -> Iterator[Party]:
+def _others(said: CallerRecorded, register: Register) -> Iterator[Party]:
     """Yield the programs and actors whose ties the line holds, by the affiliate that they begin at."""
     for part in (Part.CLIENT, Part.CONNECTION, Part.ACTOR):
         ties = _ties_of(said.ties, part)
         for employer in dict.fromkeys(tie.employer for tie in ties if tie.employer):
-            yield make_program(Client(employer, employer, autonomous=False), affiliates, part)
+            yield make_program(Client(employer, employer, autonomous=False), register, part)
         personal = tuple(Tie(tie.label, tie.country, (), part) for tie in ties if not tie.employer)
         if personal:
-            nowhere = make_program(Client("", "", autonomous=False), affiliates, part)
+            nowhere = make_program(Client("", "", autonomous=False), register, part)
             yield msgspec.structs.replace(nowhere, ties=personal, open_ties=frozenset())
 
 

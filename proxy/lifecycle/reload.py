@@ -5,6 +5,8 @@
   tests. What it hands over is taken in slices, and put in force in one step.
 - Whatever goes wrong, the last good bundle stays in force, with the reason in the log, a metric and the readiness
   detail, and the folder is tried again when it changes.
+- A folder whose registers have dates is loaded again, though unchanged, when the last epoch begins for which they
+  were computed: so that the one after it is there in time.
 - Emergency denies wait for none of that: they are put in force as soon as they are read, in the words of the bundle
   that is in force, and once more in those of the new one.
 """
@@ -25,6 +27,7 @@ import msgspec
 
 from proxy.bundle.emergency import Urgent, compile_urgent, keep_broken
 from proxy.bundle.snapshot import Snapshot
+from proxy.clock import unix_seconds
 from proxy.errors import BundleError, SekishoError
 from proxy.lifecycle.candidate import LENGTH_BYTES, Failure, Job
 from proxy.lifecycle.options import LifecycleOptions
@@ -45,6 +48,8 @@ MAX_SETTLING: Final = 50
 RETRY_SECONDS: Final = 1.0
 """How soon a folder that is not to blame is tried again; doubled each time."""
 MAX_RETRY_SECONDS: Final = 60.0
+LONGEST_PAUSE_SECONDS: Final = 3600.0
+"""Between two looks at the clock for dates that come: the wall clock may be set."""
 RELEASE_SECONDS: Final = 0.5
 RELEASED_AT_ONCE: Final = 128
 """Rules that are let go of before others are served: freeing ten thousand in one go takes a while."""
@@ -102,6 +107,7 @@ class Reloader:
         self._tried = tried
         self._is_poked = False
         self._retry_at = math.inf
+        self._renewed_for = -math.inf
         self._owes_cut_off = False
         self._retry_seconds = RETRY_SECONDS
         self._releasing: asyncio.Future[None] | None = None
@@ -131,15 +137,25 @@ class Reloader:
             return self._options.watch_seconds
         if not self._tried:
             return SETTLE_SECONDS
-        left = self._retry_at - asyncio.get_running_loop().time()
-        return max(0.0, left) if math.isfinite(left) else None
+        due = self._in_force().affiliates.renew_at
+        ageing = due - unix_seconds() if due > self._renewed_for else math.inf
+        left = min(self._retry_at - asyncio.get_running_loop().time(), ageing)
+        return min(max(0.0, left), LONGEST_PAUSE_SECONDS) if math.isfinite(left) else None
+
+    def _is_due(self) -> bool:
+        """Say whether a date has come for which the folder is to be loaded again; it is tried once for each."""
+        due = self._in_force().affiliates.renew_at
+        return self._renewed_for < due <= unix_seconds()
 
     async def _look(self) -> None:
         before = await asyncio.to_thread(take_fingerprint, self._folder)
         now = asyncio.get_running_loop().time()
-        if before == self._tried and not self._is_poked and now < self._retry_at:
+        is_due = self._is_due()
+        if before == self._tried and not self._is_poked and now < self._retry_at and not is_due:
             return
         self._is_poked = False
+        if is_due:
+            self._renewed_for = self._in_force().affiliates.renew_at
         for _ in range(MAX_SETTLING):
             await asyncio.sleep(SETTLE_SECONDS)
             after = await asyncio.to_thread(take_fingerprint, self._folder)
@@ -273,10 +289,14 @@ class Reloader:
         """Adopt a snapshot, unless it is the one in force."""
         now = self._in_force()
         same = (snapshot.policy_digest, snapshot.registers_digest, snapshot.name)
-        if same == (now.policy_digest, now.registers_digest, now.name):
+        covers = snapshot.affiliates.covered_until == now.affiliates.covered_until
+        if same == (now.policy_digest, now.registers_digest, now.name) and covers:
             await self._renew()
             return "unchanged"
-        parts = [*now.policy.rules, *now.affiliates.by_id.values()]
+        parts = [
+            *now.policy.rules,
+            *(affiliation for register in now.affiliates.epochs for affiliation in register.by_id.values()),
+        ]
         retired = weakref.ref(now.policy)
         await self._adopt(snapshot)
         del now

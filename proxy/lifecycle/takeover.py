@@ -59,6 +59,7 @@ def pack(snapshot: Snapshot) -> Iterator[bytes]:
         cases=(),
         fixtures={},
         places={},
+        parties=(),
         declared=msgspec.structs.replace(
             snapshot.declared, **dict.fromkeys(snapshot.declared.__struct_fields__, frozenset())
         ),

@@ -11,6 +11,8 @@ from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, St
 
 KINDS: Final = ("employee", "contractor", "service")
 """What a caller's kind can be. Anything else that a token says is unknown."""
+PARAGRAPHS: Final = ("1", "2", "3", "4", "5")
+"""Of 28 CFR 202.211(a)."""
 
 
 class TieKind(enum.StrEnum):
@@ -65,6 +67,8 @@ class Control(msgspec.Struct, frozen=True):
 
     countries: Fact[FactSet]
     owners: Fact[FactSet]
+    paragraph: Fact[FactSet] = NOT_APPLICABLE
+    """Of a rule with paragraphs: those that apply, of an affiliation to the affiliate, of a caller to the caller."""
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from proxy.model.api import Action, Route
-from proxy.model.caller import KINDS, Caller, TieKind
+from proxy.model.caller import KINDS, PARAGRAPHS, Caller, TieKind
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 from proxy.model.origin import ANONYMOUS, Origin
 from proxy.model.problem import nearest
@@ -91,6 +91,7 @@ class Domain(enum.Enum):
     """No ids, but the numbers of autonomous systems: ``AS4134``."""
     ANONYMOUS = enum.auto()
     YES_NO = enum.auto()
+    PARAGRAPHS = enum.auto()
 
 
 _CLOSED: Final[Mapping[Domain, frozenset[str]]] = {
@@ -98,6 +99,7 @@ _CLOSED: Final[Mapping[Domain, frozenset[str]]] = {
     Domain.ACTIONS: frozenset(Action),
     Domain.ANONYMOUS: frozenset(ANONYMOUS),
     Domain.YES_NO: frozenset({"yes", "no"}),
+    Domain.PARAGRAPHS: frozenset(PARAGRAPHS),
 }
 
 
@@ -151,6 +153,8 @@ class Vocabulary(msgspec.Struct, frozen=True):
     control_rules: frozenset[str]
     empty_when_absent: frozenset[str]
     """Caller attributes that some issuer maps with ``absent: empty``."""
+    paragraph_rules: frozenset[str] = frozenset()
+    """Control rules with paragraphs."""
     claims: frozenset[str] = frozenset()
     """Names under which some issuer maps a claim of its own."""
 
@@ -188,6 +192,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
         controls = [
             f"caller.control.{rule}.{part}" for rule in self.control_names() for part in ("countries", "owners")
         ]
+        controls += [f"caller.control.{rule}.paragraph" for rule in self._written(self.paragraph_rules)]
         return [*ATTRIBUTES, *controls, *(f"caller.claims.{name}" for name in self.claims)]
 
 
@@ -282,6 +287,7 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     )
 }
 """By name. ``caller.control.RULE.countries`` and ``.owners`` are added for each declared control rule,
+``.paragraph`` for one with ``paragraphs``,
 ``caller.claims.NAME`` for each claim that an issuer maps under a name of its own."""
 
 NOT_YET: Final = frozenset({"subject.persona"})
@@ -311,15 +317,17 @@ def find_attribute(name: str, vocabulary: Vocabulary) -> Attribute | str:
 
 def _find_control(name: str, vocabulary: Vocabulary) -> Attribute | str:
     rule, dot, part = name.removeprefix("caller.control.").rpartition(".")
-    if part == "paragraph":
-        return f"attribute {name!r} is not yet supported"
-    if not dot or part not in {"countries", "owners"}:
-        return f"{name!r} ends neither in .countries nor in .owners"
+    if not dot or part not in {"countries", "owners", "paragraph"}:
+        return f"{name!r} ends neither in .countries nor in .owners nor in .paragraph"
     qualified = vocabulary.qualify(rule)
     if qualified not in vocabulary.control_rules:
         return f"no control rule {rule!r}{nearest(rule, vocabulary.control_names())}"
+    if part == "paragraph":
+        if qualified not in vocabulary.paragraph_rules:
+            return f"the control rule {rule!r} has no `paragraphs`"
+        return Attribute(name, Kind.TEXTS, f"{_BY_RULE} {rule}", ControlOf(qualified, part), Domain.PARAGRAPHS)
     kind, domain = (Kind.COUNTRIES, Domain.FREE) if part == "countries" else (Kind.TEXTS, Domain.AFFILIATES)
-    return Attribute(name, kind, f"affiliates, by the control rule {rule}", ControlOf(qualified, part), domain)
+    return Attribute(name, kind, f"{_BY_RULE} {rule}", ControlOf(qualified, part), domain)
 
 
 def _find_claim(name: str, claims: Iterable[str]) -> Attribute | str:
@@ -329,4 +337,5 @@ def _find_claim(name: str, claims: Iterable[str]) -> Attribute | str:
     return Attribute(name, Kind.TEXT, f"token, the claim mapped to claims.{claim}", ClaimOf(claim))
 
 
+_BY_RULE: Final = "affiliates, by the control rule"
 TIE_KINDS: Final = frozenset(TieKind)

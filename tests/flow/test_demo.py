@@ -39,7 +39,7 @@ def test_the_demo_fails_when_an_outcome_is_another(tmp_path: Path) -> None:
     policies = Path(__file__).parents[2] / "policies"
     for source in policies.rglob("*.yaml"):
         target = tmp_path / source.relative_to(policies)
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(source.read_text(encoding="utf-8").replace("[CN, HK, MO]", "[CN, MO]"), encoding="utf-8")
     (tmp_path / "tests" / "line-2021.yaml").write_text("tests: []\n", encoding="utf-8")  # they would forbid it
     command = [*SEKISHO, "demo", "--policies", str(tmp_path)]

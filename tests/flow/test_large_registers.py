@@ -10,8 +10,8 @@ import msgspec
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.bundle.store import StoredMapping, make_store
-from proxy.caller.affiliates import Affiliation
 from proxy.caller.people import COLUMNS
+from proxy.caller.register import Affiliation
 from proxy.lifecycle.takeover import Assembly, pack
 from proxy.pipeline.passage import Forward, Refuse
 from tests.support.bundle_folder import edited, write_bundle
@@ -23,10 +23,12 @@ FIRMS: Final = "firms"
 def with_stored_affiliates(folder: Path) -> tuple[Snapshot, Path]:
     """Return the reference bundle with its affiliates in a file."""
     snapshot = reference_bundle()
-    by_id = snapshot.affiliates.by_id
+    register = snapshot.affiliates.current
+    by_id = register.by_id
     store = make_store(folder, {}, lambda writer: writer.add_mapping(FIRMS, sorted(by_id.items())))
     assert dict(StoredMapping(store, FIRMS, Affiliation)) == dict(by_id)
-    affiliates = msgspec.structs.replace(snapshot.affiliates, by_id=StoredMapping(store, FIRMS, Affiliation))
+    kept = msgspec.structs.replace(register, by_id=StoredMapping(store, FIRMS, Affiliation))
+    affiliates = msgspec.structs.replace(snapshot.affiliates, epochs=(kept,))
     return msgspec.structs.replace(snapshot, affiliates=affiliates), store.path
 
 
@@ -38,7 +40,7 @@ def test_affiliates_in_a_file_decide_as_those_in_memory(tmp_path: Path) -> None:
 def test_a_file_that_breaks_beneath_a_request_is_a_deny_and_not_an_unknown_affiliate(tmp_path: Path) -> None:
     snapshot, path = with_stored_affiliates(tmp_path / "registers")
     checkpoint = a_checkpoint(snapshot)
-    stored = snapshot.affiliates.by_id
+    stored = snapshot.affiliates.current.by_id
     assert isinstance(stored, StoredMapping)
     stored._store.query("PRAGMA shrink_memory")
     path.chmod(0o600)

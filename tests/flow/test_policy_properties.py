@@ -209,7 +209,7 @@ def facts_in(snapshot: Snapshot, world: World) -> Facts:
     """Return the facts of the world's request."""
     (issuer,) = snapshot.issuers
     facts = map_claims(issuer, VerifiedClaims(world.claims))
-    caller = assemble_caller(issuer, facts, snapshot.affiliates, principal="corp|somebody")
+    caller = assemble_caller(issuer, facts, snapshot.affiliates.current, principal="corp|somebody")
     address = parse_address(world.address)
     assert address is not None
     origin = Origins(snapshot.networks, snapshot.proxies, AtlasOf(world.atlas)).locate(address, NOW)

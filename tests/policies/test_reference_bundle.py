@@ -60,10 +60,10 @@ SPOTS: Final = [
 KEYS: Final = [spot for is_key, spot in SPOTS if is_key]
 
 # What is free: no other place says what it must be.
-FREE_KEYS: Final = re.compile(r"/country_sets/\w+|.*/fields/[^/]+")
+FREE_KEYS: Final = re.compile(r"/country_sets/[\w-]+|/include/\w+|.*/fields/[^/]+")
 FREE_VALUES: Final = re.compile(
     r"""
-    /bundle | .*/title | .*/name | .*/reason | .*/owner | .*/by | .*/references/\d+     # words for people
+    /bundle | /pack | .*/title | .*/name | .*/reason | .*/owner | .*/by | .*/references/\d+     # words for people
     | /(rules|issuers|networks|apis|control_rules|affiliates)/\d+/id | .*/routes/\d+/id # declarations
     | /issuers/\d+/(issuer|jwks|audience/\d+) | /apis/\d+/upstream/url                  # the world's
     | /issuers/\d+/attributes/\w+(/claim)?                                              # claims of tokens
@@ -424,8 +424,7 @@ def test_a_key_of_the_design_loads(tmp_path: Path, old: str, new: str) -> None:
         pytest.param("\nrules:\n", f"\n{ROUTE}", "'on_denied'", id="what happens to a denied record"),
         pytest.param("{subject.country: JP, origin", "{counts.subjects_1h: {gt: 5}, origin", "'counts.", id="counts"),
         pytest.param("\ntests:", "\nsubjects: []\n\ntests:", "'subjects'", id="a register of subjects"),
-        pytest.param("{id: ly, share: 100}", "{id: ly, share: 100, until: 2027-01-01T00:00:00Z}", "'until'",
-                     id="a holding that ends"),
+        pytest.param("home: true", "home: true, lei: 529900T8BM49AURSDO55", "'lei'", id="an identifier of an entity"),
         pytest.param("request: GET", "counts: {subjects_1h: 5}, request: GET", "'counts'", id="a test with counts"),
     ],
 )  # fmt: skip

@@ -239,7 +239,7 @@ def test_no_missing_claim_lifts_a_tie(tmp_path: Path) -> None:
     facts = {"affiliate": "home-co", "kind": "employee"}
     effects = []
     for residence in ("CN", ABSENT):
-        caller = assemble_caller(None, {**facts, "residence": residence}, snapshot.affiliates, principal="")
+        caller = assemble_caller(None, {**facts, "residence": residence}, snapshot.affiliates.current, principal="")
         resource = snapshot.resources["user"]
         given = Facts(caller, Origin(country="JP"), Subject(country="JP", id="42"), resource, "read")
         effects.append(decide(snapshot.policy, given).effect)

@@ -101,7 +101,7 @@ def test_what_a_pack_holds_stands_under_its_namespace(tmp_path: Path) -> None:
     }
     assert [case.name for case in snapshot.cases] == ["our employee reads", "law: our employee reads"]
     assert snapshot.cases[1].expect.rule == "law.never-there"
-    assert snapshot.affiliates.by_id["branch"].control.keys() == {"majority", "law.stake"}
+    assert snapshot.affiliates.current.by_id["branch"].control.keys() == {"majority", "law.stake"}
     assert {"rules law.no-china", "invariants law.never-there"} <= snapshot.places.keys()
 
 

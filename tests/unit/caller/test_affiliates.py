@@ -9,12 +9,11 @@ from pydantic import ValidationError
 
 from proxy.caller.affiliates import (
     AffiliateEntry,
-    Affiliates,
-    Affiliation,
     ControlRuleEntry,
     check_affiliates,
     compute_affiliates,
 )
+from proxy.caller.register import Affiliation, Register
 from proxy.model.caller import TieKind
 from proxy.model.facts import FactSet
 
@@ -42,8 +41,8 @@ def compute(
     *raw: dict[str, Any],
     rules: Sequence[dict[str, Any]] = (MAJORITY,),
     counted: frozenset[TieKind] = ALL_TIES,
-) -> Affiliates:
-    return compute_affiliates(entries(*raw), [ControlRuleEntry.model_validate(rule) for rule in rules], counted)
+) -> Register:
+    return compute_affiliates(entries(*raw), [ControlRuleEntry.model_validate(rule) for rule in rules], counted).current
 
 
 def ties(affiliation: Affiliation) -> set[tuple[str, str, str]]:
@@ -124,8 +123,7 @@ def test_long_chains_of_contracts_are_checked_without_recursion() -> None:
     chain = [{"id": f"a{i}", "country": "JP", "works_for": [f"a{i + 1}"]} for i in range(10_000)]
     register = entries(*chain, {"id": "a10000", "country": "JP"})
     ids = frozenset(entry.id for entry in register)
-    (problem,) = check_affiliates(register, ids)
-    assert "chain of more than 64" in problem.message
+    assert check_affiliates(register, ids) == []
     (problem,) = check_affiliates(circle(*(f"a{i}" for i in range(10_000))), ids - {"a10000"})
     assert problem.path == (0, "works_for")
 
@@ -192,11 +190,10 @@ def test_a_subsidiary_is_tied_to_its_own_country_and_its_owners() -> None:
     assert shanghai.control["majority"].owners == FactSet(frozenset({"line-plus", "ly"}))
 
 
-def test_a_subcontractor_is_tied_to_everyone_up_the_chain_it_works_for() -> None:
+def test_a_subcontractor_is_tied_to_every_country_up_the_chain_it_works_for() -> None:
     dalian = compute(*REGISTER).by_id["dalian-bpo"]
     assert ties(dalian) == {
         ("employer", "CN", "dalian-bpo"),
-        ("principal", "JP", "dalian-bpo<tokyo-bpo"),
         ("principal", "JP", "dalian-bpo<tokyo-bpo<ly"),
     }
 
@@ -217,7 +214,7 @@ def test_circles_of_work_end() -> None:
     register = compute(
         {"id": "a", "country": "JP", "works_for": ["b"]}, {"id": "b", "country": "CN", "works_for": ["a"]}
     )
-    assert {tie for tie in ties(register.by_id["a"]) if tie[0] == "principal"} == {("principal", "CN", "a<b")}
+    assert ("principal", "CN", "a<b") in ties(register.by_id["a"])
 
 
 OPEN_TIES = {
@@ -293,7 +290,7 @@ def test_an_unknown_affiliate_may_be_one_that_shares_its_accounts() -> None:
 
 
 def test_a_threshold_and_comparator_are_taken_as_written() -> None:
-    half = {"id": "e", "country": "JP", "owners": holds(("x", "50")), "owners_complete": "true"}
+    half = {"id": "e", "country": "JP", "owners": holds(("x", "50")), "owners_complete": "true", "dispersed": "50"}
     x = {"id": "x", "country": "KR", "owners_complete": "true"}
     more = {"id": "more", "threshold": "50", "comparator": ">"}
     control = compute(half, x, rules=(MAJORITY, more)).by_id["e"].control

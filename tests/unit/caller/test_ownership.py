@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.caller.ownership import Controlled, Entity, Rule, compute_control
+from proxy.caller.control import compute_control
+from proxy.caller.holdings import Entity, Holding, exact
+from proxy.caller.ownership import Controlled, Rule
 
 HALF = Rule(Decimal(50), inclusive=True)
 MORE_THAN_HALF = Rule(Decimal(50), inclusive=False)
@@ -23,7 +25,7 @@ def graph(*lines: str) -> dict[str, Entity]:
 
 def _entity(words: list[str]) -> tuple[str, Entity]:
     pairs = [word.split(":") for word in words if ":" in word]
-    owners = tuple((owner, Decimal(share)) for owner, share in pairs)
+    owners = tuple(exact(owner, share) for owner, share in pairs)
     return words[0], Entity(words[1], "home" in words, owners, "complete" in words)
 
 
@@ -168,12 +170,12 @@ def graphs(draw: st.DrawFn) -> dict[str, Entity]:
 
 @st.composite
 def _entities(draw: st.DrawFn, others: list[str]) -> Entity:
-    left, owners = 100, []
+    left, owners = 100, list[Holding]()
     for owner in draw(st.lists(st.sampled_from(others), unique=True, max_size=4)):
         share = draw(st.integers(1, 70))
         if share <= left:
             left -= share
-            owners.append((owner, Decimal(share)))
+            owners.append(exact(owner, share))
     is_home = draw(st.integers(0, 9)) == 0
     return Entity(draw(st.sampled_from(COUNTRIES)), is_home, tuple(owners), draw(st.booleans()))
 
@@ -188,7 +190,8 @@ def cover(entities: Mapping[str, Entity], rule: Rule, seeds: set[str]) -> set[st
         more = {
             id_
             for id_, entity in entities.items()
-            if not entity.home and rule.reaches(sum((s for owner, s in entity.owners if owner in carriers), Decimal(0)))
+            if not entity.home
+            and rule.reaches(sum((each.low for each in entity.owners if each.owner in carriers), Decimal(0)))
         }
         if more <= covered:
             return covered
@@ -211,8 +214,8 @@ def disclose(entities: Mapping[str, Entity]) -> dict[str, Entity]:
     """Give everything that nobody disclosed to one stranger."""
     given_: dict[str, Entity] = {STRANGER: Entity("ZZ", home=False, owners=(), complete=True)}
     for id_, entity in entities.items():
-        rest = 100 - sum(share for _, share in entity.owners)
-        hidden = ((STRANGER, Decimal(rest)),) if rest and not entity.complete else ()
+        rest = 100 - sum(each.low for each in entity.owners)
+        hidden = (exact(STRANGER, rest),) if rest and not entity.complete else ()
         given_[id_] = Entity(entity.country, entity.home, (*entity.owners, *hidden), complete=True)
     return given_
 
@@ -230,12 +233,12 @@ def test_whoever_a_stranger_of_any_country_could_control_is_open(entities: dict[
 def test_removing_an_owner_never_closes_what_was_controlled_or_open(
     entities: dict[str, Entity], rule: Rule, data: st.DataObject
 ) -> None:
-    edges = [(id_, owner) for id_, entity in entities.items() for owner, _ in entity.owners]
+    edges = [(id_, each.owner) for id_, entity in entities.items() for each in entity.owners]
     if not edges:
         return
     held, gone = data.draw(st.sampled_from(edges))
     entity = entities[held]
-    left = tuple((owner, share) for owner, share in entity.owners if owner != gone)
+    left = tuple(each for each in entity.owners if each.owner != gone)
     after = compute_control({**entities, held: Entity(entity.country, entity.home, left, complete=False)}, rule)
     for id_, before in compute_control(entities, rule).items():
         assert after[id_].is_open or (not before.is_open and before.countries.keys() <= after[id_].countries.keys())
@@ -278,5 +281,5 @@ def test_every_path_is_made_of_holdings_and_ends_in_its_country(entities: dict[s
     for id_, found in compute_control(entities, rule).items():
         for country, path in found.countries.items():
             for held, owner in zip((id_, *path), path, strict=False):
-                assert owner in dict(entities[held].owners)
+                assert owner in {each.owner for each in entities[held].owners}
             assert entities[path[-1]].country == country

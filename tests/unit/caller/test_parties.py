@@ -9,19 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.caller.affiliates import AffiliateEntry, Affiliates, ControlRuleEntry, compute_affiliates
+from proxy.caller.affiliates import AffiliateEntry, ControlRuleEntry, compute_affiliates
 from proxy.caller.clients import Client
 from proxy.caller.parties import (
     Party,
     Speaking,
-    find_boundary,
     find_live,
+    find_span,
     join,
     make_party,
     make_program,
     speak_both,
 )
 from proxy.caller.people import Engagement
+from proxy.caller.register import Register
 from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Caller, Part, Tie, TieKind
 from proxy.model.decision import Reason
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
@@ -37,9 +38,9 @@ REGISTER: Final = (
 )
 
 
-def a_register(counted: frozenset[TieKind] = COUNTED, *rows: Mapping[str, Any]) -> Affiliates:
+def a_register(counted: frozenset[TieKind] = COUNTED, *rows: Mapping[str, Any]) -> Register:
     rule = ControlRuleEntry.model_validate({"id": "majority", "threshold": "50", "default": "true"})
-    return compute_affiliates([AffiliateEntry.model_validate(row) for row in rows or REGISTER], [rule], counted)
+    return compute_affiliates([AffiliateEntry.model_validate(row) for row in rows or REGISTER], [rule], counted).current
 
 
 AFFILIATES: Final = a_register()
@@ -56,11 +57,11 @@ def a_party(facts: Mapping[str, Fact[Any]] = JAPANESE, principal: str = "corp|al
     return make_party(CORP, facts, AFFILIATES, principal=principal, **more)
 
 
-def alone(party: Party, register: Affiliates = AFFILIATES) -> Caller:
+def alone(party: Party, register: Register = AFFILIATES) -> Caller:
     return join(Speaking(party), register)
 
 
-def countries_of(party: Party, register: Affiliates = AFFILIATES) -> FactSet:
+def countries_of(party: Party, register: Register = AFFILIATES) -> FactSet:
     countries = alone(party, register).countries
     assert isinstance(countries, FactSet)
     return countries
@@ -306,7 +307,7 @@ def test_one_row_holds_at_a_time(
     rows: tuple[Engagement, ...], now: float, row: Engagement | None, boundary: float
 ) -> None:
     assert find_live(rows, now) is row
-    assert find_boundary(rows, now) == boundary
+    assert find_span(rows, now)[1] == boundary
 
 
 # Whatever goes missing frees nobody.

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A token becomes a caller, and a kept caller dies with everything that made it."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.caller.affiliates import AffiliateEntry, Affiliates, ControlRuleEntry, compute_affiliates
+from proxy.caller.affiliates import AffiliateEntry, ControlRuleEntry, compute_affiliates
 from proxy.caller.clients import Client, Clients
 from proxy.caller.issuers import LEEWAY_SECONDS
 from proxy.caller.keys import KeySet
 from proxy.caller.parties import Speaking, assemble_caller, join, make_party
 from proxy.caller.people import PeopleInMemory
+from proxy.caller.register import Affiliates
 from proxy.caller.resolve import (
     MAX_KEPT,
     NOTHING_MET,
@@ -109,7 +111,7 @@ def test_an_affiliate_that_nobody_declared_is_unknown(callers: Callers, keys: He
     caller = resolve(callers, keys, a_token(affiliate="lyy"))
     assert isinstance(caller, Caller)
     assert caller.affiliate is UNKNOWN
-    assert affiliates().unknown_ties <= caller.open_ties
+    assert affiliates().current.unknown_ties <= caller.open_ties
 
 
 def test_the_same_subject_of_two_issuers_is_two_people(callers: Callers, keys: Held) -> None:
@@ -229,14 +231,14 @@ def test_the_bound_holds_and_the_oldest_go_first(callers: Callers, keys: Held) -
 
 
 def test_a_service_lives_nowhere() -> None:
-    caller = assemble_caller(None, {"kind": "service", "residence": "CN"}, affiliates(), principal="p")
+    caller = assemble_caller(None, {"kind": "service", "residence": "CN"}, affiliates().current, principal="p")
     assert (caller.residence, caller.citizenships) == (NOT_APPLICABLE, NOT_APPLICABLE)
     assert "CN" not in {tie.country for tie in caller.ties}
     assert "residence" in caller.open_ties, "somebody unknown reads through it, who lives somewhere"
 
 
 def test_somebody_tied_to_no_country_is_unknown() -> None:
-    register = affiliates(frozenset({TieKind.RESIDENCE}))
+    register = affiliates(frozenset({TieKind.RESIDENCE})).current
     job = Client("job", "partner", autonomous=True)
     party = make_party(None, {"kind": "service"}, register, principal="p", client=job)
     assert join(Speaking(party), register).countries is UNKNOWN
@@ -262,7 +264,7 @@ FACTS: dict[str, Any] = {"affiliate": "ly", "kind": "employee", "residence": "JP
 def test_losing_a_fact_never_frees_anybody_of_a_country(
     facts: dict[str, Any], counted: frozenset[TieKind], lost: str
 ) -> None:
-    register = affiliates(counted)
+    register = affiliates(counted).current
     less = {name: fact for name, fact in facts.items() if name != lost}
     before, after = (assemble_caller(None, some, register, principal="p").countries for some in (facts, less))
     if isinstance(after, FactSet) and not after.is_open:
@@ -514,3 +516,24 @@ def test_a_request_under_way_is_held_to_its_place_and_certificate(callers: Calle
     assert isinstance(callers.revisit(BOUND, keys, NOW, "authorization", THUMBPRINT), Caller)
     assert callers.revisit(BOUND, keys, NOW, "authorization", None) is Reason.TOKEN_CERTIFICATE_MISSING
     assert callers.revisit(BOUND, keys, NOW, "cookie id", THUMBPRINT) is Reason.TOKEN_MISPLACED
+
+
+def test_a_kept_caller_does_not_outlive_the_date_on_which_its_affiliate_changes_hands(keys: Held) -> None:
+    """Row 24: a stale answer about who somebody is."""
+    sold = {
+        "id": "ly", "country": "JP", "owners_complete": "true", "owners": [
+            {"state": "JP", "share": "100", "until": "2026-01-01T00:00:00Z"},
+            {"state": "CN", "share": "100", "from": "2026-01-01T00:00:00Z"},
+        ],
+    }  # fmt: skip
+    on = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    rule = ControlRuleEntry.model_validate({"id": "majority", "threshold": "50", "default": "true"})
+    entries = [AffiliateEntry.model_validate(entry) for entry in (sold, *REGISTER[1:])]
+    register = compute_affiliates(entries, [rule], frozenset(MANIFEST_TIES), on - 1)
+    callers = Callers((an_issuer(), a_partner()), Registers(register, PeopleInMemory({}), Clients({})))
+    token = seal(header(), claims(affiliate="ly", iat=on - 60, nbf=on - 60, exp=on + 600), a_provider())
+    before, kept, after, back = (resolve(callers, keys, token, now) for now in (on - 2, on - 1, on, on - 1))
+    assert all(isinstance(each, Caller) for each in (before, kept, after, back)), (before, after)
+    owners = [{tie.country for tie in each.ties if tie.kind is TieKind.CONTROL} for each in (before, kept, after, back)]  # type: ignore[union-attr]
+    assert owners == [{"JP"}, {"JP"}, {"CN"}, {"JP"}]
+    assert kept is before

@@ -46,7 +46,7 @@ def rules() -> dict[str, bool]:
 def resolve(person: Person) -> Caller:
     issuer = next(issuer for issuer in snapshot().issuers if issuer.id == person.issuer)
     facts = map_claims(issuer, VerifiedClaims(person.claims()))
-    return assemble_caller(issuer, facts, snapshot().affiliates, principal=person.sub)
+    return assemble_caller(issuer, facts, snapshot().affiliates.current, principal=person.sub)
 
 
 @SCENES

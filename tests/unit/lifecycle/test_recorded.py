@@ -132,14 +132,18 @@ ROUND: Final = (
 )
 SOMEBODY: Final = st.builds(
     lambda facts, row, client: make_party(
-        None, facts, reference_bundle().affiliates, principal="corp|x", row=row, client=client
+        None, facts, reference_bundle().affiliates.current, principal="corp|x", row=row, client=client
     ),
     st.sampled_from(ROUND),
     st.sampled_from((None, Engagement("shanghai-digital", residence="CN"))),
     st.sampled_from((None, Client("batch", "ly", autonomous=True))),
 )
 PROGRAM: Final = st.sampled_from((None, "ly", "shanghai-digital")).map(
-    lambda each: make_program(each and Client(each, each, autonomous=False), reference_bundle().affiliates, Part.CLIENT)
+    lambda each: make_program(
+        None if each is None else Client(each, each, autonomous=False),
+        reference_bundle().affiliates.current,
+        Part.CLIENT,
+    )
 )
 
 
@@ -147,7 +151,7 @@ PROGRAM: Final = st.sampled_from((None, "ly", "shanghai-digital")).map(
 @given(SOMEBODY, st.lists(SOMEBODY | PROGRAM, max_size=2), st.none() | SOMEBODY)
 def test_everybody_who_took_part_is_read_back(caller: Party, others: list[Party], person: Party | None) -> None:
     """Nobody is tied to less than what the line says, and who acted for whom is the same."""
-    before = join(Speaking(caller, tuple(others), person), reference_bundle().affiliates)
+    before = join(Speaking(caller, tuple(others), person), reference_bundle().affiliates.current)
     record = a_record()
     passage = a_passage()
     step = passage.begin(a_head(token=a_token(ENGINEER)))

@@ -41,7 +41,6 @@ def test_an_attribute_of_the_design_is_there_and_says_where_it_comes_from(name: 
     "name",
     [
         "subject.persona", "counts.subjects_1h",
-        "caller.control.majority.paragraph",
     ],
 )  # fmt: skip
 def test_an_attribute_of_later_is_refused_as_such(name: str) -> None:

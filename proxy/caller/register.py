@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The register of affiliates, computed: what working for each ties its people to, from one instant to the next.
+
+- A row, a holding and a contract may have dates, and hold in [since, until). Between two such dates nothing changes:
+  that is an *epoch*, and a register is computed for each that is needed. At a time for which none was, every affiliate
+  is unknown.
+- A holding that has ended is held by nobody who is known: its share is undisclosed. A row that has ended is no
+  affiliate any more, and what it held is undisclosed, too.
+- A request looks an affiliate up and nothing more.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from proxy.caller.contracts import Chains, follow
+from proxy.caller.control import compute_control
+from proxy.caller.covered_persons import Law, classify_entities
+from proxy.caller.holdings import STATE, ZERO, Entity, Holding, Order, order_owners
+from proxy.caller.ownership import Controlled, Rule
+from proxy.model.caller import Control, Tie, TieKind
+from proxy.model.facts import EMPTY_SET, NOT_APPLICABLE, FactSet
+
+WATCHED: Final = Decimal(25)
+"""Per cent of one owner that are told although they are no control: up to half."""
+HALF: Final = Decimal(50)
+
+
+class Stake(msgspec.Struct, frozen=True):
+    """What an owner holds, and when."""
+
+    holding: Holding
+    since: float = -math.inf
+    until: float = math.inf
+
+
+class Contract(msgspec.Struct, frozen=True):
+    """For whom an affiliate works, and when."""
+
+    principal: str
+    since: float = -math.inf
+    until: float = math.inf
+
+
+class Party(msgspec.Struct, frozen=True):
+    """One row of the register, typed."""
+
+    id: str
+    name: str
+    country: str
+    home: bool = False
+    roles: frozenset[str] = frozenset()
+    owners: tuple[Stake, ...] | None = None
+    """None: not written."""
+    complete: bool = False
+    dispersed: Decimal | None = None
+    works_for: tuple[Contract, ...] | None = None
+    subcontractors: tuple[str, ...] | None = None
+    shares_accounts: bool = False
+    since: float = -math.inf
+    until: float = math.inf
+
+
+class ControlRule(msgspec.Struct, frozen=True):
+    """One control rule, compiled."""
+
+    id: str
+    rule: Rule
+    default: bool = False
+    law: Law | None = None
+    """Of a rule with paragraphs."""
+
+
+class Affiliation(msgspec.Struct, frozen=True):
+    """What working for an affiliate means for a caller."""
+
+    id: str
+    name: str
+    country: str
+    roles: FactSet
+    ties: tuple[Tie, ...]
+    open_ties: frozenset[str]
+    counted: frozenset[str]
+    """Labels of ties that count for this affiliate's people without being named."""
+    control: Mapping[str, Control]
+    watch: tuple[Holding, ...] = ()
+    """Owners of 25 per cent or more and less than half: they control nothing by themselves, and are to be watched."""
+
+
+class Register(msgspec.Struct, frozen=True):
+    """The register during one epoch."""
+
+    by_id: Mapping[str, Affiliation]
+    unknown_ties: frozenset[str]
+    """Labels that are open for a caller whose affiliate is not known."""
+    counted: frozenset[str]
+    laws: Mapping[str, Law]
+    """The control rules with paragraphs."""
+    since: float = -math.inf
+    until: float = math.inf
+
+
+class Affiliates(msgspec.Struct, frozen=True):
+    """The register, computed for the epochs that are needed."""
+
+    epochs: tuple[Register, ...]
+    """By time. They need not join."""
+    computed_at: float
+    """The instant for which they were computed: it is in one of them, and the next one follows if there is any."""
+
+    def at(self, now: float) -> Register:
+        """Return the register of an instant; of one that is not covered, a register that knows nobody."""
+        for register in self.epochs:
+            if register.since <= now < register.until:
+                return register
+        first = self.epochs[0]
+        until = min((each.since for each in self.epochs if each.since > now), default=math.inf)
+        since = max((each.until for each in self.epochs if each.until <= now), default=-math.inf)
+        return msgspec.structs.replace(first, by_id={}, since=since, until=until)
+
+    @property
+    def current(self) -> Register:
+        """The register of the instant for which they were computed."""
+        return self.at(self.computed_at)
+
+    @property
+    def renew_at(self) -> float:
+        """When the last epoch begins that joins the current one: then there should be another."""
+        last = self._last()
+        return math.inf if math.isinf(last.until) else last.since
+
+    @property
+    def covered_until(self) -> float:
+        """Until when the register is known without a gap."""
+        return self._last().until
+
+    def _last(self) -> Register:
+        last = self.current
+        for register in self.epochs:
+            if register.since == last.until:
+                last = register
+        return last
+
+
+def compute_epochs(
+    parties: Sequence[Party],
+    rules: Sequence[ControlRule],
+    counted_kinds: frozenset[TieKind],
+    now: float,
+    times: Iterable[float] = (),
+) -> Affiliates:
+    """Compute the register for the epoch of an instant, the next one, and those of other instants.
+
+    Args:
+        parties: the rows, which have been checked.
+        rules: the control rules.
+        counted_kinds: the kinds of ties that the manifest counts.
+        now: the instant.
+        times: other instants that are asked for: those of tests.
+    """
+    current = compute_register(parties, rules, counted_kinds, now)
+    found = {current.since: current}
+    following = () if math.isinf(current.until) else (current.until,)
+    for at in (*following, *times):
+        if not any(each.since <= at < each.until for each in found.values()):
+            register = compute_register(parties, rules, counted_kinds, at)
+            found[register.since] = register
+    return Affiliates(tuple(found[since] for since in sorted(found)), now)
+
+
+def find_boundaries(parties: Iterable[Party]) -> list[float]:
+    """Return every instant at which the register changes."""
+    found: set[float] = set()
+    for party in parties:
+        found.add(party.since)
+        found.add(party.until)
+        for stake in party.owners or ():
+            found.add(stake.since)
+            found.add(stake.until)
+        for contract in party.works_for or ():
+            found.add(contract.since)
+            found.add(contract.until)
+    return sorted(found - {-math.inf, math.inf})
+
+
+def compute_register(
+    parties: Sequence[Party], rules: Sequence[ControlRule], counted_kinds: frozenset[TieKind], at: float
+) -> Register:
+    """Compute every affiliate's ties as they are at one instant, and between which two instants that holds."""
+    boundaries = find_boundaries(parties)
+    counted = {kind.value for kind in counted_kinds if kind is not TieKind.CONTROL}
+    if TieKind.CONTROL in counted_kinds:
+        counted |= {f"{TieKind.CONTROL}.{rule.id}" for rule in rules if rule.default}
+    computing = _Computing([party for party in parties if party.since <= at < party.until], rules, counted, at)
+    unknown = {TieKind.EMPLOYER, TieKind.PRINCIPAL, *(f"{TieKind.CONTROL}.{rule.id}" for rule in rules)}
+    shares = any(party.shares_accounts for party in parties)
+    return Register(
+        by_id=computing.affiliations(),
+        unknown_ties=frozenset({*map(str, unknown), str(TieKind.SUBCONTRACTOR)}),
+        counted=frozenset(counted | ({str(TieKind.SUBCONTRACTOR)} if shares else set())),
+        laws={rule.id: rule.law for rule in rules if rule.law is not None},
+        since=max((each for each in boundaries if each <= at), default=-math.inf),
+        until=min((each for each in boundaries if each > at), default=math.inf),
+    )
+
+
+def make_entities(parties: Iterable[Party], at: float) -> dict[str, Entity]:
+    """Return the entities as they are at one instant; parties that are not there at that time have been left out."""
+    alive = {party.id for party in parties}
+    entities: dict[str, Entity] = {}
+    states: dict[str, Entity] = {}
+    for party in parties:
+        owners = []
+        for stake in party.owners or ():
+            holding = stake.holding
+            if not stake.since <= at < stake.until:
+                continue
+            if holding.owner.startswith(STATE):
+                states[holding.owner] = Entity(holding.owner.removeprefix(STATE), complete=True)
+            elif holding.owner not in alive:
+                continue
+            owners.append(holding)
+        dispersed = (party.dispersed or ZERO) if party.complete else ZERO
+        complete = party.complete and (party.owners is None or bool(owners) or dispersed >= 100)
+        entities[party.id] = Entity(party.country, party.home, tuple(owners), complete, dispersed)
+    return {**entities, **states}
+
+
+class _Computing:
+    """What one epoch is computed from."""
+
+    def __init__(self, parties: Sequence[Party], rules: Sequence[ControlRule], counted: set[str], at: float) -> None:
+        self._parties = parties
+        self._rules = rules
+        self._entities = make_entities(parties, at)
+        order: Order = order_owners(self._entities)
+        self._labels = {rule.id: f"{TieKind.CONTROL}.{rule.id}" for rule in rules}
+        self._controlled = {rule.id: compute_control(self._entities, rule.rule, order) for rule in rules}
+        self._paragraphs = {
+            rule.id: classify_entities(self._entities, order, rule.rule, rule.law, self._controlled[rule.id])
+            for rule in rules
+            if rule.law is not None
+        }
+        self._principals, self._subcontractors = _follow_contracts(parties, at)
+        self._counted = frozenset(counted)
+        self._sharing = self._counted | {str(TieKind.SUBCONTRACTOR)}
+        self._sets: dict[frozenset[str], FactSet] = {}
+        self._controls: dict[tuple[int, int, bool, bool, int], Control] = {}
+        self._open: dict[frozenset[str], frozenset[str]] = {}
+
+    def affiliations(self) -> dict[str, Affiliation]:
+        return {party.id: self._affiliation(party) for party in self._parties}
+
+    def _affiliation(self, party: Party) -> Affiliation:
+        id_ = party.id
+        controlled = [(rule, self._controlled[rule][id_]) for rule in self._labels]
+        chains = (
+            (TieKind.PRINCIPAL.value, self._principals[id_]),
+            (TieKind.SUBCONTRACTOR.value, self._subcontractors[id_]),
+        )
+        ties = [Tie(TieKind.EMPLOYER.value, party.country, (id_,))]
+        open_ties = []
+        for rule, found in controlled:
+            label = self._labels[rule]
+            ties += [Tie(label, country, (id_, *path)) for country, path in sorted(found.countries.items())]
+            if found.is_open:
+                open_ties.append(label)
+        for kind, chain in chains:
+            ties += [Tie(kind, country, (id_, *path)) for country, path in sorted(chain.paths.items())]
+            if chain.is_open:
+                open_ties.append(kind)
+        open_labels = frozenset(open_ties)
+        return Affiliation(
+            id=id_,
+            name=party.name,
+            country=party.country,
+            roles=self._set(party.roles),
+            ties=tuple(ties),
+            open_ties=self._open.setdefault(open_labels, open_labels),
+            counted=self._sharing if party.shares_accounts else self._counted,
+            control={rule: self._control(rule, id_, found) for rule, found in controlled},
+            watch=find_watched(self._entities[id_]),
+        )
+
+    def _control(self, rule: str, id_: str, found: Controlled) -> Control:
+        """Return what a rule says of an entity; what is the same for many is one value."""
+        of_law = self._paragraphs.get(rule)
+        paragraph = NOT_APPLICABLE if of_law is None else of_law[id_]
+        key = (id(found.countries), id(found.owners), found.is_open, found.owners_open, id(paragraph))
+        control = self._controls.get(key)
+        if control is None:
+            control = self._controls[key] = Control(
+                self._set(frozenset(found.countries), is_open=found.is_open),
+                self._set(found.owners, is_open=found.owners_open),
+                paragraph,
+            )
+        return control
+
+    def _set(self, members: frozenset[str], *, is_open: bool = False) -> FactSet:
+        if is_open:
+            return FactSet(members, is_open=True)
+        shared = self._sets.get(members)
+        if shared is None:
+            shared = self._sets[members] = FactSet(members) if members else EMPTY_SET
+        return shared
+
+
+def find_watched(entity: Entity) -> tuple[Holding, ...]:
+    """Return the owners of a minority that may be a blocking one."""
+    return tuple(each for each in entity.owners if each.high >= WATCHED and each.low < HALF)
+
+
+def _follow_contracts(parties: Sequence[Party], at: float) -> tuple[dict[str, Chains], dict[str, Chains]]:
+    """Follow contracts up and down; a principal that is not there any more leaves open for whom the work is."""
+    countries = {party.id: party.country for party in parties}
+    up: dict[str, tuple[str, ...]] = {}
+    down: dict[str, list[str]] = {id_: [] for id_ in countries}
+    unsaid_up: set[str] = set()
+    for party in parties:
+        live = [each.principal for each in party.works_for or () if each.since <= at < each.until]
+        up[party.id] = tuple(principal for principal in live if principal in countries)
+        for principal in up[party.id]:
+            down[principal].append(party.id)
+        if (party.works_for is None and not party.home) or len(up[party.id]) < len(live):
+            unsaid_up.add(party.id)
+    unsaid_down = {party.id for party in parties if party.subcontractors is None}
+    return follow(up, countries, unsaid_up), follow(down, countries, unsaid_down)
