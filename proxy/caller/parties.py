@@ -131,10 +131,8 @@ def make_party(
     is_told = affiliate.is_whole and 0 < len(said) == len(affiliate.values)
     home = {TieKind.RESIDENCE: told.residence} if kind != "service" else {}
     ties, open_ties = _tie(said, {TieKind.SITE: told.site_country, **home}, part)
-    if may_be_service:
-        open_ties |= {str(TieKind.RESIDENCE)}  # what is said ties, but is not all that may
-    if not is_told:
-        open_ties |= affiliates.unknown_ties
+    open_ties |= frozenset() if is_told else affiliates.unknown_ties
+    open_ties |= {str(TieKind.RESIDENCE)} if may_be_service else frozenset()  # what is said may not be all
     return Party(
         person=Person(
             principal=principal,

@@ -25,11 +25,14 @@ CHECKED: Final = settings(max_examples=40, deadline=None, database=None, derando
 
 
 def holds_for(grant: Grant, facts: Facts) -> bool:
-    caller, time = facts.caller.principal, facts.time
+    caller, time, behind = facts.caller.principal, facts.time, facts.caller.on_behalf_of
+    taking_part = {caller, behind.principal, *facts.caller.passed_on}
     return (
         isinstance(time, float)
         and grant.since <= time < grant.until
-        and caller not in {"", *grant.approved_by}
+        and caller != ""
+        and (behind == NO_PERSON or behind.kind in {"employee", "contractor"})
+        and taking_part.isdisjoint(grant.approved_by)
         and facts.subject.reference in grant.subjects
         and all(condition.literal(facts) is True for condition in grant.when)
     )
