@@ -137,7 +137,7 @@ class World(msgspec.Struct):
     address: str
     atlas: Any
     subject: str
-    people: dict[tuple[str, str], tuple[Engagement, ...]] = {}
+    people: Mapping[tuple[str, str], tuple[Engagement, ...]] = {}
 
     def files(self) -> dict[str, str]:
         """Return the bundle's files: JSON is YAML."""

@@ -116,7 +116,9 @@ SOMEBODY: Final = st.builds(
     st.sampled_from((None, Client("batch", "ly", autonomous=True))),
 )
 PROGRAM: Final = st.sampled_from((None, "ly", "shanghai-digital")).map(
-    lambda each: make_program(each and Client(each, each, autonomous=False), reference_bundle().affiliates, Part.CLIENT)
+    lambda each: make_program(
+        None if each is None else Client(each, each, autonomous=False), reference_bundle().affiliates, Part.CLIENT
+    )
 )
 
 
