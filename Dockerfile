@@ -31,6 +31,7 @@ ENV PATH=/opt/sekisho/bin:$PATH \
     SEKISHO_POLICIES=/etc/sekisho/policies \
     SEKISHO_PSEUDONYM_KEY=/run/secrets/sekisho-pseudonym-key \
     SEKISHO_LEDGER=/var/lib/sekisho/ledger \
+    SEKISHO_REGISTERS_FOLDER=/var/lib/sekisho/registers \
     SEKISHO_LISTEN=0.0.0.0:8080 \
     SEKISHO_ADMIN=127.0.0.1:9090
 USER 10001:10001

@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 LOCK := deploy/lock/development.txt
+PROVIDER := tests/e2e/provider
+PROVIDER_STAMP := $(PROVIDER)/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check e2e bench fix lock pin-images clean
@@ -43,15 +45,23 @@ check: $(STAMP)  ## format, lint, types, the reference bundle, the image file, t
 	@$(BIN)/sekisho check policies/
 	@$(BIN)/sekisho test policies/
 
-e2e: $(STAMP)  ## against a real Prometheus and Alertmanager, and the image's own steps
+$(PROVIDER_STAMP): $(PROVIDER)/package-lock.json $(PROVIDER)/package.json
+	@command -v node >/dev/null && command -v npm >/dev/null || \
+	  { echo "node or npm is missing: install them (Debian: apt-get install --no-install-recommends nodejs npm)." >&2; exit 2; }
+	@echo "installing the OpenID provider from $< …"
+	@npm ci --prefix $(PROVIDER) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	@touch $@
+
+e2e: $(STAMP) $(PROVIDER_STAMP)  ## against a real OpenID provider, Prometheus and Alertmanager, and the image's own steps
 	@$(BIN)/python -m pytest tests/e2e -p no:cacheprovider --capture=no
 
-bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions beside cedarpy, CEL, Cerbos; loading; reload
+bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions beside cedarpy, CEL, Cerbos; loading; reload; registers
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/lock/bench.txt
 	@$(BIN)/python -m bench.edge
 	@$(BIN)/python -m bench.decisions
 	@$(BIN)/python -m bench.loading
 	@$(BIN)/python -m bench.reload
+	@$(BIN)/python -m bench.registers
 
 fix: $(STAMP)  ## format and mend what can be mended
 	@$(BIN)/ruff check --fix .
@@ -72,4 +82,4 @@ pin-images: $(STAMP)  ## put the base image's digest behind its tag (needs docke
 	  sed -i "s|^ARG PYTHON_IMAGE=.*|ARG PYTHON_IMAGE=$$image@$$digest|" Dockerfile && echo "$$image@$$digest"
 
 clean:  ## remove what the verbs made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(PROVIDER)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -6,8 +6,10 @@
     SekishoError            something cannot be done; str(error) is one sentence with the mend
      ├─ UsageError          a flag, a setting, a file or a port cannot be used that way
      ├─ BundleError         a policy folder does not load; carries every problem found
+     ├─ FetchError          another party did not answer as it should
      ├─ KeySetError         an issuer's key set could not be had or read
      │   └─ KeysWithdrawnError   it was had, and is empty
+     ├─ StoreError          a file of large registers cannot be used, so nobody can be looked up
      └─ LedgerError         a line could not be made durable, so nothing may leave
 """
 
@@ -37,12 +39,20 @@ class BundleError(SekishoError):
         return BundleError, (self.problems,)
 
 
+class FetchError(SekishoError):
+    """Another party could not be asked, or did not answer whole and in time."""
+
+
 class KeySetError(SekishoError):
     """An issuer's key set could not be fetched, read or understood."""
 
 
 class KeysWithdrawnError(KeySetError):
     """An issuer publishes, in good order, no key at all."""
+
+
+class StoreError(SekishoError):
+    """A file of large registers is not there, not whole, not ours, or not what its name says."""
 
 
 class LedgerError(SekishoError):

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from proxy.admin.options import AdminOptions
+from proxy.bundle.options import BundleOptions
 from proxy.caller.options import CallerOptions
 from proxy.errors import UsageError
 from proxy.gateway.options import GatewayOptions
@@ -27,7 +28,14 @@ PREFIX: Final = "SEKISHO_"
 
 
 class Settings(
-    GatewayOptions, AdminOptions, CallerOptions, LifecycleOptions, OriginOptions, LedgerOptions, BaseSettings
+    GatewayOptions,
+    AdminOptions,
+    BundleOptions,
+    CallerOptions,
+    LifecycleOptions,
+    OriginOptions,
+    LedgerOptions,
+    BaseSettings,
 ):
     """Everything that a deployment can set."""
 

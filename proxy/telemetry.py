@@ -8,12 +8,14 @@
 - Detail lives in the ledger; a metric is for alerting and for looking at trends.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from proxy.model.decision import Effect
 from proxy.model.facts import UNKNOWN, Fact, FactSet, State
+from proxy.model.origin import DatabaseInfo
 from proxy.model.outcome import Outcome
 
 MAX_CHILDREN: Final = 2000
@@ -99,12 +101,23 @@ class Metrics:
             "Fetches of issuers' key sets, by issuer and result.",
             ["issuer", "result"],
         )
+        self.introspections = self._counter(
+            "sekisho_introspections_total",
+            "Questions to issuers whether a token is active, by issuer and answer.",
+            ["issuer", "result"],
+        )
+        self.tls_reloads = self._counter(
+            "sekisho_tls_reloads_total",
+            "Attempts to renew the listener's TLS, by result.",
+            ["result"],
+        )
         self.answers_cut = self._counter(
             "sekisho_answers_cut_total",
             "Answers that broke off after they had begun to leave, by reason.",
             ["reason"],
         )
         self._declare_policy()
+        self._declare_geolocation()
         self._declare_unlabelled()
 
     def _declare_policy(self) -> None:
@@ -162,6 +175,60 @@ class Metrics:
             registry=registry,
         )
 
+    def _declare_geolocation(self) -> None:
+        """Declare what tells of the databases that say where addresses are."""
+        registry = self.registry
+        self.geolocation_reloads = self._counter(
+            "sekisho_geolocation_reloads_total",
+            "Attempts to put changed geolocation databases in force, by result.",
+            ["result"],
+        )
+        self.geolocation = Gauge(
+            "sekisho_geolocation_info",
+            "The geolocation databases in force, by use, type and digest.",
+            ["database", "type", "digest"],
+            registry=registry,
+        )
+        self.geolocation_built = Gauge(
+            "sekisho_geolocation_build_timestamp_seconds",
+            "When a geolocation database was built.",
+            ["database"],
+            registry=registry,
+        )
+        self.geolocation_age = Gauge(
+            "sekisho_geolocation_age_seconds",
+            "How long ago a geolocation database was built.",
+            ["database"],
+            registry=registry,
+        )
+        self.geolocation_expired = Gauge(
+            "sekisho_geolocation_expired",
+            "1 while a geolocation database is too old to be believed, and its answers are unknown.",
+            ["database"],
+            registry=registry,
+        )
+        self.geolocation_stale = Gauge(
+            "sekisho_geolocation_stale",
+            "1 while the databases as they lie there could not be put in force, and the last good ones are.",
+            registry=registry,
+        )
+
+    def show_geolocation(self, databases: Sequence[DatabaseInfo], clock: Callable[[], float]) -> None:
+        """Say which databases are in force.
+
+        Args:
+            databases: all of them.
+            clock: reads the wall clock, seconds since 1970.
+        """
+        gauges = (self.geolocation, self.geolocation_built, self.geolocation_age, self.geolocation_expired)
+        for gauge in gauges:
+            gauge.clear()
+        for each in databases:
+            self.geolocation.labels(each.use, each.type, each.digest).set(1)
+            self.geolocation_built.labels(each.use).set(each.built)
+            self.geolocation_age.labels(each.use).set_function(_age_of(each, clock))
+            self.geolocation_expired.labels(each.use).set_function(_expired(each, clock))
+
     def _declare_unlabelled(self) -> None:
         """Declare what has no labels from requests."""
         registry = self.registry
@@ -182,6 +249,23 @@ class Metrics:
             "sekisho_key_set_fetched_timestamp_seconds",
             "When an issuer's keys were last fetched.",
             ["issuer"],
+            registry=registry,
+        )
+        self.key_set_keys = Gauge(
+            "sekisho_key_set_keys",
+            "How many keys of an issuer are trusted now.",
+            ["issuer"],
+            registry=registry,
+        )
+        self.tls_certificate_expires = Gauge(
+            "sekisho_tls_certificate_expiry_timestamp_seconds",
+            "When the listener's own TLS certificate ends; 0 without TLS.",
+            registry=registry,
+        )
+        self.revocation_lists_until = Gauge(
+            "sekisho_revocation_lists_until_timestamp_seconds",
+            "When the first revocation list of an authority over client certificates ends.",
+            ["authority"],
             registry=registry,
         )
         self.ledger_lines = Counter("sekisho_ledger_lines_total", "Lines made durable.", registry=registry)
@@ -220,6 +304,14 @@ class Metrics:
         self.denials.count(affiliate, _label(outcome.origin.country), subject)
         for country in _tied_countries(outcome.caller.countries):
             self.denials_tied.count(country, affiliate, subject)
+
+
+def _age_of(database: DatabaseInfo, clock: Callable[[], float]) -> Callable[[], float]:
+    return lambda: clock() - database.built
+
+
+def _expired(database: DatabaseInfo, clock: Callable[[], float]) -> Callable[[], float]:
+    return lambda: float(not database.holds(clock()))
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -7,6 +7,7 @@ import errno
 import logging
 import math
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -18,22 +19,26 @@ from proxy import errors
 from proxy.admin.app import make_admin
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
-from proxy.caller.issuers import parse_key_place
+from proxy.caller.introspection import Introspector
+from proxy.caller.issuers import Issuer, parse_key_place
 from proxy.caller.jwks import KeyStore
 from proxy.clock import render_date, render_instant, unix_seconds
 from proxy.gateway.server import Gateway, GatewayServer
+from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
 from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
-from proxy.ledger.record import BundleLine, Recorder, StartLine, StopLine
+from proxy.ledger.record import BundleLine, GeolocationLine, Line, Recorder, StartLine, StopLine, geolocation_line
 from proxy.ledger.writer import LedgerWriter
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.reload import Reloader, refuse_failing
 from proxy.lifecycle.watch import take_fingerprint
+from proxy.model.origin import ClientAddress
 from proxy.model.ports import Geolocator
 from proxy.model.problem import nearest
 from proxy.model.readiness import Readiness
 from proxy.origin.geoip import make_geolocator
-from proxy.pipeline.passage import Checkpoint
+from proxy.origin.renewal import Renewal, take_fingerprints
+from proxy.pipeline.checkpoint import Checkpoint
 from proxy.settings import Settings, parse_endpoint
 from proxy.telemetry import Metrics
 from proxy.version import VERSION
@@ -54,7 +59,7 @@ class Running(msgspec.Struct, frozen=True):
     in_force: Callable[[], Snapshot]
     """Returns the bundle in force."""
     reload: Callable[[], None]
-    """Tries the policy folder now."""
+    """Tries the policy folder now, and reads the listener's certificate again."""
 
 
 def read_pseudonym_key(path: Path | None) -> Pseudonyms:
@@ -84,6 +89,8 @@ class _InForce:
         snapshot: the bundle to begin with.
         pseudonyms: names people in records.
         ledger: takes the line that says what is put in force, before it is.
+        tls: asks clients for certificates of the authorities in force.
+        client_certificate: where a caller's certificate is taken from.
     """
 
     def __init__(
@@ -92,21 +99,39 @@ class _InForce:
         *,
         pseudonyms: Pseudonyms,
         keys: KeyStore,
+        introspector: Introspector,
         geolocator: Geolocator,
+        client_address: ClientAddress,
         ledger: LedgerWriter,
         metrics: Metrics,
+        tls: ListenerTls,
+        client_certificate: str,
     ) -> None:
+        self._tls = tls
+        self._client_certificate = client_certificate
         self._pseudonyms = pseudonyms
         self._keys = keys
-        self._geolocator = geolocator
+        self._introspector = introspector
+        self.geolocator = geolocator
+        self._client_address = client_address
         self._ledger = ledger
         self._metrics = metrics
         self.snapshot = snapshot
         self.checkpoint = self._make(snapshot)
+        self.describe()
 
     def _make(self, snapshot: Snapshot) -> Checkpoint:
-        recorder = Recorder(self._pseudonyms, snapshot.policy_digest, snapshot.registers_digest)
-        return Checkpoint(snapshot, self._keys, self._geolocator, recorder)
+        geolocator = self.geolocator
+        recorder = Recorder(self._pseudonyms, snapshot.policy_digest, snapshot.registers_digest, geolocator.version)
+        return Checkpoint(
+            snapshot,
+            self._keys,
+            geolocator,
+            recorder,
+            introspections=self._introspector,
+            client_certificate=self._client_certificate,
+            client_address=self._client_address,
+        )
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """Put a bundle in force, in one step, once its keys are there and the ledger says so.
@@ -116,7 +141,7 @@ class _InForce:
         """
         # Emergency denies leave the issuers as they are: a key file that went missing must not hold them up.
         is_same = snapshot.issuers is self.snapshot.issuers
-        undo = _nothing if is_same else await self._keys.adopt(snapshot.issuers)
+        undo = _nothing if is_same else await self._adopt_issuers(snapshot.issuers)
         try:
             checkpoint = self._make(snapshot)
             self._ledger.append([_bundle_line(snapshot)])
@@ -125,6 +150,32 @@ class _InForce:
             raise
         self.snapshot, self.checkpoint = snapshot, checkpoint
         self.describe()
+        await self._tls.adopt(_find_cas(snapshot))
+
+    async def _adopt_issuers(self, issuers: tuple[Issuer, ...]) -> Callable[[], None]:
+        take_back_keys = await self._keys.adopt(issuers)
+        try:
+            take_back_answers = self._introspector.adopt(issuers)
+        except BaseException:
+            take_back_keys()
+            raise
+
+        def undo() -> None:
+            take_back_answers()
+            take_back_keys()
+
+        return undo
+
+    def relocate(self, geolocator: Geolocator) -> None:
+        """Put geolocation data in force, in one step, once the ledger says so; requests under way are decided anew.
+
+        Raises:
+            LedgerError: the ledger cannot be written; then nothing has changed.
+        """
+        self._ledger.append([_geolocation_line(geolocator)])
+        self.geolocator = geolocator
+        self.checkpoint = self._make(self.snapshot)
+        self._metrics.show_geolocation(geolocator.databases, unix_seconds)
 
     async def renew(self) -> None:
         """Read the keys again that lie in the policy folder."""
@@ -136,6 +187,12 @@ class _InForce:
         metrics.bundle.clear()
         metrics.bundle.labels(snapshot.policy_digest, snapshot.registers_digest).set(1)
         metrics.bundle_since.set(unix_seconds())
+        metrics.revocation_lists_until.clear()
+        for authority in snapshot.authorities:
+            ends = [each.until for ca in authority.cas for each in ca.lists]
+            if ends:
+                metrics.revocation_lists_until.labels(authority.id).set(min(ends))
+        metrics.show_geolocation(self.geolocator.databases, unix_seconds)
         metrics.observing.set_function(lambda: float(snapshot.observes(unix_seconds())))
         metrics.observe_until.set(snapshot.observe_until or 0)
         metrics.reviews_overdue.set_function(lambda: float(len(snapshot.overdue(render_date(unix_seconds())))))
@@ -151,49 +208,86 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         UsageError, KeySetError: something it needs cannot be had; the message is one sentence with the mend.
     """
     seen = take_fingerprint(settings.policies)
-    snapshot = load_bundle(settings.policies, settings.upstream)
-    geolocator = make_geolocator(settings.geoip)
+    snapshot = load_bundle(settings.policies, settings.upstream, settings.registers_folder)
+    seen_databases = take_fingerprints(settings)
+    geolocator = make_geolocator(settings)
     refuse_failing(snapshot, find_failed(snapshot, geolocator))
     _check_issuers(snapshot, settings)
     pseudonyms = read_pseudonym_key(settings.pseudonym_key)
     metrics = Metrics()
-    keys = KeyStore(snapshot.issuers, settings.policies, settings, metrics)
-    await keys.fetch_all()
+    keys, introspector = await _ask_issuers(snapshot, settings, metrics)
+    tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
     async with contextlib.AsyncExitStack() as stack:
         ledger = LedgerWriter(settings.ledger, metrics)
         stack.callback(ledger.close)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
         in_force = _InForce(
-            snapshot, pseudonyms=pseudonyms, keys=keys, geolocator=geolocator, ledger=ledger, metrics=metrics
+            snapshot,
+            pseudonyms=pseudonyms,
+            keys=keys,
+            introspector=introspector,
+            geolocator=geolocator,
+            client_address=settings.client_address,
+            ledger=ledger,
+            metrics=metrics,
+            tls=tls,
+            client_certificate=settings.client_certificate,
         )
-        in_force.describe()
         gateway = Gateway(
             checkpoint=lambda: in_force.checkpoint,
             keys=keys,
+            introspector=introspector,
             ledger=ledger,
             upstreams=upstreams,
             metrics=metrics,
             options=settings,
         )
         reloader = _make_reloader(settings, seen, in_force, metrics)
-        ledger.append([_start_line(snapshot, keys, geolocator), _bundle_line(snapshot)])
+        renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
+        ledger.append(_start_lines(snapshot, keys, geolocator))
         stack.callback(_record_stop, ledger)
-        admin = make_admin(metrics, lambda: _readiness(in_force.snapshot, keys, geolocator, reloader.stale))
+        admin = make_admin(metrics, lambda: _readiness(in_force, keys, renewal.stale, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
-        admin_at = await _listen(stack, runner, settings.admin, "--admin")
+        _, admin_at = await _listen(stack, runner, settings.admin, "--admin")
         server = web.ServerRunner(
-            GatewayServer(gateway, settings), handle_signals=False, shutdown_timeout=settings.drain_seconds / 2
+            GatewayServer(gateway, settings, settings.client_address),
+            handle_signals=False,
+            shutdown_timeout=settings.drain_seconds / 2,
         )
         stack.push_async_callback(keys.close)
-        listen_at = await _listen(stack, server, settings.listen, "--listen")
+        stack.push_async_callback(introspector.close)
+        listener, listen_at = await _listen(stack, server, settings.listen, "--listen", tls.context)
+        tls.serve(listener)
         stack.callback(_begin_stop, gateway)
-        background = [keys.keep_fresh(), _remind(in_force), reloader.watch(), _revisit(gateway)]
-        tasks = [asyncio.ensure_future(coroutine) for coroutine in background]
+        renewing = [keys.keep_fresh(), reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)]
+        tasks = [asyncio.ensure_future(coroutine) for coroutine in (*renewing, _remind(in_force), _revisit(gateway))]
         stack.push_async_callback(_cancel, tasks)
         log.info("ready", extra={"bundle": snapshot.name, "policy": snapshot.policy_digest, "path": listen_at})
         del snapshot  # one that is no longer in force must not be kept
-        yield Running(listen_at, admin_at, lambda: in_force.snapshot, reloader.poke)
+        yield Running(listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke))
+
+
+def _find_cas(snapshot: Snapshot) -> tuple[bytes, ...]:
+    """Return the CA certificates of every authority over client certificates."""
+    return tuple(dict.fromkeys(ca.der for authority in snapshot.authorities for ca in authority.cas))
+
+
+def _all(*pokes: Callable[[], None]) -> Callable[[], None]:
+    def call() -> None:
+        for poke in pokes:
+            poke()
+
+    return call
+
+
+async def _ask_issuers(snapshot: Snapshot, settings: Settings, metrics: Metrics) -> tuple[KeyStore, Introspector]:
+    """Make what asks issuers, once their keys are there and our secrets can be read."""
+    introspector = Introspector(snapshot.issuers, settings, metrics)
+    introspector.check_secrets()
+    keys = KeyStore(snapshot.issuers, settings.policies, settings, metrics)
+    await keys.fetch_all()
+    return keys, introspector
 
 
 def _nothing() -> None:
@@ -205,7 +299,8 @@ def _make_reloader(settings: Settings, seen: str, in_force: _InForce, metrics: M
         settings.policies,
         tried=seen,
         upstreams=settings.upstream,
-        geoip=settings.geoip,
+        origin=settings,
+        registers_folder=settings.registers_folder,
         options=settings,
         metrics=metrics,
         in_force=lambda: in_force.snapshot,
@@ -237,18 +332,25 @@ def _check_issuers(snapshot: Snapshot, settings: Settings) -> None:
             raise errors.UsageError(f"--jwks {issuer_id}: {error}.") from error
 
 
-async def _listen(stack: contextlib.AsyncExitStack, runner: web.BaseRunner, endpoint: str, flag: str) -> str:
-    """Bind a runner to HOST:PORT and return the address it got."""
+async def _listen(
+    stack: contextlib.AsyncExitStack,
+    runner: web.BaseRunner,
+    endpoint: str,
+    flag: str,
+    context: ssl.SSLContext | None = None,
+) -> tuple[Listener, str]:
+    """Bind a runner to HOST:PORT and return what listens there, and the address it got."""
     host, port = parse_endpoint(endpoint, flag)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    listener = Listener(runner)
+    stack.callback(listener.close)
     try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
+        bound = await listener.start(host, port, context)
     except OSError as error:
         why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be bound: {os.strerror(error.errno or 0)}"
         raise errors.UsageError(f"The address {endpoint} {why}: name another with {flag} HOST:PORT.") from error
-    bound = runner.addresses[0]
-    return f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+    return listener, f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
 
 
 def _begin_stop(gateway: Gateway) -> None:
@@ -284,6 +386,16 @@ async def _remind(in_force: _InForce) -> None:
         await asyncio.sleep(REVISIT_SECONDS)
 
 
+def _start_lines(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator) -> list[Line]:
+    """Return what is in force at the start; the built-in geolocation data are named by the first line alone."""
+    lines = [_start_line(snapshot, keys, geolocator), _bundle_line(snapshot)]
+    return [*lines, _geolocation_line(geolocator)] if geolocator.databases else lines
+
+
+def _geolocation_line(geolocator: Geolocator) -> GeolocationLine:
+    return geolocation_line(unix_seconds(), geolocator.version, geolocator.databases)
+
+
 def _start_line(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator) -> StartLine:
     return StartLine(
         time=render_instant(unix_seconds()),
@@ -305,9 +417,17 @@ def _bundle_line(snapshot: Snapshot) -> BundleLine:
     )
 
 
-def _readiness(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator, stale: tuple[str, ...]) -> Readiness:
+def _readiness(
+    in_force: _InForce, keys: KeyStore, geolocation_stale: tuple[str, ...], stale: tuple[str, ...]
+) -> Readiness:
     now = unix_seconds()
-    missing = tuple(issuer.id for issuer in snapshot.issuers if keys.current(issuer.id, now) is None)
+    snapshot, geolocator = in_force.snapshot, in_force.geolocator
+    expired = tuple(
+        f"the {each.use} database, built {render_instant(each.built)}, is too old to be believed"
+        for each in geolocator.databases
+        if not each.holds(now)
+    )
+    missing = tuple(issuer.id for issuer in snapshot.issuers if issuer.id not in keys.sets)
     return Readiness(
         ready=len(missing) < len(snapshot.issuers),
         bundle=snapshot.name,
@@ -317,6 +437,7 @@ def _readiness(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator, stale
         observe_until=None if snapshot.observe_until is None else render_instant(snapshot.observe_until),
         issuers_without_keys=missing,
         geolocation=geolocator.build,
+        geolocation_doubts=(*expired, *geolocation_stale),
         emergency_denies=tuple(sorted(rule.id for rule in snapshot.urgent_rules)),
         stale=stale,
     )

@@ -13,7 +13,8 @@ from proxy.model.api import Transform
 from proxy.model.caller import KINDS
 from proxy.model.country import NAMES, refuse_country
 from proxy.model.decision import Certainty, Effect, Reason
-from proxy.model.entry import Category, Country, Entry, Id, Instant, Reference, Text, choice
+from proxy.model.entry import Category, Country, Entry, Id, Instant, Reference, System, Text, choice
+from proxy.model.origin import ANONYMOUS
 from proxy.model.problem import Problem, nearest
 from proxy.origin.forwarded import parse_address
 from proxy.request.target import parse_target
@@ -30,11 +31,15 @@ CallerFacts = Annotated[dict[str, Any], WithJsonSchema({"title": "caller"})]
 
 
 class CaseOrigin(Entry):
-    """Where the request of a case comes from: an address, or just a country."""
+    """Where the request of a case comes from: an address, or just a country, and what geolocation would say of it."""
 
     country: Country | None = None
     network: Id | None = None
     ip: Text | None = None
+    registered_country: Country | None = None
+    asn: System | None = None
+    anonymous: list[Annotated[str, choice(*ANONYMOUS)]] | None = None
+    """What the address hides; ``[]`` says: nothing."""
 
 
 class FixtureEntry(Entry):

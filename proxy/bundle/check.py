@@ -26,6 +26,7 @@ from proxy.bundle.cases import (
 )
 from proxy.bundle.emergency import Urgent, compile_urgent, read_emergency
 from proxy.bundle.gather import Anything, Item, Loaded, Registers
+from proxy.bundle.large import LargePeople
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
 from proxy.bundle.notes import find_notes, find_reviews
 from proxy.bundle.read import parse_document
@@ -38,9 +39,11 @@ from proxy.caller.affiliates import (
     check_affiliates,
     compute_affiliates,
 )
+from proxy.caller.authorities import Authority, AuthorityEntry, check_authorities, compile_authorities, find_files
 from proxy.caller.clients import ClientEntry, check_clients, compile_clients
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
-from proxy.caller.people import ListedPeople
+from proxy.caller.people import PersonEntry
+from proxy.caller.revocation import RevokedEntry, check_revoked, compile_revoked
 from proxy.errors import BundleError, UsageError
 from proxy.model.address import parse_block
 from proxy.model.caller import TieKind
@@ -69,6 +72,7 @@ from proxy.policy.rules import (
     RuleEntry,
 )
 from proxy.request.catalog import Catalog, NoMatch
+from proxy.request.headers import can_carry_token
 from proxy.request.target import parse_target
 
 
@@ -82,22 +86,26 @@ class AnySets(dict[str, frozenset[str]]):
         return frozenset()
 
 
-def load_bundle(folder: FilePath, upstreams: Mapping[str, str] | None = None) -> Snapshot:
+def load_bundle(
+    folder: FilePath, upstreams: Mapping[str, str] | None = None, registers_folder: FilePath | None = None
+) -> Snapshot:
     """Load a policy folder.
 
     Args:
         folder: the folder that holds the manifest.
         upstreams: API id to the URL where this deployment finds it, in place of the bundle's. Where a thing is
             served is no policy: digests do not change with it.
+        registers_folder: where large registers become files; None: the default.
 
     Raises:
         BundleError: with every problem of the whole folder.
-        UsageError: ``upstreams`` names an API that the bundle does not declare, or what is no URL.
+        UsageError: ``upstreams`` names an API that the bundle does not declare, or what is no URL; or large
+            registers cannot be written where they should be.
     """
     registers = Registers(folder)
     with _without_collector():
         manifest = registers.gather()
-        checker = _Checker(registers, upstreams or {}, read_emergency(folder))
+        checker = _Checker(registers, upstreams or {}, read_emergency(folder), registers_folder)
         snapshot = checker.assemble(manifest) if manifest is not None else None
     if snapshot is None:
         raise BundleError([str(problem) for problem in sorted(set(registers.problems))])
@@ -142,8 +150,11 @@ def load_case(data: bytes, name: str, snapshot: Snapshot) -> CaseEntry:
 class _Checker:
     """Checks registers by their schemas and against one another, and puts a snapshot together."""
 
-    def __init__(self, registers: Registers, upstreams: Mapping[str, str], urgent: Urgent) -> None:
+    def __init__(
+        self, registers: Registers, upstreams: Mapping[str, str], urgent: Urgent, registers_folder: FilePath | None
+    ) -> None:
         self.urgent = urgent
+        self.registers_folder = registers_folder
         self.registers = registers
         self.folder = registers.folder
         self.upstreams = upstreams
@@ -187,13 +198,19 @@ class _Checker:
         controls = registers.take("control_rules", ControlRuleEntry)
         issuers = registers.take("issuers", IssuerEntry)
         clients = registers.take("clients", ClientEntry)
+        revoked = registers.take("revoked", RevokedEntry)
+        trusted, roots, lists = self._take_authorities()
         networks = registers.take("networks", NetworkEntry)
         proxies = self._take_proxies()
         apis = registers.take("apis", ApiEntry)
         registers.report(affiliates, check_affiliates(affiliates.entries, registers.declared_ids("affiliates")))
         registers.report(issuers, check_issuers(issuers.entries, registers.declared_ids("affiliates")))
-        named = registers.declared_ids("issuers"), registers.declared_ids("affiliates")
+        vouchers = registers.declared_ids("issuers") | registers.declared_ids("certificate_authorities")
+        named = vouchers, registers.declared_ids("affiliates")
         registers.report(clients, check_clients(clients.entries, *named))
+        registers.report(issuers, _check_token_fields(issuers.entries))
+        registers.report(revoked, check_revoked(revoked.entries, registers.declared_ids("issuers")))
+        people = self._check_people()
         registers.report(networks, check_networks(networks.entries, registers.declared_ids("networks")))
         registers.report(proxies, check_proxies(proxies.entries, networks.entries))
         registers.report(apis, check_apis(apis.entries))
@@ -209,16 +226,18 @@ class _Checker:
             return None
         apis_routes_patterns = compile_apis(apis.entries, self._relocated())
         counted = frozenset(TieKind(kind) for kind in manifest.ties)
-        digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": keys})
+        digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": {**keys, **roots}})
         snapshot = Snapshot(
+            people=people.make(),
             name=manifest.bundle,
             folder=self.folder,
             base_digest=digest,
-            registers_digest=registers.digest(FACT_REGISTERS, {}),
+            registers_digest=registers.digest(FACT_REGISTERS, lists),
             observe_until=manifest.observe_until.timestamp() if manifest.observe_until else None,
             issuers=tuple(compile_issuer(entry) for entry in issuers.entries),
+            revoked=compile_revoked(revoked.entries),
+            authorities=trusted,
             affiliates=compute_affiliates(affiliates.entries, controls.entries, counted),
-            people=ListedPeople(),
             clients=compile_clients(clients.entries),
             networks=compile_networks(networks.entries),
             proxies=compile_proxies(proxies.entries),
@@ -236,6 +255,14 @@ class _Checker:
         self._check_routes_of_cases(cases, snapshot.catalog)
         return None if registers.problems else snapshot.with_urgent(by_file)
 
+    def _check_people(self) -> LargePeople:
+        registers = self.registers
+        entries = registers.take("people", PersonEntry)
+        ids = registers.declared_ids("issuers"), registers.declared_ids("affiliates")
+        people = LargePeople(registers, entries, *ids, self.registers_folder)
+        people.check()
+        return people
+
     def _places(self) -> dict[str, str]:
         return {
             f"{register} {item.qualify(str(item.value['id']))}": item.place
@@ -244,6 +271,7 @@ class _Checker:
                 "networks",
                 "issuers",
                 "clients",
+                "certificate_authorities",
                 "rules",
                 "invariants",
                 "grants",
@@ -264,7 +292,7 @@ class _Checker:
         ids = {name: registers.declared_ids(name) for name in REGISTERS if name not in {"country_sets", "tests"}}
         declared = Declared(
             rules=Anything() if registers.incomplete & {"rules", "invariants"} else ids["rules"] | ids["invariants"],
-            issuers=ids["issuers"],
+            issuers=self._issuer_ids(),
             affiliates=ids["affiliates"],
             networks=ids["networks"],
             purposes=ids["purposes"],
@@ -331,7 +359,7 @@ class _Checker:
         """Return the digest of every file of keys: who can sign is policy, too."""
         digests = {}
         for index, entry in enumerate(issuers.entries):
-            if not entry.jwks.startswith("file:"):
+            if entry.jwks is None or not entry.jwks.startswith("file:"):
                 continue
             name = entry.jwks.removeprefix("file:")
             try:
@@ -345,6 +373,34 @@ class _Checker:
                     issuers, [Problem((index, "jwks"), f"there is no file {name!r} inside the policy folder")]
                 )
         return digests
+
+    def _take_authorities(self) -> tuple[tuple[Authority, ...], dict[str, str], dict[str, str]]:
+        """Return the authorities over certificates, and the digests of their CA files and of their revocation lists."""
+        registers = self.registers
+        loaded = registers.take("certificate_authorities", AuthorityEntry)
+        affiliates, issuers = registers.declared_ids("affiliates"), registers.declared_ids("issuers")
+        registers.report(loaded, check_authorities(loaded.entries, affiliates, issuers))
+        files: dict[str, bytes] = {}
+        digests: dict[str, dict[str, str]] = {"ca": {}, "crl": {}}
+        for index, entry in enumerate(loaded.entries):
+            for path, name in find_files(entry):
+                data = files[name] if name in files else registers.read_file(name)
+                if data is None:
+                    message = f"there is no file {name!r} inside the policy folder, or it is too large"
+                    registers.report(loaded, [Problem((index, *path), message)])
+                    continue
+                files[name] = data
+                digests[str(path[0])][name] = hashlib.sha256(data).hexdigest()
+        authorities, problems = compile_authorities(loaded.entries, files)
+        registers.report(loaded, problems)
+        return authorities, digests["ca"], digests["crl"]
+
+    def _issuer_ids(self) -> frozenset[str]:
+        """Return the ids of everybody who says who a caller is."""
+        registers = self.registers
+        if registers.incomplete & {"issuers", "certificate_authorities"}:
+            return Anything()
+        return registers.declared_ids("issuers") | registers.declared_ids("certificate_authorities")
 
     def _check_routes_of_cases(self, cases: Loaded, catalog: Catalog) -> None:
         """Report tests of targets that nobody declared, unless that is what they expect: they would ask no rule."""
@@ -390,7 +446,7 @@ class _Checker:
         return Vocabulary(
             ids={
                 Domain.AFFILIATES: self.registers.declared_ids("affiliates"),
-                Domain.ISSUERS: self.registers.declared_ids("issuers"),
+                Domain.ISSUERS: self._issuer_ids(),
                 Domain.NETWORKS: self.registers.declared_ids("networks"),
                 Domain.APIS: self.registers.declared_ids("apis"),
                 Domain.ROUTES: self._written_in_routes(lambda route: [route.get("id")], apis),
@@ -424,6 +480,15 @@ class _Checker:
         routes = [route for entries in listed if isinstance(entries, list) for route in entries]
         found = [text for route in routes if isinstance(route, dict) for text in find(route)]
         return frozenset(text for text in found if isinstance(text, str))
+
+
+def _check_token_fields(entries: Iterable[IssuerEntry]) -> list[Problem]:
+    """Return the issuers whose tokens would stand in a field that means something else."""
+    return [
+        Problem((index, "token_place", "header"), f"{entry.token_place.header!r} means something else: name another")
+        for index, entry in enumerate(entries)
+        if entry.token_place.header is not None and not can_carry_token(entry.token_place.header.lower())
+    ]
 
 
 def _scope(manifest: Manifest) -> dict[str, Any]:

@@ -20,11 +20,14 @@ from proxy.bundle.manifest import (
     PACK_MANIFEST,
     PACK_REGISTERS,
     REGISTERS,
+    TABLE,
+    TABLES,
     Manifest,
     PackManifest,
 )
-from proxy.bundle.read import MAX_PROBLEMS, Document, FileProblem, read_document
+from proxy.bundle.read import MAX_FILE_BYTES, MAX_PROBLEMS, Document, FileProblem, read_bytes, read_document
 from proxy.bundle.schema import salvage, validate
+from proxy.bundle.tables import MAX_BYTES
 from proxy.model.entry import Entry
 from proxy.model.problem import Path, Problem, nearest
 
@@ -51,6 +54,14 @@ class Item(msgspec.Struct, frozen=True):
         """Where it stands, ``file:line``."""
         line, _ = self.document.locate(self.path, at_key=False)
         return f"{self.document.name}:{line}"
+
+
+class Table(msgspec.Struct, frozen=True):
+    """The content of a table."""
+
+    name: str
+    data: bytes
+    digest: str
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -83,6 +94,7 @@ class Registers:
         self._told: dict[str, int] = {}
         self._listing: list[str] | None = None
         self.raw: dict[str, list[Item]] = {register: [] for register in REGISTERS}
+        self.tables: dict[str, list[Table]] = {register: [] for register in TABLES}
 
     def gather(self) -> Manifest | None:
         """Read the manifest, all files and all packs; None if there is no manifest to go by."""
@@ -173,6 +185,9 @@ class Registers:
                 for index, register in enumerate(registers)
                 if register not in known
             ]
+            if file.lower().endswith(TABLE) and (len(registers) != 1 or registers[0] not in TABLES):
+                message = f"a table holds the rows of one register: {', '.join(TABLES)}"
+                problems.append(Problem(("files", file), message))
         return problems
 
     def _find_unlisted(self, prefix: str, listed: set[str], apart: tuple[str, ...] = ()) -> list[Problem]:
@@ -210,7 +225,7 @@ class Registers:
         files = (
             path.relative_to(self.folder)
             for path in self.folder.rglob("*")
-            if path.suffix.lower() in {".yaml", ".yml"} and path.is_file()
+            if path.suffix.lower() in {".yaml", ".yml", TABLE} and path.is_file()
         )
         found = sorted(str(path) for path in files if not any(part.startswith(".") for part in path.parts))
         self._listing = [path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for path in found]
@@ -248,6 +263,9 @@ class Registers:
     ) -> None:
         for file, registers in files.items():
             name = self.name(f"{prefix}{file}")
+            if file.lower().endswith(TABLE):
+                self._read_table(prefix, file, registers)
+                continue
             document, problems = (
                 (None, []) if self._check_file(prefix, file) else read_document(self.folder / prefix / file, name)
             )
@@ -256,6 +274,18 @@ class Registers:
                 self._sort_registers(document, registers, namespace, known)
             else:
                 self.incomplete.update(registers)
+
+    def _read_table(self, prefix: str, file: str, registers: Sequence[str]) -> None:
+        name = self.name(f"{prefix}{file}")
+        if self._check_file(prefix, file) or len(registers) != 1 or registers[0] not in TABLES or prefix:
+            self.incomplete.update(registers)  # said of the manifest
+            return
+        data = read_bytes(self.folder / prefix / file, name, MAX_BYTES)
+        if isinstance(data, FileProblem):
+            self.problems.append(data)
+            self.incomplete.update(registers)
+            return
+        self.tables[registers[0]].append(Table(name, data, hashlib.sha256(data).hexdigest()))
 
     def _sort_registers(
         self, document: Document, registers: Sequence[str], namespace: str, known: Sequence[str]
@@ -315,6 +345,18 @@ class Registers:
                 self.fail(item.document, Problem((*item.path, "id"), message))
         return loaded
 
+    def read_file(self, name: str) -> bytes | None:
+        """Return what is in a file inside the folder that is no YAML; None if it cannot be read, or is too large."""
+        try:
+            path = (self.folder / name).resolve()
+            if not path.is_relative_to(self.folder.resolve()) or not path.is_file():
+                return None
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except (OSError, RuntimeError, ValueError):
+            return None
+        return data if len(data) <= MAX_FILE_BYTES else None
+
     def report(self, loaded: Loaded, problems: Iterable[Problem]) -> None:
         """Report problems whose paths begin with an entry's number."""
         for problem in problems:
@@ -328,13 +370,15 @@ class Registers:
         items = [item for item in self.raw[register] if isinstance(item.value, dict)]
         return frozenset(item.qualify(item.value["id"]) for item in items if isinstance(item.value.get("id"), str))
 
-    def digest(self, registers: Iterable[str], more: Mapping[str, Any]) -> str:
+    def digest(self, registers: Sequence[str], more: Mapping[str, Any]) -> str:
         """Return SHA-256 over the content of registers: order of files, comments and layout do not count."""
         content = {
             register: sorted(json.dumps([item.namespace, item.value], sort_keys=True) for item in self.raw[register])
             for register in registers
         }
-        return "sha256:" + hashlib.sha256(json.dumps([content, more], sort_keys=True).encode()).hexdigest()
+        tables = {name: sorted(each.digest for each in self.tables.get(name, ())) for name in registers}
+        whole = [content, more, *([tables] if any(tables.values()) else [])]
+        return "sha256:" + hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 def _unknown_register(register: str, known: Sequence[str]) -> str:

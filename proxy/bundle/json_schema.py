@@ -16,8 +16,11 @@ from proxy.bundle.apis import ApiEntry
 from proxy.bundle.cases import BEHIND, CaseEntry, FixtureEntry
 from proxy.bundle.manifest import Manifest, PackManifest
 from proxy.caller.affiliates import ROLES, AffiliateEntry, ControlRuleEntry
+from proxy.caller.authorities import AuthorityEntry
 from proxy.caller.clients import ClientEntry
 from proxy.caller.issuers import COUNTRIES, COUNTRY_SETS, MAPPED, TEXT_SETS, IssuerEntry
+from proxy.caller.people import PersonEntry
+from proxy.caller.revocation import RevokedEntry
 from proxy.model.api import Action
 from proxy.model.caller import KINDS
 from proxy.model.country import NAMES
@@ -31,10 +34,12 @@ from proxy.model.entry import (
     Id,
     Instant,
     Shape,
+    System,
     choice,
     scalar,
     worded,
 )
+from proxy.model.origin import ANONYMOUS
 from proxy.origin.networks import Cidr, NetworkEntry
 from proxy.policy.attributes import ATTRIBUTES, TIE_KINDS, Domain, Kind
 from proxy.policy.conditions import MATCHERS
@@ -54,10 +59,16 @@ class PolicyFile(Entry):
 
     issuers: list[IssuerEntry] | None = None
     """Whom we trust to say who a caller is, and what they may say."""
+    revoked: list[RevokedEntry] | None = None
+    """Tokens that end before their time."""
+    certificate_authorities: list[AuthorityEntry] | None = None
+    """Whose client certificates say who a service is."""
     country_sets: dict[Id, Annotated[list[Annotated[str, scalar(str, _MEMBER)]], Field(min_length=1)]] | None = None
     """Named lists of countries; `$name` stands for one, in rules and in other sets."""
     affiliates: list[AffiliateEntry] | None = None
     """Entities: who owns them, and for whom they work."""
+    people: list[PersonEntry] | None = None
+    """For whom people work, and where they are; large registers are tables."""
     control_rules: list[ControlRuleEntry] | None = None
     """Named ways to compute who controls whom."""
     clients: list[ClientEntry] | None = None
@@ -207,6 +218,8 @@ _VALUES: Final[Mapping[Domain, Iterable[str]]] = {
     Domain.KINDS: KINDS,
     Domain.ACTIONS: Action,
     Domain.AFFILIATE_ROLES: ROLES,
+    Domain.ANONYMOUS: ANONYMOUS,
+    Domain.YES_NO: ("yes", "no"),
 }
 """Domains whose values are the same in every bundle."""
 
@@ -214,7 +227,8 @@ _VALUES: Final[Mapping[Domain, Iterable[str]]] = {
 def _line(kind: Kind, domain: Domain = Domain.FREE) -> Shape:
     """Return what can be asked of an attribute: a value, or exactly one matcher."""
     operands = _operands(kind, domain)
-    title = f"of-{(domain if domain in _VALUES else kind).name.lower().replace('_', '-')}"
+    is_closed = domain in _VALUES or domain is Domain.SYSTEMS
+    title = f"of-{(domain if is_closed else kind).name.lower().replace('_', '-')}"
     asked: Shape = {
         "type": "object",
         "properties": {name: operands[name] for name in MATCHERS[kind]},
@@ -262,6 +276,9 @@ def _value(kind: Kind, domain: Domain) -> tuple[Shape, Shape]:
     if kind is Kind.CATEGORIES:
         category = _shape(Annotated[str, Category])
         return category, category
+    if domain is Domain.SYSTEMS:
+        system = _shape(System)
+        return system, system
     shape = worded(*_VALUES[domain]) if domain in _VALUES else _TEXT
     return shape, shape
 

@@ -20,18 +20,26 @@ LANGUAGE: Final = "1"
 """The version of the policy language that this program reads."""
 
 REGISTERS: Final = (
-    "issuers", "country_sets", "affiliates", "control_rules", "clients", "networks", "trusted_proxies", "apis", "rules",
-    "invariants", "purposes", "grants", "fixtures", "tests",
+    "issuers", "certificate_authorities", "revoked", "clients", "people",
+    "country_sets", "affiliates", "control_rules",
+    "networks", "trusted_proxies",
+    "apis", "rules", "invariants", "purposes", "grants",
+    "fixtures", "tests",
 )  # fmt: skip
 PACK_REGISTERS: Final = ("country_sets", "control_rules", "rules", "invariants", "tests")
 """What a pack may hold: nothing that says who is who, what is protected, or who may be let through."""
-NOT_YET_REGISTERS: Final = frozenset({"people", "revoked", "subjects"})
+NOT_YET_REGISTERS: Final = frozenset({"subjects"})
 POLICY_REGISTERS: Final = (
-    "issuers", "country_sets", "control_rules", "clients", "trusted_proxies", "apis", "rules", "invariants", "purposes",
+    "issuers", "certificate_authorities", "clients",
+    "country_sets", "control_rules",
+    "trusted_proxies", "apis", "rules", "invariants", "purposes",
 )  # fmt: skip
 """What the policy digest covers, with the manifest's ties."""
-FACT_REGISTERS: Final = ("affiliates", "networks", "grants")
+FACT_REGISTERS: Final = ("affiliates", "people", "networks", "grants", "revoked")
 """What the registers' digest covers."""
+TABLES: Final = ("people",)
+"""Registers whose rows may stand in tables: files ``NAME.csv``, each of one register."""
+TABLE: Final = ".csv"
 
 _TIES: Final = tuple(kind.value for kind in TieKind if kind is not TieKind.SUBCONTRACTOR)
 
@@ -49,7 +57,7 @@ class Manifest(Entry):
     observe_until: Instant | None = None
     """When observe mode ends by itself; needed with it."""
     files: dict[str, list[Annotated[str, scalar(str, worded(*REGISTERS))]]]
-    """File name to the registers it may hold."""
+    """File name to the registers it may hold; a table, NAME.csv, holds the rows of one."""
     include: dict[Id, Text] = Field(default_factory=dict)
     """Namespace to the folder of a pack, inside this one."""
 

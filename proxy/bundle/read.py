@@ -84,18 +84,25 @@ def read_document(path: FilePath, name: str) -> tuple[Document | None, list[File
     Returns:
         The document, or None, and what is wrong with the file.
     """
+    data = read_bytes(path, name, MAX_FILE_BYTES)
+    return (None, [data]) if isinstance(data, FileProblem) else parse_document(data, name)
+
+
+def read_bytes(path: FilePath, name: str, limit: int) -> bytes | FileProblem:
+    """Return the content of a file, or why it cannot be had."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not hold anybody up
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return None, [FileProblem(name, 1, 1, "this is no file")]
-            data = file.read(MAX_FILE_BYTES + 1)
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return FileProblem(name, 1, 1, "this is no file")
+            data = b"" if status.st_size > limit else file.read(limit + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        return None, [FileProblem(name, 1, 1, f"the file cannot be read: {why}")]
-    if len(data) > MAX_FILE_BYTES:
-        return None, [FileProblem(name, 1, 1, f"the file is larger than {MAX_FILE_BYTES // 2**20} MiB")]
-    return parse_document(data, name)
+        return FileProblem(name, 1, 1, f"the file cannot be read: {why}")
+    if status.st_size > limit or len(data) > limit:
+        return FileProblem(name, 1, 1, f"the file is larger than {limit // 2**20} MiB")
+    return data
 
 
 def parse_document(data: bytes, name: str) -> tuple[Document | None, list[FileProblem]]:

@@ -9,9 +9,11 @@ import msgspec
 from proxy.bundle.cases import CaseEntry, Declared, FixtureEntry
 from proxy.bundle.emergency import digest_with
 from proxy.caller.affiliates import Affiliates
+from proxy.caller.authorities import Authority
 from proxy.caller.clients import Clients
 from proxy.caller.issuers import Issuer
 from proxy.caller.people import People
+from proxy.caller.revocation import Revoked
 from proxy.caller.speaking import Registers
 from proxy.origin.networks import Prefixes
 from proxy.policy.attributes import Resource, Vocabulary
@@ -36,10 +38,13 @@ class Snapshot(msgspec.Struct, frozen=True):
     base_digest: str
     """SHA-256 over what the security team decides: issuers, sets, control rules, proxies, APIs, rules, ties."""
     registers_digest: str
-    """SHA-256 over the facts of the world: affiliates, networks."""
+    """SHA-256 over the facts of the world: affiliates, people, networks, grants, revoked tokens."""
     observe_until: float | None
     """Seconds since 1970 until which nothing is blocked; None under ``mode: enforce``."""
     issuers: tuple[Issuer, ...]
+    revoked: Revoked
+    authorities: tuple[Authority, ...]
+    """Over client certificates."""
     affiliates: Affiliates
     people: People
     clients: Clients

@@ -17,13 +17,13 @@ Pure: what tokens say has been verified, registers are looked up in memory or in
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from proxy.caller.affiliates import Affiliates, Affiliation
 from proxy.caller.clients import Client
-from proxy.caller.issuers import Issuer
+from proxy.caller.issuers import ClaimMapping
 from proxy.caller.people import Engagement
 from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Caller, Control, Part, Person, Tie, TieKind
 from proxy.model.decision import Reason
@@ -33,6 +33,25 @@ OWN: Final = "claims."
 """Begins the names of attributes that are the bundle's own."""
 _PERSONAL: Final = frozenset({str(TieKind.SITE), str(TieKind.RESIDENCE)})
 _ANY_CONTROL: Final = Control(UNKNOWN, UNKNOWN)
+
+
+class Voucher(Protocol):
+    """Who says something of somebody: an issuer of tokens, or an authority over certificates."""
+
+    @property
+    def id(self) -> str:
+        """Its id in the bundle."""
+        ...
+
+    @property
+    def operator(self) -> str:
+        """The affiliate that administers it."""
+        ...
+
+    @property
+    def mappings(self) -> Sequence[ClaimMapping]:
+        """The caller attributes that it can say."""
+        ...
 
 
 class Party(msgspec.Struct, frozen=True):
@@ -98,7 +117,7 @@ def find_boundary(rows: Iterable[Engagement], now: float) -> float:
 
 
 def make_party(
-    issuer: Issuer | None,
+    issuer: Voucher | None,
     facts: Mapping[str, Fact[Any]],
     affiliates: Affiliates,
     *,
@@ -190,7 +209,8 @@ def join(speaking: Speaking, affiliates: Affiliates) -> Caller:
     behind = NO_PERSON if person is None else person.person
     open_ties = frozenset().union(*(party.open_ties for party in parties))
     controls = [party.control for party in parties]
-    if for_whom.is_for_somebody or (person is None and any(program.is_for_somebody for program in speaking.others)):
+    is_hidden = person is None and any(each.is_for_somebody and not each.person.principal for each in speaking.others)
+    if for_whom.is_for_somebody or is_hidden:  # behind it, or behind a program that nobody can name
         behind = UNKNOWN_PERSON if person is None else behind
         open_ties |= affiliates.unknown_ties | _PERSONAL
         controls.append({})
@@ -211,7 +231,7 @@ def join(speaking: Speaking, affiliates: Affiliates) -> Caller:
 
 
 def assemble_caller(
-    issuer: Issuer | None,
+    issuer: Voucher | None,
     facts: Mapping[str, Fact[Any]],
     affiliates: Affiliates,
     *,

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from proxy.caller.affiliates import Affiliates
+from proxy.caller.certificates import CertificateIdentity
 from proxy.caller.claims import VerifiedClaims, map_claims
 from proxy.caller.clients import Client, Clients
 from proxy.caller.delegation import find_actors
@@ -75,17 +76,23 @@ def speak_of(
     return _speak_of_one(issuer, facts, subject, registers, now, needs_row=issuer.needs_people)
 
 
-def speak_of_service(
-    authority: Issuer, name: str, registers: Registers, *, until: float, part: Part = Part.CALLER
-) -> Speaking:
-    """Return the service that a verified certificate names; what is known of it is what the register says."""
-    client = registers.clients.find(authority.id, name)
-    facts: dict[str, Fact[Any]] = {"id": name, "client": name, "kind": "service"}
+def speak_of_service(identity: CertificateIdentity, registers: Registers, part: Part) -> Speaking:
+    """Return the service that a verified certificate names; what is known of it is what the register says.
+
+    Args:
+        identity: whose certificate it is.
+        registers: what the bundle says of people and programs.
+        part: which part it takes: the caller, or the connection of one who shows a token.
+    """
+    client = registers.clients.find(identity.id, identity.name)
+    if client is not None and identity.assertable is not None and client.affiliate not in identity.assertable:
+        client = None  # its authority may not vouch for that affiliate
+    facts: dict[str, Fact[Any]] = {"id": identity.name, "client": identity.name, "kind": "service"}
     if client is not None:
         facts["site_country"] = NOT_APPLICABLE
-    principal = f"{authority.id}|{name}"
-    party = make_party(authority, facts, registers.affiliates, principal=principal, client=client, part=part)
-    return Speaking(party, until=until)
+    principal = identity.principal
+    party = make_party(identity, facts, registers.affiliates, principal=principal, client=client, part=part)
+    return Speaking(party, until=identity.until)
 
 
 def _speak_of_actor(

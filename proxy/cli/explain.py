@@ -18,6 +18,7 @@ from proxy.bundle.cases import CaseEntry
 from proxy.bundle.check import load_bundle, load_case
 from proxy.bundle.snapshot import Snapshot
 from proxy.cli.tree import draw
+from proxy.clock import unix_seconds
 from proxy.errors import UsageError
 from proxy.lifecycle.cases import Cases
 from proxy.lifecycle.explanation import Explanation, explain_facts
@@ -42,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--request", metavar="'GET /PATH'", help="a method and a path")
     add("--host", help="with --request, where the bundle has more than one API")
     add("--caller", action="append", metavar="NAME=VALUE", help="an attribute of the caller; a,b is a set")
-    add("--origin", action="append", metavar="NAME=VALUE", help="country, network or ip")
+    add("--origin", action="append", metavar="NAME=VALUE", help="country, network, ip, asn, anonymous=vpn,hosting")
     add("--at", metavar="INSTANT", help="when, such as 2027-06-30T09:00:00+09:00")
     add("--purpose", metavar="ID", help="what the caller says it reads for")
     add("--matter", metavar="NUMBER", help="the case that it names")
@@ -98,8 +99,8 @@ def _find_sentence(snapshot: Snapshot, sentence: str) -> CaseEntry:
 
 
 def _explain_case(case: CaseEntry, snapshot: Snapshot) -> Explanation:
-    geolocator = make_geolocator(read_settings().geoip)
-    facts = Cases(snapshot, geolocator).find_facts(case.given)
+    geolocator = make_geolocator(read_settings())
+    facts = Cases(snapshot, geolocator, unix_seconds()).find_facts(case.given)
     if isinstance(facts, Reason):
         raise UsageError(f"{case.given.request} asks no rule: {facts}.")
     return explain_facts(case.name, facts, snapshot, geolocator.build)
@@ -111,11 +112,14 @@ def _describe(options: argparse.Namespace) -> dict[str, Any]:
     for name, value in _pairs(options.caller, "--caller"):
         is_set = name in {"groups", "roles", "citizenships"}
         caller[name] = [each for each in value.split(",") if each] if is_set else value
+    origin: dict[str, Any] = dict(_pairs(options.origin, "--origin"))
+    if "anonymous" in origin:
+        origin["anonymous"] = [each for each in origin["anonymous"].split(",") if each]
     given = {
         "request": options.request,
         "host": options.host,
         "caller": caller,
-        "origin": dict(_pairs(options.origin, "--origin")) or None,
+        "origin": origin or None,
         "at": options.at,
         "purpose": options.purpose,
         "case": options.matter,

@@ -80,7 +80,7 @@ tests:
   - name: our own employee reads a Japanese user
     given:
       caller: {affiliate: my-company, kind: employee, residence: JP}
-      origin: {country: JP}
+      origin: {network: office, country: JP}
       request: GET /v1/jp/users/42
     expect: {effect: allow, rule: our-staff-reads-japan}
 

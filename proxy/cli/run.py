@@ -12,6 +12,7 @@ from typing import Any
 import uvloop
 
 from proxy.errors import UsageError
+from proxy.model.origin import ClientAddress
 from proxy.oplog import configure_log
 from proxy.settings import Settings, read_settings
 from proxy.wiring import run_gateway
@@ -31,8 +32,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a MaxMind-format country database, instead of registry data",
     )
+    add("--geoip-asn", type=Path, metavar="FILE", help="a MaxMind-format database of autonomous systems")
+    add("--geoip-anonymous", type=Path, metavar="FILE", help="a MaxMind-format database of anonymous networks")
+    add("--geoip-max-age-days", type=int, metavar="DAYS", help="how old a database may be to be believed")
+    add(
+        "--client-address",
+        choices=[place.value for place in ClientAddress],
+        help="where trusted proxies say whose request they pass on (x-forwarded-for)",
+    )
     add("--upstream", action="append", metavar="API=URL", help="where this deployment finds an API")
     add("--jwks", action="append", metavar="ISSUER=URL", help="where this deployment finds an issuer's keys")
+    add("--tls-certificate", type=Path, metavar="FILE", help="PEM: callers speak TLS, and this is who we are")
+    add("--tls-key", type=Path, metavar="FILE", help="PEM: the key of that certificate")
+    add("--tls-client", choices=["off", "optional", "required"], help="ask callers for certificates (off)")
+    add("--client-certificate", choices=["tls", "xfcc"], help="where a caller's certificate is taken from (tls)")
     add("--tell", choices=["reason", "rule"], help="what a refused caller is told (reason)")
     add("--log-level", choices=["debug", "info", "warning", "error"], help="of the log on stderr (info)")
     parser.set_defaults(run=run)
@@ -47,8 +60,16 @@ def run(options: argparse.Namespace) -> int:
         ledger=options.ledger,
         pseudonym_key=options.pseudonym_key,
         geoip=options.geoip,
+        geoip_asn=options.geoip_asn,
+        geoip_anonymous=options.geoip_anonymous,
+        geoip_max_age_days=options.geoip_max_age_days,
+        client_address=options.client_address,
         upstream=parse_pairs(options.upstream, "--upstream API=URL"),
         jwks=parse_pairs(options.jwks, "--jwks ISSUER=URL"),
+        tls_certificate=options.tls_certificate,
+        tls_key=options.tls_key,
+        tls_client=options.tls_client,
+        client_certificate=options.client_certificate,
         tell=options.tell,
         log_level=options.log_level,
     )

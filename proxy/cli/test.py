@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run every test; 1 if one fails, if there is none, or if coverage is required and lacks."""
     snapshot = load_bundle(options.policies)
-    cases = Cases(snapshot, make_geolocator(read_settings().geoip))
+    cases = Cases(snapshot, make_geolocator(read_settings()))
     results = [cases.run(case) for case in snapshot.cases]
     policy = snapshot.with_urgent({}).policy  # tests do not ask emergency denies
     unfired = find_unfired(policy, results)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of this room."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
@@ -13,6 +14,14 @@ class GatewayOptions(BaseModel):
     """Address and port on which callers are served; port 0 takes a free one."""
     upstream: dict[str, str] = Field(default_factory=dict)
     """API id to the URL where this deployment finds it, in place of the bundle's."""
+    tls_certificate: Path | None = None
+    """PEM file of the listener's own certificate and those between it and its CA; without: plain HTTP."""
+    tls_key: Path | None = None
+    """PEM file of its key, not encrypted."""
+    tls_client: Literal["off", "optional", "required"] = "off"
+    """Whether callers are asked for certificates of the bundle's ``certificate_authorities``."""
+    client_certificate: Literal["tls", "xfcc"] = "tls"
+    """Where a caller's certificate is taken from: its connection, or ``X-Forwarded-Client-Cert`` of a trusted proxy."""
     tell: Literal["reason", "rule"] = "reason"
     """What a refused caller is told: the reason alone, or the rule's id and title as well."""
     max_request_body_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024 * 1024

@@ -21,17 +21,22 @@ from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
+from proxy.caller.introspection import Introspector
 from proxy.caller.jwks import KeyStore
+from proxy.caller.resolve import IntrospectionNeeded
 from proxy.clock import elapsed_seconds, unix_seconds
 from proxy.errors import LedgerError
 from proxy.gateway.ids import make_request_id
 from proxy.gateway.options import GatewayOptions
 from proxy.gateway.problem import render_problem
+from proxy.gateway.proxied import ProxiedStart, render_response
 from proxy.gateway.upstream import Upstreams, find_reason
 from proxy.model.decision import Reason
+from proxy.model.origin import ClientAddress
 from proxy.model.ports import Ledger
 from proxy.model.request import RequestHead, ResponseHead
-from proxy.pipeline.passage import Checkpoint, Forward, Need, Passage, Refuse
+from proxy.pipeline.checkpoint import Checkpoint
+from proxy.pipeline.passage import Forward, Need, Passage, Refuse
 from proxy.telemetry import Metrics
 
 CLOSING: Final = frozenset({400, 408, 413, 501})
@@ -53,6 +58,7 @@ class Gateway:
     Args:
         checkpoint: returns what passages share now; each passage keeps what it began with.
         keys: fetches issuers' keys when a passage needs them.
+        introspector: asks issuers whether a token is active.
         ledger: made durable there before anything is acted on.
         upstreams: connections to the APIs.
         metrics: what is counted.
@@ -64,6 +70,7 @@ class Gateway:
         *,
         checkpoint: Callable[[], Checkpoint],
         keys: KeyStore,
+        introspector: Introspector,
         ledger: Ledger,
         upstreams: Upstreams,
         metrics: Metrics,
@@ -71,6 +78,7 @@ class Gateway:
     ) -> None:
         self.checkpoint = checkpoint
         self.keys = keys
+        self.introspector = introspector
         self.ledger = ledger
         self.upstreams = upstreams
         self.metrics = metrics
@@ -90,6 +98,13 @@ class Gateway:
                 self._under_way.discard(crossing)
                 self.metrics.passage_seconds.observe(elapsed_seconds() - crossing.started)
 
+    async def meet(self, need: Need) -> None:
+        """Ask what a passage needs."""
+        if isinstance(need.what, IntrospectionNeeded):
+            await self.introspector.refresh(need.what)
+        else:
+            await self.keys.refresh(need.what.issuer_id)
+
     async def revisit(self) -> None:
         """Decide anew what began under a bundle that is no longer in force, and cut what is now denied."""
         checkpoint = self.checkpoint()
@@ -98,13 +113,16 @@ class Gateway:
             if count % REVISITED_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    def refuse_unparsed(self, peer_ip: str, status: int) -> web.Response:
+    def refuse_unparsed(self, peer_ip: str, proxied: tuple[str, ...], status: int) -> web.Response:
         """Answer bytes that the HTTP parser did not take, and record that."""
+        malformed = Reason.REQUEST_TOO_LARGE if status == 413 else Reason.REQUEST_MALFORMED
+        return self.refuse_connection(peer_ip, proxied, Reason.DECISION_FAILED if status >= 500 else malformed)
+
+    def refuse_connection(self, peer_ip: str, proxied: tuple[str, ...], reason: Reason) -> web.Response:
+        """Answer a connection that carries no request that could be read, and record that."""
         now = unix_seconds()
         passage = Passage(self.checkpoint(), make_request_id(now), now)
-        passage.note_peer(peer_ip)
-        malformed = Reason.REQUEST_TOO_LARGE if status == 413 else Reason.REQUEST_MALFORMED
-        reason = Reason.DECISION_FAILED if status >= 500 else malformed
+        passage.note_peer(peer_ip, proxied)
         response = self.refuse(passage, passage.fail(reason))
         response.force_close()
         return response
@@ -215,10 +233,11 @@ class _Crossing:
             tuple(request.headers.items()),
             _peer_ip(request.transport),
             (request.version.major, request.version.minor),
+            *_shown(request.protocol),
         )
         step = self._passage.begin(head)
         while isinstance(step, Need):
-            await self._gateway.keys.refresh(step.issuer_id)
+            await self._gateway.meet(step)
             step = self._passage.supply(step)
         self._gateway.metrics.decision_seconds.observe(elapsed_seconds() - self.started)
         return step
@@ -338,9 +357,15 @@ class GatewayServer(web.Server):
     Args:
         gateway: takes the requests.
         options: limits.
+        client_address: where trusted proxies say whose request they pass on.
     """
 
-    def __init__(self, gateway: Gateway, options: GatewayOptions) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        options: GatewayOptions,
+        client_address: ClientAddress = ClientAddress.X_FORWARDED_FOR,
+    ) -> None:
         super().__init__(
             gateway.handle,
             handler_cancellation=True,
@@ -353,23 +378,62 @@ class GatewayServer(web.Server):
             logger=log,
         )
         self._gateway = gateway
+        self._is_proxied = client_address is ClientAddress.PROXY_PROTOCOL
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of one connection."""
-        return _Protocol(self._gateway, self, loop=self._loop, **self._kwargs)
+        return _Protocol(self._gateway, self, is_proxied=self._is_proxied, loop=self._loop, **self._kwargs)
 
 
 class _Protocol(RequestHandler):
     """One connection; what does not parse is refused as a problem document, recorded and counted."""
 
-    __slots__ = ("_gateway",)
+    __slots__ = ("_gateway", "_is_proxied", "_start", "certificate", "proxied")
 
-    def __init__(self, gateway: Gateway, manager: web.Server, **options: Any) -> None:
+    def __init__(self, gateway: Gateway, manager: web.Server, *, is_proxied: bool, **options: Any) -> None:
         super().__init__(manager, **options)
         self._gateway = gateway
+        self._is_proxied = is_proxied
+        self._start: ProxiedStart | None = None
+        """While the PROXY header of a trusted proxy's connection is awaited."""
+        self.proxied: tuple[str, ...] = ()
+        """What it said."""
+        self.certificate: bytes | None = None
+        """What the peer has shown in the handshake, in DER: it is the same for every request of the connection."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, once TLS stands; one of a trusted proxy may have to say first whose it is."""
+        secured = transport.get_extra_info("ssl_object")
+        if secured is not None:
+            self.certificate = secured.getpeercert(binary_form=True)
+        super().connection_made(transport)
+        if self._is_proxied and self._gateway.checkpoint().origins.trusts(_peer_ip(self.transport)):
+            self._start = ProxiedStart(self._loop, self._refuse_start)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let go of a connection."""
+        if self._start is not None:
+            self._start.close()
+        super().connection_lost(exc)
+
+    def _refuse_start(self) -> None:
+        """End a connection that does not begin as it must."""
+        peer_ip, transport = _peer_ip(self.transport), self.transport
+        response = self._gateway.refuse_connection(peer_ip, (), Reason.PROXY_HEADER_MALFORMED)
+        if transport is not None:
+            transport.write(render_response(response))
+            transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; what breaks the framing of a body under way ends it at once, not by a deadline."""
+        if self._start is not None:
+            proxied = self._start.feed(data)
+            if proxied is None:
+                return
+            self._start = None
+            self.proxied, data = (proxied.source,), proxied.rest
+            if not data:
+                return
         super().data_received(data)
         request = self._current_request
         if request is None or not self._messages or request.content.is_eof():
@@ -389,12 +453,17 @@ class _Protocol(RequestHandler):
             raise ConnectionError("part of an answer has left")
         if status >= 500:
             log.error("a request could not be handled", exc_info=exc)
-        return self._gateway.refuse_unparsed(_peer_ip(request.transport), status)
+        return self._gateway.refuse_unparsed(_peer_ip(request.transport), self.proxied, status)
 
 
 def _peer_ip(transport: asyncio.Transport | None) -> str:
     peer = transport.get_extra_info("peername") if transport is not None else None
     return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def _shown(protocol: RequestHandler | None) -> tuple[bytes | None, tuple[str, ...]]:
+    """Return what a connection itself says: the certificate of its handshake, and its PROXY header."""
+    return (protocol.certificate, protocol.proxied) if isinstance(protocol, _Protocol) else (None, ())
 
 
 def _abort(transport: asyncio.Transport | None) -> None:

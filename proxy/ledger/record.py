@@ -8,6 +8,7 @@ keyed pseudonyms alone; text that a caller chose is not among its sources.
 A fact that is no value is written as the name of its state: ``unknown``, ``absent``, ``not applicable``.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,7 @@ from proxy.ledger.pseudonym import Pseudonyms
 from proxy.model.caller import Part, Person, Tie
 from proxy.model.decision import AppliedRule, Shadow
 from proxy.model.facts import UNKNOWN, Fact, FactSet, State, known
+from proxy.model.origin import DatabaseInfo
 from proxy.model.outcome import Outcome
 
 
@@ -50,6 +52,23 @@ class BundleLine(Line, frozen=True, kw_only=True, tag="bundle"):
     registers: str
     mode: str
     observe_until: str = ""
+
+
+class DatabaseRecorded(msgspec.Struct, frozen=True):
+    """A geolocation database."""
+
+    use: str
+    type: str
+    built: str
+    """RFC 3339, UTC."""
+    digest: str
+
+
+class GeolocationLine(Line, frozen=True, kw_only=True, tag="geolocation"):
+    """Geolocation data are put in force: what decision lines from here on call by its version."""
+
+    version: str
+    databases: tuple[DatabaseRecorded, ...]
 
 
 class RuleApplied(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -96,6 +115,12 @@ class OriginRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
     country: str
     network: str
     source: str
+    registered_country: str = State.UNKNOWN.value
+    asn: str = State.UNKNOWN.value
+    anonymous: tuple[str, ...] | str = State.UNKNOWN.value
+    """What the address is known to hide; the name of the state where that is not known."""
+    anonymous_open: bool = False
+    """Whether there may be more that nobody could tell."""
 
 
 class SubjectRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -151,6 +176,8 @@ class DecisionLine(Line, frozen=True, kw_only=True, tag="decision"):
     subject: SubjectRecorded
     policy: str
     registers: str
+    geolocation: str = ""
+    """The version of the geolocation data."""
 
 
 class EndLine(Line, frozen=True, kw_only=True, tag="end"):
@@ -172,12 +199,16 @@ class Recorder:
         pseudonyms: names people.
         policy_digest: of the snapshot.
         registers_digest: of the snapshot.
+        geolocation: the version of the geolocation data.
     """
 
-    def __init__(self, pseudonyms: Pseudonyms, policy_digest: str, registers_digest: str) -> None:
+    def __init__(
+        self, pseudonyms: Pseudonyms, policy_digest: str, registers_digest: str, geolocation: str = ""
+    ) -> None:
         self._pseudonyms = pseudonyms
         self._policy = policy_digest
         self._registers = registers_digest
+        self._geolocation = geolocation
 
     def decision(self, outcome: Outcome, *, released: bool) -> DecisionLine:
         """Return the line of an outcome."""
@@ -210,6 +241,7 @@ class Recorder:
             subject=self._subject(outcome),
             policy=self._policy,
             registers=self._registers,
+            geolocation=self._geolocation,
         )
 
     def _caller(self, outcome: Outcome) -> CallerRecorded:
@@ -244,6 +276,17 @@ class Recorder:
     def _subject(self, outcome: Outcome) -> SubjectRecorded:
         subject = outcome.subject
         return SubjectRecorded(_render(subject.country), subject.reference or _render_state(subject.id))
+
+
+def geolocation_line(now: float, version: str, databases: Iterable[DatabaseInfo]) -> GeolocationLine:
+    """Return the line that says which geolocation data are put in force at wall-clock reading ``now``."""
+    return GeolocationLine(
+        time=render_instant(now),
+        version=version,
+        databases=tuple(
+            DatabaseRecorded(each.use, each.type, render_instant(each.built), each.digest) for each in databases
+        ),
+    )
 
 
 def end_line(
@@ -302,6 +345,14 @@ def _render_shadow(shadow: Shadow) -> ShadowRecorded:
 
 def _render_origin(outcome: Outcome) -> OriginRecorded:
     origin = outcome.origin
+    anonymous = origin.anonymous
     return OriginRecorded(
-        _render(origin.ip), _render(origin.country), _render(origin.network), origin.source.name.lower()
+        _render(origin.ip),
+        _render(origin.country),
+        _render(origin.network),
+        origin.source.name.lower(),
+        _render(origin.registered_country),
+        _render(origin.asn),
+        anonymous.value if isinstance(anonymous, State) else tuple(sorted(anonymous.members)),
+        not isinstance(anonymous, State) and anonymous.is_open,
     )

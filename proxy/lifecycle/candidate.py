@@ -26,6 +26,7 @@ from proxy.lifecycle.cases import CaseResult, Cases
 from proxy.lifecycle.takeover import pack
 from proxy.model.ports import Geolocator
 from proxy.origin.geoip import make_geolocator
+from proxy.origin.options import OriginOptions
 
 LENGTH_BYTES: Final = 4
 MAX_TOLD: Final = 50
@@ -39,6 +40,10 @@ class Job(msgspec.Struct, frozen=True):
     upstreams: dict[str, str]
     geoip: str | None
     megabytes: int
+    geoip_asn: str | None = None
+    geoip_anonymous: str | None = None
+    registers: str | None = None
+    """Where large registers become files."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -62,8 +67,12 @@ def examine(job: Job) -> Iterable[bytes]:
     folder = Path(job.folder)
     yield _pickle(_quietly_read(folder))
     try:
-        snapshot = load_bundle(folder, job.upstreams)
-        geolocator = make_geolocator(None if job.geoip is None else Path(job.geoip))
+        snapshot = load_bundle(folder, job.upstreams, None if job.registers is None else Path(job.registers))
+        geolocator = make_geolocator(
+            OriginOptions.model_validate(
+                {"geoip": job.geoip, "geoip_asn": job.geoip_asn, "geoip_anonymous": job.geoip_anonymous}
+            )
+        )
         failed = find_failed(snapshot, geolocator)
     except BundleError as error:
         yield _pickle(Failure(error.problems[:MAX_TOLD]))

@@ -12,14 +12,15 @@ import msgspec
 
 from proxy.bundle.cases import BEHIND, CaseEntry, CaseGiven, CaseOrigin
 from proxy.bundle.snapshot import Snapshot
+from proxy.caller.certificates import CertificateIdentity
 from proxy.caller.claims import assert_fact
 from proxy.caller.issuers import Issuer
 from proxy.caller.parties import Speaking, join, make_party, make_program, speak_both
-from proxy.caller.speaking import speak_of
+from proxy.caller.speaking import speak_of, speak_of_service
 from proxy.model.api import Route
 from proxy.model.caller import UNAUTHENTICATED, Caller, Part
 from proxy.model.decision import Decision, Effect, Reason
-from proxy.model.facts import ABSENT, UNKNOWN, Fact
+from proxy.model.facts import ABSENT, UNKNOWN, Fact, FactSet
 from proxy.model.origin import Origin
 from proxy.model.ports import Geolocator
 from proxy.model.request import Target
@@ -52,12 +53,15 @@ class Cases:
     Args:
         snapshot: the bundle.
         geolocator: asked where a case gives an address.
+        now: seconds since 1970, for whether geolocation data are too old: a bundle's own tests do not fail by that.
     """
 
-    def __init__(self, snapshot: Snapshot, geolocator: Geolocator) -> None:
+    def __init__(self, snapshot: Snapshot, geolocator: Geolocator, now: float = 0.0) -> None:
         self._snapshot = snapshot.with_urgent({})  # an urgent cut-off waits for no test, and breaks none
         self._origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
+        self._now = now
         self._issuers = {issuer.id: issuer for issuer in snapshot.issuers}
+        self._authorities = {authority.id: authority for authority in snapshot.authorities}
         self._grants = {grant.id: grant for grant in snapshot.policy.grants}
 
     def run(self, case: CaseEntry) -> CaseResult:
@@ -113,6 +117,9 @@ class Cases:
 
     def _speaking(self, given: Mapping[str, Any], now: float) -> Speaking:
         """Return whom a case speaks of. Of whom it names, the registers are asked, too."""
+        identity = self._identify(given)
+        if identity is not None:
+            return speak_of_service(identity, self._snapshot.registers, Part.CALLER)
         issuer = self._issuers.get(given.get("issuer", ""))
         facts: dict[str, Fact[Any]] = {each.attribute: UNKNOWN for each in issuer.mappings} if issuer else {}
         facts |= {name: _fact(issuer, name, raw) for name, raw in given.items() if name not in {"issuer", BEHIND}}
@@ -128,14 +135,31 @@ class Cases:
             )
         return speak_of(issuer, facts, subject, registers, now)
 
+    def _identify(self, given: Mapping[str, Any]) -> CertificateIdentity | None:
+        """Return the service of a case that names an authority over certificates, and its name there."""
+        authority = self._authorities.get(given.get("issuer", ""))
+        if authority is None:
+            return None
+        name = given.get("id", "")
+        return CertificateIdentity(
+            authority.id, authority.operator, authority.assertable, name, "", -math.inf, math.inf
+        )
+
     def _origin(self, given: CaseOrigin) -> Origin:
         address = parse_address(given.ip or "")
-        found = self._origins.locate(address) if address is not None else NOWHERE
+        found = self._origins.locate(address, self._now) if address is not None else NOWHERE
         country = given.country or found.country
         network = given.network or (found.network if address is not None else UNKNOWN)
         if given.country is not None and given.network is None and address is None:
             network = ABSENT  # a country alone: somewhere in the open Internet
-        return msgspec.structs.replace(found, country=country, network=network)
+        return msgspec.structs.replace(
+            found,
+            country=country,
+            network=network,
+            registered_country=given.registered_country or found.registered_country,
+            asn=given.asn or found.asn,
+            anonymous=found.anonymous if given.anonymous is None else FactSet(frozenset(given.anonymous)),
+        )
 
 
 def find_unfired(policy: Policy, results: Iterable[CaseResult]) -> tuple[Rule, ...]:

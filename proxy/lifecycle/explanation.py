@@ -121,8 +121,10 @@ class _Facts:
             return self._caller_source(rest, documented)
         if name == "origin.network" and self.facts.origin.network is ABSENT:
             return "in no declared network"
-        if name in {"origin.country", "origin.registered_country", "origin.network"}:
+        if name in {"origin.country", "origin.network"}:
             return self._origin_source()
+        if name in {"origin.registered_country", "origin.asn", "origin.anonymous"}:
+            return f"{documented}: {self.database}" if self.database else documented
         if name == "time":
             return "given" if not isinstance(self.facts.time, State) else "not given"
         return documented

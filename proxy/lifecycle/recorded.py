@@ -55,6 +55,9 @@ def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
         ip=_fact(line.origin.ip),
         country=_fact(line.origin.country),
         network=_fact(line.origin.network),
+        registered_country=_fact(line.origin.registered_country),
+        asn=_fact(line.origin.asn),
+        anonymous=_set(line.origin.anonymous, is_open=line.origin.anonymous_open),
         source=CountrySource[line.origin.source.upper()] if line.origin.source.upper() in CountrySource.__members__
         else CountrySource.NONE,
     )  # fmt: skip
@@ -152,6 +155,10 @@ def _others(said: CallerRecorded, affiliates: Affiliates) -> Iterator[Party]:
         if personal:
             nowhere = make_program(Client("", "", autonomous=False), affiliates, part)
             yield msgspec.structs.replace(nowhere, ties=personal, open_ties=frozenset())
+
+
+def _set(members: tuple[str, ...] | str, *, is_open: bool) -> Fact[FactSet]:
+    return _STATES.get(members, UNKNOWN) if isinstance(members, str) else FactSet(frozenset(members), is_open)
 
 
 def _fact(text: str) -> Fact[str]:

@@ -30,6 +30,7 @@ from proxy.lifecycle.candidate import LENGTH_BYTES, Failure, Job
 from proxy.lifecycle.options import LifecycleOptions
 from proxy.lifecycle.takeover import Assembly
 from proxy.lifecycle.watch import take_fingerprint
+from proxy.origin.options import OriginOptions
 from proxy.policy.policy import Policy
 from proxy.policy.rules import Rule
 from proxy.telemetry import Metrics
@@ -60,7 +61,8 @@ class Reloader:
         folder: the policy folder.
         tried: the fingerprint of the folder, taken before what is in force was read from it.
         upstreams: where this deployment finds APIs, as for ``load_bundle``.
-        geoip: the geolocation that tests are run with.
+        origin: the geolocation that tests are run with; the built-in one by default.
+        registers_folder: where large registers become files.
         options: how often, how long.
         metrics: counted are attempts, by result.
         in_force: returns the snapshot in force.
@@ -74,7 +76,8 @@ class Reloader:
         *,
         tried: str,
         upstreams: dict[str, str],
-        geoip: Path | None,
+        origin: OriginOptions | None = None,
+        registers_folder: Path | None = None,
         options: LifecycleOptions,
         metrics: Metrics,
         in_force: Callable[[], Snapshot],
@@ -82,7 +85,14 @@ class Reloader:
         renew: Callable[[], Awaitable[None]],
     ) -> None:
         self._folder = folder
-        self._job = Job(str(folder), upstreams, None if geoip is None else str(geoip), options.reload_megabytes)
+        paths = (origin or OriginOptions()).model_dump(include={"geoip", "geoip_asn", "geoip_anonymous"}, mode="json")
+        self._job = Job(
+            str(folder),
+            upstreams,
+            megabytes=options.reload_megabytes,
+            registers=None if registers_folder is None else str(registers_folder),
+            **paths,
+        )
         self._options = options
         self._metrics = metrics
         self._in_force = in_force

@@ -24,7 +24,10 @@ _INSTANT: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-5][0-9])"
 )
 _CATEGORY: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,4})(s|m|h)")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SYSTEM: Final = re.compile(r"AS[1-9][0-9]{0,9}")
+_MAX_SYSTEM: Final = 2**32 - 1
 _SHARE: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?")
 _RESERVED: Final = frozenset({"absent", "any", "default", "none", "not-applicable", "other", "unknown"})
 """Words that records and metrics say themselves."""
@@ -154,6 +157,13 @@ def parse_category(text: str) -> str:
     return text
 
 
+def parse_system(text: str) -> str:
+    """Return the number of an autonomous system; ValueError with a sentence if the text is none."""
+    if not _SYSTEM.fullmatch(text) or int(text[2:]) > _MAX_SYSTEM:
+        raise ValueError(f"{text!r} is no autonomous system, such as AS4134")
+    return text
+
+
 def _parse_flag(text: str) -> bool:
     if text not in {"true", "false"}:
         raise ValueError(f"{text!r} is neither true nor false")
@@ -168,6 +178,14 @@ def parse_instant(text: str) -> datetime:
         return datetime.fromisoformat(text)
     except ValueError as error:
         raise ValueError(f"{text!r} is no day or time that exists") from error
+
+
+def parse_duration(text: str) -> int:
+    """Return seconds; ValueError with a sentence if the text is no duration."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no duration, such as 30s, 15m or 2h")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def _parse_date(text: str) -> date:
@@ -193,8 +211,10 @@ Text = Annotated[str, scalar(str)]
 Id = Annotated[str, scalar(parse_id, {"title": "id"} | _NAME | spelled(_ID, *_GUESSES))]
 Reference = Annotated[str, scalar(parse_reference, {"title": "reference"} | _NAME | spelled(_REFERENCE, *_GUESSES))]
 Country = Annotated[str, scalar(_parse_country, {"title": "country"} | worded(*NAMES))]
+System = Annotated[str, scalar(parse_system, {"title": "autonomous system"} | spelled(_SYSTEM))]
 Flag = Annotated[bool, scalar(_parse_flag, spelled(re.compile("true|false"), "boolean"))]
 Instant = Annotated[datetime, scalar(parse_instant, {"title": "instant"} | spelled(_INSTANT))]
 Date = Annotated[date, scalar(_parse_date, spelled(_DATE))]
+Duration = Annotated[int, scalar(parse_duration, spelled(_DURATION))]
 Category = scalar(parse_category, spelled(_CATEGORY, "boolean", "null"))
 Share = Annotated[Decimal, scalar(_parse_share, spelled(_SHARE, "number") | {"exclusiveMinimum": 0, "maximum": 100})]

@@ -1,29 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
 """The protocols that the flow needs from the outside. Wiring gives the real ones, tests their simulators."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from proxy.model.origin import CountrySource, Geolocation
+from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation
 
 
 class Geolocator(Protocol):
-    """Tells the country of a public address, from memory."""
+    """Tells the country of a public address, from memory. It never changes: other data are another geolocator."""
 
     source: CountrySource
     build: str
-    """Name and date of the data, for the record."""
+    """Name and date of the data, for people."""
+    version: str
+    """What tells these data from others, in every decision's record."""
+    databases: tuple[DatabaseInfo, ...]
 
-    def locate(self, ip: str) -> Geolocation:
-        """Return what is known of a canonical address; unknown is a value, never an exception."""
+    def locate(self, ip: str, now: float) -> Geolocation:
+        """Return what is known of a canonical address; unknown is a value, never an exception.
+
+        Args:
+            ip: the address.
+            now: seconds since 1970: what is too old then says nothing.
+        """
         ...
 
 
 class KeySets(Protocol):
     """The issuers' key sets as they stand."""
 
-    def current(self, issuer_id: str, now: float) -> Any:
-        """Return the issuer's ``caller.keys.KeySet``, or None if there is none that may be trusted now."""
+    @property
+    def sets(self) -> Mapping[str, Any]:
+        """Issuer id to its ``caller.keys.KeySet``; one that may not be trusted now is not there."""
+        ...
+
+    @property
+    def failed(self) -> Collection[str]:
+        """Issuers whose last fetch failed: that a key is not among theirs proves nothing."""
+        ...
+
+
+class Introspections(Protocol):
+    """What issuers said of tokens, as it stands."""
+
+    def find(self, issuer_id: str, token_digest: str) -> Any:
+        """Return the last ``caller.revocation.Introspected`` of a token, None if there is none any more."""
         ...
 
 

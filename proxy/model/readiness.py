@@ -20,3 +20,5 @@ class Readiness(msgspec.Struct, frozen=True):
     """Ids of those in force."""
     stale: tuple[str, ...]
     """Why the policy folder as it lies there is not in force; empty while it is."""
+    geolocation_doubts: tuple[str, ...] = ()
+    """Databases that are too old to be believed, and those that lie there and could not be put in force."""

@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A request as it arrives, and as it stands once it is canonical."""
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 """Header fields in the order received, names as written."""
+TokenPlace: TypeAlias = str
+"""Where a token stands in a request: ``authorization``, ``cookie NAME`` or ``header name``."""
+AUTHORIZATION: Final[TokenPlace] = "authorization"
+"""The ``Authorization`` field, as a ``Bearer`` credential (RFC 6750 2.1)."""
+BEHIND: Final[TokenPlace] = "header sekisho-on-behalf-of"
+"""The field in which a caller shows the token of the person for whom it acts, whatever place its issuer names."""
+Carried: TypeAlias = tuple[tuple[TokenPlace, str], ...]
+"""What stood at the other places that the policy names, and where."""
 
 
 class RequestHead(msgspec.Struct, frozen=True):
@@ -20,6 +28,10 @@ class RequestHead(msgspec.Struct, frozen=True):
     """The address at the other end of the connection."""
     version: tuple[int, int] = (1, 1)
     """Of HTTP."""
+    certificate: bytes | None = None
+    """The certificate, in DER, that the peer has shown in the TLS handshake; None if it has shown none."""
+    proxied: tuple[str, ...] = ()
+    """What the PROXY header of the connection said, in one element; none where there was none."""
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -12,7 +12,9 @@ import msgspec
 from pydantic import Field
 
 from proxy.model.address import Block, parse_block
-from proxy.model.entry import Country, Entry, Flag, Id, Text, scalar, spelled
+from proxy.model.entry import Country, Entry, Flag, Id, Text, choice, scalar, spelled
+from proxy.model.facts import EMPTY_SET, FactSet
+from proxy.model.origin import ANONYMOUS
 from proxy.model.problem import Problem, nearest
 from proxy.origin.forwarded import Address
 
@@ -26,13 +28,15 @@ Cidr = Annotated[Any, scalar(parse_block, spelled(re.compile(r"[0-9A-Fa-f.:]+(?:
 class NetworkEntry(Entry):
     """One network whose place is known."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"anonymous", "valid_from", "valid_to"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"valid_from", "valid_to"})
     id: Id
     name: Text | None = None
     cidr: list[Cidr] = Field(min_length=1)
     country: Country
     proxies: Flag = False
     """Whether trusted proxies may stand in it."""
+    anonymous: list[Annotated[str, choice(*ANONYMOUS)]] = Field(default_factory=list)
+    """What it hides of whoever is in it: a network that ends a VPN, say. Of all others that is known to be nothing."""
     contains: list[Id] = Field(default_factory=list)
     """Networks that lie inside this one. Each is named, so that one of them cannot go missing unseen: its addresses
     would then be where this one is."""
@@ -43,6 +47,7 @@ class Network(msgspec.Struct, frozen=True):
 
     id: str
     country: str
+    anonymous: FactSet = EMPTY_SET
 
 
 class Prefixes:
@@ -146,7 +151,12 @@ def check_proxies(proxies: Sequence[Block], networks: Sequence[NetworkEntry]) ->
 
 def compile_networks(networks: Sequence[NetworkEntry]) -> Prefixes:
     """Return the look-up of declared networks."""
-    return Prefixes((block, Network(entry.id, entry.country)) for entry in networks for block in entry.cidr)
+    return Prefixes(
+        (block, network)
+        for entry in networks
+        for network in (Network(entry.id, entry.country, FactSet(frozenset(entry.anonymous))),)
+        for block in entry.cidr
+    )
 
 
 def compile_proxies(proxies: Iterable[Block]) -> Prefixes:

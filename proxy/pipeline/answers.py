@@ -34,6 +34,15 @@ def _unauthorised(title: str) -> Answer:
     return Answer(401, title, _INVALID_TOKEN)
 
 
+def _unrecognised(title: str) -> Answer:
+    """Answer a certificate that identifies nobody.
+
+    No HTTP authentication scheme is a client certificate's; RFC 9110 15.5.2 still asks 401 to name one that would do,
+    and RFC 6750 3.1 wants no error code where no token is at fault.
+    """
+    return Answer(401, title, BEARER_CHALLENGE)
+
+
 ANSWERS: Final[Mapping[Reason, Answer]] = {
     Reason.METHOD_UNSUPPORTED: Answer(501, "The method is not supported"),
     Reason.TARGET_TOO_LONG: Answer(414, "The request target is too long"),
@@ -56,13 +65,19 @@ ANSWERS: Final[Mapping[Reason, Answer]] = {
     Reason.REQUEST_MALFORMED: _bad("The request is malformed"),
     Reason.TRANSFER_CODING_UNSUPPORTED: Answer(501, "The transfer coding is not supported"),
     Reason.REQUEST_TIMEOUT: Answer(408, "The request did not arrive in time"),
+    Reason.PROXY_HEADER_MALFORMED: _bad("The connection does not begin with a PROXY header"),
     Reason.TOKEN_MISSING: Answer(401, "A bearer token is needed", BEARER_CHALLENGE),
     Reason.AUTHORIZATION_REPEATED: Answer(400, "The Authorization field is repeated", _INVALID_REQUEST),
     Reason.AUTHORIZATION_MALFORMED: Answer(400, "The Authorization field is malformed", _INVALID_REQUEST),
     Reason.AUTHORIZATION_FOR_TWO: Answer(400, "The request speaks for two people", _INVALID_REQUEST),
+    Reason.AUTHORIZATION_AMBIGUOUS: Answer(400, "Credentials stand at more than one place", _INVALID_REQUEST),
+    Reason.AUTHORIZATION_COOKIE_REPEATED: Answer(400, "The token's cookie is repeated", _INVALID_REQUEST),
     Reason.TOKEN_MALFORMED: _unauthorised("The token is malformed"),
+    Reason.TOKEN_ENCRYPTED: _unauthorised("The token is encrypted"),
     Reason.TOKEN_HEADER_UNSUPPORTED: _unauthorised("The token's header is not supported"),
     Reason.TOKEN_ISSUER_UNDECLARED: _unauthorised("The token's issuer is not trusted here"),
+    Reason.TOKEN_MISPLACED: _unauthorised("The token stands at another place than its issuer's do"),
+    Reason.TOKEN_TYPE_OTHER: _unauthorised("The token is of another type"),
     Reason.TOKEN_ALGORITHM_UNDECLARED: _unauthorised("The token's algorithm is not trusted here"),
     Reason.TOKEN_KEY_UNKNOWN: _unauthorised("The token's key is not known"),
     Reason.TOKEN_SIGNATURE_WRONG: _unauthorised("The token's signature is wrong"),
@@ -71,7 +86,31 @@ ANSWERS: Final[Mapping[Reason, Answer]] = {
     Reason.TOKEN_AUDIENCE_OTHER: _unauthorised("The token is for another audience"),
     Reason.TOKEN_EXPIRED: _unauthorised("The token has expired"),
     Reason.TOKEN_NOT_YET_VALID: _unauthorised("The token is not yet valid"),
+    Reason.TOKEN_LIFETIME_TOO_LONG: _unauthorised("The token is valid for too long"),
+    Reason.TOKEN_UNBOUND: _unauthorised("The token is bound to no certificate"),
+    Reason.TOKEN_CONFIRMATION_UNSUPPORTED: _unauthorised("The token is bound to what cannot be checked here"),
+    Reason.TOKEN_CERTIFICATE_MISSING: _unauthorised("No certificate was shown to which the token is bound"),
+    Reason.TOKEN_CERTIFICATE_OTHER: _unauthorised("The token is bound to another certificate"),
+    Reason.TOKEN_REVOKED: _unauthorised("The token is revoked"),
+    Reason.TOKEN_INTROSPECTED_OTHERWISE: _unauthorised("The token's issuer describes it otherwise"),
     Reason.KEYS_UNAVAILABLE: Answer(503, "The issuer's keys are not available"),
+    Reason.INTROSPECTION_UNAVAILABLE: Answer(503, "The issuer does not say whether the token is active"),
+    Reason.FORWARDED_CERTIFICATE_REPEATED: _bad("More than one certificate is forwarded"),
+    Reason.FORWARDED_CERTIFICATE_MALFORMED: _bad("The forwarded certificate is malformed"),
+    Reason.FORWARDED_CERTIFICATE_MISSING: _bad("The forwarded certificate itself is missing"),
+    Reason.CERTIFICATE_MALFORMED: _unrecognised("The certificate is malformed"),
+    Reason.CERTIFICATE_WEAK: _unrecognised("The certificate's key or signature is too weak"),
+    Reason.CERTIFICATE_USAGE_OTHER: _unrecognised("The certificate is not one of a client"),
+    Reason.CERTIFICATE_AUTHORITY_UNDECLARED: _unrecognised("The certificate's authority is not trusted here"),
+    Reason.CERTIFICATE_AUTHORITY_EXPIRED: _unrecognised("The certificate's authority has expired"),
+    Reason.CERTIFICATE_EXPIRED: _unrecognised("The certificate has expired"),
+    Reason.CERTIFICATE_NOT_YET_VALID: _unrecognised("The certificate is not yet valid"),
+    Reason.CERTIFICATE_REVOKED: _unrecognised("The certificate is revoked"),
+    Reason.CERTIFICATE_REVOCATION_UNKNOWN: Answer(503, "Whether the certificate is revoked is not known"),
+    Reason.CERTIFICATE_NAME_MISSING: _unrecognised("The certificate has no name to go by"),
+    Reason.CERTIFICATE_NAME_REPEATED: _unrecognised("The certificate has several names to go by"),
+    Reason.CERTIFICATE_NAME_MALFORMED: _unrecognised("The certificate's name is malformed"),
+    Reason.CERTIFICATE_NAME_FOREIGN: _unrecognised("The certificate's name is of another domain"),
     Reason.ROUTE_UNDECLARED: Answer(404, "No such route"),
     Reason.METHOD_UNDECLARED: Answer(405, "No such method on this route"),
     Reason.RULE_ALLOWS: Answer(200, "Allowed"),

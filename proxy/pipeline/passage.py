@@ -23,27 +23,28 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from proxy.bundle.snapshot import Snapshot
-from proxy.caller.resolve import Callers, KeysNeeded
-from proxy.caller.tokens import read_credentials
-from proxy.ledger.record import Line, Recorder, end_line
+from proxy.caller.resolve import NOTHING_MET, CallerNeed, IntrospectionNeeded, KeysNeeded
+from proxy.ledger.record import Line, end_line
 from proxy.model.api import Action, Api, Route
-from proxy.model.caller import UNAUTHENTICATED, Caller
+from proxy.model.caller import Caller
 from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import ABSENT, Fact, known
 from proxy.model.origin import Origin
 from proxy.model.outcome import Outcome
-from proxy.model.ports import Geolocator, KeySets
 from proxy.model.request import Headers, RequestHead, ResponseHead, Target
 from proxy.model.subject import Subject
-from proxy.origin.resolve import NOWHERE, Origins
+from proxy.origin.resolve import NOWHERE
 from proxy.pipeline.answers import ANSWERS
-from proxy.policy.attributes import Facts
-from proxy.policy.evaluate import claim_purpose, decide
+from proxy.pipeline.checkpoint import Checkpoint
+from proxy.policy.evaluate import decide
 from proxy.request.catalog import Match, NoMatch
-from proxy.request.headers import RequestFields, parse_host, read_request_fields, select_response_fields
+from proxy.request.headers import (
+    RequestFields,
+    parse_host,
+    read_request_fields,
+    select_response_fields,
+)
 from proxy.request.target import parse_target
-from proxy.subject.selectors import select_subject
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 HTTP_1_1: Final = (1, 1)
@@ -67,9 +68,9 @@ class Refuse(msgspec.Struct, frozen=True):
 
 
 class Need(msgspec.Struct, frozen=True):
-    """The issuer's keys must be fetched anew before a decision can be made."""
+    """Something must be asked before a decision can be made: an issuer's keys, or its word on a token."""
 
-    issuer_id: str
+    what: CallerNeed
 
 
 class Forward(msgspec.Struct, frozen=True):
@@ -104,49 +105,6 @@ class Ended(msgspec.Struct, frozen=True):
 Step: TypeAlias = Refuse | Need | Forward
 
 
-class Checkpoint:
-    """What all passages under one snapshot share.
-
-    Args:
-        snapshot: the bundle in force.
-        keys: the issuers' key sets.
-        geolocator: asked for public addresses.
-        recorder: makes ledger lines.
-    """
-
-    def __init__(self, snapshot: Snapshot, keys: KeySets, geolocator: Geolocator, recorder: Recorder) -> None:
-        self.snapshot = snapshot
-        self.keys = keys
-        self.recorder = recorder
-        self.callers = Callers(snapshot.issuers, snapshot.registers)
-        self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
-
-    def find_caller(
-        self, match: Match | NoMatch, fields: RequestFields, now: float, *, refreshed: bool
-    ) -> Caller | Reason | KeysNeeded:
-        """Return who asks, the reason why nobody can be told, or the need for keys."""
-        if isinstance(match, Match) and match.route.unauthenticated:
-            return UNAUTHENTICATED
-        raw_token = read_credentials(fields.authorization)
-        if isinstance(raw_token, Reason):
-            return raw_token
-        return self.callers.resolve(raw_token, self.keys, now, refreshed=refreshed)
-
-    def find_facts(self, match: Match, caller: Caller, origin: Origin, fields: RequestFields, now: float) -> Facts:
-        """Return everything that one decision is made from."""
-        route, snapshot = match.route, self.snapshot
-        subject = select_subject(route.subject, match.parameters)
-        if isinstance(subject.id, str):
-            reference = self.recorder.name_subject(route.api.id, subject.id)
-            subject = Subject(country=subject.country, id=subject.id, reference=reference)
-        case = ABSENT if fields.case is None else fields.case
-        facts = Facts(caller, origin, subject, snapshot.resources[route.id], ABSENT, case, now)
-        if fields.purpose is None:
-            return facts
-        purpose = claim_purpose(snapshot.policy, facts, fields.purpose)
-        return msgspec.structs.replace(facts, purpose=purpose)
-
-
 def find_refusal(decision: Decision) -> Reason | None:
     """Return why a decision lets nothing pass as it is, None if it does.
 
@@ -167,9 +125,9 @@ class Passage:
     """
 
     __slots__ = (
-        "_answered", "_api", "_caller", "_checkpoint", "_decision", "_expects_continue", "_fields", "_forwarded",
-        "_host", "_match", "_method", "_now", "_origin", "_outcome", "_peer_ip", "_purpose", "_recorded",
-        "_refreshed", "_request_id", "_shape", "_subject", "_target", "ends_at",
+        "_answered", "_api", "_caller", "_certificate", "_chain", "_checkpoint", "_decision", "_expects_continue",
+        "_fields", "_forwarded", "_host", "_match", "_met", "_method", "_now", "_origin", "_outcome", "_purpose",
+        "_recorded", "_request_id", "_shape", "_shown", "_subject", "_target", "ends_at",
     )  # fmt: skip
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
@@ -188,10 +146,13 @@ class Passage:
         self._caller: Caller = _NOBODY
         self._subject: Subject = _NO_ONE
         self._purpose: Fact[str] = ABSENT
-        self._peer_ip = ""
+        self._certificate: bytes | None = None
+        self._shown: bytes | None = None
+        self._chain: tuple[str, ...] = ("",)
+        """The connection's other end, and what it says of whose request it passes on."""
         self._decision: Decision | None = None
         self._outcome: Outcome | None = None
-        self._refreshed = False
+        self._met = NOTHING_MET
         self._recorded = False
         self._forwarded = False
         self._answered: int | None = None
@@ -204,13 +165,13 @@ class Passage:
         """Take a request's head, up to a decision or a need."""
         return self._guard(lambda: self._read(head) or self._cross())
 
-    def note_peer(self, peer_ip: str) -> None:
+    def note_peer(self, peer_ip: str, proxied: tuple[str, ...] = ()) -> None:
         """Take note of who sent bytes that are no request."""
-        self._origin = self._checkpoint.origins.resolve(peer_ip, ())
+        self._origin = self._checkpoint.origins.resolve((peer_ip, *proxied), self._now)
 
-    def supply(self, _need: Need) -> Step:
-        """Go on after a need was met, or could not be."""
-        self._refreshed = True
+    def supply(self, need: Need) -> Step:
+        """Go on after this need was met, or could not be. It is not raised again."""
+        self._met |= {need.what}
         return self._guard(self._cross)
 
     def answer(self, head: ResponseHead) -> Refuse | Release:
@@ -275,12 +236,18 @@ class Passage:
 
     def _read(self, head: RequestHead) -> Step | None:
         """What is asked, and from where."""
-        self._peer_ip = head.peer_ip
-        fields = read_request_fields(head.headers)
+        checkpoint = self._checkpoint
+        fields = read_request_fields(head.headers, checkpoint.fields)
         if isinstance(fields, Reason):
-            self.note_peer(head.peer_ip)
+            self.note_peer(head.peer_ip, head.proxied)
             return self._refuse(fields)
-        self._origin = self._checkpoint.origins.resolve(head.peer_ip, fields.forwarded_for)
+        self._chain = (head.peer_ip, *(fields.client_address or head.proxied))
+        self._origin = checkpoint.origins.resolve(self._chain, self._now)
+        self._certificate = head.certificate
+        shown = checkpoint.find_shown(head.peer_ip, head.certificate, fields)
+        if isinstance(shown, Reason):
+            return self._refuse(shown)
+        self._shown = shown
         reason = self._read_target(head, fields)
         return None if reason is None else self._refuse(reason)
 
@@ -309,9 +276,9 @@ class Passage:
         match = checkpoint.snapshot.catalog.match(self._api, self._method, self._target.segments)
         if isinstance(match, Match):
             self._match = match
-        caller = checkpoint.find_caller(match, fields, self._now, refreshed=self._refreshed)
-        if isinstance(caller, KeysNeeded):
-            return Need(caller.issuer_id)
+        caller = checkpoint.find_caller(match, fields, self._shown, self._now, self._met)
+        if isinstance(caller, (KeysNeeded, IntrospectionNeeded)):
+            return Need(caller)
         if isinstance(caller, Reason):
             return self._refuse(caller)
         self._caller = caller
@@ -355,10 +322,13 @@ class Passage:
         if api is None or self._api is None or api.id != self._api.id:
             return True
         match = checkpoint.snapshot.catalog.match(api, self._method, target.segments)
-        caller = checkpoint.find_caller(match, fields, now, refreshed=True)
+        shown = checkpoint.find_shown(self._chain[0], self._certificate, fields)
+        if isinstance(shown, Reason):
+            return True
+        caller = checkpoint.find_caller(match, fields, shown, now, None)
         if not isinstance(caller, Caller) or not isinstance(match, Match):
             return True
-        origin = checkpoint.origins.resolve(self._peer_ip, fields.forwarded_for)
+        origin = checkpoint.origins.resolve(self._chain, now)
         facts = checkpoint.find_facts(match, caller, origin, fields, now)
         decision = decide(checkpoint.snapshot.policy, facts)
         self.ends_at = min(caller.until, decision.until, self._now + match.route.max_duration_seconds)

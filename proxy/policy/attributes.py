@@ -10,8 +10,8 @@ import msgspec
 
 from proxy.model.api import Action, Route
 from proxy.model.caller import KINDS, Caller, TieKind
-from proxy.model.facts import ABSENT, UNKNOWN, Fact, FactSet
-from proxy.model.origin import Origin
+from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
+from proxy.model.origin import ANONYMOUS, Origin
 from proxy.model.problem import nearest
 from proxy.model.subject import Subject
 from proxy.policy.matchers import ClaimOf, ControlOf
@@ -87,11 +87,17 @@ class Domain(enum.Enum):
     ACTIONS = enum.auto()
     CATEGORIES = enum.auto()
     PURPOSES = enum.auto()
+    SYSTEMS = enum.auto()
+    """No ids, but the numbers of autonomous systems: ``AS4134``."""
+    ANONYMOUS = enum.auto()
+    YES_NO = enum.auto()
 
 
 _CLOSED: Final[Mapping[Domain, frozenset[str]]] = {
     Domain.KINDS: frozenset(KINDS),
     Domain.ACTIONS: frozenset(Action),
+    Domain.ANONYMOUS: frozenset(ANONYMOUS),
+    Domain.YES_NO: frozenset({"yes", "no"}),
 }
 
 
@@ -108,7 +114,7 @@ class Attribute(msgspec.Struct, frozen=True):
     @property
     def scope(self) -> Scope:
         """The part of the facts that it is read from."""
-        return _SCOPES[self.name.partition(".")[0]]
+        return Scope.MIXED if self.name in _MIXED else _SCOPES[self.name.partition(".")[0]]
 
     @property
     def mapped(self) -> str:
@@ -131,6 +137,10 @@ _SCOPES: Final = {
     "case": Scope.REQUEST,
     "time": Scope.TIME,
 }
+
+
+_MIXED: Final = frozenset({"origin.matches_residence"})
+"""Attributes that are read from more than one part."""
 
 
 class Vocabulary(msgspec.Struct, frozen=True):
@@ -206,6 +216,17 @@ _PERSON: Final = (
 )
 """What can be asked of whoever calls, and of whoever it acts for."""
 
+
+def match_residence(facts: Facts) -> Fact[str]:
+    """Say whether a person is where it lives, ``yes`` or ``no``; a service lives nowhere."""
+    here, home = facts.origin.country, facts.caller.residence
+    if home is NOT_APPLICABLE:
+        return NOT_APPLICABLE
+    if isinstance(here, State) or isinstance(home, State):
+        return UNKNOWN
+    return "yes" if here == home else "no"
+
+
 ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     attribute.name: attribute
     for attribute in (
@@ -234,6 +255,20 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
             "geolocation: where the block of addresses is registered",
         ),
         _at("origin.network", Kind.TEXT, "networks", Domain.NETWORKS),
+        _at("origin.asn", Kind.TEXT, "geolocation: the autonomous system that announces the address", Domain.SYSTEMS),
+        _at(
+            "origin.anonymous",
+            Kind.TEXTS,
+            "networks, else geolocation: what the address hides of where its user is",
+            Domain.ANONYMOUS,
+        ),
+        Attribute(
+            "origin.matches_residence",
+            Kind.TEXT,
+            "origin.country and caller.residence: whether they are the same",
+            match_residence,
+            Domain.YES_NO,
+        ),
         _at("subject.country", Kind.COUNTRY, "the route's subject"),
         _at("subject.id", Kind.TEXT, "the route's subject"),
         _at("resource.api", Kind.TEXT, "apis", Domain.APIS),
@@ -249,7 +284,7 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
 """By name. ``caller.control.RULE.countries`` and ``.owners`` are added for each declared control rule,
 ``caller.claims.NAME`` for each claim that an issuer maps under a name of its own."""
 
-NOT_YET: Final = frozenset({"origin.asn", "origin.anonymous", "origin.matches_residence", "subject.persona"})
+NOT_YET: Final = frozenset({"subject.persona"})
 """Attributes of the language that this version does not take yet."""
 NOT_YET_FAMILIES: Final = ("counts.",)
 _MOVED: Final = {"caller.type": "caller.kind", "caller.country": "caller.countries", "resource.action": "action"}

@@ -23,7 +23,7 @@ import msgspec
 from proxy.model.address import parse_block
 from proxy.model.caller import TieKind
 from proxy.model.country import NAMES, refuse_country
-from proxy.model.entry import parse_category, parse_instant
+from proxy.model.entry import parse_category, parse_instant, parse_system
 from proxy.model.problem import Path, Problem, nearest
 from proxy.policy.attributes import TIE_KINDS, Attribute, Domain, Kind, Scope, Vocabulary, find_attribute
 from proxy.policy.expression import Expression, ExpressionFacts, compile_expression
@@ -365,6 +365,8 @@ class _Line:
                 )
         elif attribute.domain is Domain.CATEGORIES:
             self._check_category(value, path)
+        elif attribute.domain is Domain.SYSTEMS:
+            self._check_system(value, path)
         elif attribute.domain is not Domain.FREE and value not in (known := self.vocabulary.values(attribute.domain)):
             self.fail(f"{self.name} has no value {value!r}{nearest(value, known)}", *path)
         elif not value:
@@ -394,6 +396,12 @@ class _Line:
         message = refuse_category(value, self.vocabulary)
         if message:
             self.fail(message, *path)
+
+    def _check_system(self, value: str, path: Path) -> None:
+        try:
+            parse_system(value)
+        except ValueError as error:
+            self.fail(str(error), *path)
 
     def _check_labels(self, raw: Any) -> None:
         controls = {f"control.{rule}" for rule in self.vocabulary.control_names()}

@@ -54,7 +54,7 @@ def test_every_reason_that_the_pages_name_exists() -> None:
     known = set(Reason)
     for page in PAGES:
         for word in re.findall(
-            r"`((?:target|token|upstream|keys|ledger|route|rule)-[a-z-]+)`", page.read_text("utf-8")
+            r"`((?:target|token|certificate|upstream|keys|ledger|route|rule)-[a-z-]+)`", page.read_text("utf-8")
         ):
             assert word in known or word.endswith("-"), f"{page.name} names {word}"
 

@@ -9,7 +9,8 @@ from proxy.ledger.record import DecisionLine, EndLine, encode_line
 from proxy.model.decision import Effect, Reason
 from proxy.model.request import ResponseHead
 from proxy.pipeline import passage as flow
-from proxy.pipeline.passage import Checkpoint, Forward, Need, Passage, Refuse, Release
+from proxy.pipeline.checkpoint import Checkpoint
+from proxy.pipeline.passage import Forward, Need, Passage, Refuse, Release
 from tests.support.passages import NOW, HeldKeys, a_checkpoint, a_head, a_passage, a_token, reference_bundle
 from tests.support.world import DATA_TEAM, ENGINEER, SUPPORT
 

@@ -17,12 +17,12 @@ from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.claims import VerifiedClaims
 from proxy.caller.parties import join
-from proxy.caller.people import Engagement, ListedPeople
+from proxy.caller.people import Engagement, PeopleInMemory
 from proxy.caller.speaking import Registers, speak
 from proxy.errors import BundleError
 from proxy.model.decision import Decision, Effect
 from proxy.model.facts import UNKNOWN, FactSet
-from proxy.model.origin import CountrySource, Geolocation
+from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation
 from proxy.model.subject import Subject
 from proxy.origin.forwarded import parse_address
 from proxy.origin.resolve import Origins
@@ -46,8 +46,10 @@ class AtlasOf(msgspec.Struct):
     country: Any
     source: CountrySource = CountrySource.DATABASE
     build: str = "drawn"
+    version: str = "drawn"
+    databases: tuple[DatabaseInfo, ...] = ()
 
-    def locate(self, ip: str) -> Geolocation:
+    def locate(self, ip: str, now: float) -> Geolocation:
         return Geolocation(self.country, self.country)
 
 
@@ -234,12 +236,12 @@ def load(world: World) -> Snapshot | None:
 def facts_in(snapshot: Snapshot, world: World) -> Facts:
     """Return the facts of the world's request."""
     (issuer,) = snapshot.issuers
-    registers = Registers(snapshot.affiliates, ListedPeople(world.people), snapshot.clients)
+    registers = Registers(snapshot.affiliates, PeopleInMemory(world.people), snapshot.clients)
     found = speak(issuer, VerifiedClaims(world.claims), {issuer.issuer: issuer}, registers, NOW)
     caller = join(found, snapshot.affiliates)
     address = parse_address(world.address)
     assert address is not None
-    origin = Origins(snapshot.networks, snapshot.proxies, AtlasOf(world.atlas)).locate(address)
+    origin = Origins(snapshot.networks, snapshot.proxies, AtlasOf(world.atlas)).locate(address, NOW)
     subject = Subject(country=world.subject, id="42")
     return Facts(caller, origin, subject, snapshot.resources["user"], time=NOW)
 

@@ -327,3 +327,35 @@ async def test_nothing_outlives_its_token(tmp_path: Path) -> None:
         with pytest.raises(aiohttp.ClientError):
             await asyncio.wait_for(answer.read(), 20)
         never.set()
+
+
+HEADER: Final = "issuer,subject,affiliate,kind,site_country,residence,citizenships,from,until\n"
+
+
+async def test_a_table_of_people_is_put_in_force_and_changed_without_a_restart(tmp_path: Path) -> None:
+    registers = tmp_path / "registers"
+    async with a_place(tmp_path, registers_folder=registers) as place:
+        seen = {(await readiness(place))["registers"]}
+        people = place.policies / "people.csv"
+        people.write_text(f"{HEADER}corp,e-1,ly,employee,JP,JP,JP,,\n", encoding="utf-8")
+        edit(place, "bundle.yaml", "files:\n", "files:\n  people.csv: [people]\n")
+        await becomes(lambda: _registers_but(place, seen))
+        assert len(list(registers.glob("*.sekisho"))) == 1
+        seen.add((await readiness(place))["registers"])
+
+        people.write_text(f"{HEADER}corp,e-1,shanghai-digital,employee,CN,CN,CN,,\n", encoding="utf-8")
+        await becomes(lambda: _registers_but(place, seen))
+        assert len(list(registers.glob("*.sekisho"))) == 2
+        seen.add((await readiness(place))["registers"])
+
+        people.write_text(f"{HEADER}corp,e-1,nobody,employee,CN,CN,CN,,\n", encoding="utf-8")
+        await becomes(lambda: _is_stale(place))
+        state = await readiness(place)
+        assert any("people.csv:2:10: affiliate: no affiliate 'nobody'" in reason for reason in state["stale"])
+        assert state["registers"] in seen
+        assert await status(place) == 200
+
+
+async def _registers_but(place: Place, seen: set[str]) -> bool:
+    state = await readiness(place)
+    return state["registers"] not in seen and not state["stale"]

@@ -11,6 +11,7 @@ from proxy.ledger.writer import LedgerWriter
 from proxy.telemetry import Metrics
 from tests.support.world import run_world
 
+ASSETS = Path(__file__).parents[1] / "assets"
 Flags = Callable[[Path], dict[str, Any]]
 
 CANNOT_START: dict[str, tuple[Flags, type[SekishoError], str]] = {
@@ -19,6 +20,10 @@ CANNOT_START: dict[str, tuple[Flags, type[SekishoError], str]] = {
     "a pseudonym key that is none": (lambda p: {"pseudonym_key": _written(p / "k", "abc")}, SekishoError, "64 hexa"),
     "a GeoIP database that is not there": (lambda p: {"geoip": p / "none.mmdb"}, SekishoError, "--geoip"),
     "a GeoIP database that is none": (lambda p: {"geoip": _written(p / "x.mmdb", "no")}, SekishoError, "--geoip"),
+    "a database of autonomous systems that is one of countries": (
+        lambda _: {"geoip_asn": ASSETS / "country.mmdb"}, SekishoError, "--geoip-asn"),
+    "a database of anonymous networks that is not there": (
+        lambda p: {"geoip_anonymous": p / "none.mmdb"}, SekishoError, "--geoip-anonymous"),
     "keys that cannot be reached": (
         lambda _: {"jwks": {"corp": f"http://127.0.0.1:{_free_port()}/jwks.json"}}, KeySetError, "--jwks corp=URL"),
     "keys of an issuer nobody declared": (lambda _: {"jwks": {"crop": "http://x"}}, SekishoError, "mean 'corp'"),

@@ -13,7 +13,8 @@ from proxy.ledger.pseudonym import Pseudonyms
 from proxy.ledger.record import Recorder
 from proxy.model.request import RequestHead
 from proxy.origin.geoip import RegistryGeolocator
-from proxy.pipeline.passage import Checkpoint, Passage
+from proxy.pipeline.checkpoint import Checkpoint
+from proxy.pipeline.passage import Passage
 from tests.support.world import ISSUERS, OFFICE, POLICIES, STAFF
 
 NOW: Final = 1_800_000_000.0
@@ -25,12 +26,10 @@ class HeldKeys:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.sets: dict[str, KeySet] = {}
+        self.failed: set[str] = set()
         for issuer in snapshot.issuers:
             document = json.dumps(ISSUERS[issuer.id].key_set()).encode()
             self.sets[issuer.id] = parse_key_set(document, issuer.algorithms)
-
-    def current(self, issuer_id: str, now: float) -> KeySet | None:
-        return self.sets.get(issuer_id)
 
 
 @functools.cache

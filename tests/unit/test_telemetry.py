@@ -15,7 +15,7 @@ from proxy.model.api import Action, Api, Route, Upstream
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
 from proxy.model.facts import ABSENT, EMPTY_SET, UNKNOWN, FactSet
-from proxy.model.origin import Origin
+from proxy.model.origin import DatabaseInfo, Origin
 from proxy.model.outcome import Outcome
 from proxy.model.subject import NO_SUBJECT, Subject
 from proxy.telemetry import OTHER, BoundedCounter, Metrics
@@ -323,3 +323,20 @@ def test_facts_without_a_value_are_labels_of_their_own() -> None:
     caller = Caller(affiliate=ABSENT, countries=UNKNOWN)
     metrics.count_outcome(an_outcome(decision=DENIED, caller=caller, subject=NO_SUBJECT))
     assert "sekisho_denials_total{absent,JP,not applicable}" in counted(metrics)
+
+
+def test_lessons_3_17_databases_are_shown_with_digest_age_and_whether_they_are_believed() -> None:
+    metrics = Metrics()
+    old = DatabaseInfo("country", "GeoLite2-Country", 100.0, "sha256:a", 200.0)
+    new = DatabaseInfo("country", "GeoLite2-Country", 290.0, "sha256:b", 400.0)
+    sample = metrics.registry.get_sample_value
+
+    for database, age, expired in ((old, 200.0, 1.0), (new, 10.0, 0.0)):
+        metrics.show_geolocation([database], lambda: 300.0)
+        assert sample("sekisho_geolocation_age_seconds", {"database": "country"}) == age
+        assert sample("sekisho_geolocation_expired", {"database": "country"}) == expired
+        assert sample("sekisho_geolocation_build_timestamp_seconds", {"database": "country"}) == database.built
+
+    shown = {"database": "country", "type": "GeoLite2-Country"}
+    assert sample("sekisho_geolocation_info", {**shown, "digest": "sha256:a"}) is None
+    assert sample("sekisho_geolocation_info", {**shown, "digest": "sha256:b"}) == 1.0

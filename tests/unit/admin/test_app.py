@@ -25,6 +25,7 @@ READY = Readiness(
     geolocation="registry data",
     emergency_denies=("emergency.cut-off",),
     stale=("rules.yaml:1:1: no YAML",),
+    geolocation_doubts=("the country database is too old",),
 )
 
 Client = TestClient[web.Request, web.Application]
@@ -73,6 +74,7 @@ async def test_readyz_says_all_of_it_and_the_status_says_it_to_machines(
         "geolocation": "registry data",
         "emergency_denies": ["emergency.cut-off"],
         "stale": ["rules.yaml:1:1: no YAML"],
+        "geolocation_doubts": ["the country database is too old"],
     }
 
 

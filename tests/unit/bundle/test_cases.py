@@ -48,6 +48,7 @@ def check(*cases: CaseEntry) -> list[Problem]:
         pytest.param({"request": "GET /v1/%41"}, ("request",), "no method and path", id="percent-encoded"),
         pytest.param({"request": "GET http://x/v1"}, ("request",), "no method and path", id="another host"),
         pytest.param({"origin": {"ip": "10.0.0"}}, ("origin", "ip"), "no address", id="no address"),
+        pytest.param({"origin": {"ip": "fe80::1%eth0"}}, ("origin", "ip"), "no address", id="an address with a zone"),
         pytest.param({"origin": {"network": "offic"}}, ("origin", "network"), "'office'", id="no network"),
         pytest.param({"caller": {"afiliate": "ly"}}, ("caller", "afiliate"), "'affiliate'", id="no attribute"),
         pytest.param({"caller": {"countries": ["JP"]}}, ("caller", "countries"), "no caller attribute",

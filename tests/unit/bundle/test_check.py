@@ -16,6 +16,7 @@ from proxy.model.subject import Subject
 from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import decide
 from tests.support.bundle_folder import SMALL, edited, place_of, problems_after, problems_of, write_bundle
+from tests.support.certificates import a_ca, a_list, corp_ca
 
 P, R, A, B, C = "parties.yaml", "rules.yaml", "apis.yaml", "bundle.yaml", "cases.yaml"
 
@@ -440,3 +441,77 @@ def test_a_case_by_itself_that_is_wrong(tmp_path: Path, data: bytes, place: str)
     with pytest.raises(BundleError) as caught:
         load_case(data, "case", snapshot)
     assert any(problem.startswith(place) for problem in caught.value.problems), caught.value.problems
+
+
+# Authorities over client certificates, whose files lie in the folder.
+
+MESH = """\
+certificate_authorities:
+  - id: mesh
+    operated_by: home-co
+    ca: file:certificates/mesh.pem
+    crl: [file:certificates/mesh.crl]
+    identity: spiffe
+    trust_domain: corp.example
+    may_assert: {affiliate: any}
+"""
+CA_FILES = {"certificates/mesh.pem": corp_ca().pem, "certificates/mesh.crl": a_list(corp_ca(), 1).decode()}
+WITH_MESH = {
+    **edited(
+        ("bundle.yaml", "trusted_proxies]", "trusted_proxies, certificate_authorities]"),
+        (P, "issuers:\n", f"{MESH}issuers:\n"),
+    ),
+    **CA_FILES,
+}
+
+
+def test_an_authority_is_loaded_with_its_files_and_its_services_can_be_asked_for(tmp_path: Path) -> None:
+    rule = ("rules.yaml", "caller.affiliate: home-co", "caller.issuer: mesh")
+    case = (
+        "cases.yaml",
+        "caller: {affiliate: home-co, kind: employee, residence: JP}",
+        "caller: {issuer: mesh, id: x}",
+    )
+    expect = ("cases.yaml", "expect: {effect: allow, rule: staff}", "expect: {effect: deny, rule: no-china}")
+    snapshot = load_bundle(write_bundle(tmp_path, edited(rule, case, expect, files=WITH_MESH)))
+    (authority,) = snapshot.authorities
+    assert (authority.id, authority.cas[0].lists[0].serials) == ("mesh", (1,))
+    assert snapshot.places["certificate_authorities mesh"].endswith(f"{P}:2")
+
+
+def test_another_ca_is_another_policy_and_another_revocation_list_other_facts(tmp_path: Path) -> None:
+    renewed = a_ca(key=corp_ca().key).pem  # it is another certificate of the same key: the list is still its own
+    variants = [{}, {"certificates/mesh.pem": renewed}, {"certificates/mesh.crl": a_list(corp_ca(), 1, 2).decode()}]
+    found = [load_bundle(write_bundle(tmp_path / str(n), {**WITH_MESH, **each})) for n, each in enumerate(variants)]
+    first, other_ca, other_list = [(each.policy_digest, each.registers_digest) for each in found]
+    assert (first[0] == other_ca[0], first[1] == other_ca[1]) == (False, True)
+    assert (first[0] == other_list[0], first[1] == other_list[1]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("mesh.pem", "none.pem", "there is no file 'certificates/none.pem' inside the policy folder"),
+        ("certificates/mesh.pem", "../mesh.pem", "there is no file '../mesh.pem' inside the policy folder"),
+        ("certificates/mesh.pem", "/etc/hostname", "there is no file '/etc/hostname' inside"),
+        ("mesh.crl", "none.crl", "there is no file 'certificates/none.crl' inside the policy folder"),
+        ("file:certificates/mesh.crl", "file:certificates/mesh.pem", "is no revocation list"),
+        ("ca: file:certificates/mesh.pem", "ca: file:certificates/mesh.crl", "holds no PEM certificates"),
+        ("id: mesh", "id: corp", "the id 'corp' is an issuer's, too"),
+        ("operated_by: home-co", "operated_by: home", "no affiliate 'home'"),
+        ("    trust_domain: corp.example\n", "", "needs `trust_domain`"),
+        ("may_assert: {affiliate: any}", "may_assert: {affiliate: [nobody]}", "no affiliate 'nobody'"),
+        ("identity: spiffe", "identity: email", "is not one of: spiffe, dns, uri"),
+    ],
+)
+def test_an_authority_that_is_wrong_is_told_with_its_place(tmp_path: Path, old: str, new: str, words: str) -> None:
+    problems = problems_after(tmp_path, (P, old, new), files=WITH_MESH)
+    assert any(problem.startswith(f"{P}:") and words in problem for problem in problems), problems
+
+
+def test_a_link_that_leads_out_of_the_folder_is_no_file_of_it(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "policies", WITH_MESH)
+    (tmp_path / "ca.pem").write_text(corp_ca().pem, encoding="ascii")
+    (folder / "certificates" / "mesh.pem").unlink()
+    (folder / "certificates" / "mesh.pem").symlink_to(tmp_path / "ca.pem")
+    assert any("there is no file" in problem for problem in problems_of(folder))

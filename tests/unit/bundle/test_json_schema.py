@@ -112,6 +112,14 @@ def rule(when: str, more: str = "") -> str:
 
 
 RIGHT: Final = {
+    "what an issuer may say of its tokens": "issuers: [{id: a, operated_by: b, issuer: 'https://c', audience: [d], "
+    "algorithms: [ES256], may_assert: {affiliate: any}, attributes: {affiliate: x}, leeway: 1m, max_age: 8h, "
+    "token_type: at+jwt, token_place: {header: X-T}, sender_constrained: certificate, jwks_hosts: [k], "
+    "discovery: true, introspection: {url: 'https://c/i', client_id: d, secret: {secret: env:E}, cache: 10s}}]",
+    "several types of tokens, at their ordinary place": "issuers: [{id: a, operated_by: b, issuer: c, audience: [d], "
+    "jwks: 'file:k', algorithms: [ES256], may_assert: {affiliate: any}, attributes: {affiliate: x}, "
+    "token_type: [jwt, at+jwt], token_place: authorization}]",
+    "a revoked token": "revoked: [{issuer: a, jti: b, reason: c, since: 2027-01-01T00:00:00Z}]",
     "norway": rule("origin.country: NO"),
     "a word that YAML takes for a number": rule("caller.id: 42"),
     "null is a transform": rule("always: true", ", effect: mask, transforms: {user.name: null}").replace(
@@ -134,6 +142,14 @@ RIGHT: Final = {
 WRONG: Final = {
     "somebody behind somebody behind": "fixtures: [{id: a, caller: {on_behalf_of: {on_behalf_of: {kind: employee}}}}]",
     "somebody behind who is a name": "fixtures: [{id: a, caller: {on_behalf_of: alice}}]",
+    "a token in the query": "issuers: [{id: a, operated_by: b, issuer: c, audience: [d], jwks: 'file:k', "
+    "algorithms: [ES256], may_assert: {affiliate: any}, attributes: {affiliate: x}, token_place: query}]",
+    "a token's cookie with a blank": "issuers: [{id: a, operated_by: b, issuer: c, audience: [d], jwks: 'file:k', "
+    "algorithms: [ES256], may_assert: {affiliate: any}, attributes: {affiliate: x}, token_place: {cookie: a b}}]",
+    "a secret written out": "issuers: [{id: a, operated_by: b, issuer: c, audience: [d], jwks: 'file:k', "
+    "algorithms: [ES256], may_assert: {affiliate: any}, attributes: {affiliate: x}, "
+    "introspection: {url: 'https://c/i', client_id: d, secret: hunter2}}]",
+    "a revocation without a reason": "revoked: [{issuer: a, jti: b, since: 2027-01-01T00:00:00Z}]",
     "no register": "rulez: []",
     "a list": "[]",
     "an unknown key": rule("always: true", ", efect: deny"),
@@ -231,6 +247,7 @@ KEYS: Final = (
     "case", "purpose", "caller.id", "caller.groups", "case", "origin.country", "caller.kind", "origin", "reason",
     "certainty", "home", "roles", "works_for", "proxies", "comparator", "default", "max_duration", "unless", "groups",
     "residence", "id", "always", "claims.desk", "authorization", "hosts", "people", "owners_complete", "bundle",
+    "subject",
 )  # fmt: skip
 VALUES: Final = st.one_of(
     st.sampled_from(WORDS),

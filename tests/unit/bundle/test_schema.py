@@ -12,6 +12,7 @@ from proxy.bundle.manifest import Manifest
 from proxy.bundle.schema import validate
 from proxy.caller.affiliates import AffiliateEntry, ControlRuleEntry
 from proxy.caller.issuers import IssuerEntry
+from proxy.caller.revocation import RevokedEntry
 from proxy.model.entry import Entry
 from proxy.model.problem import Path, Problem
 from proxy.origin.networks import NetworkEntry
@@ -31,6 +32,13 @@ FULL: Final[dict[type[Entry], dict[str, Any]]] = {
         "id": "corp", "operated_by": "ly", "issuer": "https://idp", "audience": ["a"], "jwks": "https://idp/jwks",
         "algorithms": ["ES256"], "may_assert": {"affiliate": ["ly"]}, "people": "optional",
         "attributes": {"affiliate": "affiliate", "groups": {"claim": "groups", "absent": "empty"}},
+        "discovery": "false", "jwks_hosts": ["keys.example"], "leeway": "30s", "max_age": "1h",
+        "token_type": ["at+jwt"], "token_place": {"cookie": "id"}, "sender_constrained": "certificate",
+        "introspection": {"url": "https://idp/i", "client_id": "c", "secret": {"secret": "env:S"}, "cache": "30s"},
+    },
+    RevokedEntry: {
+        "issuer": "corp", "jti": "t1", "subject": "alice", "before": "2027-06-30T00:00:00+09:00", "reason": "r",
+        "since": "2027-06-30T00:00:00+09:00",
     },
     AffiliateEntry: {
         "id": "ly", "name": "LY", "country": "JP", "home": "true", "roles": ["parent"],
@@ -171,8 +179,7 @@ def test_a_missing_key_is_told_where_it_is_missing(model: type[Entry]) -> None:
         (ApiEntry, (), "cors"),
         *((AffiliateEntry, ("owners", 0), key) for key in ("from", "until", "interest")),
         (AffiliateEntry, (), "lei"),
-        (IssuerEntry, (), "introspection"),
-        (NetworkEntry, (), "anonymous"),
+        (NetworkEntry, (), "valid_from"),
         (CaseEntry, ("given",), "counts"),
     ],
 )

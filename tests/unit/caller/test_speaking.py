@@ -13,7 +13,7 @@ from proxy.caller.claims import VerifiedClaims
 from proxy.caller.clients import Client, Clients
 from proxy.caller.issuers import Issuer
 from proxy.caller.parties import Speaking, join
-from proxy.caller.people import Engagement, ListedPeople
+from proxy.caller.people import Engagement, PeopleInMemory
 from proxy.caller.speaking import Registers, speak, speak_of_service
 from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Caller, Part, TieKind
 from proxy.model.facts import UNKNOWN, Fact, FactSet
@@ -50,7 +50,7 @@ def an_affiliate_register() -> Affiliates:
 
 
 AFFILIATES: Final = an_affiliate_register()
-REGISTERS: Final = Registers(AFFILIATES, ListedPeople(PEOPLE), Clients(PROGRAMS))
+REGISTERS: Final = Registers(AFFILIATES, PeopleInMemory(PEOPLE), Clients(PROGRAMS))
 
 
 def corp(**changes: Any) -> Issuer:
@@ -96,7 +96,7 @@ def test_the_program_that_somebody_uses_ties(azp: Any, clients: str, expected: t
 
 
 def test_where_no_program_is_registered_none_is_missed() -> None:
-    registers = Registers(AFFILIATES, ListedPeople(), Clients({}))
+    registers = Registers(AFFILIATES, PeopleInMemory({}), Clients({}))
     assert members(asked({**STAFF, "azp": None}, registers=registers)) == ({"JP"}, False)
 
 
@@ -131,7 +131,7 @@ def test_a_program_that_says_that_it_is_a_person_is_taken_for_one_who_uses_it() 
 
 
 def test_a_name_in_the_register_of_people_is_no_program() -> None:
-    people = ListedPeople({("corp", "nightly"): (ENGAGED,)})
+    people = PeopleInMemory({("corp", "nightly"): (ENGAGED,)})
     caller = asked({**BATCH, "kind": None}, registers=Registers(AFFILIATES, people, Clients(PROGRAMS)))
     assert caller.on_behalf_of == UNKNOWN_PERSON
     assert {tie.of for tie in caller.ties} == {Part.CALLER, Part.CLIENT}
@@ -222,7 +222,7 @@ def test_all_who_passed_it_on_tie_and_are_named() -> None:
 def test_a_bar_in_a_name_makes_nobody_else() -> None:
     """``corp|x|alice`` is x|alice of corp, never alice of another issuer."""
     assert asked({**STAFF, "sub": "x|alice"}).principal == "corp|x|alice"
-    people = ListedPeople({("corp|x", "alice"): (ENGAGED,)})
+    people = PeopleInMemory({("corp|x", "alice"): (ENGAGED,)})
     caller = asked({**STAFF, "sub": "x|alice"}, corp(people="required"), Registers(AFFILIATES, people, Clients({})))
     assert caller.affiliate is UNKNOWN
 
@@ -293,7 +293,7 @@ def test_a_row_of_a_person_that_must_be_there_and_goes_missing_frees_nobody(
     rest = {name: rows for name, rows in PEOPLE.items() if name != gone}
     issuer = corp(people="required")
     before = asked(claims, issuer)
-    after = asked(claims, issuer, Registers(AFFILIATES, ListedPeople(rest), Clients(PROGRAMS)))
+    after = asked(claims, issuer, Registers(AFFILIATES, PeopleInMemory(rest), Clients(PROGRAMS)))
     assert is_no_freer(after.countries, before.countries)
     assert after.affiliate in {UNKNOWN, before.affiliate}
     assert after.on_behalf_of in (UNKNOWN_PERSON, before.on_behalf_of) or after.on_behalf_of.affiliate is UNKNOWN
@@ -307,7 +307,7 @@ def test_a_program_that_must_be_there_and_goes_missing_frees_nobody(
     rest = {name: client for name, client in PROGRAMS.items() if name != gone}
     issuer = corp(people="required", clients="required")
     before = asked(claims, issuer)
-    after = asked(claims, issuer, Registers(AFFILIATES, ListedPeople(PEOPLE), Clients(rest)))
+    after = asked(claims, issuer, Registers(AFFILIATES, PeopleInMemory(PEOPLE), Clients(rest)))
     assert is_no_freer(after.countries, before.countries)
 
 

@@ -63,7 +63,7 @@ def test_what_must_come_of_a_scene_is_a_rule_or_a_reason_that_fits_its_status(sc
 def test_the_address_of_a_scene_is_one_whose_country_is_known(scene: Scene) -> None:
     hops = scene.forwarded_for.split(", ")
     assert [hop for hop in hops if parse_address(hop) is None] == []
-    assert origins().resolve("127.0.0.1", (scene.forwarded_for,)).country in NAMES
+    assert origins().resolve(("127.0.0.1", scene.forwarded_for), 0.0).country in NAMES
 
 
 @SCENES

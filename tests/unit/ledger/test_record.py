@@ -23,12 +23,13 @@ from proxy.ledger.record import (
     StopLine,
     encode_line,
     end_line,
+    geolocation_line,
 )
 from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
 from proxy.model.caller import KINDS, NO_PERSON, UNAUTHENTICATED, UNKNOWN_PERSON, Caller, Control, Tie, TieKind
 from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, State
-from proxy.model.origin import CountrySource, Origin
+from proxy.model.origin import CountrySource, DatabaseInfo, Origin
 from proxy.model.outcome import Outcome
 from proxy.model.subject import NO_SUBJECT, Subject
 
@@ -348,10 +349,41 @@ def test_a_line_is_one_line_for_whoever_splits_at_line_feeds(text: str) -> None:
 
 @pytest.mark.parametrize("state", [UNKNOWN, ABSENT, NOT_APPLICABLE])
 def test_the_state_of_a_fact_is_told_apart_in_the_origin(state: State) -> None:
-    origin = Origin(ip=state, country=state, network=state)
+    origin = Origin(ip=state, country=state, network=state, registered_country=state, asn=state, anonymous=state)
+    others = {} if state is UNKNOWN else dict.fromkeys(("registered_country", "asn", "anonymous"), state.value)
     assert write(an_outcome(origin=origin))["origin"] == {
         "ip": state.value,
         "country": state.value,
         "network": state.value,
         "source": "none",
+        **others,
+    }
+
+
+def test_what_geolocation_said_is_written_with_the_version_of_its_data() -> None:
+    hidden = FactSet(frozenset({"vpn", "anonymous"}), is_open=True)
+    origin = Origin(ip="192.0.2.1", country="JP", registered_country="US", asn="AS4134", anonymous=hidden)
+    recorder = Recorder(PSEUDONYMS, "p", "r", "sha256:g")
+
+    line = json.loads(encode_line(recorder.decision(an_outcome(origin=origin), released=False)))
+
+    assert line["geolocation"] == "sha256:g"
+    assert {key: line["origin"][key] for key in ("registered_country", "asn", "anonymous", "anonymous_open")} == {
+        "registered_country": "US",
+        "asn": "AS4134",
+        "anonymous": ["anonymous", "vpn"],
+        "anonymous_open": True,
+    }
+
+
+def test_geolocation_data_are_recorded_as_evidence() -> None:
+    database = DatabaseInfo("asn", "GeoLite2-ASN", 1_700_000_000.0, "sha256:d", 1_800_000_000.0)
+
+    assert json.loads(encode_line(geolocation_line(NOW, "sha256:g", [database]))) == {
+        "line": "geolocation",
+        "time": "2021-03-23T00:00:00.250Z",
+        "version": "sha256:g",
+        "databases": [
+            {"use": "asn", "type": "GeoLite2-ASN", "built": "2023-11-14T22:13:20.000Z", "digest": "sha256:d"}
+        ],
     }

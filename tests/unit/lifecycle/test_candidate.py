@@ -128,7 +128,7 @@ async def try_with(folder: Path, **options: Any) -> tuple[Reloader, list[Snapsho
         pass
 
     reloader = Reloader(
-        folder, tried=take_fingerprint(folder), upstreams={}, geoip=None,
+        folder, tried=take_fingerprint(folder), upstreams={},
         options=LifecycleOptions.model_construct(**{**LifecycleOptions().model_dump(), **options}),
         metrics=Metrics(), in_force=lambda: adopted[-1] if adopted else reference_bundle(), adopt=adopt, renew=renew,
     )  # fmt: skip

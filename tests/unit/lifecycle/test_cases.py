@@ -11,18 +11,21 @@ from proxy.lifecycle.explanation import explain_facts
 from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON
 from proxy.model.decision import Effect
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet
-from proxy.model.origin import CountrySource, Geolocation
+from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation
+from proxy.origin.geoip import RegistryGeolocator
 from proxy.policy.attributes import Facts
 from tests.support.bundle_folder import REFERENCE, SMALL, edited, write_bundle
+from tests.support.certificates import corp_ca
 
 
 class AtlasOfOne:
     """A geolocator that knows one address."""
 
     source = CountrySource.DATABASE
-    build = "an atlas of one"
+    build = version = "an atlas of one"
+    databases: tuple[DatabaseInfo, ...] = ()
 
-    def locate(self, ip: str) -> Geolocation:
+    def locate(self, ip: str, now: float) -> Geolocation:
         return Geolocation("CN", "HK") if ip == "1.0.1.1" else Geolocation(UNKNOWN, UNKNOWN)
 
 
@@ -224,3 +227,49 @@ def test_explain_says_whose_a_tie_is(small: Path) -> None:
     details = "\n".join(explained["caller.countries"].details)
     assert "CN by residence of the person for whom it acts" in details
     assert "JP by employer: home-co" in details
+
+
+def test_a_service_that_shows_a_certificate_is_known_by_its_name_alone(tmp_path: Path) -> None:
+    mesh = """\
+certificate_authorities:
+  - id: mesh
+    operated_by: home-co
+    ca: file:ca.pem
+    identity: dns
+    may_assert: {affiliate: any}
+"""
+    case = "{issuer: mesh, id: billing.example, affiliate: home-co, kind: employee, residence: JP}"
+    files = edited(
+        ("bundle.yaml", "trusted_proxies]", "trusted_proxies, certificate_authorities]"),
+        ("parties.yaml", "issuers:\n", f"{mesh}issuers:\n"),
+        ("cases.yaml", "{affiliate: home-co, kind: employee, residence: JP}", case),
+        ("cases.yaml", "{effect: allow, rule: staff}", "{effect: deny, rule: no-china, certainty: by-unknown}"),
+    )
+    snapshot = load_bundle(write_bundle(tmp_path, {**files, "ca.pem": corp_ca().pem}))
+    result = Cases(snapshot, RegistryGeolocator()).run(snapshot.cases[0])
+    assert result.passed, result
+    assert result.facts is not None
+    caller = result.facts.caller
+    assert (caller.issuer, caller.issuer_operator, caller.id) == ("mesh", "home-co", "billing.example")
+    assert (caller.kind, caller.affiliate, caller.principal) == ("service", UNKNOWN, "mesh|billing.example")
+
+
+def test_a_case_says_what_geolocation_would(small: Path) -> None:
+    given = {"ip": "1.0.1.1", "asn": "AS4134", "anonymous": ["vpn"], "registered_country": "US"}
+    origin = facts_of(small, {"origin": given}).origin
+
+    assert (origin.country, origin.registered_country, origin.asn) == ("CN", "US", "AS4134")
+    assert origin.anonymous == FactSet(frozenset({"vpn"}))
+
+
+def test_what_a_case_does_not_say_of_an_address_is_unknown_and_an_empty_list_is_nothing(small: Path) -> None:
+    origin = facts_of(small, {"origin": {"country": "JP"}}).origin
+    assert (origin.asn, origin.anonymous, origin.registered_country) == (UNKNOWN, UNKNOWN, UNKNOWN)
+
+    assert facts_of(small, {"origin": {"anonymous": []}}).origin.anonymous == FactSet(frozenset())
+
+
+@pytest.mark.parametrize("asn", ["4134", "as4134", "AS04134", "AS4294967296", "AS", "AS4134 ", "AS-1", "AS\uff11"])
+def test_a_number_of_an_autonomous_system_is_written_in_one_way(small: Path, asn: str) -> None:
+    with pytest.raises(ValueError, match="no autonomous system"):
+        facts_of(small, {"origin": {"asn": asn}})

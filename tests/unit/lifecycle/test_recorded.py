@@ -15,7 +15,7 @@ from proxy.ledger.pseudonym import Pseudonyms
 from proxy.ledger.record import Recorder, encode_line
 from proxy.lifecycle.recorded import read_recorded
 from proxy.model.caller import Part
-from proxy.model.facts import ABSENT, UNKNOWN, FactSet
+from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet
 from proxy.pipeline.passage import Refuse
 from proxy.policy.evaluate import decide
 from tests.support.passages import a_head, a_passage, a_token, reference_bundle
@@ -97,6 +97,29 @@ def test_a_line_that_says_what_nobody_declared_is_decided_and_never_allowed(chan
 def test_bytes_are_read_or_refused(data: bytes) -> None:
     with pytest.raises(UsageError):
         read_recorded(data, reference_bundle())
+
+
+SETS = {
+    "nobody knew": ({"origin__anonymous": "unknown"}, UNKNOWN),
+    "known to be nothing": ({"origin__anonymous": []}, FactSet(frozenset())),
+    "a VPN": ({"origin__anonymous": ["vpn"]}, FactSet(frozenset({"vpn"}))),
+    "a VPN and perhaps more": (
+        {"origin__anonymous": ["vpn"], "origin__anonymous_open": True}, FactSet(frozenset({"vpn"}), is_open=True)),
+    "a state": ({"origin__anonymous": "not applicable"}, NOT_APPLICABLE),
+    "a text that is no state": ({"origin__anonymous": "vpn"}, UNKNOWN),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "expected"), SETS.values(), ids=SETS)
+def test_what_an_address_hid_is_read_again(changes: dict[str, Any], expected: Any) -> None:
+    origin = read_recorded(json.dumps(a_record(**changes)).encode(), reference_bundle()).facts.origin
+    assert origin.anonymous == expected
+
+
+def test_what_geolocation_said_is_read_again() -> None:
+    changes = {"origin__asn": "AS4134", "origin__registered_country": "US"}
+    origin = read_recorded(json.dumps(a_record(**changes)).encode(), reference_bundle()).facts.origin
+    assert (origin.asn, origin.registered_country) == ("AS4134", "US")
 
 
 JAPANESE: Final[dict[str, Any]] = {"affiliate": "ly", "kind": "employee", "residence": "JP", "site_country": "JP"}

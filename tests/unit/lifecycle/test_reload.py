@@ -31,7 +31,6 @@ async def _break_off(looks: int) -> None:
         POLICIES,
         tried="",
         upstreams={},
-        geoip=None,
         options=LifecycleOptions(),
         metrics=Metrics(),
         in_force=lambda: snapshot,

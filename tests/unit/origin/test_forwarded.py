@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model.facts import UNKNOWN
+from proxy.model.origin import LOCAL, ClientAddress
 from proxy.origin.forwarded import MAX_HOPS, Address, find_client, parse_address
 
 TRUSTED_BLOCKS = (ip_network("10.1.0.0/24"), ip_network("2001:db8:ffff::/64"))
@@ -209,3 +210,124 @@ def test_a_canonical_address_is_canonical(text: str) -> None:
 
     assert parse_address(str(address)) == address
     assert isinstance(address, IPv4Address) or (address.ipv4_mapped is None and address.scope_id is None)
+
+
+# The other places where a trusted proxy may say whose request it passes on.
+
+FORWARDED: dict[str, tuple[tuple[str, ...], str | None]] = {
+    "no field": ((), None),
+    "an empty field": (("",), None),
+    "one client": (("for=192.0.2.1",), "192.0.2.1"),
+    "one client among other parameters, in mixed case": (("By=_edge;FOR=192.0.2.1;proto=https",), "192.0.2.1"),
+    "an IPv6 client with a port": (('for="[2001:DB8::1]:4711"',), "2001:db8::1"),
+    "an IPv4 client with a port": (('for="192.0.2.1:4711"',), "192.0.2.1"),
+    "row 11: a mapped client is IPv4": (('for="[::ffff:192.0.2.1]"',), "192.0.2.1"),
+    "row 11: a mapped trusted proxy": (('for=192.0.2.1, for="[::ffff:10.1.0.9]"',), "192.0.2.1"),
+    "row 11: a zone": (('for="[fe80::1%eth0]"',), None),
+    "row 11: an octal octet": (("for=192.0.02.1",), None),
+    "row 10: the client wrote an element of its own, further left": (("for=203.0.113.9, for=192.0.2.1",), "192.0.2.1"),
+    "row 10: the client claims to be a trusted proxy": (("for=10.1.0.9, for=192.0.2.1",), "192.0.2.1"),
+    "row 10: a client behind two trusted proxies": (("for=203.0.113.9,for=192.0.2.1,for=10.1.0.9",), "192.0.2.1"),
+    "row 10: the client's quotes do not close": (('for="203.0.113.9, for=192.0.2.1',), None),
+    "row 10: the client's quotes do not close, in a line of its own": (('for="x', "for=192.0.2.1"), "192.0.2.1"),
+    "row 10: a client's `for` beside the proxy's": (("for=203.0.113.9;for=192.0.2.1",), None),
+    "row 9: the last of two fields is nearer": (("for=203.0.113.9", "for=192.0.2.1"), "192.0.2.1"),
+    "row 9: two fields with a proxy in the second": (("for=203.0.113.9, for=192.0.2.1", "for=10.1.0.9"), "192.0.2.1"),
+    "row 9: a malformed second field": (("for=192.0.2.1", "for"), None),
+    "an obfuscated client": (("for=_hidden",), None),
+    "an obfuscated proxy before a client": (("for=192.0.2.1, for=_hidden",), None),
+    "an unknown client": (("for=unknown",), None),
+    "an element that does not say for whom": (("for=192.0.2.1, by=10.1.0.9",), None),
+    "an empty element at the right end": (("for=192.0.2.1,",), None),
+    "what X-Forwarded-For would say": (("192.0.2.1",), None),
+    "only trusted proxies": (("for=10.1.0.8, for=10.1.0.9",), None),
+    "as many trusted proxies as are looked at": ((",".join(["for=192.0.2.1", *["for=10.1.0.9"] * MAX_HOPS]),), None),
+    "one fewer": ((",".join(["for=192.0.2.1", *["for=10.1.0.9"] * (MAX_HOPS - 1)]),), "192.0.2.1"),
+    "very many fields of trusted proxies": (("for=192.0.2.1", *["for=10.1.0.9"] * 10_000), None),
+    "very many fields": (("for=192.0.2.1",) * 10_000, "192.0.2.1"),
+}
+
+REAL_IP: dict[str, tuple[tuple[str, ...], str | None]] = {
+    "no field": ((), None),
+    "an empty field": (("",), None),
+    "one client": (("192.0.2.1",), "192.0.2.1"),
+    "white space round it": (("\t192.0.2.1 ",), "192.0.2.1"),
+    "an IPv6 client": (("2001:DB8::1",), "2001:db8::1"),
+    "a port": (("192.0.2.1:80",), "192.0.2.1"),
+    "row 11: a mapped client is IPv4": (("::ffff:192.0.2.1",), "192.0.2.1"),
+    "row 11: a zone": (("fe80::1%eth0",), None),
+    "row 11: one number": (("3221225985",), None),
+    "row 10: a trusted proxy": (("10.1.0.9",), None),
+    "row 10: a trusted proxy, mapped": (("::ffff:10.1.0.9",), None),
+    "row 9: a list": (("203.0.113.9, 192.0.2.1",), None),
+    "row 9: two fields": (("192.0.2.1", "192.0.2.1"), None),
+    "a NUL": (("192.0.2.1\x00",), None),
+    "a word": (("unknown",), None),
+}
+
+PROXIED: dict[str, tuple[tuple[str, ...], str | None]] = {
+    "no header": ((), None),
+    "a client": (("192.0.2.1",), "192.0.2.1"),
+    "an IPv6 client": (("2001:db8::1",), "2001:db8::1"),
+    "row 11: a mapped client is IPv4": (("::ffff:c000:201",), "192.0.2.1"),
+    "row 10: another trusted proxy: there is no chain to walk": (("10.1.0.9",), None),
+    "row 10: the proxy itself, as a client": (("10.1.0.5",), None),
+    "a source that the proxy does not know": (("",), None),
+    "two headers": (("192.0.2.1", "192.0.2.1"), None),
+    "the proxy's own connection, twice": ((LOCAL, LOCAL), None),
+}
+
+PLACES: dict[ClientAddress, dict[str, tuple[tuple[str, ...], str | None]]] = {
+    ClientAddress.PEER: {"anything": (("192.0.2.1",), None), "nothing": ((), None), LOCAL: ((LOCAL,), None)},
+    ClientAddress.X_FORWARDED_FOR: {LOCAL: ((LOCAL,), None)},
+    ClientAddress.FORWARDED: {**FORWARDED, LOCAL: ((LOCAL,), None)},
+    ClientAddress.X_REAL_IP: {**REAL_IP, LOCAL: ((LOCAL,), None)},
+    ClientAddress.PROXY_PROTOCOL: PROXIED,
+}
+GRID = {
+    f"{place} - {peer} - {name}": (place, address, *case)
+    for place, cases in PLACES.items()
+    for (peer, address), (name, case) in product(TRUSTED.items(), cases.items())
+}
+
+
+@pytest.mark.parametrize(("place", "peer", "said", "expected"), GRID.values(), ids=GRID)
+def test_a_trusted_peer_is_believed_in_the_configured_place(
+    place: ClientAddress, peer: str, said: tuple[str, ...], expected: str | None
+) -> None:
+    assert find_client(peer, said, is_trusted, place) == (UNKNOWN if expected is None else ip_address(expected))
+
+
+@pytest.mark.parametrize("peer", TRUSTED.values(), ids=TRUSTED)
+def test_a_proxys_own_connection_is_the_proxys(peer: str) -> None:
+    assert find_client(peer, (LOCAL,), is_trusted, ClientAddress.PROXY_PROTOCOL) == parse_address(peer)
+
+
+@pytest.mark.parametrize("place", ClientAddress)
+@pytest.mark.parametrize("peer", UNTRUSTED.values(), ids=UNTRUSTED)
+@pytest.mark.parametrize("said", [(), ("192.0.2.1",), ("for=192.0.2.1",), (LOCAL,), ("",)], ids=str)
+def test_row_10_an_untrusted_peer_is_the_client_in_every_place(
+    place: ClientAddress, peer: str, said: tuple[str, ...]
+) -> None:
+    assert find_client(peer, said, is_trusted, place) == parse_address(peer)
+
+
+ELEMENTS = HOPS.map(lambda hop: f"for={hop}") | HOPS.map(lambda hop: f'by=_e;for="{hop}"')
+
+
+@given(PEERS, st.lists(HOPS | ELEMENTS, max_size=6), st.sampled_from(ClientAddress))
+def test_no_place_ever_raises_or_makes_a_client_of_a_trusted_proxy(
+    peer: str, said: list[str], place: ClientAddress
+) -> None:
+    client = find_client(peer, said, is_trusted, place)
+
+    assert client is UNKNOWN or (isinstance(client, (IPv4Address, IPv6Address)) and not is_trusted(client))
+
+
+@given(st.lists(ELEMENTS, max_size=5), st.sampled_from(["for=192.0.2.1", 'for="[2001:db8::1]:80"']))
+def test_nothing_left_of_the_proxys_own_line_of_elements_is_looked_at(left: list[str], own: str) -> None:
+    alone = find_client("10.1.0.5", [own], is_trusted, ClientAddress.FORWARDED)
+
+    assert find_client("10.1.0.5", [*left, own], is_trusted, ClientAddress.FORWARDED) == alone
+    joined = find_client("10.1.0.5", [", ".join([*left, own])], is_trusted, ClientAddress.FORWARDED)
+    assert joined in {alone, UNKNOWN}

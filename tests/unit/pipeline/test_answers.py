@@ -20,6 +20,8 @@ LADDER = [
     pytest.param(r"request-timeout", {408}, id="a request that does not arrive is 408"),
     pytest.param(r"authorization-.*", {400}, id="ambiguous credentials are 400"),
     pytest.param(r"token-.*", {401}, id="no valid token is 401"),
+    pytest.param(r"forwarded-certificate-.*", {400}, id="an ambiguous forwarded certificate is 400"),
+    pytest.param(r"certificate-(?!revocation-).*", {401}, id="a certificate of nobody is 401"),
     pytest.param(r"route-undeclared", {404}, id="an undeclared route is 404"),
     pytest.param(r"method-undeclared", {405}, id="an undeclared method is 405"),
     pytest.param(
@@ -29,7 +31,8 @@ LADDER = [
     ),
     pytest.param(r"rule-allows", {200}, id="an allowance is 200"),
     pytest.param(
-        r"keys-unavailable|decision-failed|ledger-unavailable|gateway-stopping",
+        r"keys-unavailable|introspection-unavailable|certificate-revocation-unknown|decision-failed|ledger-unavailable"
+        r"|gateway-stopping",
         {503},
         id="what we cannot do now is 503",
     ),
@@ -62,11 +65,14 @@ def test_no_reason_but_the_allowing_one_is_answered_as_a_success() -> None:
 def test_a_challenge_stands_where_credentials_are_at_fault_and_is_that_of_rfc_6750(
     reason: Reason, answer: Answer
 ) -> None:
-    is_about_credentials = reason.startswith(("token-", "authorization-"))
+    is_about_a_certificate = reason.startswith("certificate-") and answer.status == 401
+    is_about_credentials = reason.startswith(("token-", "authorization-")) or is_about_a_certificate
     assert bool(answer.challenge) == is_about_credentials
     if answer.status == 401:
         assert is_about_credentials
-    if answer.challenge:
+    if is_about_a_certificate:
+        assert answer.challenge == BEARER_CHALLENGE
+    elif answer.challenge:
         error = {"token-missing": ""}.get(reason, "invalid_token" if answer.status == 401 else "invalid_request")
         assert answer.challenge == BEARER_CHALLENGE + (f', error="{error}"' if error else "")
 

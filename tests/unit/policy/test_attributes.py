@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from proxy.model.api import Action, Api, Route, Upstream
 from proxy.model.caller import KINDS, UNAUTHENTICATED
-from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact, FactSet
-from proxy.policy.attributes import ATTRIBUTES, Attribute, Domain, Resource, find_attribute
+from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet
+from proxy.model.origin import ANONYMOUS
+from proxy.policy.attributes import ATTRIBUTES, Attribute, Domain, Resource, Scope, find_attribute
 from tests.support.policy_facts import EMPLOYEE, NO_FACTS, VOCABULARY, facts_of, some
 
 
@@ -39,8 +40,7 @@ def test_an_attribute_of_the_design_is_there_and_says_where_it_comes_from(name: 
 @pytest.mark.parametrize(
     "name",
     [
-        "origin.asn",
-        "origin.anonymous", "origin.matches_residence", "subject.persona", "counts.subjects_1h",
+        "subject.persona", "counts.subjects_1h",
         "caller.control.majority.paragraph",
     ],
 )  # fmt: skip
@@ -147,3 +147,29 @@ def test_the_closed_words_are_those_of_the_model() -> None:
 def test_any_other_name_is_a_sentence_and_never_an_error(name: str) -> None:
     if name not in ATTRIBUTES:
         assert isinstance(find_attribute(name, VOCABULARY), str)
+
+
+PLACES: dict[str, tuple[Any, Any, Any]] = {
+    "at home": ("JP", "JP", "yes"),
+    "abroad": ("CN", "JP", "no"),
+    "nobody knows where": (UNKNOWN, "JP", UNKNOWN),
+    "nobody knows whose home": ("JP", UNKNOWN, UNKNOWN),
+    "nobody knows anything": (UNKNOWN, UNKNOWN, UNKNOWN),
+    "a home that is said to be none": ("JP", ABSENT, UNKNOWN),
+    "a service": ("JP", NOT_APPLICABLE, NOT_APPLICABLE),
+    "a service, nobody knows where": (UNKNOWN, NOT_APPLICABLE, NOT_APPLICABLE),
+}
+
+
+@pytest.mark.parametrize(("here", "home", "expected"), PLACES.values(), ids=PLACES)
+def test_whether_a_person_is_where_it_lives(here: Any, home: Any, expected: Any) -> None:
+    attribute = found("origin.matches_residence")
+    facts = facts_of(caller={"residence": home}, origin={"country": here})
+
+    assert attribute.get(facts) == expected
+    assert attribute.scope is Scope.MIXED, "it is kept neither with a caller nor with an origin"
+
+
+def test_what_an_address_hides_and_the_ways_home_are_closed_sets() -> None:
+    assert VOCABULARY.values(Domain.ANONYMOUS) == set(ANONYMOUS)
+    assert VOCABULARY.values(Domain.YES_NO) == {"yes", "no"}

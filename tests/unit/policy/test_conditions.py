@@ -50,6 +50,10 @@ def problems(when: Any, effect: str = "deny") -> list[Problem]:
         pytest.param({"caller.kind": "employee", "caller.residence": "JP"}, None, id="two lines, one unknown"),
         pytest.param({"action": "delete", "caller.residence": "JP"}, False, id="false beats unknown"),
         pytest.param({"always": "true"}, True, id="always"),
+        pytest.param({"origin.asn": "AS4134"}, None, id="an autonomous system that is not known"),
+        pytest.param({"origin.asn": {"glob": "AS41*"}}, None, id="a pattern of autonomous systems"),
+        pytest.param({"origin.anonymous": {"any": ["vpn", "tor"]}}, None, id="nobody knows what the address hides"),
+        pytest.param({"origin.matches_residence": "no"}, None, id="nobody knows where somebody lives"),
     ],
 )
 def test_a_sound_rule_asks_what_it_says(when: dict[str, Any], expected: Truth) -> None:

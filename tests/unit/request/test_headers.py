@@ -11,9 +11,12 @@ from proxy.request.headers import (
     REQUEST_FIELDS,
     REQUEST_PREFIXES,
     RESPONSE_DROPPED,
+    TABLE,
     RequestFields,
     Treatment,
+    can_carry_token,
     canonical_name,
+    make_table,
     parse_host,
     read_request_fields,
     select_response_fields,
@@ -194,7 +197,7 @@ def test_row_7_an_underscore_alias_neither_counts_nor_passes(name: str) -> None:
         fields = read((alias, "192.0.2.1"), (alias, "192.0.2.2"))
 
         assert fields.forwardable == ()
-        assert fields.forwarded_for == ()
+        assert fields.client_address == ()
 
 
 @pytest.mark.parametrize("separator", sorted(set(TOKEN) - set("-_")))
@@ -230,7 +233,7 @@ def test_row_8_connection_may_name_hop_by_hop_fields(value: str) -> None:
 def test_the_forwarded_chain_keeps_the_order_of_its_fields() -> None:
     fields = read(("X-Forwarded-For", "a, b"), ("Accept", "x"), ("x-forwarded-for", "c"), ("X_Forwarded_For", "d"))
 
-    assert fields.forwarded_for == ("a, b", "c")
+    assert fields.client_address == ("a, b", "c")
 
 
 @pytest.mark.parametrize(
@@ -269,7 +272,10 @@ def test_reading_a_head_never_raises_and_only_takes_away(headers: Headers) -> No
     assert read_request_fields(fields.forwardable) == RequestFields(
         host=None,
         authorization=None,
-        forwarded_for=(),
+        carried=(),
+        client_address=(),
+        forwarded_certificate=None,
+        behind=None,
         expects_continue=False,
         has_transfer_coding=False,
         purpose=None,
@@ -341,3 +347,123 @@ def test_no_field_that_an_edge_prefers_to_cache_control_leaves_with_personal_dat
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b=c", "a\x00", "\udcff"])
 def test_an_answer_cannot_split_itself(value: str) -> None:
     assert select_response_fields((("X-A", value),), personal_data=False) == ()
+
+
+def test_a_forwarded_certificate_is_read_once_and_never_passes_on() -> None:
+    fields = read(("X-Forwarded-Client-Cert", "Hash=a"), ("X_Forwarded_Client_Cert", "Hash=b"), ("Accept", "x"))
+    assert isinstance(fields, RequestFields)
+    assert (fields.forwarded_certificate, fields.forwardable[-1:]) == ("Hash=a", (("Accept", "x"),))
+    assert not [name for name, _ in fields.forwardable if "cert" in name.lower()]
+    twice = (("X-Forwarded-Client-Cert", "a"), ("x-forwarded-client-cert", "a"))
+    assert read_request_fields((("Host", "h"), *twice)) == Reason.HEADER_REPEATED
+    named = (("Host", "h"), ("Connection", "X-Forwarded-Client-Cert"))
+    assert read_request_fields(named) == Reason.CONNECTION_NAMES_PROTECTED
+
+
+PLACES = ("authorization", "header x-id-token", "header x-auth-token", "cookie id_token", "cookie session")
+BY_POLICY = make_table(PLACES)
+
+
+def carried(*headers: tuple[str, str]) -> tuple[tuple[tuple[str, str], ...], Headers]:
+    fields = read_request_fields((HOST, *headers), BY_POLICY)
+    assert isinstance(fields, RequestFields)
+    return fields.carried, fields.forwardable
+
+
+CARRIED: dict[str, tuple[Headers, Headers, Headers]] = {
+    "no token": ((("Accept", "*/*"),), (), (("Accept", "*/*"),)),
+    "a token in a field": ((("X-Id-Token", "a.b.c"), ("Accept", "*/*")), (("header x-id-token", "a.b.c"),),
+                           (("Accept", "*/*"),)),
+    "a token in a field of the identity family": ((("X-Auth-Token", "t"),), (("header x-auth-token", "t"),), ()),
+    "a token in a cookie": ((("Cookie", "a=1; id_token=t; b=2"), ("Accept", "*/*")), (("cookie id_token", "t"),),
+                            (("Cookie", "a=1; b=2"), ("Accept", "*/*"))),
+    "a token in the only cookie": ((("cookie", "id_token=t"),), (("cookie id_token", "t"),), ()),
+    "other cookies alone, which pass as they came": ((("Cookie", "a=1;b=2 ;"),), (), (("Cookie", "a=1;b=2 ;"),)),
+    "tokens at two places": ((("X-Id-Token", "t"), ("Cookie", "session=u")),
+                             (("header x-id-token", "t"), ("cookie session", "u")), ()),
+    "an alias of a token's field": ((("X_Id_Token", "t"), ("x-id.token", "t")), (), ()),
+    "an alias of the cookie field": ((("C\u006fokie", "id_token=t"), ("Cooki_e", "id_token=t")),
+                                     (("cookie id_token", "t"),), (("Cooki_e", "id_token=t"),)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("headers", "found", "forwarded"), CARRIED.values(), ids=CARRIED)
+def test_a_token_is_read_where_the_policy_says_and_goes_no_further(
+    headers: Headers, found: Headers, forwarded: Headers
+) -> None:
+    assert carried(*headers) == (found, forwarded)
+
+
+REFUSED_BY_POLICY: dict[str, tuple[Headers, Reason]] = {
+    "a token's field twice": ((("X-Id-Token", "t"), ("x-id-token", "t")), Reason.HEADER_REPEATED),
+    "a token's cookie twice": ((("Cookie", "id_token=t; id_token=u"),), Reason.AUTHORIZATION_COOKIE_REPEATED),
+    "the cookie field twice": ((("Cookie", "id_token=t"), ("Cookie", "a=1")), Reason.HEADER_REPEATED),
+    "a token's field named by Connection": (
+        (("X-Id-Token", "t"), ("Connection", "X-Id-Token")), Reason.CONNECTION_NAMES_PROTECTED,
+    ),
+    "an alias of a token's field named by Connection": (
+        (("Connection", "x_id_token"),), Reason.CONNECTION_NAMES_PROTECTED,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("headers", "reason"), REFUSED_BY_POLICY.values(), ids=REFUSED_BY_POLICY)
+def test_row_9_a_head_is_refused_with(headers: Headers, reason: Reason) -> None:
+    assert read_request_fields((HOST, *headers), BY_POLICY) is reason
+
+
+def test_without_other_places_the_table_is_the_plain_one() -> None:
+    assert make_table(["authorization", "authorization"]) is TABLE
+
+
+def test_under_the_plain_table_other_places_are_fields_like_others() -> None:
+    fields = read(("X-Id-Token", "t"), ("Cookie", "id_token=t"))
+    assert fields.carried == ()
+    assert fields.forwardable == (("X-Id-Token", "t"), ("Cookie", "id_token=t"))
+
+
+CARRIERS = {
+    "x-id-token": True, "x-auth-request-access-token": True, "cf-access-jwt-assertion": True, "token": True,
+    "x-forwarded-access-token": True, "authorization": False, "cookie": False, "host": False, "connection": False,
+    "content-length": False, "x-forwarded-for": False, "forwarded": False, "sekisho-token": False, "te": False,
+    "proxy-authorization": False, "x-forwarded-host": False, "client-cert": False, "x-real-ip": False,
+    "x-forwarded-client-cert": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "may"), CARRIERS.items())
+def test_a_token_may_stand_in_a_field_that_means_nothing_else(field: str, may: bool) -> None:  # noqa: FBT001
+    assert can_carry_token(field) == may
+
+
+@given(HEADS)
+def test_reading_a_head_under_a_policy_never_raises_and_leaves_no_token_behind(headers: Headers) -> None:
+    fields = read_request_fields((*headers, ("Cookie", "a=1; id_token=t")), BY_POLICY)
+    if isinstance(fields, Reason):
+        return
+    again = read_request_fields(fields.forwardable, BY_POLICY)
+    assert isinstance(again, RequestFields)
+    assert (again.carried, again.forwardable) == ((), fields.forwardable)
+
+
+ADDRESS_FIELDS = {"x-forwarded-for": ("a, b", "c"), "forwarded": ("for=d", "for=e"), "x-real-ip": ("f",), "": ()}
+
+
+@pytest.mark.parametrize(("name", "values"), ADDRESS_FIELDS.items(), ids=[name or "none" for name in ADDRESS_FIELDS])
+def test_row_10_one_field_tells_the_address_and_none_of_the_family_passes(name: str, values: tuple[str, ...]) -> None:
+    headers = (
+        ("X-Forwarded-For", "a, b"), ("Forwarded", "for=d"), ("x-forwarded-for", "c"), ("X-Real-IP", "f"),
+        ("FORWARDED", "for=e"), ("X_Real_IP", "g"), ("X_Forwarded_For", "h"), ("X-Client-IP", "i"), ("Via", "j"),
+    )  # fmt: skip
+    fields = read_request_fields(headers, make_table((), name))
+
+    assert isinstance(fields, RequestFields)
+    assert (fields.client_address, fields.forwardable) == (values, ())
+
+
+def test_row_9_an_address_that_stands_once_is_refused_when_repeated() -> None:
+    for name in ADDRESS_FIELDS:
+        assert (
+            read_request_fields((("X-Real-IP", "a"), ("x-real-ip", "a")), make_table((), name))
+            is Reason.HEADER_REPEATED
+        )

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Large registers: 500,000 people in a CSV file become the file that all workers share, and are looked up in it.
+
+- *Building*, beside reading the same file with the csv module and inserting its rows into an SQLite table without
+  keys. It is the whole of ``load_bundle`` on a folder with that file: every check, the order, the digests; into a new
+  folder each round. Both run with the garbage collector off (`bench.harness`), the CSV in the page cache. In a reload
+  a child process does this; its start, some tenths of a second, is not counted.
+- *Memory*: what a process holds more once it has opened the file and looked 20,000 people up, each for the first time.
+- *A cold person*: one look-up of those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import pickle
+import sqlite3
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from random import Random  # noqa: TID251 - people made up from a seed
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from bench.harness import (
+    MIN_ROUNDS,
+    BenchError,
+    Comparison,
+    Target,
+    batch_nanoseconds,
+    paired,
+    render_json,
+    render_table,
+)
+from proxy.bundle.check import load_bundle
+from proxy.caller.people import COLUMNS, People
+from proxy.clock import elapsed_seconds
+
+PEOPLE: Final = 500_000
+AFFILIATES: Final = 2_000
+LOOK_UPS: Final = 20_000
+SEED: Final = 5
+ANCHOR: Final = "csv and sqlite3"
+SUBJECT: Final = "load_bundle"
+AT_MOST: Final = 2.0
+AT_MOST_MIB: Final = 60.0
+
+COUNTRIES: Final = ("JP", "KR", "TW", "TH", "ID", "US", "CN", "VN", "SG", "DE")
+
+BUNDLE: Final = """\
+language: 1
+bundle: registers
+ties: [employer, site, residence]
+files:
+  parties.yaml: [issuers, affiliates]
+  apis.yaml: [apis]
+  rules.yaml: [rules]
+  people.csv: [people]
+"""
+ISSUERS: Final = """\
+issuers:
+  - id: corp
+    operated_by: a-0
+    issuer: https://idp.example.jp
+    audience: [gateway]
+    jwks: https://idp.example.jp/jwks.json
+    algorithms: [ES256]
+    may_assert: {affiliate: any}
+    attributes: {id: sub}
+  - id: contractors
+    operated_by: a-0
+    issuer: https://contractors.example.jp
+    audience: [gateway]
+    jwks: https://contractors.example.jp/jwks.json
+    algorithms: [ES256]
+    may_assert: {affiliate: any}
+    attributes: {id: sub}
+affiliates:
+"""
+APIS: Final = """\
+apis:
+  - id: users
+    upstream: {url: "http://127.0.0.1:9000", hosted_in: JP}
+    routes:
+      - id: status
+        methods: [GET]
+        path: /status
+        action: read
+        subject: none
+        reason: it tells of no person
+        owner: users-team
+"""
+RULES: Final = "rules:\n  - {id: staff, effect: allow, when: {caller.affiliate: a-0}}\n"
+
+
+def subject(number: int) -> str:
+    """Return the subject of a person: a hash, so that neighbours in the file are none in the register."""
+    return hashlib.sha256(str(number).encode()).hexdigest()[:32]
+
+
+def issuer(number: int) -> str:
+    """Return the issuer of a person."""
+    return "contractors" if number % 5 == 0 else "corp"
+
+
+def people(count: int) -> Iterator[tuple[str, ...]]:
+    """Yield made-up people, each with nearly everything that can be said."""
+    chance = Random(SEED)  # noqa: S311 - the same people every time
+    for number in range(count):
+        since = f"{chance.randrange(2005, 2026)}-{chance.randrange(1, 13):02}-{chance.randrange(1, 29):02}"
+        yield (
+            issuer(number),
+            subject(number),
+            f"a-{chance.randrange(AFFILIATES)}",
+            "contractor" if number % 5 == 0 else "employee",
+            chance.choice(COUNTRIES),
+            chance.choice(COUNTRIES),
+            chance.choice(COUNTRIES) if chance.random() < 0.95 else "JP;US",
+            f"{since}T00:00:00+09:00",
+            "" if chance.random() < 0.8 else "2031-04-01T00:00:00+09:00",
+        )
+
+
+def write_folder(folder: Path, count: int) -> None:
+    """Write a policy folder with a table of people."""
+    entries = "".join(f"  - {{id: a-{number}, country: JP}}\n" for number in range(AFFILIATES))
+    texts = {"bundle.yaml": BUNDLE, "parties.yaml": ISSUERS + entries, "apis.yaml": APIS, "rules.yaml": RULES}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    with (folder / "people.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(people(count))
+
+
+def read_and_insert(source: Path, target: Path) -> None:
+    """Do what the anchor does: read every row, and insert it."""
+    names = ", ".join(f"c{number} TEXT" for number in range(len(COLUMNS)))
+    marks = ", ".join("?" * len(COLUMNS))
+    with closing(sqlite3.connect(target)) as connection, source.open(encoding="utf-8", newline="") as file:
+        connection.execute(f"CREATE TABLE people ({names})")
+        rows = csv.reader(file)
+        next(rows)
+        connection.executemany(f"INSERT INTO people VALUES ({marks})", rows)  # noqa: S608 - marks alone
+        connection.commit()
+
+
+def contenders(folder: Path) -> dict[str, Callable[[], float]]:
+    """Return both, one whole build a batch."""
+
+    def anchor() -> float:
+        with TemporaryDirectory(dir=folder.parent) as name:
+            return batch_nanoseconds(lambda: read_and_insert(folder / "people.csv", Path(name) / "anchor.db"), 1)
+
+    def build() -> float:
+        with TemporaryDirectory(dir=folder.parent) as name:
+            return batch_nanoseconds(lambda: load_bundle(folder, None, Path(name) / "store"), 1)
+
+    return {ANCHOR: anchor, SUBJECT: build}
+
+
+def resident_mib() -> float:
+    """Return what this process holds in memory, shared pages included."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def look_up(count: int) -> dict[str, float]:
+    """Open the register that standard input names, look people up in it, and say what that cost."""
+    data = sys.stdin.buffer.read()
+    before = resident_mib()
+    register: People = pickle.loads(data)  # noqa: S301 - our own parent's bytes, over a pipe
+    chosen = Random(SEED).sample(range(count), min(LOOK_UPS, count))  # noqa: S311 - the same every time
+    costs = []
+    for number in chosen:
+        key = issuer(number), subject(number)
+        started = elapsed_seconds()
+        found = register.find(*key)
+        costs.append((elapsed_seconds() - started) * 1e6)
+        if len(found) != 1:
+            raise BenchError(f"person {number} is not in the register")
+    deciles = statistics.quantiles(costs, n=10)
+    return {
+        "more_mib": resident_mib() - before,
+        "look_up_us": statistics.median(costs),
+        "look_up_us_p10": deciles[0],
+        "look_up_us_p90": deciles[-1],
+    }
+
+
+def measure_look_ups(folder: Path, count: int) -> dict[str, float]:
+    """Look people up in a process of its own."""
+    with TemporaryDirectory(dir=folder.parent) as name:
+        data = pickle.dumps(load_bundle(folder, None, Path(name) / "store").people)
+        code = f"import json; from bench.registers import look_up; print(json.dumps(look_up({count})))"
+        done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=False)
+        if done.returncode:
+            raise BenchError(f"the process that looks people up failed: {done.stderr.decode()[-500:]}")
+        figures: dict[str, float] = json.loads(done.stdout)
+        (file,) = (Path(name) / "store").iterdir()
+        return {**figures, "file_mib": file.stat().st_size / 2**20}
+
+
+def report(count: int, rounds: int, *, as_json: bool) -> None:
+    """Measure and print."""
+    with TemporaryDirectory(prefix="sekisho-bench-") as name:
+        folder = Path(name) / "policies"
+        folder.mkdir()
+        write_folder(folder, count)
+        figures = measure_look_ups(folder, count)
+        comparison: Comparison = paired(contenders(folder), ANCHOR, rounds)
+    ratio = comparison.ratio(SUBJECT)
+    targets = {
+        "build_to_csv_and_sqlite": Target(ratio.median, AT_MOST),
+        "mib_per_worker": Target(figures["more_mib"], AT_MOST_MIB),
+    }
+    print(f"Building {count:,} people (seed {SEED}), {rounds} rounds, interleaved")
+    rows = [[name, f"{comparison.cost(name).median / 1e9:.2f}"] for name in comparison.costs]
+    print(render_table(("contender", "seconds"), rows))
+    verdicts = {name: "met" if target.met else "MISSED" for name, target in targets.items()}
+    print(
+        f"ratio {ratio.median:.2f} ({ratio.p10:.2f}-{ratio.p90:.2f}), target at most {AT_MOST}:"
+        f" {verdicts['build_to_csv_and_sqlite']}"
+    )
+    print(
+        f"{figures['more_mib']:.1f} MiB more in a process that looked {LOOK_UPS:,} people up, target at most"
+        f" {AT_MOST_MIB:g}: {verdicts['mib_per_worker']}; the file has {figures['file_mib']:.1f} MiB"
+    )
+    print(
+        f"a cold person: {figures['look_up_us']:.1f} µs"
+        f" ({figures['look_up_us_p10']:.1f}-{figures['look_up_us_p90']:.1f})"
+    )
+    if as_json:
+        seconds = {
+            "anchor_seconds": comparison.cost(ANCHOR).median / 1e9,
+            "build_seconds": comparison.cost(SUBJECT).median / 1e9,
+        }
+        print(render_json({**figures, **seconds}, targets))
+
+
+def main() -> int:
+    """Run the command; 2 when it could not measure."""
+    parser = argparse.ArgumentParser(prog="python -m bench.registers", description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--rounds", type=int, default=MIN_ROUNDS, help="pairs (default and least: %(default)s)")
+    parser.add_argument("--people", type=int, default=PEOPLE, help="rows of the table (default: %(default)s)")
+    options = parser.parse_args()
+    try:
+        report(options.people, options.rounds, as_json=options.json)
+    except BenchError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

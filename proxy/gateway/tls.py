@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TLS of the callers' listener, and how it changes while connections live on.
+
+- One context serves the whole listener: what is asked of a client never depends on the name it asks for (SNI).
+- A client's certificate is verified in the handshake against the CA certificates that the bundle declares; whose it
+  is, and whether it is revoked, is decided per request (``caller.certificates``), so that a change reaches open
+  connections, too, and sessions of TLS 1.2 that are resumed. Those of TLS 1.3 are not: there are no tickets.
+- Another certificate, key or set of CA certificates makes another context. It is put in place by a second listener on
+  the same socket, started before the first one is closed: no connection is refused meanwhile, and those that are
+  open stay.
+- Whatever is wrong with new files, the old ones stay, and somebody is told.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+from aiohttp import web
+from cryptography import x509
+
+from proxy.errors import UsageError
+from proxy.gateway.options import GatewayOptions
+from proxy.telemetry import Metrics
+
+BACKLOG: Final = 1024
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2; those of 1.3 are all sound."""
+MAX_KEY_FILE_BYTES: Final = 1024 * 1024
+
+log = logging.getLogger("sekisho.tls")
+
+
+def check_options(options: GatewayOptions) -> None:
+    """Refuse settings that contradict one another.
+
+    Raises:
+        UsageError: they do.
+    """
+    if (options.tls_certificate is None) != (options.tls_key is None):
+        raise UsageError("A certificate and its key go together: set both --tls-certificate and --tls-key.")
+    if options.tls_certificate is None and options.tls_client != "off":
+        raise UsageError("--tls-client asks callers for certificates: set --tls-certificate and --tls-key, too.")
+
+
+def make_context(options: GatewayOptions, authorities: Sequence[bytes]) -> ssl.SSLContext:
+    """Return the listener's context.
+
+    Args:
+        options: where its certificate and key are, and whether clients are asked for theirs.
+        authorities: CA certificates in DER, of those that clients' certificates may be signed by.
+
+    Raises:
+        UsageError: a file cannot be used; the sentence names it.
+    """
+    if options.tls_certificate is None or options.tls_key is None:
+        raise AssertionError("only a listener with a certificate speaks TLS")
+    if options.tls_client == "required" and not authorities:
+        raise UsageError(
+            "--tls-client required asks for certificates that nobody could have: declare certificate_authorities in "
+            "the policy folder, or say --tls-client off."
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.num_tickets = 0
+    _load_own(context, options.tls_certificate, options.tls_key)
+    if options.tls_client != "off" and authorities:
+        context.verify_mode = ssl.CERT_REQUIRED if options.tls_client == "required" else ssl.CERT_OPTIONAL
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=b"".join(authorities))
+    return context
+
+
+def _load_own(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    for path, flag in ((certificate, "--tls-certificate"), (key, "--tls-key")):
+        try:
+            with path.open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            raise UsageError(f"The file {path} ({flag}) cannot be read: {error.strerror}.") from error
+    try:
+        context.load_cert_chain(certificate, key, password=_refuse_password)
+    except ssl.SSLError as error:
+        fault = (error.reason or "no reason given").lower().replace("_", " ")
+        raise UsageError(
+            f"The certificate {certificate} and the key {key} cannot be used together ({fault}): both are PEM, the "
+            "server's own certificate first, then those between it and its CA."
+        ) from error
+    except OSError as error:
+        raise UsageError(f"The certificate {certificate} or its key {key} cannot be read: {error.strerror}.") from error
+
+
+def _refuse_password() -> NoReturn:
+    raise UsageError("The key of --tls-key is encrypted, and nobody is there to be asked for a password: decrypt it.")
+
+
+def read_expiry(certificate: Path) -> float:
+    """Return when the server's own certificate ends, in seconds since 1970."""
+    with certificate.open("rb") as file:
+        data = file.read(MAX_KEY_FILE_BYTES)
+    return x509.load_pem_x509_certificates(data)[0].not_valid_after_utc.timestamp()
+
+
+class Listener:
+    """Accepts callers on one address, by one context at a time.
+
+    Args:
+        runner: of the server that takes the connections.
+    """
+
+    def __init__(self, runner: web.BaseRunner) -> None:
+        self._runner = runner
+        self._sockets: list[socket.socket] = []
+        self._sites: list[tuple[web.BaseSite, socket.socket]] = []
+
+    async def start(self, host: str, port: int, context: ssl.SSLContext | None) -> tuple[str, int]:
+        """Bind, accept, and return the address that was bound first.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        try:
+            for family, _, _, _, address in dict.fromkeys(found):
+                self._sockets.append(_bind(family, address))
+        except OSError:
+            self.close()
+            raise
+        await self.put(context)
+        host, port, *_ = self._sockets[0].getsockname()
+        return host, port
+
+    async def put(self, context: ssl.SSLContext | None) -> None:
+        """Accept by another context from now on; what is connected stays connected.
+
+        Raises:
+            OSError: the socket cannot be listened on once more; then nothing has changed.
+        """
+        before, after = self._sites, list[tuple[web.BaseSite, socket.socket]]()
+        try:
+            for each in self._sockets:
+                accepting = each.dup()
+                site = web.SockSite(self._runner, accepting, ssl_context=context, backlog=BACKLOG)
+                after.append((site, accepting))
+                await site.start()
+        except BaseException:
+            await _stop(after)
+            raise
+        self._sites = after
+        await _stop(before)
+
+    def close(self) -> None:
+        """Let go of the address; the sites stop with their runner."""
+        for each in self._sockets:
+            each.close()
+        self._sockets = []
+
+
+async def _stop(sites: Sequence[tuple[web.BaseSite, socket.socket]]) -> None:
+    """Stop accepting; what was accepted in this round of the loop becomes a connection first, and is not lost."""
+    for _, accepting in sites:
+        asyncio.get_running_loop().remove_reader(accepting.fileno())
+    await asyncio.sleep(0)
+    for site, _ in sites:
+        with contextlib.suppress(RuntimeError):  # it has stopped with its runner
+            await site.stop()
+
+
+def _bind(family: int, address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+        made.setblocking(False)  # noqa: FBT003 - the standard library's own
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+class ListenerTls:
+    """The context in use, and what it was made of.
+
+    Args:
+        options: where files are.
+        metrics: counted are attempts to renew it, and when its certificate ends.
+    """
+
+    def __init__(self, options: GatewayOptions, metrics: Metrics) -> None:
+        self._options = options
+        self._metrics = metrics
+        self._authorities: tuple[bytes, ...] = ()
+        self._seen: tuple[object, ...] = ()
+        self._listener: Listener | None = None
+        self._told = asyncio.Event()
+        self._changing = asyncio.Lock()
+        self.context: ssl.SSLContext | None = None
+        """By which callers are accepted; None where there is no TLS."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the listener speaks TLS at all."""
+        return self._options.tls_certificate is not None
+
+    @classmethod
+    async def start(cls, options: GatewayOptions, authorities: Sequence[bytes], metrics: Metrics) -> "ListenerTls":
+        """Make the first context, before there is a listener.
+
+        Args:
+            options: where files are.
+            authorities: CA certificates in DER that clients' certificates may be signed by.
+            metrics: as above.
+
+        Raises:
+            UsageError: there can be none.
+        """
+        check_options(options)
+        made = cls(options, metrics)
+        made._authorities, made._seen = tuple(authorities), _fingerprint(options)
+        if made.is_on:
+            made.context = await asyncio.to_thread(make_context, options, made._authorities)
+        return made
+
+    def serve(self, listener: Listener) -> None:
+        """Take note of what accepts by the first context."""
+        self._listener = listener
+        if self.is_on:
+            self._note("loaded")
+
+    async def adopt(self, authorities: Sequence[bytes]) -> None:
+        """Ask clients for certificates of other authorities from now on.
+
+        Where that cannot be, the old ones are asked for until it can: whose certificate identifies whom is decided per
+        request, and by the bundle in force.
+        """
+        if self.is_on and tuple(authorities) != self._authorities:
+            self._authorities = tuple(authorities)
+            await self._renew()
+
+    def poke(self) -> None:
+        """Read the files again now."""
+        self._seen = ()
+        self._told.set()
+
+    async def watch(self, seconds: float) -> None:
+        """Look at the server's own certificate and key, and take what changed, until cancelled.
+
+        Args:
+            seconds: between two looks; 0: only when told.
+        """
+        if not self.is_on:
+            return
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds or None):
+                    await self._told.wait()
+            self._told.clear()
+            try:
+                await self._look()
+            except Exception:  # the watch must outlive whatever files do
+                log.exception("the listener's TLS could not be looked at")
+
+    async def _look(self) -> None:
+        seen = await asyncio.to_thread(_fingerprint, self._options)
+        if seen == self._seen:
+            return
+        await self._renew()
+
+    async def _renew(self) -> None:
+        async with self._changing:
+            self._seen = _fingerprint(self._options)
+            try:
+                context = await asyncio.to_thread(make_context, self._options, self._authorities)
+                if self._listener is not None:
+                    await self._listener.put(context)
+                self.context = context
+            except (UsageError, OSError) as error:
+                if isinstance(error, OSError):  # the files are not to blame: tried again at the next look
+                    self._seen = ()
+                self._note("failed")
+                log.error("the listener's TLS is not as declared: the old one stays", extra={"error": str(error)})  # noqa: TRY400
+                return
+            self._note("loaded")
+            log.info("the listener's TLS is renewed", extra={"path": str(self._options.tls_certificate)})
+
+    def _note(self, result: str) -> None:
+        self._metrics.tls_reloads.count(result)
+        if result == "loaded" and self._options.tls_certificate is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._metrics.tls_certificate_expires.set(read_expiry(self._options.tls_certificate))
+
+
+def _fingerprint(options: GatewayOptions) -> tuple[object, ...]:
+    """Return what changes when one of the files does, links that lead there included."""
+    found: list[object] = []
+    for path in (options.tls_certificate, options.tls_key):
+        if path is None:
+            continue
+        try:
+            status = path.stat()
+            found.append((str(path.resolve()), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+        except (OSError, RuntimeError) as error:
+            found.append(str(error))
+    return tuple(found)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all passages under one snapshot share, and what they ask of it: who calls, and what the facts are."""
+
+from typing import Final
+
+import msgspec
+
+from proxy.bundle.snapshot import Snapshot
+from proxy.caller.certificates import Authorities, CertificateIdentity
+from proxy.caller.resolve import NOTHING_MET, CallerNeed, Callers, Shown
+from proxy.caller.tokens import read_credentials
+from proxy.caller.xfcc import read_forwarded_certificate
+from proxy.ledger.record import Recorder
+from proxy.model.caller import UNAUTHENTICATED, Caller
+from proxy.model.decision import Reason
+from proxy.model.facts import ABSENT
+from proxy.model.origin import ClientAddress, Origin
+from proxy.model.ports import Geolocator, Introspections, KeySets
+from proxy.model.subject import Subject
+from proxy.origin.resolve import Origins
+from proxy.policy.attributes import Facts
+from proxy.policy.evaluate import claim_purpose
+from proxy.request.catalog import Match, NoMatch
+from proxy.request.headers import RequestFields, make_table
+from proxy.subject.selectors import select_subject
+
+FORWARDED: Final = "xfcc"
+"""The setting by which certificates come from ``X-Forwarded-Client-Cert`` of a trusted proxy."""
+
+_ADDRESS_FIELDS: Final = {
+    place: "" if place in {ClientAddress.PEER, ClientAddress.PROXY_PROTOCOL} else place.value for place in ClientAddress
+}
+"""The field that tells the client's address, by where it is told."""
+
+
+class Checkpoint:
+    """What all passages under one snapshot share.
+
+    Args:
+        snapshot: the bundle in force.
+        keys: the issuers' key sets.
+        geolocator: asked for public addresses.
+        recorder: makes ledger lines.
+        introspections: what issuers said of tokens.
+        client_certificate: where a caller's certificate is taken from: ``tls``, the connection, or ``xfcc``.
+        client_address: where trusted proxies say whose request they pass on.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        keys: KeySets,
+        geolocator: Geolocator,
+        recorder: Recorder,
+        *,
+        introspections: Introspections | None = None,
+        client_certificate: str = "tls",
+        client_address: ClientAddress = ClientAddress.X_FORWARDED_FOR,
+    ) -> None:
+        self.snapshot = snapshot
+        self.keys = keys
+        self.recorder = recorder
+        self.fields = make_table((issuer.place for issuer in snapshot.issuers), _ADDRESS_FIELDS[client_address])
+        self.callers = Callers(snapshot.issuers, snapshot.registers, snapshot.revoked, introspections)
+        self.authorities = Authorities(snapshot.authorities)
+        self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator, client_address)
+        self._is_forwarded = client_certificate == FORWARDED
+
+    def find_shown(self, peer_ip: str, certificate: bytes | None, fields: RequestFields) -> bytes | Reason | None:
+        """Return the certificate that a request came with, the reason why that is ambiguous, or None.
+
+        Args:
+            peer_ip: the address at the other end of the connection.
+            certificate: what it showed there.
+            fields: of the request; a proxy that is not trusted says nothing.
+        """
+        if not self._is_forwarded:
+            return certificate
+        value = fields.forwarded_certificate
+        if value is None or not self.origins.trusts(peer_ip):
+            return None
+        return read_forwarded_certificate(value)
+
+    def find_certificate(self, shown: bytes | None, now: float) -> CertificateIdentity | Reason | None:
+        """Return whose the certificate is that a request came with, if any, or why it is nobody's."""
+        return None if shown is None else self.authorities.identify(shown, now)
+
+    def find_caller(
+        self,
+        match: Match | NoMatch,
+        fields: RequestFields,
+        certificate: bytes | None,
+        now: float,
+        met: frozenset[CallerNeed] | None = NOTHING_MET,
+    ) -> Caller | Reason | CallerNeed:
+        """Return who asks, the reason why nobody can be told, or what must be asked first.
+
+        A certificate that is nobody's is never taken for none, whatever else a request carries. Of a request under way
+        (``met`` is None) nothing can be asked any more.
+        """
+        if isinstance(match, Match) and match.route.unauthenticated:
+            return UNAUTHENTICATED
+        identity = self.find_certificate(certificate, now)
+        if isinstance(identity, Reason):
+            return identity
+        found = read_credentials(fields.authorization, fields.carried)
+        if isinstance(found, Reason) and (found is not Reason.TOKEN_MISSING or identity is None):
+            return found
+        token = None if isinstance(found, Reason) else found
+        return self.callers.resolve_shown(Shown(token, identity, fields.behind), self.keys, now, met)
+
+    def find_facts(self, match: Match, caller: Caller, origin: Origin, fields: RequestFields, now: float) -> Facts:
+        """Return everything that one decision is made from."""
+        route, snapshot = match.route, self.snapshot
+        subject = select_subject(route.subject, match.parameters)
+        if isinstance(subject.id, str):
+            reference = self.recorder.name_subject(route.api.id, subject.id)
+            subject = Subject(country=subject.country, id=subject.id, reference=reference)
+        case = ABSENT if fields.case is None else fields.case
+        facts = Facts(caller, origin, subject, snapshot.resources[route.id], ABSENT, case, now)
+        if fields.purpose is None:
+            return facts
+        purpose = claim_purpose(snapshot.policy, facts, fields.purpose)
+        return msgspec.structs.replace(facts, purpose=purpose)
