@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.caller.affiliates import AffiliateEntry, Affiliates, ControlRuleEntry, compute_affiliates
+from proxy.caller.certificates import CertificateIdentity
 from proxy.caller.claims import VerifiedClaims
 from proxy.caller.clients import Client, Clients
 from proxy.caller.issuers import Issuer
@@ -151,9 +152,9 @@ def test_a_name_in_the_register_of_people_is_no_program() -> None:
 def test_a_service_is_what_the_register_says(
     name: str, affiliate: Any, behind: Any, expected: tuple[set[str], bool]
 ) -> None:
-    mesh = an_issuer(id="mesh", attributes={})
-    caller = join(speak_of_service(mesh, name, REGISTERS, until=NOW + 9), AFFILIATES)
-    assert (caller.principal, caller.affiliate, caller.kind) == (f"mesh|{name}", affiliate, "service")
+    identity = CertificateIdentity("mesh", "ly", None, name, "thumb", NOW - 9, NOW + 9)
+    caller = join(speak_of_service(identity, REGISTERS, Part.CALLER), AFFILIATES)
+    assert (caller.principal, caller.affiliate, caller.kind) == (identity.principal, affiliate, "service")
     assert (caller.on_behalf_of, caller.until) == (behind, NOW + 9)
     assert members(caller) == expected
 
