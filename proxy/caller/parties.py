@@ -155,10 +155,8 @@ def make_party(
     home = {TieKind.RESIDENCE: told.residence} if kind != "service" else {}
     residence = _of_a_person(kind, told.residence.fact, may_be_service=may_be_service)
     ties, open_ties = _tie(said, {TieKind.SITE: told.site_country, **home}, part)
-    if may_be_service:
-        open_ties |= {str(TieKind.RESIDENCE)}  # what is said ties, but is not all that may
-    if not is_told:
-        open_ties |= register.unknown_ties
+    open_ties |= frozenset() if is_told else register.unknown_ties
+    open_ties |= {str(TieKind.RESIDENCE)} if may_be_service else frozenset()  # what is said may not be all
     return Party(
         person=Person(
             principal=principal,
@@ -217,7 +215,8 @@ def join(speaking: Speaking, register: Register) -> Caller:
     behind = NO_PERSON if person is None else person.person
     open_ties = frozenset().union(*(party.open_ties for party in parties))
     controls = [party.control for party in parties]
-    if for_whom.is_for_somebody or (person is None and any(program.is_for_somebody for program in speaking.others)):
+    is_hidden = person is None and any(each.is_for_somebody and not each.person.principal for each in speaking.others)
+    if for_whom.is_for_somebody or is_hidden:  # behind it, or behind a program that nobody can name
         behind = UNKNOWN_PERSON if person is None else behind
         open_ties |= register.unknown_ties | _PERSONAL
         controls.append({})

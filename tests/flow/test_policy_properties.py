@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
-from proxy.caller.claims import VerifiedClaims, map_claims
-from proxy.caller.parties import assemble_caller
+from proxy.caller.claims import VerifiedClaims
+from proxy.caller.parties import join
+from proxy.caller.people import Engagement, PeopleInMemory
+from proxy.caller.speaking import Registers, speak
 from proxy.errors import BundleError
 from proxy.model.decision import Decision, Effect
-from proxy.model.facts import UNKNOWN
+from proxy.model.facts import UNKNOWN, FactSet
 from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation
 from proxy.model.subject import Subject
 from proxy.origin.forwarded import parse_address
@@ -73,6 +75,8 @@ _PLAIN: Final = st.one_of(
     st.tuples(st.sampled_from(("caller.residence", "caller.affiliate_country", "origin.country")), _COUNTRY),
     st.tuples(st.just("caller.citizenships"), _set_of(("any", "none", "only"))),
     st.tuples(st.just("caller.kind"), st.sampled_from(("employee", "service", {"not": "contractor"}))),
+    st.tuples(st.just("caller.on_behalf_of.kind"), st.sampled_from(("employee", {"exists": "false"}))),
+    st.tuples(st.just("caller.on_behalf_of.affiliate"), st.sampled_from(("a0", {"none": ["a1"]}))),
     st.tuples(st.just("caller.affiliate"), st.sampled_from(("a0", {"none": ["a1"]}, {"glob": "a*"}))),
     st.tuples(st.just("caller.affiliate_roles"), st.sampled_from(({"any": ["parent"]}, {"none": ["contractor"]}))),
     st.tuples(st.just("caller.roles"), st.sampled_from(({"any": ["x"]}, {"none": ["x"]}, {"only": ["x"]}))),
@@ -135,6 +139,7 @@ class World(msgspec.Struct):
     address: str
     atlas: Any
     subject: str
+    people: Mapping[tuple[str, str], tuple[Engagement, ...]] = {}
 
     def files(self) -> dict[str, str]:
         """Return the bundle's files: JSON is YAML."""
@@ -144,6 +149,21 @@ class World(msgspec.Struct):
             "apis.yaml": SMALL["apis.yaml"],
             "rules.yaml": json.dumps({"rules": self.rules}),
         }
+
+
+_NEEDED: Final = st.sampled_from(("optional", "required"))
+
+
+def _row(ids: st.SearchStrategy[str]) -> st.SearchStrategy[Engagement]:
+    place = st.sampled_from((*COUNTRIES, UNKNOWN))
+    return st.builds(
+        Engagement,
+        affiliate=ids,
+        kind=st.sampled_from(("employee", "contractor", UNKNOWN)),
+        residence=place,
+        site_country=place,
+        citizenships=st.just(UNKNOWN) | st.builds(lambda one: FactSet(frozenset({one})), st.sampled_from(COUNTRIES)),
+    )
 
 
 @st.composite
@@ -160,10 +180,16 @@ def worlds(draw: st.DrawFn) -> World:
     issuer = {
         "id": "corp", "operated_by": "a0", "issuer": "https://idp.example.jp", "audience": ["gateway"],
         "jwks": "https://idp.example.jp/jwks.json", "algorithms": ["ES256"], "may_assert": {"affiliate": "any"},
-        "attributes": {name: name for name in mapped},
+        "attributes": {name: name for name in (*mapped, *(["client"] if draw(st.booleans()) else []))},
+        "people": draw(_NEEDED), "clients": draw(_NEEDED),
     }  # fmt: skip
+    ids = st.sampled_from([row["id"] for row in affiliates])
+    clients = [{"id": name, "issuer": "corp", "client": name, "affiliate": draw(ids)} for name in ("console", "tool")]
+    people = {("corp", name): (draw(_row(ids)),) for name in ("somebody", "eve") if draw(st.booleans())}
     claims = {
         "sub": "somebody",
+        **draw(st.sampled_from(({}, {}, {"act": {"sub": "eve"}}, {"act": {"sub": "console"}}))),
+        "client": draw(st.sampled_from(("console", "tool", "web"))),
         "affiliate": draw(st.sampled_from([row["id"] for row in affiliates])),
         "kind": draw(st.sampled_from(("employee", "employee", "contractor", "service"))),
         "residence": draw(st.sampled_from(COUNTRIES)),
@@ -171,8 +197,9 @@ def worlds(draw: st.DrawFn) -> World:
         "citizenships": draw(st.lists(st.sampled_from(COUNTRIES), max_size=2, unique=True)),
         "roles": draw(st.lists(st.sampled_from(("x", "y")), max_size=2, unique=True)),
     }
-    files = {"parties.yaml": ["issuers", "affiliates", "control_rules", "networks"], "apis.yaml": ["apis"]}
+    files = {"parties.yaml": ["issuers", "affiliates", "control_rules", "networks", "clients"], "apis.yaml": ["apis"]}
     return World(
+        people=people,
         manifest={
             "language": "1",
             "bundle": "drawn",
@@ -183,6 +210,7 @@ def worlds(draw: st.DrawFn) -> World:
             "issuers": [issuer],
             "affiliates": affiliates,
             "control_rules": [{"id": "majority", "threshold": "50", "default": "true"}],
+            "clients": clients,
             "networks": networks,
         },
         rules=rules,
@@ -208,8 +236,9 @@ def load(world: World) -> Snapshot | None:
 def facts_in(snapshot: Snapshot, world: World) -> Facts:
     """Return the facts of the world's request."""
     (issuer,) = snapshot.issuers
-    facts = map_claims(issuer, VerifiedClaims(world.claims))
-    caller = assemble_caller(issuer, facts, snapshot.affiliates.current, principal="corp|somebody")
+    registers = Registers(snapshot.affiliates, PeopleInMemory(world.people), snapshot.clients)
+    found = speak(issuer, VerifiedClaims(world.claims), {issuer.issuer: issuer}, registers, NOW)
+    caller = join(found, registers.at(NOW))
     address = parse_address(world.address)
     assert address is not None
     origin = Origins(snapshot.networks, snapshot.proxies, AtlasOf(world.atlas)).locate(address, NOW)
@@ -225,11 +254,17 @@ def decided(world: World) -> Decision | None:
 
 def poorer(world: World) -> Iterator[tuple[str, World]]:
     """Yield the world with one claim, row, edge, network or answer of the geolocation less."""
-    for claim in sorted(world.claims.keys() - {"sub"}):
+    for claim in sorted(world.claims.keys() - {"sub", "act"}):  # without `act` it is another's own token
         rest = {name: value for name, value in world.claims.items() if name != claim}
         yield f"the claim {claim}", msgspec.structs.replace(world, claims=rest)
     yield "the geolocation", msgspec.structs.replace(world, atlas=UNKNOWN)
-    for register in ("affiliates", "networks"):
+    issuer = world.parties["issuers"][0]
+    if issuer.get("people") == "required":
+        for name in world.people:
+            rest_of = {other: rows for other, rows in world.people.items() if other != name}
+            yield f"the row of {name}", msgspec.structs.replace(world, people=rest_of)
+    is_needed = issuer.get("people") == issuer.get("clients") == "required"
+    for register in ("affiliates", "networks", *(["clients"] if is_needed else [])):
         for place, row in enumerate(world.parties[register]):
             less = deepcopy(world)
             del less.parties[register][place]

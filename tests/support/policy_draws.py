@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.caller.parties import tied_countries
 from proxy.model.api import Transform
-from proxy.model.caller import UNAUTHENTICATED, Caller, Control, Tie
+from proxy.model.caller import NO_PERSON, UNAUTHENTICATED, UNKNOWN_PERSON, Caller, Control, Person, Tie
 from proxy.model.decision import Effect, Severity
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, State
 from proxy.model.origin import Origin
@@ -42,6 +42,9 @@ _LINES: Final[Mapping[str, tuple[Any, ...]]] = {
     "origin.ip": ({"cidr": "10.0.0.0/8"}, {"cidr": ["2001:db8::/32", "192.0.2.0/24"]}, {"exists": "false"}),
     "caller.kind": ("employee", {"none": ["contractor"]}, {"not": "employee"}),
     "caller.client": _EMPTIED,
+    "caller.on_behalf_of.affiliate": ("ly", {"none": ["naver"]}, {"exists": "false"}),
+    "caller.on_behalf_of.kind": ("employee", {"not": "service"}),
+    "caller.on_behalf_of.residence": _COUNTRIES,
     "caller.roles": _SETS,
     "caller.groups": _EMPTIED_SETS,
     "caller.claims.amr": _TEXTS,
@@ -158,6 +161,16 @@ _A_TIE: Final = st.builds(
 )
 
 
+_PERSONS: Final = st.builds(
+    Person,
+    principal=st.sampled_from(("corp|b", "corp|bob")),
+    kind=st.sampled_from(("employee", "contractor", "service", UNKNOWN)),
+    affiliate=st.sampled_from(("ly", "naver", UNKNOWN)),
+    residence=st.sampled_from(("JP", "CN", UNKNOWN)),
+    affiliate_roles=_SOME_SET,
+)
+
+
 @st.composite
 def _caller(draw: st.DrawFn) -> Caller:
     if draw(st.integers(0, 9)) == 0:
@@ -177,6 +190,8 @@ def _caller(draw: st.DrawFn) -> Caller:
         open_ties=open_ties,
         control={rule: Control(draw(_SOME_COUNTRIES), UNKNOWN) for rule in controls},
         claims=draw(st.sampled_from(({}, {"amr": "a"}, {"amr": "a1"}, {"amr": ABSENT}))),
+        on_behalf_of=draw(st.just(NO_PERSON) | st.just(UNKNOWN_PERSON) | _PERSONS),
+        passed_on=draw(st.sampled_from(((), ("corp|b",), ("corp|bob",)))),
     )
 
 
@@ -280,6 +295,13 @@ def _less_of_part(facts: Facts, room: str) -> Iterator[tuple[str, Facts]]:
 
 
 def _less_of_caller(facts: Facts) -> Iterator[tuple[str, Facts]]:
+    behind = facts.caller.on_behalf_of
+    for field in behind.__struct_fields__:
+        if field != "principal" and isinstance(getattr(behind, field), (str, FactSet)):
+            less = msgspec.structs.replace(behind, **{field: UNKNOWN})
+            yield f"on_behalf_of.{field}", with_part(facts, "caller", on_behalf_of=less)
+    if not isinstance(facts.caller.countries, State):
+        yield "on_behalf_of", with_part(facts, "caller", on_behalf_of=UNKNOWN_PERSON)
     for rule, control in facts.caller.control.items():
         rest = {**facts.caller.control, rule: Control(UNKNOWN, control.owners)}
         if isinstance(control.countries, FactSet):

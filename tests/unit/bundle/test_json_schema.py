@@ -135,10 +135,13 @@ RIGHT: Final = {
     "no subject": "apis: [{id: a, upstream: {url: 'http://a:1'}, routes: [{id: b, methods: [GET], path: /, "
     "action: read, subject: none, reason: x, owner: y, max_duration: 2h}]}]",
     "any share": "affiliates: [{id: a, country: JP, owners: [{id: 7, share: 33.5}, {id: b-7, share: '1'}]}]",
+    "somebody behind": "fixtures: [{id: a, caller: {kind: service, on_behalf_of: {kind: employee, residence: JP}}}]",
     "sets of sets": "country_sets: {a: [$b, NO], b: [JP]}",
 }
 
 WRONG: Final = {
+    "somebody behind somebody behind": "fixtures: [{id: a, caller: {on_behalf_of: {on_behalf_of: {kind: employee}}}}]",
+    "somebody behind who is a name": "fixtures: [{id: a, caller: {on_behalf_of: alice}}]",
     "a token in the query": "issuers: [{id: a, operated_by: b, issuer: c, audience: [d], jwks: 'file:k', "
     "algorithms: [ES256], may_assert: {affiliate: any}, attributes: {affiliate: x}, token_place: query}]",
     "a token's cookie with a blank": "issuers: [{id: a, operated_by: b, issuer: c, audience: [d], jwks: 'file:k', "

@@ -431,3 +431,11 @@ def test_every_tie_says_whose_it_is() -> None:
     caller = join(Speaking(ALICE, (program, EVE), BOB), AFFILIATES)
     assert {tie.of for tie in caller.ties} == {Part.CALLER, Part.CLIENT, Part.ACTOR, Part.PERSON}
     assert Tie("employer", "CN", ("shanghai",), Part.CLIENT) in caller.ties
+
+
+def test_a_service_at_the_other_end_hides_nobody_whom_a_token_names() -> None:
+    facts = {"kind": "service", "affiliate": "ly", "site_country": NOT_APPLICABLE}
+    mesh = a_party(facts, "mesh|portal", part=Part.CONNECTION)
+    caller = join(Speaking(ALICE, (mesh,)), AFFILIATES)
+    assert caller.on_behalf_of == NO_PERSON
+    assert Part.CONNECTION in {tie.of for tie in caller.ties}

@@ -7,6 +7,8 @@ import pytest
 from proxy.bundle.cases import CaseEntry
 from proxy.bundle.check import load_bundle
 from proxy.lifecycle.cases import CaseResult, Cases
+from proxy.lifecycle.explanation import explain_facts
+from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON
 from proxy.model.decision import Effect
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet
 from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation
@@ -193,6 +195,38 @@ def test_taking_any_one_given_fact_away_never_turns_a_deny_of_the_reference_into
 def _is_denied(cases: Cases, case: CaseEntry, **less: Any) -> bool:
     decision = cases.run(case.model_copy(update={"given": case.given.model_copy(update=less)})).decision
     return decision is not None and decision.effect is Effect.DENY
+
+
+CONSOLE = {"affiliate": "home-co", "kind": "service"}
+
+
+def test_a_case_says_for_whom_somebody_acts(small: Path) -> None:
+    caller = facts_of(small, {"caller": {**CONSOLE, "on_behalf_of": STAFF}}).caller
+    assert (caller.kind, caller.on_behalf_of.kind, caller.on_behalf_of.residence) == ("service", "employee", "JP")
+    abroad = facts_of(small, {"caller": {**CONSOLE, "on_behalf_of": {**STAFF, "residence": "CN"}}}).caller
+    assert isinstance(caller.countries, FactSet)
+    assert isinstance(abroad.countries, FactSet)
+    assert abroad.countries.members == caller.countries.members | {"CN"}
+
+
+def test_a_service_of_a_case_acts_for_somebody_unknown(small: Path) -> None:
+    caller = facts_of(small, {"caller": CONSOLE}).caller
+    assert caller.on_behalf_of == UNKNOWN_PERSON
+    assert isinstance(caller.countries, FactSet)
+    assert caller.countries.is_open
+
+
+def test_a_person_of_a_case_acts_for_itself(small: Path) -> None:
+    assert facts_of(small, {"caller": STAFF}).caller.on_behalf_of == NO_PERSON
+
+
+def test_explain_says_whose_a_tie_is(small: Path) -> None:
+    snapshot = load_bundle(small)
+    facts = facts_of(small, {"caller": {**CONSOLE, "on_behalf_of": {**STAFF, "residence": "CN"}}})
+    explained = {each.name: each for each in explain_facts("a", facts, snapshot).facts}
+    details = "\n".join(explained["caller.countries"].details)
+    assert "CN by residence of the person for whom it acts" in details
+    assert "JP by employer: home-co" in details
 
 
 def test_a_service_that_shows_a_certificate_is_known_by_its_name_alone(tmp_path: Path) -> None:

@@ -25,11 +25,14 @@ CHECKED: Final = settings(max_examples=40, deadline=None, database=None, derando
 
 
 def holds_for(grant: Grant, facts: Facts) -> bool:
-    caller, time = facts.caller.principal, facts.time
+    caller, time, behind = facts.caller.principal, facts.time, facts.caller.on_behalf_of
+    taking_part = {caller, behind.principal, *facts.caller.passed_on}
     return (
         isinstance(time, float)
         and grant.since <= time < grant.until
-        and caller not in {"", *grant.approved_by}
+        and caller != ""
+        and (behind == NO_PERSON or behind.kind in {"employee", "contractor"})
+        and taking_part.isdisjoint(grant.approved_by)
         and facts.subject.reference in grant.subjects
         and all(condition.literal(facts) is True for condition in grant.when)
     )
@@ -619,3 +622,20 @@ def test_who_approved_a_grant_takes_no_part_where_it_is_used(
 ) -> None:  # fmt: skip
     facts = with_part(ON_TIME, "caller", **{"principal": "corp|console", "id": "console", **caller})
     assert has_approved(ALICE_APPROVED, facts) is may_have
+
+
+@pytest.mark.parametrize(
+    ("behind", "purpose"),
+    [
+        pytest.param(SATO, "law-enforcement", id="for one of whom that is known"),
+        pytest.param(Person(principal="corp|wang", kind="contractor"), UNKNOWN, id="for somebody else"),
+        pytest.param(UNKNOWN_PERSON, UNKNOWN, id="for somebody unknown"),
+        pytest.param(NO_PERSON, UNKNOWN, id="for itself"),
+    ],
+)
+def test_a_purpose_may_depend_on_for_whom_it_is(behind: Person, purpose: Any) -> None:
+    entry = PurposeEntry.model_validate(
+        {"id": "law-enforcement", "may_claim": {"caller.on_behalf_of.kind": "employee"}}
+    )
+    policy = Policy([], [], [sound(compile_purpose(entry, VOCABULARY))])
+    assert claim_purpose(policy, with_part(ON_TIME, "caller", on_behalf_of=behind), "law-enforcement") == purpose
