@@ -26,7 +26,7 @@ from tests.support.world import ISSUERS, serve_app, serve_raw
 
 JP_EXPORT: Final = "GET /v1/jp/export"
 CALENDAR: Final = "https://calendar.ly.example"
-INTROSPECTED: Final = "https://introspected.ly.example"
+OPAQUE: Final = "https://opaque.ly.example"
 NEVER: Final = 86400
 """Seconds that do not pass in a test."""
 
@@ -183,7 +183,7 @@ REFUSED: Final[dict[str, tuple[Obtain, str]]] = {
     "a person's access token for another API": (as_person("sato", resource=CALENDAR), "token-audience-other"),
     "a service's access token for another API": (as_service("nightly-export", CALENDAR), "token-audience-other"),
     "the ID token of the same sign-in": (id_token("sato", "console"), "token-audience-other"),
-    "an opaque access token": (as_person("sato", resource=INTROSPECTED), "token-malformed"),
+    "an opaque access token": (as_person("sato", resource=OPAQUE), "token-malformed"),
 }  # fmt: skip
 
 
