@@ -30,7 +30,7 @@ from bench.harness import BenchError
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.affiliates import Affiliates
-from proxy.caller.resolve import assemble_caller
+from proxy.caller.parties import assemble_caller
 from proxy.model.caller import Caller
 from proxy.model.country import NAMES
 from proxy.model.facts import UNKNOWN, Fact, FactSet

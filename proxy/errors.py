@@ -6,6 +6,7 @@
     SekishoError            something cannot be done; str(error) is one sentence with the mend
      ├─ UsageError          a flag, a setting, a file or a port cannot be used that way
      ├─ BundleError         a policy folder does not load; carries every problem found
+     ├─ FetchError          another party did not answer as it should
      ├─ KeySetError         an issuer's key set could not be had or read
      │   └─ KeysWithdrawnError   it was had, and is empty
      └─ LedgerError         a line could not be made durable, so nothing may leave
@@ -35,6 +36,10 @@ class BundleError(SekishoError):
 
     def __reduce__(self) -> tuple[type["BundleError"], tuple[tuple[str, ...]]]:
         return BundleError, (self.problems,)
+
+
+class FetchError(SekishoError):
+    """Another party could not be asked, or did not answer whole and in time."""
 
 
 class KeySetError(SekishoError):

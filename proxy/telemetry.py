@@ -99,6 +99,11 @@ class Metrics:
             "Fetches of issuers' key sets, by issuer and result.",
             ["issuer", "result"],
         )
+        self.introspections = self._counter(
+            "sekisho_introspections_total",
+            "Questions to issuers whether a token is active, by issuer and answer.",
+            ["issuer", "result"],
+        )
         self.answers_cut = self._counter(
             "sekisho_answers_cut_total",
             "Answers that broke off after they had begun to leave, by reason.",
@@ -181,6 +186,12 @@ class Metrics:
         self.key_set_fetched = Gauge(
             "sekisho_key_set_fetched_timestamp_seconds",
             "When an issuer's keys were last fetched.",
+            ["issuer"],
+            registry=registry,
+        )
+        self.key_set_keys = Gauge(
+            "sekisho_key_set_keys",
+            "How many keys of an issuer are trusted now.",
             ["issuer"],
             registry=registry,
         )

@@ -18,7 +18,8 @@ from proxy import errors
 from proxy.admin.app import make_admin
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
-from proxy.caller.issuers import parse_key_place
+from proxy.caller.introspection import Introspector
+from proxy.caller.issuers import Issuer, parse_key_place
 from proxy.caller.jwks import KeyStore
 from proxy.clock import render_date, render_instant, unix_seconds
 from proxy.gateway.server import Gateway, GatewayServer
@@ -92,12 +93,14 @@ class _InForce:
         *,
         pseudonyms: Pseudonyms,
         keys: KeyStore,
+        introspector: Introspector,
         geolocator: Geolocator,
         ledger: LedgerWriter,
         metrics: Metrics,
     ) -> None:
         self._pseudonyms = pseudonyms
         self._keys = keys
+        self._introspector = introspector
         self._geolocator = geolocator
         self._ledger = ledger
         self._metrics = metrics
@@ -106,7 +109,7 @@ class _InForce:
 
     def _make(self, snapshot: Snapshot) -> Checkpoint:
         recorder = Recorder(self._pseudonyms, snapshot.policy_digest, snapshot.registers_digest)
-        return Checkpoint(snapshot, self._keys, self._geolocator, recorder)
+        return Checkpoint(snapshot, self._keys, self._geolocator, recorder, self._introspector)
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """Put a bundle in force, in one step, once its keys are there and the ledger says so.
@@ -116,7 +119,7 @@ class _InForce:
         """
         # Emergency denies leave the issuers as they are: a key file that went missing must not hold them up.
         is_same = snapshot.issuers is self.snapshot.issuers
-        undo = _nothing if is_same else await self._keys.adopt(snapshot.issuers)
+        undo = _nothing if is_same else await self._adopt_issuers(snapshot.issuers)
         try:
             checkpoint = self._make(snapshot)
             self._ledger.append([_bundle_line(snapshot)])
@@ -125,6 +128,20 @@ class _InForce:
             raise
         self.snapshot, self.checkpoint = snapshot, checkpoint
         self.describe()
+
+    async def _adopt_issuers(self, issuers: tuple[Issuer, ...]) -> Callable[[], None]:
+        take_back_keys = await self._keys.adopt(issuers)
+        try:
+            take_back_answers = self._introspector.adopt(issuers)
+        except BaseException:
+            take_back_keys()
+            raise
+
+        def undo() -> None:
+            take_back_answers()
+            take_back_keys()
+
+        return undo
 
     async def renew(self) -> None:
         """Read the keys again that lie in the policy folder."""
@@ -157,20 +174,26 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     _check_issuers(snapshot, settings)
     pseudonyms = read_pseudonym_key(settings.pseudonym_key)
     metrics = Metrics()
-    keys = KeyStore(snapshot.issuers, settings.policies, settings, metrics)
-    await keys.fetch_all()
+    keys, introspector = await _ask_issuers(snapshot, settings, metrics)
     async with contextlib.AsyncExitStack() as stack:
         ledger = LedgerWriter(settings.ledger, metrics)
         stack.callback(ledger.close)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
         in_force = _InForce(
-            snapshot, pseudonyms=pseudonyms, keys=keys, geolocator=geolocator, ledger=ledger, metrics=metrics
+            snapshot,
+            pseudonyms=pseudonyms,
+            keys=keys,
+            introspector=introspector,
+            geolocator=geolocator,
+            ledger=ledger,
+            metrics=metrics,
         )
         in_force.describe()
         gateway = Gateway(
             checkpoint=lambda: in_force.checkpoint,
             keys=keys,
+            introspector=introspector,
             ledger=ledger,
             upstreams=upstreams,
             metrics=metrics,
@@ -186,6 +209,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             GatewayServer(gateway, settings), handle_signals=False, shutdown_timeout=settings.drain_seconds / 2
         )
         stack.push_async_callback(keys.close)
+        stack.push_async_callback(introspector.close)
         listen_at = await _listen(stack, server, settings.listen, "--listen")
         stack.callback(_begin_stop, gateway)
         background = [keys.keep_fresh(), _remind(in_force), reloader.watch(), _revisit(gateway)]
@@ -194,6 +218,15 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         log.info("ready", extra={"bundle": snapshot.name, "policy": snapshot.policy_digest, "path": listen_at})
         del snapshot  # one that is no longer in force must not be kept
         yield Running(listen_at, admin_at, lambda: in_force.snapshot, reloader.poke)
+
+
+async def _ask_issuers(snapshot: Snapshot, settings: Settings, metrics: Metrics) -> tuple[KeyStore, Introspector]:
+    """Make what asks issuers, once their keys are there and our secrets can be read."""
+    introspector = Introspector(snapshot.issuers, settings, metrics)
+    introspector.check_secrets()
+    keys = KeyStore(snapshot.issuers, settings.policies, settings, metrics)
+    await keys.fetch_all()
+    return keys, introspector
 
 
 def _nothing() -> None:
@@ -307,7 +340,7 @@ def _bundle_line(snapshot: Snapshot) -> BundleLine:
 
 def _readiness(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator, stale: tuple[str, ...]) -> Readiness:
     now = unix_seconds()
-    missing = tuple(issuer.id for issuer in snapshot.issuers if keys.current(issuer.id, now) is None)
+    missing = tuple(issuer.id for issuer in snapshot.issuers if issuer.id not in keys.sets)
     return Readiness(
         ready=len(missing) < len(snapshot.issuers),
         bundle=snapshot.name,

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field
 
 from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
 from proxy.model.country import NAMES, suggest_country
-from proxy.model.entry import Category, Country, Date, Entry, Flag, Id, Text, choice, scalar, spelled
+from proxy.model.entry import Category, Country, Date, Duration, Entry, Flag, Id, Text, choice, scalar, spelled
 from proxy.model.facts import FactSet
 from proxy.model.problem import Problem, nearest
 
@@ -31,7 +31,6 @@ _LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@-]+")
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _FIELD: Final = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*|\[\*\])+")
 _URL: Final = re.compile(r"[!-\[\]-~]+")
-_DURATION: Final = re.compile(r"([1-9][0-9]{0,4})(s|m|h)")
 
 
 def parse_upstream_url(text: str) -> str:
@@ -60,13 +59,6 @@ def _parse_pattern(text: str) -> re.Pattern[str]:
             return re.compile(text)
     except (re.error, OverflowError, RecursionError, FutureWarning) as error:
         raise ValueError(f"{text!r} is no regular expression: {error}") from error
-
-
-def _parse_duration(text: str) -> int:
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is no duration, such as 30s, 15m or 2h")
-    return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 class UpstreamEntry(Entry):
@@ -116,7 +108,7 @@ class RouteEntry(Entry):
     reason: Text | None = None
     owner: Text | None = None
     unauthenticated: Flag = False
-    max_duration: Annotated[int, scalar(_parse_duration, spelled(_DURATION))] = MAX_DURATION_SECONDS
+    max_duration: Duration = MAX_DURATION_SECONDS
 
 
 class ApiEntry(Entry):

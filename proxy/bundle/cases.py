@@ -22,6 +22,9 @@ DEFAULT: Final = "default"
 """What ``expect.rule`` is where no rule allows."""
 
 
+BEHIND: Final = "on_behalf_of"
+"""Of a caller: the person for whom it acts, with attributes of its own."""
+
 CallerFacts = Annotated[dict[str, Any], WithJsonSchema({"title": "caller"})]
 """Caller attribute to its value; ``json_schema`` says for editors what it may hold."""
 
@@ -167,7 +170,9 @@ def _check_caller(caller: dict[str, Any], declared: Declared) -> list[Problem]:
     own = frozenset(f"claims.{name}" for name in declared.claims)
     problems = []
     for name, value in caller.items():
-        if name not in MAPPED | own | {"issuer"}:
+        if name == BEHIND:
+            problems += [problem.under("caller") for problem in _check_behind(value, declared)]
+        elif name not in MAPPED | own | {"issuer"}:
             hint = nearest(name, MAPPED | own | {"issuer"})
             problems.append(Problem(("caller", name), f"no caller attribute {name!r}{hint}", at_key=True))
         elif name in TEXT_SETS | COUNTRY_SETS:
@@ -179,6 +184,12 @@ def _check_caller(caller: dict[str, Any], declared: Declared) -> list[Problem]:
         elif not isinstance(value, str) or not value:
             problems.append(Problem(("caller", name), "expected a single value"))
     return problems
+
+
+def _check_behind(value: Any, declared: Declared) -> list[Problem]:
+    if not isinstance(value, dict) or BEHIND in value:
+        return [Problem((BEHIND,), "expected the attributes of one person")]
+    return [Problem((BEHIND, *each.path[1:]), each.message, each.at_key) for each in _check_caller(value, declared)]
 
 
 def _check_members(name: str, value: Any) -> list[Problem]:

@@ -38,7 +38,10 @@ from proxy.caller.affiliates import (
     check_affiliates,
     compute_affiliates,
 )
+from proxy.caller.clients import ClientEntry, check_clients, compile_clients
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
+from proxy.caller.people import ListedPeople
+from proxy.caller.revocation import RevokedEntry, check_revoked, compile_revoked
 from proxy.errors import BundleError, UsageError
 from proxy.model.address import parse_block
 from proxy.model.caller import TieKind
@@ -67,6 +70,7 @@ from proxy.policy.rules import (
     RuleEntry,
 )
 from proxy.request.catalog import Catalog, NoMatch
+from proxy.request.headers import can_carry_token
 from proxy.request.target import parse_target
 
 
@@ -184,11 +188,17 @@ class _Checker:
         affiliates = registers.take("affiliates", AffiliateEntry)
         controls = registers.take("control_rules", ControlRuleEntry)
         issuers = registers.take("issuers", IssuerEntry)
+        clients = registers.take("clients", ClientEntry)
+        revoked = registers.take("revoked", RevokedEntry)
         networks = registers.take("networks", NetworkEntry)
         proxies = self._take_proxies()
         apis = registers.take("apis", ApiEntry)
         registers.report(affiliates, check_affiliates(affiliates.entries, registers.declared_ids("affiliates")))
         registers.report(issuers, check_issuers(issuers.entries, registers.declared_ids("affiliates")))
+        named = registers.declared_ids("issuers"), registers.declared_ids("affiliates")
+        registers.report(clients, check_clients(clients.entries, *named))
+        registers.report(issuers, _check_token_fields(issuers.entries))
+        registers.report(revoked, check_revoked(revoked.entries, registers.declared_ids("issuers")))
         registers.report(networks, check_networks(networks.entries, registers.declared_ids("networks")))
         registers.report(proxies, check_proxies(proxies.entries, networks.entries))
         registers.report(apis, check_apis(apis.entries))
@@ -212,7 +222,10 @@ class _Checker:
             registers_digest=registers.digest(FACT_REGISTERS, {}),
             observe_until=manifest.observe_until.timestamp() if manifest.observe_until else None,
             issuers=tuple(compile_issuer(entry) for entry in issuers.entries),
+            revoked=compile_revoked(revoked.entries),
             affiliates=compute_affiliates(affiliates.entries, controls.entries, counted),
+            people=ListedPeople(),
+            clients=compile_clients(clients.entries),
             networks=compile_networks(networks.entries),
             proxies=compile_proxies(proxies.entries),
             catalog=Catalog(*apis_routes_patterns),
@@ -223,7 +236,7 @@ class _Checker:
             fixtures=fixtures,
             declared=declared,
             notes=find_notes(apis.entries, rules.entries, issuers.entries, vocabulary),
-            reviews=find_reviews(apis.entries, rules.entries),
+            reviews=find_reviews(apis.entries, rules.entries, clients.entries),
             places=self._places(),
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
@@ -232,7 +245,16 @@ class _Checker:
     def _places(self) -> dict[str, str]:
         return {
             f"{register} {item.qualify(str(item.value['id']))}": item.place
-            for register in ("affiliates", "networks", "issuers", "rules", "invariants", "grants", "purposes")
+            for register in (
+                "affiliates",
+                "networks",
+                "issuers",
+                "clients",
+                "rules",
+                "invariants",
+                "grants",
+                "purposes",
+            )
             for item in self.registers.raw[register]
         }
 
@@ -315,7 +337,7 @@ class _Checker:
         """Return the digest of every file of keys: who can sign is policy, too."""
         digests = {}
         for index, entry in enumerate(issuers.entries):
-            if not entry.jwks.startswith("file:"):
+            if entry.jwks is None or not entry.jwks.startswith("file:"):
                 continue
             name = entry.jwks.removeprefix("file:")
             try:
@@ -408,6 +430,15 @@ class _Checker:
         routes = [route for entries in listed if isinstance(entries, list) for route in entries]
         found = [text for route in routes if isinstance(route, dict) for text in find(route)]
         return frozenset(text for text in found if isinstance(text, str))
+
+
+def _check_token_fields(entries: Iterable[IssuerEntry]) -> list[Problem]:
+    """Return the issuers whose tokens would stand in a field that means something else."""
+    return [
+        Problem((index, "token_place", "header"), f"{entry.token_place.header!r} means something else: name another")
+        for index, entry in enumerate(entries)
+        if entry.token_place.header is not None and not can_carry_token(entry.token_place.header.lower())
+    ]
 
 
 def _scope(manifest: Manifest) -> dict[str, Any]:

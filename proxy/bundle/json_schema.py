@@ -13,10 +13,12 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from proxy.bundle.apis import ApiEntry
-from proxy.bundle.cases import CaseEntry, FixtureEntry
+from proxy.bundle.cases import BEHIND, CaseEntry, FixtureEntry
 from proxy.bundle.manifest import Manifest, PackManifest
 from proxy.caller.affiliates import ROLES, AffiliateEntry, ControlRuleEntry
+from proxy.caller.clients import ClientEntry
 from proxy.caller.issuers import COUNTRIES, COUNTRY_SETS, MAPPED, TEXT_SETS, IssuerEntry
+from proxy.caller.revocation import RevokedEntry
 from proxy.model.api import Action
 from proxy.model.caller import KINDS
 from proxy.model.country import NAMES
@@ -53,12 +55,16 @@ class PolicyFile(Entry):
 
     issuers: list[IssuerEntry] | None = None
     """Whom we trust to say who a caller is, and what they may say."""
+    revoked: list[RevokedEntry] | None = None
+    """Tokens that end before their time."""
     country_sets: dict[Id, Annotated[list[Annotated[str, scalar(str, _MEMBER)]], Field(min_length=1)]] | None = None
     """Named lists of countries; `$name` stands for one, in rules and in other sets."""
     affiliates: list[AffiliateEntry] | None = None
     """Entities: who owns them, and for whom they work."""
     control_rules: list[ControlRuleEntry] | None = None
     """Named ways to compute who controls whom."""
+    clients: list[ClientEntry] | None = None
+    """Programs through which people read, and services that read by themselves."""
     networks: list[NetworkEntry] | None = None
     """Networks whose place is known."""
     trusted_proxies: list[Cidr] | None = None
@@ -273,12 +279,14 @@ def _caller() -> Shape:
         **dict.fromkeys(sorted(COUNTRIES), country),
         "kind": worded(*KINDS),
     }
-    return {
+    person: Shape = {
         "type": "object",
         "properties": properties,
         "patternProperties": {r"^claims\.": _FACT},
         "additionalProperties": False,
     }
+    behind = {"description": "The person for whom the caller acts.", **person}
+    return {**person, "properties": {**properties, BEHIND: behind}}
 
 
 _MADE_HERE: Final = {"conditions": _conditions, "caller": _caller}

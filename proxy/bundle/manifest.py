@@ -20,17 +20,20 @@ LANGUAGE: Final = "1"
 """The version of the policy language that this program reads."""
 
 REGISTERS: Final = (
-    "issuers", "country_sets", "affiliates", "control_rules", "networks", "trusted_proxies", "apis", "rules",
-    "invariants", "purposes", "grants", "fixtures", "tests",
+    "issuers", "revoked", "clients",
+    "country_sets", "affiliates", "control_rules",
+    "networks", "trusted_proxies",
+    "apis", "rules", "invariants", "purposes", "grants",
+    "fixtures", "tests",
 )  # fmt: skip
 PACK_REGISTERS: Final = ("country_sets", "control_rules", "rules", "invariants", "tests")
 """What a pack may hold: nothing that says who is who, what is protected, or who may be let through."""
-NOT_YET_REGISTERS: Final = frozenset({"people", "revoked", "clients", "subjects"})
+NOT_YET_REGISTERS: Final = frozenset({"people", "subjects"})
 POLICY_REGISTERS: Final = (
-    "issuers", "country_sets", "control_rules", "trusted_proxies", "apis", "rules", "invariants", "purposes",
+    "issuers", "country_sets", "control_rules", "clients", "trusted_proxies", "apis", "rules", "invariants", "purposes",
 )  # fmt: skip
 """What the policy digest covers, with the manifest's ties."""
-FACT_REGISTERS: Final = ("affiliates", "networks", "grants")
+FACT_REGISTERS: Final = ("affiliates", "networks", "grants", "revoked")
 """What the registers' digest covers."""
 
 _TIES: Final = tuple(kind.value for kind in TieKind if kind is not TieKind.SUBCONTRACTOR)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from proxy.bundle.apis import ApiEntry
 from proxy.bundle.snapshot import Review
+from proxy.caller.clients import ClientEntry
 from proxy.caller.issuers import MAPPED, IssuerEntry
 from proxy.model.decision import Effect
 from proxy.policy.attributes import Vocabulary
@@ -18,7 +19,9 @@ def find_notes(
     return (*_find_open_routes(apis), *_find_escapes(rules, vocabulary), *_find_unmapped(rules, issuers))
 
 
-def find_reviews(apis: Sequence[ApiEntry], rules: Sequence[RuleEntry]) -> tuple[Review, ...]:
+def find_reviews(
+    apis: Sequence[ApiEntry], rules: Sequence[RuleEntry], clients: Sequence[ClientEntry]
+) -> tuple[Review, ...]:
     """Return everything that is to be looked at again, by its date."""
     routes = [
         Review(route.subject.authoritative.review_by.isoformat(), f"route {route.id}")
@@ -26,7 +29,9 @@ def find_reviews(apis: Sequence[ApiEntry], rules: Sequence[RuleEntry]) -> tuple[
         for route in api.routes
         if route.subject is not None
     ]
-    return (*routes, *(Review(rule.review_by.isoformat(), f"rule {rule.id}") for rule in rules if rule.review_by))
+    others = [(rule.review_by, f"rule {rule.id}") for rule in rules]
+    others += [(client.review_by, f"client {client.id}") for client in clients]
+    return (*routes, *(Review(by.isoformat(), what) for by, what in others if by is not None))
 
 
 def _find_escapes(rules: Sequence[RuleEntry], vocabulary: Vocabulary) -> list[str]:

@@ -9,7 +9,11 @@ import msgspec
 from proxy.bundle.cases import CaseEntry, Declared, FixtureEntry
 from proxy.bundle.emergency import digest_with
 from proxy.caller.affiliates import Affiliates
+from proxy.caller.clients import Clients
 from proxy.caller.issuers import Issuer
+from proxy.caller.people import People
+from proxy.caller.revocation import Revoked
+from proxy.caller.speaking import Registers
 from proxy.origin.networks import Prefixes
 from proxy.policy.attributes import Resource, Vocabulary
 from proxy.policy.policy import Policy
@@ -33,11 +37,14 @@ class Snapshot(msgspec.Struct, frozen=True):
     base_digest: str
     """SHA-256 over what the security team decides: issuers, sets, control rules, proxies, APIs, rules, ties."""
     registers_digest: str
-    """SHA-256 over the facts of the world: affiliates, networks."""
+    """SHA-256 over the facts of the world: affiliates, networks, grants, revoked tokens."""
     observe_until: float | None
     """Seconds since 1970 until which nothing is blocked; None under ``mode: enforce``."""
     issuers: tuple[Issuer, ...]
+    revoked: Revoked
     affiliates: Affiliates
+    people: People
+    clients: Clients
     networks: Prefixes
     proxies: Prefixes
     catalog: Catalog
@@ -67,6 +74,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     def urgent_rules(self) -> list[Rule]:
         """The emergency denies in force."""
         return [rule for rules in self.urgent.values() for rule in rules]
+
+    @property
+    def registers(self) -> Registers:
+        """What the bundle says of people and programs."""
+        return Registers(self.affiliates, self.people, self.clients)
 
     def with_urgent(self, by_file: Mapping[str, Sequence[Rule]]) -> "Snapshot":
         """Return this snapshot with these emergency denies, in place of any that it has."""

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fetches issuers' key sets and keeps them. This module does I/O.
 
-- The places are fixed by the bundle or the deployment: nothing in a token leads to a fetch elsewhere, redirects
-  are not followed, and a document is bounded in size and time.
+- The places are fixed by the bundle or the deployment, or are where an issuer's own metadata says (``discovery``):
+  nothing in a token leads to a fetch elsewhere, redirects are not followed, and a document is bounded in size and time.
 - Fetches of one issuer are joined, and spaced: a flood of unknown key ids causes one fetch each interval.
-- A fetch that fails leaves the last good keys in place until they are stale; then there are none, and the answer
-  is 503 (``keys-unavailable``), never an older or a default key.
+- A fetch that fails leaves the last good keys in place until they are stale, by a clock that nobody sets; then there
+  are none, and the answer is 503 (``keys-unavailable``), never an older or a default key.
 """
 
 import asyncio
@@ -16,11 +16,13 @@ from typing import Final
 
 import aiohttp
 
+from proxy.caller.discovery import metadata_places, read_metadata
+from proxy.caller.fetch import Fetched, fetch
 from proxy.caller.issuers import Issuer
 from proxy.caller.keys import KeySet, parse_key_set
 from proxy.caller.options import CallerOptions
-from proxy.clock import unix_seconds
-from proxy.errors import KeySetError, KeysWithdrawnError
+from proxy.clock import elapsed_seconds, unix_seconds
+from proxy.errors import FetchError, KeySetError, KeysWithdrawnError
 from proxy.telemetry import Metrics
 
 MAX_DOCUMENT_BYTES: Final = 512 * 1024
@@ -43,21 +45,21 @@ class KeyStore:
         self._folder = folder
         self._options = options
         self._metrics = metrics
-        self._sets: dict[str, KeySet] = {}
+        self.sets: dict[str, KeySet] = {}
+        """The keys that may be trusted now: those that are stale are taken out."""
+        self.failed: set[str] = set()
+        """Issuers whose last fetch failed."""
         self._fetched: dict[str, float] = {}
+        """Readings of the monotonic clock, as all times here."""
         self._tried: dict[str, float] = {}
+        self._ageing: dict[str, asyncio.TimerHandle] = {}
         self._under_way: dict[str, asyncio.Future[None]] = {}
         """Fetches are this store's own, not of the request that asked: a caller who leaves ends none."""
 
-    def current(self, issuer_id: str, now: float) -> KeySet | None:
-        """Return the issuer's keys, or None if there are none or they are stale."""
-        if now - self._fetched.get(issuer_id, float("-inf")) > self._options.jwks_stale_seconds:
-            return None
-        return self._sets.get(issuer_id)
-
     def place(self, issuer_id: str) -> str:
-        """Return where the issuer's keys are fetched."""
-        return self._options.jwks.get(issuer_id, self._issuers[issuer_id].key_place)
+        """Return where the issuer's keys, or the metadata that say where they are, are fetched."""
+        issuer = self._issuers[issuer_id]
+        return self._options.jwks.get(issuer_id) or issuer.key_place or metadata_places(issuer.issuer)[0]
 
     async def fetch_all(self) -> None:
         """Fetch every issuer's keys.
@@ -88,16 +90,16 @@ class KeyStore:
         """
         declared = {issuer.id: issuer for issuer in issuers}
         new = [issuer for issuer in declared.values() if not self._is_same(issuer) or self._is_file(issuer)]
-        before, sets, fetched = self._issuers, dict(self._sets), dict(self._fetched)
+        before, sets, fetched = self._issuers, dict(self.sets), dict(self._fetched)
         touched = {issuer.id for issuer in new} | (before.keys() - declared.keys())
 
         def undo() -> None:
             self._issuers = before
             for issuer_id in touched:  # no others: theirs may have been renewed or withdrawn meanwhile
                 if issuer_id in sets:
-                    self._sets[issuer_id], self._fetched[issuer_id] = sets[issuer_id], fetched[issuer_id]
+                    self._hold(issuer_id, sets[issuer_id], fetched[issuer_id])
                 else:
-                    self._sets.pop(issuer_id, None)
+                    self._drop(issuer_id)
 
         self._issuers = {**before, **{issuer.id: issuer for issuer in new}}
         try:
@@ -107,13 +109,30 @@ class KeyStore:
             undo()
             raise
         self._issuers = declared
-        for issuer_id in self._sets.keys() - declared.keys():
-            del self._sets[issuer_id]
+        for issuer_id in before.keys() - declared.keys():
+            self._drop(issuer_id)
+            self.failed.discard(issuer_id)
         return undo
+
+    def _hold(self, issuer_id: str, key_set: KeySet, fetched: float) -> None:
+        """Trust an issuer's keys until they are stale."""
+        self._drop(issuer_id)
+        left = fetched + self._options.jwks_stale_seconds - elapsed_seconds()
+        self.sets[issuer_id], self._fetched[issuer_id] = key_set, fetched
+        self._metrics.key_set_keys.labels(issuer_id).set(len(key_set.keys))
+        self._ageing[issuer_id] = asyncio.get_running_loop().call_later(left, self._drop, issuer_id)
+
+    def _drop(self, issuer_id: str) -> None:
+        """Trust an issuer's keys no more."""
+        timer = self._ageing.pop(issuer_id, None)
+        if timer is not None:
+            timer.cancel()
+        if self.sets.pop(issuer_id, None) is not None:
+            self._metrics.key_set_keys.labels(issuer_id).set(0)
 
     def _is_same(self, issuer: Issuer) -> bool:
         old = self._issuers.get(issuer.id)
-        return old is not None and (old.key_place, old.algorithms) == (issuer.key_place, issuer.algorithms)
+        return old is not None and _sources(old) == _sources(issuer)
 
     def _is_file(self, issuer: Issuer) -> bool:
         return self._options.jwks.get(issuer.id, issuer.key_place).startswith("file:")
@@ -123,7 +142,7 @@ class KeyStore:
 
         Whoever asks while a fetch is under way waits for that one.
         """
-        since = unix_seconds() - self._tried.get(issuer_id, float("-inf"))
+        since = elapsed_seconds() - self._tried.get(issuer_id, float("-inf"))
         if issuer_id in self._under_way or since >= self._options.jwks_minimum_seconds:
             await asyncio.shield(self._renew(issuer_id))
 
@@ -135,18 +154,20 @@ class KeyStore:
                 await asyncio.shield(self._renew(issuer_id))
 
     async def close(self) -> None:
-        """End the fetches that are under way."""
-        for fetch in [*self._under_way.values()]:
-            fetch.cancel()
+        """End the fetches that are under way, and trust no keys any more."""
+        for issuer_id in [*self.sets]:
+            self._drop(issuer_id)
+        for renewal in [*self._under_way.values()]:
+            renewal.cancel()
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
     def _renew(self, issuer_id: str) -> asyncio.Future[None]:
         """Return the fetch that is under way, or a new one."""
-        fetch = self._under_way.get(issuer_id)
-        if fetch is None:
-            fetch = self._under_way[issuer_id] = asyncio.ensure_future(self._fetch_quietly(issuer_id))
-            fetch.add_done_callback(lambda _: self._under_way.pop(issuer_id, None))
-        return fetch
+        renewal = self._under_way.get(issuer_id)
+        if renewal is None:
+            renewal = self._under_way[issuer_id] = asyncio.ensure_future(self._fetch_quietly(issuer_id))
+            renewal.add_done_callback(lambda _: self._under_way.pop(issuer_id, None))
+        return renewal
 
     async def _fetch_quietly(self, issuer_id: str) -> None:
         try:
@@ -161,48 +182,60 @@ class KeyStore:
         if issuer is None:
             raise KeySetError("the issuer is not declared any more")
         try:
-            key_set = parse_key_set(await self._read(self.place(issuer_id)), issuer.algorithms)
-        except KeySetError as error:
+            key_set = parse_key_set(await self._read(issuer), issuer.algorithms)
+        except Exception as error:
             if isinstance(error, KeysWithdrawnError):
-                self._sets.pop(issuer_id, None)
+                self._drop(issuer_id)
+            self.failed.add(issuer_id)
             self._metrics.key_fetches.count(issuer_id, "failed")
             raise
         finally:
-            self._tried[issuer_id] = unix_seconds()
+            self._tried[issuer_id] = elapsed_seconds()
         if not self._is_same(issuer):  # another bundle was put in force, or taken back, while it was read
             raise KeySetError("the issuer was declared otherwise meanwhile")
-        self._sets[issuer_id] = key_set
-        self._fetched[issuer_id] = self._tried[issuer_id]
+        self.failed.discard(issuer_id)
+        held = self.sets.get(issuer_id)
+        is_unchanged = held is not None and held.generation == key_set.generation
+        self._hold(issuer_id, held if held is not None and is_unchanged else key_set, self._tried[issuer_id])
         self._metrics.key_fetches.count(issuer_id, "fetched")
-        self._metrics.key_set_fetched.labels(issuer_id).set(self._tried[issuer_id])
+        self._metrics.key_set_fetched.labels(issuer_id).set(unix_seconds())
         for misfit in key_set.left_out:
             log.warning("key left out", extra={"issuer": issuer_id, "error": misfit})
 
-    async def _read(self, place: str) -> bytes:
+    async def _read(self, issuer: Issuer) -> bytes:
+        """Read an issuer's key set, wherever it is."""
+        place = self._options.jwks.get(issuer.id) or issuer.key_place
         if place.startswith("file:"):
             return _read_inside(self._folder, place.removeprefix("file:"))
         timeout = aiohttp.ClientTimeout(total=self._options.jwks_timeout_seconds)
         try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(place, allow_redirects=False) as response,
-            ):
-                if response.status != 200:
-                    raise KeySetError(f"it answered {response.status}")
-                return await _read_bounded(response)
-        except aiohttp.ClientConnectorError as error:
-            raise KeySetError(f"it cannot be reached ({error.os_error.strerror or 'no such host'})") from error
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise KeySetError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
+            async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session:
+                return await _get(session, place or await _discover(session, issuer))
+        except FetchError as error:
+            raise KeySetError(str(error)) from error
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    document = bytearray()
-    async for chunk in response.content.iter_any():
-        document += chunk
-        if len(document) > MAX_DOCUMENT_BYTES:
-            raise KeySetError(f"it is larger than {MAX_DOCUMENT_BYTES} bytes")
-    return bytes(document)
+async def _discover(session: aiohttp.ClientSession, issuer: Issuer) -> str:
+    """Return where an issuer's metadata says that its keys are."""
+    by_openid, by_oauth = metadata_places(issuer.issuer)
+    found = await fetch(session, by_openid, limit=MAX_DOCUMENT_BYTES)
+    document = await _get(session, by_oauth) if found.status == 404 else _whole(found)
+    return read_metadata(document, issuer)
+
+
+async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
+    return _whole(await fetch(session, url, limit=MAX_DOCUMENT_BYTES))
+
+
+def _whole(found: Fetched) -> bytes:
+    if found.status != 200:
+        raise KeySetError(f"it answered {found.status}")
+    return found.body
+
+
+def _sources(issuer: Issuer) -> tuple[object, ...]:
+    """Return what an issuer's keys depend on."""
+    return issuer.issuer, issuer.key_place, issuer.key_hosts, issuer.algorithms
 
 
 def _read_inside(folder: Path, name: str) -> bytes:

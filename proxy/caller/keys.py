@@ -9,6 +9,7 @@
 
 import hashlib
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -23,6 +24,10 @@ from proxy.errors import KeySetError, KeysWithdrawnError
 MAX_KEYS: Final = 100
 MIN_RSA_BITS: Final = 2048
 """RFC 7518 3.3: a key of 2048 bits or larger MUST be used."""
+MAX_RSA_BITS: Final = 8192
+"""To verify costs the square of it: a key of a million bits would stop the gateway."""
+MAX_EXPONENT_BITS: Final = 32
+"""To verify costs as many steps; everybody uses 65537."""
 
 _RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _BY_CURVE: Final = {
@@ -37,6 +42,8 @@ _EIGHTH: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A1
 _SMALL_ORDER: Final = frozenset({0, 1, _P - 1, _P, _P + 1, _EIGHTH, _P - _EIGHTH})
 """The y of all points of small order: a signature for such a key verifies whoever made it (RFC 8032 8.9)."""
 _SECRET_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_IDENTIFYING: Final = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x")}
+"""RFC 7638 3.2, RFC 8037 2."""
 _VERIFIERS: Final = get_default_algorithms()
 
 
@@ -46,13 +53,15 @@ class VerificationKey(msgspec.Struct, frozen=True):
     id: str | None
     algorithms: frozenset[str]
     material: Any
+    thumbprint: str
+    """RFC 7638: the same for the same key, whatever else is published of it."""
 
 
 class KeySet(msgspec.Struct, frozen=True):
     """An issuer's keys as of one fetch."""
 
     generation: str
-    """Changes whenever the content does; cached callers die with it."""
+    """Changes whenever the content does."""
     keys: tuple[VerificationKey, ...]
     left_out: tuple[str, ...]
     """Why keys of the document were left out."""
@@ -100,7 +109,8 @@ def parse_key_set(document: bytes, algorithms: frozenset[str]) -> KeySet:
         raise KeysWithdrawnError("it publishes no key at all")
     if not keys:
         raise KeySetError("it holds no key that fits" + (f" ({'; '.join(left_out[:3])})" if left_out else ""))
-    return KeySet(hashlib.sha256(document).hexdigest()[:16], tuple(keys), tuple(left_out))
+    content = document + " ".join(sorted(algorithms)).encode()
+    return KeySet(hashlib.sha256(content).hexdigest()[:16], tuple(keys), tuple(left_out))
 
 
 def _read_key(entry: object, algorithms: frozenset[str]) -> VerificationKey | str:
@@ -117,15 +127,32 @@ def _read_key(entry: object, algorithms: frozenset[str]) -> VerificationKey | st
         material: Any = _VERIFIERS[min(pinned)].from_jwk(entry)  # type: ignore[attr-defined,unused-ignore]
     except (PyJWTError, ValueError, TypeError, KeyError) as error:
         return f"unreadable ({type(error).__name__})"
-    return _find_weakness(material) or VerificationKey(entry.get("kid"), pinned, material)
+    weakness = _find_weakness(material)
+    return weakness or VerificationKey(entry.get("kid"), pinned, material, _thumbprint(material, min(pinned)))
+
+
+def _thumbprint(material: Any, algorithm: str) -> str:
+    """Return the SHA-256 of the key's own members, in their one form (RFC 7638 3)."""
+    published = _VERIFIERS[algorithm].to_jwk(material, as_dict=True)
+    members = {name: published[name] for name in _IDENTIFYING[published["kty"]]}
+    digest = hashlib.sha256(json.dumps(members, sort_keys=True, separators=(",", ":")).encode()).digest()
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def _find_weakness(material: Any) -> str:
     if isinstance(material, RSAPublicKey) and material.key_size < MIN_RSA_BITS:
         return f"{material.key_size} bits are too few"
+    if isinstance(material, RSAPublicKey) and material.key_size > MAX_RSA_BITS:
+        return f"{material.key_size} bits are too many"
+    if isinstance(material, RSAPublicKey) and not _is_exponent(material.public_numbers().e):
+        return "its exponent is none that anybody uses"
     if isinstance(material, Ed25519PublicKey) and _is_small_order(material.public_bytes_raw()):
         return "anyone can sign for it: it is of small order"
     return ""
+
+
+def _is_exponent(exponent: int) -> bool:
+    return exponent >= 3 and exponent % 2 == 1 and exponent.bit_length() <= MAX_EXPONENT_BITS
 
 
 def _is_small_order(point: bytes) -> bool:

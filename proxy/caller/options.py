@@ -18,3 +18,5 @@ class CallerOptions(BaseModel):
     jwks_stale_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 86400.0
     """How long keys are trusted after the last fetch that succeeded."""
     jwks_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
+    introspection_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
+    """How long an issuer is waited for that is asked whether a token is active."""

@@ -21,7 +21,9 @@ from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
+from proxy.caller.introspection import Introspector
 from proxy.caller.jwks import KeyStore
+from proxy.caller.resolve import IntrospectionNeeded
 from proxy.clock import elapsed_seconds, unix_seconds
 from proxy.errors import LedgerError
 from proxy.gateway.ids import make_request_id
@@ -53,6 +55,7 @@ class Gateway:
     Args:
         checkpoint: returns what passages share now; each passage keeps what it began with.
         keys: fetches issuers' keys when a passage needs them.
+        introspector: asks issuers whether a token is active.
         ledger: made durable there before anything is acted on.
         upstreams: connections to the APIs.
         metrics: what is counted.
@@ -64,6 +67,7 @@ class Gateway:
         *,
         checkpoint: Callable[[], Checkpoint],
         keys: KeyStore,
+        introspector: Introspector,
         ledger: Ledger,
         upstreams: Upstreams,
         metrics: Metrics,
@@ -71,6 +75,7 @@ class Gateway:
     ) -> None:
         self.checkpoint = checkpoint
         self.keys = keys
+        self.introspector = introspector
         self.ledger = ledger
         self.upstreams = upstreams
         self.metrics = metrics
@@ -89,6 +94,13 @@ class Gateway:
             finally:
                 self._under_way.discard(crossing)
                 self.metrics.passage_seconds.observe(elapsed_seconds() - crossing.started)
+
+    async def meet(self, need: Need) -> None:
+        """Ask what a passage needs."""
+        if isinstance(need.what, IntrospectionNeeded):
+            await self.introspector.refresh(need.what)
+        else:
+            await self.keys.refresh(need.what.issuer_id)
 
     async def revisit(self) -> None:
         """Decide anew what began under a bundle that is no longer in force, and cut what is now denied."""
@@ -218,7 +230,7 @@ class _Crossing:
         )
         step = self._passage.begin(head)
         while isinstance(step, Need):
-            await self._gateway.keys.refresh(step.issuer_id)
+            await self._gateway.meet(step)
             step = self._passage.supply(step)
         self._gateway.metrics.decision_seconds.observe(elapsed_seconds() - self.started)
         return step

@@ -14,8 +14,9 @@ import msgspec
 
 from proxy.clock import render_instant
 from proxy.ledger.pseudonym import Pseudonyms
+from proxy.model.caller import Part, Person, Tie
 from proxy.model.decision import AppliedRule, Shadow
-from proxy.model.facts import Fact, FactSet, State, known
+from proxy.model.facts import UNKNOWN, Fact, FactSet, State, known
 from proxy.model.outcome import Outcome
 
 
@@ -60,6 +61,16 @@ class RuleApplied(msgspec.Struct, frozen=True, omit_defaults=True):
     unknown: tuple[str, ...] = ()
 
 
+class PersonRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """For whom somebody acted."""
+
+    who: str
+    """Keyed pseudonym; empty where nobody knows who."""
+    issuer: str
+    affiliate: str
+    kind: str
+
+
 class CallerRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who asked."""
 
@@ -73,7 +84,9 @@ class CallerRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
     countries_open: bool = False
     """Whether there may be more that nobody declared."""
     ties: tuple[str, ...] = ()
-    """``label:country:path``, the path in affiliate ids."""
+    """``label:country:path``, the path in affiliate ids; ``part/label:country:path`` of whoever else takes part."""
+    on_behalf_of: "PersonRecorded | None" = None
+    """For whom it acted; left out where it acted for itself."""
 
 
 class OriginRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -210,7 +223,18 @@ class Recorder:
             kind=_render(caller.kind),
             countries=tuple(sorted(known.members)) if known else _render_state(countries),
             countries_open=known.is_open if known else False,
-            ties=tuple(f"{tie.label}:{tie.country}:{'<'.join(tie.path)}" for tie in caller.ties),
+            ties=tuple(map(_render_tie, caller.ties)),
+            on_behalf_of=self._person(caller.on_behalf_of),
+        )
+
+    def _person(self, person: Person) -> PersonRecorded | None:
+        if not person.principal and person.id is not UNKNOWN:
+            return None
+        return PersonRecorded(
+            who=self._pseudonyms.of_caller(person.principal) if person.principal else "",
+            issuer=_render(person.issuer),
+            affiliate=_render(person.affiliate),
+            kind=_render(person.kind),
         )
 
     def name_subject(self, api: str, subject_id: str) -> str:
@@ -261,6 +285,11 @@ def _render(fact: Fact[str]) -> str:
 
 def _render_state(fact: object) -> str:
     return fact.value if isinstance(fact, State) else State.UNKNOWN.value
+
+
+def _render_tie(tie: Tie) -> str:
+    part = "" if tie.of is Part.CALLER else f"{tie.of}/"
+    return f"{part}{tie.label}:{tie.country}:{'<'.join(tie.path)}"
 
 
 def _render_rule(rule: AppliedRule) -> RuleApplied:

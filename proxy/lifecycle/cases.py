@@ -4,18 +4,20 @@
 Facts that a case does not give are unknown. If it names an issuer, what that issuer may not assert is unknown, too.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from proxy.bundle.cases import CaseEntry, CaseGiven, CaseOrigin
+from proxy.bundle.cases import BEHIND, CaseEntry, CaseGiven, CaseOrigin
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.claims import assert_fact
 from proxy.caller.issuers import Issuer
-from proxy.caller.resolve import assemble_caller
+from proxy.caller.parties import Speaking, join, make_party, make_program, speak_both
+from proxy.caller.speaking import speak_of
 from proxy.model.api import Route
-from proxy.model.caller import UNAUTHENTICATED, Caller
+from proxy.model.caller import UNAUTHENTICATED, Caller, Part
 from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import ABSENT, UNKNOWN, Fact
 from proxy.model.origin import Origin
@@ -90,7 +92,7 @@ class Cases:
         subject = select_subject(match.route.subject, match.parameters)
         grant = self._grants.get(given.grant or "")
         facts = Facts(
-            self._caller(given.caller, match.route),
+            self._caller(given.caller, match.route, math.nan if given.at is None else given.at.timestamp()),
             self._origin(given.origin or CaseOrigin()),
             subject if grant is None else msgspec.structs.replace(subject, reference=min(grant.subjects)),
             self._snapshot.resources[match.route.id],
@@ -100,14 +102,30 @@ class Cases:
         purpose = claim_purpose(self._snapshot.policy, facts, given.purpose)
         return facts if purpose is ABSENT else msgspec.structs.replace(facts, purpose=purpose)
 
-    def _caller(self, given: Mapping[str, Any], route: Route) -> Caller:
+    def _caller(self, given: Mapping[str, Any], route: Route, now: float) -> Caller:
         if route.unauthenticated:
             return UNAUTHENTICATED
+        speaking = self._speaking(given, now)
+        if BEHIND in given:
+            both = speak_both(speaking, self._speaking(given[BEHIND], now))
+            speaking = speaking if isinstance(both, Reason) else both
+        return join(speaking, self._snapshot.affiliates)
+
+    def _speaking(self, given: Mapping[str, Any], now: float) -> Speaking:
+        """Return whom a case speaks of. Of whom it names, the registers are asked, too."""
         issuer = self._issuers.get(given.get("issuer", ""))
-        facts = {name: _fact(issuer, name, raw) for name, raw in given.items() if name != "issuer"}
-        said = (given.get("issuer"), given.get("id"))
-        principal = "|".join(said) if all(isinstance(each, str) for each in said) else ""  # type: ignore[arg-type]
-        return assemble_caller(issuer, facts, self._snapshot.affiliates, principal=principal)
+        facts = {name: _fact(issuer, name, raw) for name, raw in given.items() if name not in {"issuer", BEHIND}}
+        registers = self._snapshot.registers
+        subject = facts.get("id")
+        if issuer is None or not isinstance(subject, str):
+            client = None if issuer is None else registers.clients.find(issuer.id, facts.get("client"))
+            itself = client if facts.get("kind") == "service" else None
+            party = make_party(issuer, facts, registers.affiliates, principal="", client=itself)
+            through = client if itself is None else None
+            return Speaking(
+                party, () if through is None else (make_program(through, registers.affiliates, Part.CLIENT),)
+            )
+        return speak_of(issuer, facts, subject, registers, now)
 
     def _origin(self, given: CaseOrigin) -> Origin:
         address = parse_address(given.ip or "")

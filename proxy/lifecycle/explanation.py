@@ -2,11 +2,13 @@
 """How a request is decided, as a value: the verdict, every fact with where it is from, every rule and why."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from proxy.bundle.snapshot import Snapshot
 from proxy.clock import render_instant
+from proxy.model.caller import Part
 from proxy.model.decision import Decision
 from proxy.model.facts import ABSENT, State, describe
 from proxy.model.origin import CountrySource
@@ -158,9 +160,18 @@ class _Facts:
             path = " ← ".join(tie.path)
             place = self.snapshot.places.get(f"affiliates {tie.path[-1]}") if tie.path else None
             way = (f": {path}" if path else "") + _counts(tie.label, counted)
-            yield f"{tie.country} by {tie.label}{way}" + (f"  [{place}]" if place else "")
+            yield f"{tie.country} by {tie.label}{_WHOSE[tie.of]}{way}" + (f"  [{place}]" if place else "")
         for label in sorted(caller.open_ties):
             yield f"possibly others by {label}: nobody declared that there are none{_counts(label, counted)}"
+
+
+_WHOSE: Final = {
+    Part.CALLER: "",
+    Part.CLIENT: " of its client",
+    Part.CONNECTION: " of the service at the other end",
+    Part.ACTOR: " of whoever passed the token on",
+    Part.PERSON: " of the person for whom it acts",
+}
 
 
 def _counts(label: str, counted: frozenset[str]) -> str:

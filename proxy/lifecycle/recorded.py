@@ -5,17 +5,19 @@ The line holds what is needed to answer for the decision, not all that the decis
 are not recorded, and stay unknown. Registers add what they say of the affiliate today.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from proxy.bundle.snapshot import Snapshot
-from proxy.caller.resolve import assemble_caller
+from proxy.caller.affiliates import Affiliates
+from proxy.caller.clients import Client
+from proxy.caller.parties import Party, Speaking, join, make_party, make_program
 from proxy.clock import parse_instant
 from proxy.errors import UsageError
-from proxy.ledger.record import DecisionLine
-from proxy.model.caller import KINDS, UNAUTHENTICATED, Caller
+from proxy.ledger.record import CallerRecorded, DecisionLine, PersonRecorded
+from proxy.model.caller import KINDS, UNAUTHENTICATED, Caller, Part
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, State
 from proxy.model.origin import CountrySource, Origin
 from proxy.model.subject import Subject
@@ -91,7 +93,31 @@ def _caller(line: DecisionLine, snapshot: Snapshot) -> Caller:
         name = {"residence": "residence", "site": "site_country"}.get(label)
         if name is not None:
             facts[name] = rest.partition(":")[0]
-    return assemble_caller(issuer, facts, snapshot.affiliates, principal="")
+    affiliates = snapshot.affiliates
+    party = make_party(issuer, facts, affiliates, principal="")
+    acts_alone = said.on_behalf_of is None
+    others = tuple(_others(said, affiliates))
+    person = None if said.on_behalf_of is None else _person(said.on_behalf_of, affiliates)
+    settled = msgspec.structs.replace(party, is_for_somebody=party.is_for_somebody and not acts_alone)
+    return join(Speaking(settled, others, person), affiliates)
+
+
+def _person(said: PersonRecorded, affiliates: Affiliates) -> Party:
+    facts: dict[str, Any] = {"affiliate": _fact(said.affiliate)}
+    if said.kind in KINDS:
+        facts["kind"] = said.kind
+    return make_party(None, facts, affiliates, principal="")
+
+
+def _others(said: CallerRecorded, affiliates: Affiliates) -> Iterator[Party]:
+    """Yield the programs and actors whose ties the line holds, by the affiliate that they begin at."""
+    seen = set()
+    for tie in said.ties:
+        part, slash, rest = tie.partition("/")
+        employer = rest.rpartition(":")[2].partition("<")[0]
+        if slash and part in {Part.CLIENT, Part.CONNECTION, Part.ACTOR} and (part, employer) not in seen and employer:
+            seen.add((part, employer))
+            yield make_program(Client(employer, employer, autonomous=False), affiliates, Part(part))
 
 
 def _fact(text: str) -> Fact[str]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The protocols that the flow needs from the outside. Wiring gives the real ones, tests their simulators."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from proxy.model.origin import CountrySource, Geolocation
@@ -22,8 +22,22 @@ class Geolocator(Protocol):
 class KeySets(Protocol):
     """The issuers' key sets as they stand."""
 
-    def current(self, issuer_id: str, now: float) -> Any:
-        """Return the issuer's ``caller.keys.KeySet``, or None if there is none that may be trusted now."""
+    @property
+    def sets(self) -> Mapping[str, Any]:
+        """Issuer id to its ``caller.keys.KeySet``; one that may not be trusted now is not there."""
+        ...
+
+    @property
+    def failed(self) -> Collection[str]:
+        """Issuers whose last fetch failed: that a key is not among theirs proves nothing."""
+        ...
+
+
+class Introspections(Protocol):
+    """What issuers said of tokens, as it stands."""
+
+    def find(self, issuer_id: str, token_digest: str) -> Any:
+        """Return the last ``caller.revocation.Introspected`` of a token, None if there is none any more."""
         ...
 
 

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A request as it arrives, and as it stands once it is canonical."""
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 """Header fields in the order received, names as written."""
+TokenPlace: TypeAlias = str
+"""Where a token stands in a request: ``authorization``, ``cookie NAME`` or ``header name``."""
+AUTHORIZATION: Final[TokenPlace] = "authorization"
+"""The ``Authorization`` field, as a ``Bearer`` credential (RFC 6750 2.1)."""
+Carried: TypeAlias = tuple[tuple[TokenPlace, str], ...]
+"""What stood at the other places that the policy names, and where."""
 
 
 class RequestHead(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from proxy.bundle.snapshot import Snapshot
-from proxy.caller.resolve import Callers, KeysNeeded
+from proxy.caller.resolve import NOTHING_MET, CallerNeed, Callers, IntrospectionNeeded, KeysNeeded
 from proxy.caller.tokens import read_credentials
 from proxy.ledger.record import Line, Recorder, end_line
 from proxy.model.api import Action, Api, Route
@@ -33,7 +33,7 @@ from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import ABSENT, Fact, known
 from proxy.model.origin import Origin
 from proxy.model.outcome import Outcome
-from proxy.model.ports import Geolocator, KeySets
+from proxy.model.ports import Geolocator, Introspections, KeySets
 from proxy.model.request import Headers, RequestHead, ResponseHead, Target
 from proxy.model.subject import Subject
 from proxy.origin.resolve import NOWHERE, Origins
@@ -41,7 +41,13 @@ from proxy.pipeline.answers import ANSWERS
 from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import claim_purpose, decide
 from proxy.request.catalog import Match, NoMatch
-from proxy.request.headers import RequestFields, parse_host, read_request_fields, select_response_fields
+from proxy.request.headers import (
+    RequestFields,
+    make_table,
+    parse_host,
+    read_request_fields,
+    select_response_fields,
+)
 from proxy.request.target import parse_target
 from proxy.subject.selectors import select_subject
 
@@ -67,9 +73,9 @@ class Refuse(msgspec.Struct, frozen=True):
 
 
 class Need(msgspec.Struct, frozen=True):
-    """The issuer's keys must be fetched anew before a decision can be made."""
+    """Something must be asked before a decision can be made: an issuer's keys, or its word on a token."""
 
-    issuer_id: str
+    what: CallerNeed
 
 
 class Forward(msgspec.Struct, frozen=True):
@@ -112,25 +118,45 @@ class Checkpoint:
         keys: the issuers' key sets.
         geolocator: asked for public addresses.
         recorder: makes ledger lines.
+        introspections: what issuers said of tokens.
     """
 
-    def __init__(self, snapshot: Snapshot, keys: KeySets, geolocator: Geolocator, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        keys: KeySets,
+        geolocator: Geolocator,
+        recorder: Recorder,
+        introspections: Introspections | None = None,
+    ) -> None:
         self.snapshot = snapshot
         self.keys = keys
         self.recorder = recorder
-        self.callers = Callers(snapshot.issuers, snapshot.affiliates)
+        self.fields = make_table(issuer.place for issuer in snapshot.issuers)
+        self.callers = Callers(snapshot.issuers, snapshot.registers, snapshot.revoked, introspections)
         self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator)
 
     def find_caller(
-        self, match: Match | NoMatch, fields: RequestFields, now: float, *, refreshed: bool
-    ) -> Caller | Reason | KeysNeeded:
-        """Return who asks, the reason why nobody can be told, or the need for keys."""
+        self,
+        match: Match | NoMatch,
+        fields: RequestFields,
+        now: float,
+        met: frozenset[CallerNeed] | None = NOTHING_MET,
+        certificate_thumbprint: str | None = None,
+    ) -> Caller | Reason | CallerNeed:
+        """Return who asks, the reason why nobody can be told, or what must be asked first.
+
+        Of a request under way (``met`` is None) nothing can be asked any more.
+        """
         if isinstance(match, Match) and match.route.unauthenticated:
             return UNAUTHENTICATED
-        raw_token = read_credentials(fields.authorization)
-        if isinstance(raw_token, Reason):
-            return raw_token
-        return self.callers.resolve(raw_token, self.keys, now, refreshed=refreshed)
+        found = read_credentials(fields.authorization, fields.carried)
+        if isinstance(found, Reason):
+            return found
+        place, raw_token = found
+        if met is None:
+            return self.callers.revisit(raw_token, self.keys, now, place, certificate_thumbprint)
+        return self.callers.resolve(raw_token, self.keys, now, met, place, certificate_thumbprint)
 
     def find_facts(self, match: Match, caller: Caller, origin: Origin, fields: RequestFields, now: float) -> Facts:
         """Return everything that one decision is made from."""
@@ -167,9 +193,30 @@ class Passage:
     """
 
     __slots__ = (
-        "_answered", "_api", "_caller", "_checkpoint", "_decision", "_expects_continue", "_fields", "_forwarded",
-        "_host", "_match", "_method", "_now", "_origin", "_outcome", "_peer_ip", "_purpose", "_recorded",
-        "_refreshed", "_request_id", "_shape", "_subject", "_target", "ends_at",
+        "_answered",
+        "_api",
+        "_caller",
+        "_checkpoint",
+        "_decision",
+        "_expects_continue",
+        "_fields",
+        "_forwarded",
+        "_host",
+        "_match",
+        "_met",
+        "_method",
+        "_now",
+        "_origin",
+        "_outcome",
+        "_peer_ip",
+        "_purpose",
+        "_recorded",
+        "_request_id",
+        "_shape",
+        "_subject",
+        "_target",
+        "_thumbprint",
+        "ends_at",
     )  # fmt: skip
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
@@ -191,7 +238,8 @@ class Passage:
         self._peer_ip = ""
         self._decision: Decision | None = None
         self._outcome: Outcome | None = None
-        self._refreshed = False
+        self._met = NOTHING_MET
+        self._thumbprint: str | None = None
         self._recorded = False
         self._forwarded = False
         self._answered: int | None = None
@@ -208,9 +256,9 @@ class Passage:
         """Take note of who sent bytes that are no request."""
         self._origin = self._checkpoint.origins.resolve(peer_ip, ())
 
-    def supply(self, _need: Need) -> Step:
-        """Go on after a need was met, or could not be."""
-        self._refreshed = True
+    def supply(self, need: Need) -> Step:
+        """Go on after this need was met, or could not be. It is not raised again."""
+        self._met |= {need.what}
         return self._guard(self._cross)
 
     def answer(self, head: ResponseHead) -> Refuse | Release:
@@ -276,7 +324,7 @@ class Passage:
     def _read(self, head: RequestHead) -> Step | None:
         """What is asked, and from where."""
         self._peer_ip = head.peer_ip
-        fields = read_request_fields(head.headers)
+        fields = read_request_fields(head.headers, self._checkpoint.fields)
         if isinstance(fields, Reason):
             self.note_peer(head.peer_ip)
             return self._refuse(fields)
@@ -309,9 +357,9 @@ class Passage:
         match = checkpoint.snapshot.catalog.match(self._api, self._method, self._target.segments)
         if isinstance(match, Match):
             self._match = match
-        caller = checkpoint.find_caller(match, fields, self._now, refreshed=self._refreshed)
-        if isinstance(caller, KeysNeeded):
-            return Need(caller.issuer_id)
+        caller = checkpoint.find_caller(match, fields, self._now, self._met, self._thumbprint)
+        if isinstance(caller, (KeysNeeded, IntrospectionNeeded)):
+            return Need(caller)
         if isinstance(caller, Reason):
             return self._refuse(caller)
         self._caller = caller
@@ -355,7 +403,7 @@ class Passage:
         if api is None or self._api is None or api.id != self._api.id:
             return True
         match = checkpoint.snapshot.catalog.match(api, self._method, target.segments)
-        caller = checkpoint.find_caller(match, fields, now, refreshed=True)
+        caller = checkpoint.find_caller(match, fields, now, None, self._thumbprint)
         if not isinstance(caller, Caller) or not isinstance(match, Match):
             return True
         origin = checkpoint.origins.resolve(self._peer_ip, fields.forwarded_for)

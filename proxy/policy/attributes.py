@@ -111,6 +111,11 @@ class Attribute(msgspec.Struct, frozen=True):
         return _SCOPES[self.name.partition(".")[0]]
 
     @property
+    def mapped(self) -> str:
+        """What an issuer maps a claim to where it comes from a token: ``groups``, ``claims.NAME``."""
+        return self.name.removeprefix("caller.").removeprefix("on_behalf_of.")
+
+    @property
     def is_of_ties(self) -> bool:
         """Whether it is a set to which somebody is tied: one member more is never a reason to allow."""
         return self.kind is Kind.TIES or self.name.startswith("caller.control.")
@@ -180,26 +185,46 @@ def _at(name: str, kind: Kind, source: str, domain: Domain = Domain.FREE, place:
     return Attribute(name, kind, source, operator.attrgetter(place or name), domain)
 
 
+_PERSON: Final = (
+    ("id", Kind.TEXT, "token, the claim mapped to id (sub); certificate, the service's name", Domain.FREE),
+    ("issuer", Kind.TEXT, "token, the declared issuer's id", Domain.ISSUERS),
+    ("issuer_operator", Kind.TEXT, "issuers, operated_by", Domain.AFFILIATES),
+    ("kind", Kind.TEXT, "token, the claim mapped to kind, and people", Domain.KINDS),
+    (
+        "affiliate",
+        Kind.TEXT,
+        "token, the claim mapped to affiliate, and people; of a service, clients",
+        Domain.AFFILIATES,
+    ),
+    ("affiliate_country", Kind.COUNTRY, "affiliates, country", Domain.FREE),
+    ("affiliate_roles", Kind.TEXTS, "affiliates, roles", Domain.AFFILIATE_ROLES),
+    ("site_country", Kind.COUNTRY, "token, the claim mapped to site_country, and people", Domain.FREE),
+    ("residence", Kind.COUNTRY, "token, the claim mapped to residence, and people", Domain.FREE),
+    ("citizenships", Kind.COUNTRIES, "token, the claim mapped to citizenships, and people", Domain.FREE),
+    ("groups", Kind.TEXTS, "token, the claim mapped to groups", Domain.FREE),
+    ("roles", Kind.TEXTS, "token, the claim mapped to roles", Domain.FREE),
+)
+"""What can be asked of whoever calls, and of whoever it acts for."""
+
 ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     attribute.name: attribute
     for attribute in (
-        _at("caller.id", Kind.TEXT, "token, the claim mapped to id (sub)"),
-        _at("caller.issuer", Kind.TEXT, "token, the declared issuer's id", Domain.ISSUERS),
-        _at("caller.issuer_operator", Kind.TEXT, "issuers, operated_by", Domain.AFFILIATES),
-        _at("caller.client", Kind.TEXT, "token, the claim mapped to client"),
-        _at("caller.kind", Kind.TEXT, "token, the claim mapped to kind", Domain.KINDS),
-        _at("caller.affiliate", Kind.TEXT, "token, the claim mapped to affiliate", Domain.AFFILIATES),
-        _at("caller.affiliate_country", Kind.COUNTRY, "affiliates, country"),
-        _at("caller.affiliate_roles", Kind.TEXTS, "affiliates, roles", Domain.AFFILIATE_ROLES),
-        _at("caller.site_country", Kind.COUNTRY, "token, the claim mapped to site_country"),
-        _at("caller.residence", Kind.COUNTRY, "token, the claim mapped to residence"),
-        _at("caller.citizenships", Kind.COUNTRIES, "token, the claim mapped to citizenships"),
-        _at("caller.groups", Kind.TEXTS, "token, the claim mapped to groups"),
-        _at("caller.roles", Kind.TEXTS, "token, the claim mapped to roles"),
+        *(_at(f"caller.{name}", kind, source, domain) for name, kind, source, domain in _PERSON),
+        _at("caller.client", Kind.TEXT, "token, the claim mapped to client; certificate, the service's name"),
         _at(
             "caller.countries",
             Kind.TIES,
-            "affiliates, control rules and token: every country the caller is tied to",
+            "affiliates, control rules, people and token: every country that the caller is tied to, or its client, "
+            "or for whom it acts",
+        ),
+        *(
+            _at(
+                f"caller.on_behalf_of.{name}",
+                kind,
+                f"the same of the person for whom the caller acts: {source}",
+                domain,
+            )
+            for name, kind, source, domain in _PERSON
         ),
         _at("origin.ip", Kind.ADDRESS, "connection and forwarded chain: the client's address"),
         _at("origin.country", Kind.COUNTRY, "networks, else geolocation of the client's address"),
@@ -226,7 +251,7 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
 
 NOT_YET: Final = frozenset({"origin.asn", "origin.anonymous", "origin.matches_residence", "subject.persona"})
 """Attributes of the language that this version does not take yet."""
-NOT_YET_FAMILIES: Final = ("counts.", "caller.on_behalf_of.")
+NOT_YET_FAMILIES: Final = ("counts.",)
 _MOVED: Final = {"caller.type": "caller.kind", "caller.country": "caller.countries", "resource.action": "action"}
 """Words that are not ours, and ours for them."""
 

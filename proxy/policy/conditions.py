@@ -149,7 +149,7 @@ class _Line:
             if isinstance(attribute, Attribute):
                 self._check_compared(attribute, text)
         for attribute in attributes:
-            is_emptied = attribute.name.removeprefix("caller.") in self.vocabulary.empty_when_absent
+            is_emptied = attribute.mapped in self.vocabulary.empty_when_absent
             if attribute.is_of_ties:
                 self.fail(f"an expression may not read {attribute.name}: write a line of its own, `{{any: […]}}`")
             elif attribute.name in _MISSING_IS_ABSENT:
@@ -206,7 +206,7 @@ class _Line:
         return _SETS[matcher](values)
 
     def _bare(self, attribute: Attribute, text: str) -> Test | None:
-        if attribute.name.removeprefix("caller.") in self.vocabulary.empty_when_absent:
+        if attribute.mapped in self.vocabulary.empty_when_absent:
             self._refuse_excuses(attribute, "any")  # what a bare value asks
             if self.problems:
                 return None
@@ -261,7 +261,7 @@ class _Line:
         if attribute.name in _MISSING_IS_ABSENT and matcher in {"glob", "exists"}:
             message = f"`{matcher}` would answer otherwise once a network goes missing: name the networks"
             self.fail(message, matcher, at_key=True)
-        emptied = attribute.name.removeprefix("caller.") in self.vocabulary.empty_when_absent
+        emptied = attribute.mapped in self.vocabulary.empty_when_absent
         asks_absence = matcher in {"none", "not", "only"} or (matcher == "exists" and self.raw["exists"] == "false")
         excusing = asks_absence if speaks_for else self.standing.spares_whoever_lacks and not asks_absence
         if emptied and excusing:

@@ -185,9 +185,14 @@ def holds_now(grant: Grant, facts: Facts) -> bool:
 
 
 def has_approved(grant: Grant, facts: Facts) -> bool:
-    """Say whether the caller may be one who approved it: by either name, in any case, through any issuer."""
-    own = {facts.caller.principal.partition("|")[2].casefold(), (known(facts.caller.id) or "").casefold()} - {""}
-    return any(approver.partition("|")[2].casefold() in own for approver in grant.approved_by)
+    """Say whether the caller, or for whom it acts, may be one who approved it: by any name, through any issuer."""
+    behind = facts.caller.on_behalf_of
+    if behind.id is UNKNOWN and not behind.principal:
+        return True  # a service reads for nobody knows whom
+    people = (facts.caller, behind)
+    own = {name for each in people for name in (each.principal.partition("|")[2], known(each.id) or "") if name}
+    folded = {name.casefold() for name in own}
+    return any(approver.partition("|")[2].casefold() in folded for approver in grant.approved_by)
 
 
 def _shadow(tier: Tier, facts: Facts, decision: Decision) -> Shadow | None:

@@ -73,7 +73,7 @@ def _why_not(grant: Grant, facts: Facts) -> Iterable[str]:
     if not facts.caller.principal:
         yield "who the caller is is not known, and so not that it is none of the approvers"
     elif has_approved(grant, facts):
-        yield "the caller approved it, and may not use it"
+        yield "the caller, or for whom it acts, approved it or may have, and may not use it"
     if conjunction(condition.literal(facts) for condition in grant.when) is not True:
         yield "its conditions are not known to hold"
 

@@ -9,13 +9,14 @@
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from proxy.model.decision import Reason
-from proxy.model.request import Headers
+from proxy.model.request import AUTHORIZATION, Carried, Headers, TokenPlace
+from proxy.request.cookies import take_cookies
 
 
 class Treatment(enum.Enum):
@@ -26,11 +27,12 @@ class Treatment(enum.Enum):
     IDENTITY = "dropped: the API must not believe a caller's word on who it is or where it comes from"
     OVERRIDE = "dropped: it would make another request of the one that was judged"
     AUTHORIZATION = "read by the gateway; dropped unless the API declares `authorization: forward`"
+    TOKEN = "read by the gateway where the policy names it as an issuer's `token_place`; dropped; refused if repeated"  # noqa: S105
     PURPOSE = "read by the gateway for rules that ask for it; dropped; refused if repeated or malformed"
     SINGLE = "forwarded; refused if repeated"
 
 
-REQUEST_FIELDS: Final[Mapping[str, Treatment]] = {
+REQUEST_FIELDS: Final[dict[str, Treatment]] = {
     "connection": Treatment.HOP_BY_HOP,
     "keep-alive": Treatment.HOP_BY_HOP,
     "proxy-connection": Treatment.HOP_BY_HOP,
@@ -162,11 +164,38 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 """RFC 9110 5.5: no control character but tab; a lone surrogate stands for a byte that was no UTF-8."""
 
 
+class FieldTable(msgspec.Struct, frozen=True):
+    """The table under one policy: with the fields and the cookies that carry tokens there."""
+
+    treatments: Mapping[str, Treatment]
+    cookies: frozenset[str]
+
+
+TABLE: Final = FieldTable(REQUEST_FIELDS, frozenset())
+"""The table where tokens stand in ``Authorization`` alone."""
+_NO_TOKEN_FIELDS: Final = ("sekisho-", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port")
+
+
+def make_table(places: Iterable[TokenPlace]) -> FieldTable:
+    """Return the table where tokens stand at these places."""
+    named = [place.partition(" ") for place in places if place != AUTHORIZATION]
+    fields = {name: Treatment.TOKEN for kind, _, name in named if kind == "header"}
+    cookies = frozenset(name for kind, _, name in named if kind == "cookie")
+    return FieldTable(REQUEST_FIELDS | fields, cookies) if named else TABLE
+
+
+def can_carry_token(field: str) -> bool:
+    """Say whether a field, in lower case, may be named as the place of tokens: one that means nothing else."""
+    return field not in REQUEST_FIELDS and not field.startswith(_NO_TOKEN_FIELDS)
+
+
 class RequestFields(msgspec.Struct, frozen=True):
     """What one pass over a request's head found."""
 
     host: str | None
     authorization: str | None
+    carried: Carried
+    """What stood at other places of tokens."""
     forwarded_for: tuple[str, ...]
     """Every ``X-Forwarded-For`` field value, in the order received."""
     expects_continue: bool
@@ -187,8 +216,9 @@ def canonical_name(name: str) -> str:
     return name.lower().translate(_LAX)
 
 
-def read_request_fields(headers: Headers) -> RequestFields | Reason:
+def read_request_fields(headers: Headers, table: FieldTable = TABLE) -> RequestFields | Reason:
     """Sort the fields of a request by the table, or return the first reason to refuse it."""
+    treatments = table.treatments
     single: dict[str, str] = {}
     forwarded_for: list[str] = []
     forwardable: list[tuple[str, str]] = []
@@ -197,7 +227,7 @@ def read_request_fields(headers: Headers) -> RequestFields | Reason:
         if not _NAME.fullmatch(name) or _CONTROL.search(value):
             return Reason.HEADER_MALFORMED
         canonical = canonical_name(name)
-        treatment = REQUEST_FIELDS.get(canonical)
+        treatment = treatments.get(canonical)
         if treatment is None and not canonical.startswith(_PREFIXES):
             forwardable.append((name, value))
             continue
@@ -213,21 +243,25 @@ def read_request_fields(headers: Headers) -> RequestFields | Reason:
             forwarded_for.append(value)
         elif canonical == "connection":
             listed.append(value)
-    return _finish(single, forwarded_for, forwardable, listed)
+    return _finish(single, forwarded_for, forwardable, listed, table)
 
 
 _REPEATED: Final = {"host": Reason.HOST_REPEATED, "authorization": Reason.AUTHORIZATION_REPEATED}
 
 
 def _finish(
-    single: Mapping[str, str], forwarded_for: list[str], forwardable: list[tuple[str, str]], listed: list[str]
+    single: Mapping[str, str],
+    forwarded_for: list[str],
+    forwardable: list[tuple[str, str]],
+    listed: list[str],
+    table: FieldTable,
 ) -> RequestFields | Reason:
     named = {canonical_name(option.strip()) for value in listed for option in value.split(",")} - {
         "",
         "close",
     }
     if named:
-        if any(_is_protected(name) for name in named):
+        if any(_is_protected(name, table) for name in named):
             return Reason.CONNECTION_NAMES_PROTECTED
         forwardable = [(name, value) for name, value in forwardable if canonical_name(name) not in named]
     expect = single.get("expect")
@@ -239,9 +273,16 @@ def _finish(
     purpose, case = single.get("sekisho-purpose"), single.get("sekisho-case")
     if not all(said is None or _CASE.fullmatch(said) for said in (purpose, case)):
         return Reason.HEADER_MALFORMED
+    carried: Carried = ()
+    if table is not TABLE:
+        taken = _take_tokens(single, forwardable, table)
+        if isinstance(taken, Reason):
+            return taken
+        carried, forwardable = taken
     return RequestFields(
         host=single.get("host"),
         authorization=single.get("authorization"),
+        carried=carried,
         forwarded_for=tuple(forwarded_for),
         expects_continue=expect is not None,
         has_transfer_coding=coding is not None,
@@ -251,8 +292,30 @@ def _finish(
     )
 
 
-def _is_protected(name: str) -> bool:
-    return REQUEST_FIELDS.get(name) not in {None, Treatment.HOP_BY_HOP} or name.startswith(_PREFIXES)
+def _take_tokens(
+    single: Mapping[str, str], forwardable: list[tuple[str, str]], table: FieldTable
+) -> tuple[Carried, list[tuple[str, str]]] | Reason:
+    """Return what stands at the named places of tokens, and the fields that go on without it."""
+    carried = [
+        (f"header {name}", value) for name, value in single.items() if table.treatments.get(name) is Treatment.TOKEN
+    ]
+    if table.cookies and "cookie" in single:
+        taken = take_cookies(single["cookie"], table.cookies)
+        if isinstance(taken, Reason):
+            return taken
+        tokens, rest = taken
+        if tokens:
+            carried += [(f"cookie {name}", value) for name, value in tokens.items()]
+            forwardable = [
+                (name, rest if canonical_name(name) == "cookie" else value)
+                for name, value in forwardable
+                if rest or canonical_name(name) != "cookie"
+            ]
+    return tuple(carried), forwardable
+
+
+def _is_protected(name: str, table: FieldTable) -> bool:
+    return table.treatments.get(name) not in {None, Treatment.HOP_BY_HOP} or name.startswith(_PREFIXES)
 
 
 _CASE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:/-]{0,62}[A-Za-z0-9])?")

@@ -27,19 +27,29 @@ ORDER: Final = (
 NEIGHBOURS: Final = {("wiring", "settings"), ("cli", "demo")}
 
 WITH_IO: Final = {
-    "caller.jwks", "origin.geoip", "ledger.writer", "bundle.read", "bundle.gather", "bundle.check",
+    "caller.jwks", "caller.fetch", "caller.introspection", "origin.geoip", "ledger.writer",
+    "bundle.read", "bundle.gather", "bundle.check",
     "bundle.emergency", "lifecycle.watch", "lifecycle.candidate", "lifecycle.reload", "clock", "version",
     "gateway", "admin", "settings", "oplog", "wiring", "demo", "cli",
 }  # fmt: skip
 """Modules and rooms that do I/O or read time; all others decide, and are pure."""
-COUNTING: Final = {"caller.jwks", "lifecycle.reload", "ledger.writer", "telemetry", "gateway", "admin", "wiring"}
+COUNTING: Final = {
+    "caller.jwks",
+    "caller.introspection",
+    "lifecycle.reload",
+    "ledger.writer",
+    "telemetry",
+    "gateway",
+    "admin",
+    "wiring",
+}
 """Those that may count metrics."""
 IMPURE: Final = {
     "aiohttp", "asyncio", "geoip2", "http", "importlib", "logging", "os", "pathlib", "random", "secrets", "shutil",
     "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib.request", "uvloop",
 }  # fmt: skip
 PURE_USE: Final = {
-    ("bundle.apis", "urllib.parse"), ("bundle.snapshot", "pathlib"),
+    ("bundle.apis", "urllib.parse"), ("caller.discovery", "urllib.parse"), ("bundle.snapshot", "pathlib"),
     ("caller.options", "pathlib"), ("ledger.options", "pathlib"), ("origin.options", "pathlib"),
 }  # fmt: skip
 """A path as a value, not as a way to a file."""

@@ -131,9 +131,7 @@ ATTACKS = {
     "a token with a key of its own": Attack(
         a_head(token=a_token(header={"jwk": {"kty": "oct"}})), 401, "token-header-unsupported"
     ),
-    "a token of another type": Attack(
-        a_head(token=a_token(header={"typ": "logout+jwt"})), 401, "token-header-unsupported"
-    ),
+    "a token of another type": Attack(a_head(token=a_token(header={"typ": "logout+jwt"})), 401, "token-type-other"),
 }
 
 
@@ -155,7 +153,7 @@ def test_a_key_id_that_is_not_known_needs_the_issuers_keys_once() -> None:
     passage = a_passage()
     need = passage.begin(a_head(token=a_token(header={"kid": "rotated"})))
     assert isinstance(need, Need)
-    assert need.issuer_id == "corp"
+    assert need.what.issuer_id == "corp"
     step = passage.supply(need)
     assert isinstance(step, Refuse)
     assert step.outcome.reason == "token-key-unknown"

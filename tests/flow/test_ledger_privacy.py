@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.bundle.check import load_bundle
-from proxy.caller.keys import KeySet, parse_key_set
+from proxy.caller.keys import parse_key_set
 from proxy.demo.issuer import Issuer
 from proxy.demo.stage import REFERENCE_BUNDLE
 from proxy.demo.story import CLOUD, OFFICE, SATO, SUPPORT, Person
@@ -33,13 +33,11 @@ ISSUERS = {"corp": Issuer("https://idp.ly.example", "RS256"), "naver-sso": Issue
 
 class Keys:
     def __init__(self) -> None:
-        self._sets = {
+        self.failed: set[str] = set()
+        self.sets = {
             issuer_id: parse_key_set(json.dumps(issuer.key_set()).encode(), frozenset({issuer.algorithm}))
             for issuer_id, issuer in ISSUERS.items()
         }
-
-    def current(self, issuer_id: str, now: float) -> KeySet:
-        return self._sets[issuer_id]
 
 
 @cache

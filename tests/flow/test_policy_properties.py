@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.claims import VerifiedClaims, map_claims
-from proxy.caller.resolve import assemble_caller
+from proxy.caller.parties import assemble_caller
 from proxy.errors import BundleError
 from proxy.model.decision import Decision, Effect
 from proxy.model.facts import UNKNOWN

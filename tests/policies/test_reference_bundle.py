@@ -424,7 +424,6 @@ def test_a_key_of_the_design_loads(tmp_path: Path, old: str, new: str) -> None:
         pytest.param("\nrules:\n", f"\n{ROUTE}", "'on_denied'", id="what happens to a denied record"),
         pytest.param("{subject.country: JP, origin", "{counts.subjects_1h: {gt: 5}, origin", "'counts.", id="counts"),
         pytest.param("\ntests:", "\npeople: []\n\ntests:", "'people'", id="a people register"),
-        pytest.param("people: optional", "people: required", "", id="people who must be in the register"),
         pytest.param("{id: ly, share: 100}", "{id: ly, share: 100, until: 2027-01-01T00:00:00Z}", "'until'",
                      id="a holding that ends"),
         pytest.param("request: GET", "counts: {subjects_1h: 5}, request: GET", "'counts'", id="a test with counts"),

@@ -25,12 +25,10 @@ class HeldKeys:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.sets: dict[str, KeySet] = {}
+        self.failed: set[str] = set()
         for issuer in snapshot.issuers:
             document = json.dumps(ISSUERS[issuer.id].key_set()).encode()
             self.sets[issuer.id] = parse_key_set(document, issuer.algorithms)
-
-    def current(self, issuer_id: str, now: float) -> KeySet | None:
-        return self.sets.get(issuer_id)
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from hypothesis import strategies as st
 
-from proxy.caller.resolve import tied_countries
+from proxy.caller.parties import tied_countries
 from proxy.model.api import Transform
 from proxy.model.caller import UNAUTHENTICATED, Caller, Control, Tie
 from proxy.model.decision import Effect, Severity

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from proxy.model.caller import Caller, Control, Tie
+from proxy.model.caller import NO_PERSON, Caller, Control, Tie
 from proxy.model.facts import ABSENT, UNKNOWN, FactSet
 from proxy.model.origin import Origin
 from proxy.model.problem import Problem
@@ -53,7 +53,7 @@ def facts_of(
     known = {"api": "users", "route": "user", "action": "read"}
     given: dict[str, Any] = {"data": UNKNOWN, "hosted_in": UNKNOWN, **known, **(resource or {})}
     return Facts(
-        Caller(**(caller or {})),
+        Caller(**{"on_behalf_of": NO_PERSON, **(caller or {})}),
         Origin(**(origin or {})),
         Subject(**(subject or {})),
         Resource(**given),

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.bundle.cases import CaseEntry
 from proxy.bundle.check import load_bundle, load_case
-from proxy.caller.resolve import assemble_caller
+from proxy.caller.parties import assemble_caller
 from proxy.errors import BundleError, UsageError
 from proxy.model.decision import Effect
 from proxy.model.facts import ABSENT

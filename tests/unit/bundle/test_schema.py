@@ -184,18 +184,6 @@ def test_a_key_of_later_is_refused_as_such(model: type[Entry], path: Path, key: 
 
 
 @pytest.mark.parametrize(
-    ("model", "path", "value"),
-    [
-        pytest.param(IssuerEntry, ("people",), "required", id="a people register"),
-    ],
-)
-def test_a_value_of_later_is_refused_as_such(model: type[Entry], path: Path, value: str) -> None:
-    (problem,) = problems(model, put(FULL[model], path, value))
-    assert problem.path == path
-    assert "not yet supported" in problem.message
-
-
-@pytest.mark.parametrize(
     ("model", "path", "value", "words"),
     [
         pytest.param(AffiliateEntry, ("country",), "UK", "the code is GB", id="UK"),

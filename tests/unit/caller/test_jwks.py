@@ -14,10 +14,11 @@ from aiohttp import web
 
 from proxy.caller.jwks import MAX_DOCUMENT_BYTES, KeyStore
 from proxy.caller.options import CallerOptions
-from proxy.clock import unix_seconds
+from proxy.clock import elapsed_seconds
 from proxy.errors import KeySetError
 from proxy.telemetry import Metrics
 from tests.support.tokens import PARTNER, a_partner, a_provider, an_issuer, jwk
+from tests.support.world import wait_for
 
 GOOD = json.dumps({"keys": [jwk(a_provider())]}).encode()
 ROTATED = json.dumps({"keys": [jwk(a_provider(PARTNER))]}).encode()
@@ -72,7 +73,7 @@ def a_store(place: str, folder: Path = Path(), **options: Any) -> KeyStore:
 
 
 def generation(store: KeyStore, issuer_id: str = "corp") -> str | None:
-    keys = store.current(issuer_id, unix_seconds())
+    keys = store.sets.get(issuer_id)
     return keys.generation if keys else None
 
 
@@ -283,26 +284,76 @@ async def test_whoever_waits_for_a_fetch_does_not_start_another(place: Place) ->
 
 
 async def test_keys_are_trusted_until_they_are_stale_and_then_there_are_none(place: Place) -> None:
-    store = a_store(place.url)
-    before = unix_seconds()
+    store = a_store(place.url, jwks_stale_seconds=0.05)
     await store.fetch_all()
-    after = unix_seconds()
-    assert store.current("corp", before + STALE_SECONDS) is not None
-    assert store.current("corp", after + STALE_SECONDS + 0.001) is None
+    fetched = elapsed_seconds()
+    assert generation(store) is not None
+    await wait_for(lambda: generation(store) is None)
+    assert elapsed_seconds() - fetched > 0.04
 
 
 async def test_a_failed_fetch_does_not_make_keys_fresher(place: Place) -> None:
+    store = a_store(place.url, jwks_stale_seconds=0.1)
+    await store.fetch_all()
+    place.answer = answering(status=500)
+    while generation(store):
+        await store.refresh("corp")
+    assert store.failed == {"corp"}
+
+
+async def test_a_fetch_makes_keys_fresh_again(place: Place) -> None:
+    store = a_store(place.url, jwks_stale_seconds=0.1)
+    await store.fetch_all()
+    until = elapsed_seconds() + 0.3
+    while elapsed_seconds() < until:
+        await store.refresh("corp")
+        assert generation(store) is not None
+
+
+async def test_the_wall_clock_ages_no_keys(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever sets the clock decides how long a withdrawn key opens, or that nobody gets in."""
     store = a_store(place.url)
     await store.fetch_all()
-    after, place.answer = unix_seconds(), answering(status=500)
+    monkeypatch.setattr("proxy.caller.jwks.unix_seconds", lambda: 0.0)
     await store.refresh("corp")
-    assert store.current("corp", after + STALE_SECONDS + 0.001) is None
+    monkeypatch.setattr("proxy.caller.jwks.unix_seconds", lambda: 4e9)
+    await store.refresh("corp")
+    assert len(place.asked) == 3
+    assert generation(store) is not None
+
+
+async def test_an_outage_is_told_until_it_is_over(place: Place) -> None:
+    store = a_store(place.url)
+    await store.fetch_all()
+    place.answer = answering(status=500)
+    await store.refresh("corp")
+    assert store.failed == {"corp"}
+    place.answer = place.publish
+    await store.refresh("corp")
+    assert store.failed == set()
+
+
+async def test_unchanged_keys_stay_the_same_value(place: Place) -> None:
+    """Callers that are kept are compared by it."""
+    store = a_store(place.url)
+    await store.fetch_all()
+    before = store.sets["corp"]
+    await store.refresh("corp")
+    assert store.sets["corp"] is before
+
+
+async def test_the_number_of_keys_is_told(place: Place) -> None:
+    store = a_store(place.url, jwks_stale_seconds=0.1)
+    await store.fetch_all()
+    gauge = store._metrics.key_set_keys.labels("corp")
+    assert gauge._value.get() == 1
+    await wait_for(lambda: gauge._value.get() == 0)
 
 
 async def test_keys_of_an_issuer_that_nobody_declared_are_none(place: Place) -> None:
     store = a_store(place.url)
     await store.fetch_all()
-    assert store.current("partner", unix_seconds()) is None
+    assert generation(store, "partner") is None
 
 
 @pytest.mark.parametrize(
@@ -397,3 +448,127 @@ async def test_a_file_that_breaks_leaves_the_last_good_keys(folder: Path) -> Non
     (folder / "keys" / "corp.json").write_bytes(GOOD[:-10])
     await store.refresh("corp")
     assert generation(store) == before
+
+
+class Metadata:
+    """What an issuer publishes of itself, on loopback; each path answers what the test says."""
+
+    def __init__(self, place: Place) -> None:
+        self.paths: dict[str, Any] = {
+            "/.well-known/openid-configuration": {"issuer": place.url, "jwks_uri": f"{place.url}/keys"},
+            "/keys": {"keys": [jwk(a_provider())]},
+        }
+        place.answer = self.handle
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        found = self.paths.get(request.path)
+        return web.Response(status=404) if found is None else web.json_response(found)
+
+
+def a_discovering_store(place: Place, **changes: Any) -> KeyStore:
+    issuer = an_issuer(**{"issuer": place.url, "jwks": None, **changes})
+    return KeyStore([issuer], Path(), CallerOptions(jwks_minimum_seconds=0), Metrics())
+
+
+async def test_keys_are_found_by_what_an_issuer_says_of_itself(place: Place) -> None:
+    Metadata(place)
+    store = a_discovering_store(place)
+    await store.fetch_all()
+    assert generation(store) is not None
+    assert place.asked == ["/.well-known/openid-configuration", "/keys"]
+    assert store.place("corp") == f"{place.url}/.well-known/openid-configuration"
+
+
+async def test_keys_are_found_by_rfc_8414_where_there_is_no_openid(place: Place) -> None:
+    metadata = Metadata(place)
+    metadata.paths["/.well-known/oauth-authorization-server"] = metadata.paths.pop("/.well-known/openid-configuration")
+    store = a_discovering_store(place)
+    await store.fetch_all()
+    assert generation(store) is not None
+    assert place.asked[1:] == ["/.well-known/oauth-authorization-server", "/keys"]
+
+
+async def test_keys_that_moved_are_found_again(place: Place) -> None:
+    metadata = Metadata(place)
+    store = a_discovering_store(place)
+    await store.fetch_all()
+    before = generation(store)
+    metadata.paths["/.well-known/openid-configuration"]["jwks_uri"] = f"{place.url}/new"
+    metadata.paths["/new"] = {"keys": [jwk(a_provider(PARTNER))]}
+    await store.refresh("corp")
+    assert generation(store) not in {before, None}
+
+
+async def test_a_deployment_may_name_the_place_of_keys_that_are_discovered(place: Place) -> None:
+    issuer = an_issuer(issuer="https://idp.example.jp", jwks=None)
+    store = KeyStore([issuer], Path(), CallerOptions(jwks={"corp": f"{place.url}/mine"}), Metrics())
+    await store.fetch_all()
+    assert place.asked == ["/mine"]
+
+
+async def test_lessons_row_14_metadata_leads_nowhere_else(place: Place) -> None:
+    async with served() as inside:
+        metadata = Metadata(place)
+        metadata.paths["/.well-known/openid-configuration"]["jwks_uri"] = f"{inside.url}/v1/secrets"
+        with pytest.raises(KeySetError, match="jwks_hosts"):
+            await a_discovering_store(place).fetch_all()
+        assert inside.asked == []
+        await a_discovering_store(place, jwks_hosts=[inside.url.removeprefix("http://")]).fetch_all()
+        assert inside.asked == ["/v1/secrets"]
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "is another issuer's": {"issuer": "https://evil.example"},
+    "is of no issuer": {"issuer": None},
+    "names no place": {"jwks_uri": None},
+    "names a file": {"jwks_uri": "file:/etc/hostname"},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+async def test_metadata_finds_no_keys_that(place: Place, wrong: dict[str, Any]) -> None:
+    metadata = Metadata(place)
+    metadata.paths["/.well-known/openid-configuration"] |= wrong
+    with pytest.raises(KeySetError, match="issuer 'corp'"):
+        await a_discovering_store(place).fetch_all()
+    assert place.asked == ["/.well-known/openid-configuration"]
+
+
+async def test_metadata_that_goes_wrong_leaves_the_last_good_keys(place: Place) -> None:
+    metadata = Metadata(place)
+    store = a_discovering_store(place)
+    await store.fetch_all()
+    before = generation(store)
+    metadata.paths["/.well-known/openid-configuration"] = {"issuer": "https://evil.example"}
+    await store.refresh("corp")
+    assert generation(store) == before
+    assert store.failed == {"corp"}
+
+
+async def test_redirects_of_metadata_are_not_followed(place: Place) -> None:
+    async def away(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": "/keys"})
+
+    place.answer = away
+    with pytest.raises(KeySetError, match="302"):
+        await a_discovering_store(place).fetch_all()
+    assert len(place.asked) == 1
+
+
+async def test_keys_of_other_algorithms_are_another_value_though_the_document_is_the_same(place: Place) -> None:
+    store = a_store(place.url)
+    await store.fetch_all()
+    before = store.sets["corp"]
+    undo = await store.adopt([an_issuer(jwks=place.url, algorithms=["ES256"])])
+    assert store.sets["corp"] is not before
+    undo()
+    assert store.sets["corp"] is before
+
+
+async def test_keys_of_an_issuer_that_is_gone_are_gone(place: Place) -> None:
+    store = a_store(place.url)
+    await store.fetch_all()
+    undo = await store.adopt([a_partner(jwks=place.url)])
+    assert generation(store) is None
+    undo()
+    assert generation(store) is not None

@@ -111,6 +111,12 @@ MISFITS: dict[str, dict[str, Any]] = {
     "of an even exponent": jwk(RSA, e="BA"),
     "of an exponent that is a number": jwk(RSA, e=65537),
     "of no modulus": jwk(RSA, n=None),
+    "of an exponent as long as the modulus": jwk(RSA, e=base64url((2**2047 + 1).to_bytes(256))),
+    "of an exponent that nobody uses": jwk(RSA, e=base64url((2**33 + 1).to_bytes(5))),
+    "of 16384 bits": jwk(RSA, n=base64url((2**16384 - 1).to_bytes(2048))),
+    "of Ed448": {"kty": "OKP", "crv": "Ed448", "x": base64url(b"x" * 57)},
+    "of secp256k1": jwk(EC, crv="secp256k1"),
+    "whose point is at infinity": jwk(EC, x=base64url(bytes(32)), y=base64url(bytes(32))),
     "of an empty modulus": jwk(RSA, n=""),
     "of a modulus that is a list": jwk(RSA, n=["AQAB"]),
 } | {f"of small order, {x[:6]}{x[-2:]}": jwk(ED, x=x) for x in low_order_points()}  # fmt: skip
@@ -249,3 +255,36 @@ _VALUES = st.recursive(
 def test_no_key_raises_anything_but_that_it_does_not_fit(provider: Any, changes: dict[str, Any]) -> None:
     keys = key_set(jwk(provider) | changes, GOOD)
     assert "good" in {key.id for key in keys.keys} or changes.get("kid") == "good"
+
+
+EXAMPLE_OF_RFC_7638 = {
+    "kty": "RSA",
+    "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3"
+    "oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6q"
+    "MQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzK"
+    "nqDKgw",
+    "e": "AQAB",
+    "alg": "RS256",
+    "kid": "2011-04-29",
+}
+
+
+def test_the_thumbprint_is_that_of_rfc_7638() -> None:
+    assert key_set(EXAMPLE_OF_RFC_7638).keys[0].thumbprint == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+
+
+def test_the_thumbprint_is_that_of_rfc_8037() -> None:
+    key = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+    assert key_set(key).keys[0].thumbprint == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+
+def test_a_key_is_the_same_whatever_else_is_published_of_it() -> None:
+    for provider in (RSA, EC, ED):
+        one, other = (key_set(key).keys[0] for key in (jwk(provider), jwk(provider, kid="x", use=None, alg=None)))
+        assert one.thumbprint == other.thumbprint
+    assert len({key_set(jwk(provider)).keys[0].thumbprint for provider in (RSA, EC, ED)}) == 3
+
+
+def test_a_set_is_another_for_other_algorithms() -> None:
+    document = jwk(RSA, alg=None)
+    assert key_set(document, algorithms=frozenset({"RS256"})).generation != key_set(document).generation

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from jwt.algorithms import HMACAlgorithm
 
 from proxy.caller.claims import VerifiedClaims
+from proxy.caller.issuers import LEEWAY_SECONDS
 from proxy.caller.keys import KeySet
-from proxy.caller.tokens import LEEWAY_SECONDS, MAX_TOKEN_LENGTH, parse_token, read_credentials, verify_token
+from proxy.caller.tokens import MAX_TOKEN_LENGTH, parse_token, read_credentials, verify_token
 from proxy.demo.issuer import Issuer as IdentityProvider
 from proxy.model.decision import Reason
 from tests.support.tokens import (
@@ -150,15 +151,15 @@ HEADER_ATTACKS: dict[str, tuple[str, Reason]] = {
     "a nested token as a JSON text": (seal(header(), json.dumps(a_token()).encode()), MALFORMED),
     "compression": (seal(header(zip="DEF"), claims()), UNSUPPORTED),
     "a header of a JWE": (seal(header(enc="A256GCM"), claims()), UNSUPPORTED),
-    "a proof of possession": (seal(header(typ="dpop+jwt"), claims()), UNSUPPORTED),
-    "a logout token": (seal(header(typ="logout+jwt"), claims()), UNSUPPORTED),
-    "a security event": (seal(header(typ="secevent+jwt"), claims()), UNSUPPORTED),
-    "a JOSE object": (seal(header(typ="JOSE"), claims()), UNSUPPORTED),
-    "an empty typ": (seal(header(typ=""), claims()), UNSUPPORTED),
+    "a proof of possession": (seal(header(typ="dpop+jwt"), claims()), Reason.TOKEN_TYPE_OTHER),
+    "a logout token": (seal(header(typ="logout+jwt"), claims()), Reason.TOKEN_TYPE_OTHER),
+    "a security event": (seal(header(typ="secevent+jwt"), claims()), Reason.TOKEN_TYPE_OTHER),
+    "a JOSE object": (seal(header(typ="JOSE"), claims()), Reason.TOKEN_TYPE_OTHER),
+    "an empty typ": (seal(header(typ=""), claims()), Reason.TOKEN_TYPE_OTHER),
     "a typ that is null": (seal(header(typ=None), claims()), UNSUPPORTED),
     "a typ that is a list": (seal(header(typ=["JWT"]), claims()), UNSUPPORTED),
-    "a typ with a space": (seal(header(typ="JWT "), claims()), UNSUPPORTED),
-    "a typ in letters that look alike": (seal(header(typ="\uff2a\uff37\uff34"), claims()), UNSUPPORTED),
+    "a typ with a space": (seal(header(typ="JWT "), claims()), Reason.TOKEN_TYPE_OTHER),
+    "a typ in letters that look alike": (seal(header(typ="\uff2a\uff37\uff34"), claims()), Reason.TOKEN_TYPE_OTHER),
 }
 
 FORM_ATTACKS: dict[str, tuple[str, Reason]] = {
@@ -168,7 +169,7 @@ FORM_ATTACKS: dict[str, tuple[str, Reason]] = {
     "an empty signature": (f"{HEAD}.{BODY}.", MALFORMED),
     "an empty header": (f".{BODY}.{SIGNATURE}", MALFORMED),
     "four parts": (f"{a_token()}.{SIGNATURE}", MALFORMED),
-    "the five parts of a JWE": (f"{HEAD}.{BODY}.{SIGNATURE}.{SIGNATURE}.{SIGNATURE}", MALFORMED),
+    "the five parts of a JWE": (f"{HEAD}.{BODY}.{SIGNATURE}.{SIGNATURE}.{SIGNATURE}", Reason.TOKEN_ENCRYPTED),
     "JSON serialisation": (json.dumps({"payload": BODY, "protected": HEAD, "signature": SIGNATURE}), MALFORMED),
     "a newline at the end": (a_token() + "\n", MALFORMED),
     "a space in front": (" " + a_token(), MALFORMED),
@@ -351,7 +352,7 @@ CREDENTIALS: dict[str, tuple[str | None, str | Reason]] = {
 
 @pytest.mark.parametrize(("field", "read"), CREDENTIALS.values(), ids=CREDENTIALS)
 def test_one_bearer_credential_is_read_from(field: str | None, read: str | Reason) -> None:
-    assert read_credentials(field) == read
+    assert read_credentials(field) == (("authorization", read) if not isinstance(read, Reason) else read)
 
 
 _LETTERS = "aA0-_=+./ \n\0\u6771\ud800"
@@ -383,3 +384,188 @@ def test_no_header_and_no_claim_raises(head: dict[str, Any], body: dict[str, Any
     assert isinstance(result, (Reason, dict))
     if isinstance(result, dict):
         assert (result["iss"], result["exp"] > NOW - LEEWAY_SECONDS) == (CORP, True)
+
+
+def judged_by(
+    changes: dict[str, Any], raw_token: str, place: str = "authorization", shown: str | None = None
+) -> object:
+    """Judge by an issuer that says more of its tokens; a passing token is True."""
+    token = parse_token(raw_token, {CORP: an_issuer(**changes)}, place)
+    if isinstance(token, Reason):
+        return token
+    result = verify_token(token, corp_keys(), NOW, shown)
+    return result if isinstance(result, Reason) else True
+
+
+def of_type(kind: object, **changes: Any) -> str:
+    return seal(header(typ=kind), claims(**changes))
+
+
+UNTYPED = seal({"alg": "ES256", "kid": "key-ES256"}, claims())
+RFC_9068 = {"client_id": "console", "jti": "t1"}
+OTHER_TYPE = Reason.TOKEN_TYPE_OTHER
+TYPES: dict[str, tuple[Any, str, object]] = {
+    "nothing, of a JWT": (None, of_type("JWT"), True),
+    "nothing, of an access token": (None, of_type("at+jwt"), True),
+    "nothing, of an access token with its media type": (None, of_type("application/at+jwt"), True),
+    "nothing, without a type": (None, UNTYPED, True),
+    "nothing, of something else": (None, of_type("vnd.corp+jwt"), OTHER_TYPE),
+    "access tokens, of one": ("at+jwt", of_type("at+jwt", **RFC_9068), True),
+    "access tokens, of one in capitals": ("at+jwt", of_type("AT+JWT", **RFC_9068), True),
+    "access tokens, of one with its media type": ("at+jwt", of_type("application/at+jwt", **RFC_9068), True),
+    "access tokens, of an id token": ("at+jwt", of_type("JWT", **RFC_9068), OTHER_TYPE),
+    "access tokens, without a type": ("at+jwt", UNTYPED, OTHER_TYPE),
+    "access tokens, of half a media type": ("at+jwt", of_type("at", **RFC_9068), OTHER_TYPE),
+    "access tokens, of another tree": ("at+jwt", of_type("text/at+jwt", **RFC_9068), OTHER_TYPE),
+    "access tokens, without client_id": ("at+jwt", of_type("at+jwt", jti="t1"), INCOMPLETE),
+    "access tokens, without jti": ("at+jwt", of_type("at+jwt", client_id="console"), INCOMPLETE),
+    "access tokens, with a jti that is a number": ("at+jwt", of_type("at+jwt", client_id="c", jti=1), INCOMPLETE),
+    "access tokens, with an empty client_id": ("at+jwt", of_type("at+jwt", client_id="", jti="t1"), INCOMPLETE),
+    "JWTs, of one": ("jwt", of_type("JWT"), True),
+    "JWTs, without a type": ("jwt", UNTYPED, True),
+    "JWTs, of an access token": ("jwt", of_type("at+jwt"), OTHER_TYPE),
+    "a type of its own, of one": ("vnd.corp+jwt", of_type("vnd.corp+jwt"), True),
+    "a type of its own, of a JWT": ("vnd.corp+jwt", of_type("JWT"), OTHER_TYPE),
+    "two types, of the one": (["jwt", "at+jwt"], of_type("JWT"), True),
+    "two types, of the other, which has claims of its own": (["jwt", "at+jwt"], of_type("at+jwt"), INCOMPLETE),
+}
+
+
+@pytest.mark.parametrize(("asked", "raw_token", "result"), TYPES.values(), ids=TYPES)
+def test_a_token_is_taken_by_its_type_where_its_issuer_states(asked: Any, raw_token: str, result: object) -> None:
+    assert judged_by({"token_type": asked}, raw_token) is result
+
+
+@pytest.mark.parametrize("jti", [1, None, "", [], {}], ids=repr)
+def test_a_jti_by_which_nobody_could_revoke_is_refused(jti: object) -> None:
+    assert judge(seal(header(), {**claims(), "jti": jti})) is INCOMPLETE
+
+
+PLACES = {"authorization": "authorization", "a cookie": "cookie id_token", "a header": "header x-id-token"}
+STATED = {
+    "authorization": "authorization", "cookie id_token": {"cookie": "id_token"},
+    "header x-id-token": {"header": "X-Id-Token"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stated", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("found", PLACES.values(), ids=PLACES)
+def test_a_token_opens_at_its_issuers_place_alone(stated: str, found: str) -> None:
+    result = judged_by({"token_place": STATED[stated]}, a_token(), found)
+    assert result is (True if found == stated else Reason.TOKEN_MISPLACED)
+
+
+def aged(lifetime: float, iat: float = NOW - 60) -> str:
+    return a_token(iat=iat, exp=iat + lifetime)
+
+
+AGES: dict[str, tuple[dict[str, Any], str, object]] = {
+    "a day, unless told": ({}, aged(86400), True),
+    "a second more than a day": ({}, aged(86401), Reason.TOKEN_LIFETIME_TOO_LONG),
+    "a year": ({}, aged(365 * 86400), Reason.TOKEN_LIFETIME_TOO_LONG),
+    "as long as its issuer states": ({"max_age": "15m"}, aged(900), True),
+    "a fraction longer than its issuer states": ({"max_age": "15m"}, aged(900.5), Reason.TOKEN_LIFETIME_TOO_LONG),
+    "an exp before its iat": ({}, a_token(iat=NOW + 20, exp=NOW + 10), True),
+    "an exp that its issuer's leeway spares": ({"leeway": "2m"}, a_token(exp=NOW - 119), True),
+    "an exp at the end of its issuer's leeway": ({"leeway": "2m"}, a_token(exp=NOW - 120), Reason.TOKEN_EXPIRED),
+    "an exp that the ordinary leeway would spare": ({"leeway": "1s"}, a_token(exp=NOW - 2), Reason.TOKEN_EXPIRED),
+    "an iat that its issuer's leeway spares": ({"leeway": "2m"}, a_token(iat=NOW + 120), True),
+    "an iat behind its issuer's leeway": ({"leeway": "2m"}, a_token(iat=NOW + 121), Reason.TOKEN_NOT_YET_VALID),
+    "an nbf behind its issuer's leeway": ({"leeway": "1s"}, a_token(nbf=NOW + 2), Reason.TOKEN_NOT_YET_VALID),
+}
+
+
+@pytest.mark.parametrize(("said", "raw_token", "result"), AGES.values(), ids=AGES)
+def test_a_token_is_judged_by_its_time_that_lives(said: dict[str, Any], raw_token: str, result: object) -> None:
+    assert judged_by(said, raw_token) is result
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from(["15m", "24h"]), st.sampled_from(["1s", "5m"]))
+def test_no_token_is_older_than_max_age(lifetime: int, age: int, max_age: str, leeway: str) -> None:
+    issuer = an_issuer(max_age=max_age, leeway=leeway)
+    if judged_by({"max_age": max_age, "leeway": leeway}, aged(lifetime, NOW - age)) is True:
+        assert lifetime <= issuer.max_age
+        assert age < issuer.max_age + issuer.leeway
+
+
+BOUND = {"cnf": {"x5t#S256": "mine"}}
+BINDINGS: dict[str, tuple[dict[str, Any], dict[str, Any], str | None, object]] = {
+    "to the certificate shown": ({}, BOUND, "mine", True),
+    "to another than the one shown": ({}, BOUND, "other", Reason.TOKEN_CERTIFICATE_OTHER),
+    "to one, and none is shown": ({}, BOUND, None, Reason.TOKEN_CERTIFICATE_MISSING),
+    "to nothing, which its issuer promises": (
+        {"sender_constrained": "certificate"}, {}, "mine", Reason.TOKEN_UNBOUND,
+    ),
+    "to a DPoP key": ({}, {"cnf": {"jkt": "mine"}}, "mine", Reason.TOKEN_CONFIRMATION_UNSUPPORTED),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "changes", "shown", "result"), BINDINGS.values(), ids=BINDINGS)
+def test_a_token_is_bound(said: dict[str, Any], changes: dict[str, Any], shown: str | None, result: object) -> None:
+    assert judged_by(said, a_token(**changes), shown=shown) is result
+
+
+def test_what_is_wrong_with_the_signature_comes_before_what_the_claims_say() -> None:
+    """Else a stranger learns from reasons what only the issuer's tokens should bring out."""
+    forged = seal(header(), claims(exp=0, aud="x", act={}, cnf={"jkt": "x"}), STRANGER)
+    assert judge(forged) is Reason.TOKEN_SIGNATURE_WRONG
+
+
+CARRIED: dict[str, tuple[str | None, tuple[tuple[str, str], ...], object]] = {
+    "nowhere": (None, (), Reason.TOKEN_MISSING),
+    "in a cookie": (None, (("cookie id", "a.b.c"),), ("cookie id", "a.b.c")),
+    "in a header": (None, (("header x-id", "a.b.c"),), ("header x-id", "a.b.c")),
+    "in Authorization and a cookie": ("Bearer a.b.c", (("cookie id", "a.b.c"),), Reason.AUTHORIZATION_AMBIGUOUS),
+    "in an Authorization of another scheme and a cookie": (
+        "Basic YTpi", (("cookie id", "a.b.c"),), Reason.AUTHORIZATION_AMBIGUOUS,
+    ),
+    "in an empty Authorization and a cookie": ("", (("cookie id", "a"),), Reason.AUTHORIZATION_AMBIGUOUS),
+    "in two cookies": (None, (("cookie a", "t"), ("cookie b", "t")), Reason.AUTHORIZATION_AMBIGUOUS),
+    "in a header and a cookie": (None, (("header a", "t"), ("cookie b", "t")), Reason.AUTHORIZATION_AMBIGUOUS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("authorization", "carried", "read"), CARRIED.values(), ids=CARRIED)
+def test_lessons_row_9_credentials_stand_at_one_place(
+    authorization: str | None, carried: tuple[tuple[str, str], ...], read: object
+) -> None:
+    assert read_credentials(authorization, carried) == read
+
+
+@given(st.none() | st.text(max_size=30), st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=3))
+def test_no_credentials_raise(authorization: str | None, carried: list[tuple[str, str]]) -> None:
+    found = read_credentials(authorization, tuple(carried))
+    assert isinstance(found, Reason) or found[0] == "authorization" or found in carried
+
+
+FIVE_PARTS = {
+    "a JWE": "eyJhbGciOiJSU0EtT0FFUCJ9.a.b.c.d", "a JWE with a direct key": "eyJhbGciOiJkaXIifQ..b.c.d",
+    "a JWE of a token": f"{HEAD}.{BODY}.{SIGNATURE}.{SIGNATURE}.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("raw_token", FIVE_PARTS.values(), ids=FIVE_PARTS)
+def test_an_encrypted_token_has_a_reason_of_its_own(raw_token: str) -> None:
+    assert judge(raw_token) is Reason.TOKEN_ENCRYPTED
+
+
+def test_an_encrypted_token_without_end_is_just_malformed() -> None:
+    assert judge("a.b.c.d." + "e" * MAX_TOKEN_LENGTH) is MALFORMED
+
+
+def test_lessons_row_12_no_key_of_one_issuer_verifies_for_another() -> None:
+    """Every pair of issuer and key, also where both publish one id."""
+    providers = {CORP: a_provider(), PARTNER: a_provider(PARTNER)}
+    for iss, sets in ((CORP, corp_keys()), (PARTNER, partner_keys())):
+        for signer, provider in providers.items():
+            result = judge(seal(header(), claims(iss=iss), provider), keys=sets)
+            assert isinstance(result, dict) == (iss == signer)
+
+
+def test_lessons_row_13_no_needed_claim_can_be_left_out() -> None:
+    for name in ("iss", "aud", "sub", "exp", "iat"):
+        for empty in (None, "", [], {}):
+            changed = {**claims(), name: empty}
+            if empty is None:
+                del changed[name]
+            assert isinstance(judge(seal(header(), changed)), Reason), name

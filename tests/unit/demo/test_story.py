@@ -8,7 +8,7 @@ import pytest
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.claims import VerifiedClaims, map_claims
-from proxy.caller.resolve import assemble_caller
+from proxy.caller.parties import assemble_caller
 from proxy.demo.stage import REFERENCE_BUNDLE
 from proxy.demo.story import CLOUD, GHOST, IMPOSTOR, SATO, STORY, Person, Scene
 from proxy.model.caller import KINDS, Caller

@@ -25,7 +25,7 @@ from proxy.ledger.record import (
     end_line,
 )
 from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
-from proxy.model.caller import KINDS, UNAUTHENTICATED, Caller, Control, Tie, TieKind
+from proxy.model.caller import KINDS, NO_PERSON, UNAUTHENTICATED, UNKNOWN_PERSON, Caller, Control, Tie, TieKind
 from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, State
 from proxy.model.origin import CountrySource, Origin
@@ -51,6 +51,7 @@ ROUTE = Route(
 RULE = AppliedRule("jp-no-china", Effect.DENY, Certainty.BY_UNKNOWN, "A title", ("caller.countries",))
 DECISION = Decision(Effect.DENY, Reason.RULE_DENIES, RULE, (RULE,), ("caller.countries",))
 CALLER = Caller(
+    on_behalf_of=NO_PERSON,
     principal="corp|wang",
     issuer="corp",
     kind="contractor",
@@ -141,7 +142,12 @@ def test_a_decision_line_says(changes: dict[str, Any], field: str, expected: obj
 CALLERS = [
     pytest.param(Caller(), "", "unknown", id="nobody that is known"),
     pytest.param(UNAUTHENTICATED, "", "not applicable", id="nobody in particular"),
-    pytest.param(Caller(issuer=ABSENT, affiliate=ABSENT, kind=ABSENT), "", "absent", id="known to be none"),
+    pytest.param(
+        Caller(issuer=ABSENT, affiliate=ABSENT, kind=ABSENT, on_behalf_of=NO_PERSON),
+        "",
+        "absent",
+        id="known to be none",
+    ),
 ]
 
 
@@ -149,7 +155,10 @@ CALLERS = [
 def test_a_caller_that_is_no_value_is_written_as_the_state_of(caller: Caller, who: str, state: str) -> None:
     written = write(an_outcome(caller=caller))["caller"]
     countries = str(getattr(caller.countries, "value", ""))
-    assert written == {"who": who, "issuer": state, "affiliate": state, "kind": state, "countries": countries}
+    behind = dict.fromkeys(("issuer", "affiliate", "kind"), "unknown")
+    for_whom = {"on_behalf_of": {"who": "", **behind}} if caller.on_behalf_of == UNKNOWN_PERSON else {}
+    said = {"who": who, "issuer": state, "affiliate": state, "kind": state, "countries": countries}
+    assert written == {**said, **for_whom}
 
 
 @pytest.mark.parametrize("state", list(State))

@@ -117,7 +117,7 @@ def test_everything_that_is_expected_counts(small: Path, expect: dict[str, str],
 
 def test_where_no_rule_allows_the_rule_is_default(small: Path) -> None:
     result = run(
-        small, {"caller": {**STAFF, "kind": "service"}}, effect="deny", rule="default", reason="no-rule-allows"
+        small, {"caller": {**STAFF, "kind": "contractor"}}, effect="deny", rule="default", reason="no-rule-allows"
     )
     assert result.passed, result.actual
 

@@ -150,7 +150,7 @@ def test_a_bundle_of_many_rules_networks_and_affiliates_decides_the_same_when_it
     for number in range(0, LONG, 7):
         for network in (number, number + 1 if number + 1 < LONG else 0):
             given_ = case.given.model_copy(
-                update={"caller": {"affiliate": f"co-{number}", "kind": "service"},
+                update={"caller": {"affiliate": f"co-{number}", "kind": "contractor", "residence": "JP"},
                         "origin": CaseOrigin(network=f"net-{network}", country="JP")}
             )  # fmt: skip
             asked = case.model_copy(update={"given": given_})

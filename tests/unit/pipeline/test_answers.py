@@ -29,7 +29,7 @@ LADDER = [
     ),
     pytest.param(r"rule-allows", {200}, id="an allowance is 200"),
     pytest.param(
-        r"keys-unavailable|decision-failed|ledger-unavailable|gateway-stopping",
+        r"keys-unavailable|introspection-unavailable|decision-failed|ledger-unavailable|gateway-stopping",
         {503},
         id="what we cannot do now is 503",
     ),

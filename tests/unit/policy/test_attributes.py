@@ -39,7 +39,7 @@ def test_an_attribute_of_the_design_is_there_and_says_where_it_comes_from(name: 
 @pytest.mark.parametrize(
     "name",
     [
-        "caller.on_behalf_of.id", "caller.on_behalf_of.countries", "origin.asn",
+        "origin.asn",
         "origin.anonymous", "origin.matches_residence", "subject.persona", "counts.subjects_1h",
         "caller.control.majority.paragraph",
     ],

@@ -269,6 +269,7 @@ def test_reading_a_head_never_raises_and_only_takes_away(headers: Headers) -> No
     assert read_request_fields(fields.forwardable) == RequestFields(
         host=None,
         authorization=None,
+        carried=(),
         forwarded_for=(),
         expects_continue=False,
         has_transfer_coding=False,
