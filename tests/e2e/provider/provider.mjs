@@ -31,6 +31,7 @@ const ACCOUNTS = {
 };
 const SERVICES = {
   'nightly-export': service('ly', ['data-team']),
+  'ad-hoc-export': service('ly', ['data-team']),
   'shanghai-batch': service('shanghai-digital', ['data-team']),
 };
 
