@@ -46,6 +46,8 @@ IMPATIENT: Final[Mapping[str, float]] = {**IN_THE_BACKGROUND, "jwks_stale_second
 ALLOWED: Final = (200, "ly-staff-read-japan")
 FORBIDDEN: Final = (403, "jp-no-china")
 KEY_UNKNOWN: Final = (401, "token-key-unknown")
+REVOKED: Final = (401, "token-revoked")
+UNASKED: Final = (503, "introspection-unavailable")
 KEYS_UNAVAILABLE: Final = (503, "keys-unavailable")
 
 CLIENTS: Final = """\
@@ -103,8 +105,8 @@ async def run_site(folder: Path, issuer_lines: str = "") -> AsyncIterator[Site]:
 
     Args:
         folder: where everything goes.
-        issuer_lines: what more the policies say of the provider. Where its keys are, it says itself (OpenID Connect
-            Discovery 4).
+        issuer_lines: what more the policies say of the provider, its URL written as ``{url}``. Where its keys are,
+            it says itself (OpenID Connect Discovery 4).
     """
     served: list[str] = []
 
@@ -121,7 +123,7 @@ async def run_site(folder: Path, issuer_lines: str = "") -> AsyncIterator[Site]:
         policies = write_policies(
             folder / "policies",
             ("issuers.yaml", "issuer: https://idp.ly.example\n", f"issuer: {provider.url}\n    token_type: at+jwt\n"),
-            ("issuers.yaml", "    jwks: https://idp.ly.example/jwks.json\n", issuer_lines),
+            ("issuers.yaml", "    jwks: https://idp.ly.example/jwks.json\n", issuer_lines.format(url=provider.url)),
             ("issuers.yaml", "client: azp\n", "client: client_id\n"),  # RFC 9068 2.2
             ("bundle.yaml", "  issuers.yaml: [issuers]\n", "  issuers.yaml: [issuers]\n  clients.yaml: [clients]\n"),
         )
@@ -324,6 +326,34 @@ async def test_a_provider_that_comes_back_with_other_keys_ends_its_old_tokens(tm
         assert key_id(old) not in provider.keys
         assert (await gateway.ask(await sato(provider), JP_USER)).outcome == ALLOWED
         assert (await gateway.ask(old, JP_USER)).outcome == KEY_UNKNOWN
+
+
+INTROSPECTION: Final = """\
+    introspection:
+      url: {{url}}/token/introspection
+      client_id: gateway
+      secret: {{{{secret: "file:{secret}"}}}}
+      cache: 1s
+"""
+
+
+async def test_a_token_that_is_given_back_ends_and_without_the_provider_s_word_nobody_is_let_in(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("gateway-secret", encoding="ascii")
+    async with (
+        run_site(tmp_path, INTROSPECTION.format(secret=secret)) as site,
+        site.run("gateway", ON_DEMAND) as gateway,
+    ):
+        provider, sato = site.provider, as_person("sato")
+        given_back, kept = await sato(provider), await sato(provider)
+        for token in (given_back, kept):
+            assert (await gateway.ask(token, JP_USER)).outcome == ALLOWED
+        assert (await gateway.ask(await as_person("wang")(provider), JP_USER)).outcome == FORBIDDEN
+        await provider.revoke(given_back)
+        await _until(gateway, given_back, REVOKED, meanwhile={ALLOWED})
+        assert (await gateway.ask(kept, JP_USER)).outcome == ALLOWED
+        await provider.stop()
+        await _until(gateway, kept, UNASKED, meanwhile={ALLOWED})
 
 
 async def test_a_gateway_does_not_start_without_the_provider_and_says_what_to_do(tmp_path: Path) -> None:
