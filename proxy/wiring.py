@@ -38,7 +38,7 @@ from proxy.model.problem import nearest
 from proxy.model.readiness import Readiness
 from proxy.origin.geoip import make_geolocator
 from proxy.origin.renewal import Renewal, take_fingerprints
-from proxy.pipeline.checkpoint import Checkpoint
+from proxy.pipeline.checkpoint import FORWARDED, Checkpoint
 from proxy.settings import Settings, parse_endpoint
 from proxy.telemetry import Metrics
 from proxy.version import VERSION
@@ -212,7 +212,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     seen_databases = take_fingerprints(settings)
     geolocator = make_geolocator(settings)
     refuse_failing(snapshot, find_failed(snapshot, geolocator))
-    _check_issuers(snapshot, settings)
+    _check_settings(snapshot, settings)
     pseudonyms = read_pseudonym_key(settings.pseudonym_key)
     metrics = Metrics()
     keys, introspector = await _ask_issuers(snapshot, settings, metrics)
@@ -325,7 +325,24 @@ async def _revisit(gateway: Gateway) -> None:
             log.exception("requests under way could not be decided anew")
 
 
-def _check_issuers(snapshot: Snapshot, settings: Settings) -> None:
+def _check_address_place(settings: Settings) -> None:
+    """Refuse what would let clients write what only a proxy may: it passes their bytes on and does not read them."""
+    if settings.client_address is not ClientAddress.PROXY_PROTOCOL:
+        return
+    if settings.client_certificate == FORWARDED:
+        raise errors.UsageError(
+            "A proxy that speaks the PROXY protocol passes on what clients write, X-Forwarded-Client-Cert too: with "
+            "--client-certificate xfcc name another --client-address."
+        )
+    if settings.tls_certificate is not None:
+        raise errors.UsageError(
+            "A PROXY header stands before TLS, and the gateway would look for it inside, where clients can write it: "
+            "with --tls-certificate name another --client-address, or let the proxy end TLS."
+        )
+
+
+def _check_settings(snapshot: Snapshot, settings: Settings) -> None:
+    _check_address_place(settings)
     declared = {issuer.id for issuer in snapshot.issuers}
     for issuer_id in settings.jwks.keys() - declared:
         raise errors.UsageError(

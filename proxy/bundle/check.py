@@ -41,9 +41,9 @@ from proxy.caller.affiliates import (
     to_party,
 )
 from proxy.caller.authorities import Authority, AuthorityEntry, check_authorities, compile_authorities, find_files
-from proxy.caller.clients import ClientEntry, check_clients, compile_clients
+from proxy.caller.clients import ClientEntry, check_clients, check_namesakes, compile_clients
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
-from proxy.caller.people import PersonEntry
+from proxy.caller.people import People, PersonEntry
 from proxy.caller.register import ControlRule, compute_epochs
 from proxy.caller.revocation import RevokedEntry, check_revoked, compile_revoked
 from proxy.clock import unix_seconds
@@ -203,7 +203,7 @@ class _Checker:
         counted = frozenset(map(TieKind, manifest.ties))
         digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": {**keys, **roots}})
         snapshot = Snapshot(
-            people=people.make(),
+            people=self._make_people(people, clients),
             name=manifest.bundle,
             folder=self.folder,
             base_digest=digest,
@@ -253,6 +253,11 @@ class _Checker:
         people = LargePeople(registers, entries, *ids, self.registers_folder)
         people.check()
         return people
+
+    def _make_people(self, people: LargePeople, clients: Loaded) -> People:
+        made = people.make()
+        self.registers.report(clients, check_namesakes(clients.entries, made))
+        return made
 
     def _places(self) -> dict[str, str]:
         return {

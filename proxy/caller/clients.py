@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from proxy.caller.people import People
 from proxy.model.entry import Date, Entry, Flag, Id, Text
 from proxy.model.problem import Problem, nearest
 
@@ -85,6 +86,22 @@ def check_clients(
         if entry.autonomous and missing:
             message = f"a service that reads for no person needs {' and '.join(missing)}"
             problems.append(Problem((index, "autonomous"), message, at_key=True))
+    return problems
+
+
+def check_namesakes(entries: Sequence[ClientEntry], people: People) -> list[Problem]:
+    """Return what is wrong with programs that have the name of a person: nobody could tell who a token's subject is.
+
+    Args:
+        entries: the entries that are sound.
+        people: the register of people, also of those whose engagements are over.
+    """
+    problems = []
+    for index, entry in enumerate(entries):
+        rows = people.find(entry.issuer, entry.client)
+        if rows:
+            message = f"{entry.client!r} of {entry.issuer!r} is a person in {rows[0].place}: it cannot be both"
+            problems.append(Problem((index, "client"), message))
     return problems
 
 

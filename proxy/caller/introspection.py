@@ -10,6 +10,7 @@
 
 import asyncio
 import logging
+import math
 import os
 from base64 import b64encode
 from collections.abc import Callable, Iterable
@@ -49,6 +50,8 @@ class Introspector:
         self._asked = _places(issuers)
         self._options = options
         self._metrics = metrics
+        self.refused_at = -math.inf
+        """Seconds since 1970 when an issuer last called a token inactive."""
         self._answers: dict[tuple[str, str], Introspected] = {}
         self._under_way: dict[tuple[str, str], asyncio.Future[None]] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -126,6 +129,8 @@ class Introspector:
             log.exception("token not introspected", extra={"issuer": need.issuer_id})
             return
         self._metrics.introspections.count(need.issuer_id, "active" if answer.is_active else "inactive")
+        if not answer.is_active:
+            self.refused_at = unix_seconds()
         if self._asked.get(need.issuer_id) == place:  # else another bundle was put in force meanwhile
             self._keep((need.issuer_id, need.token_digest), answer)
 

@@ -10,6 +10,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -49,6 +50,8 @@ class KeyStore:
         """The keys that may be trusted now: those that are stale are taken out."""
         self.failed: set[str] = set()
         """Issuers whose last fetch failed."""
+        self.changed_at = -math.inf
+        """Seconds since 1970 when an issuer last published other keys, or took them back."""
         self._fetched: dict[str, float] = {}
         """Readings of the monotonic clock, as all times here."""
         self._tried: dict[str, float] = {}
@@ -187,6 +190,7 @@ class KeyStore:
         except Exception as error:
             if isinstance(error, KeysWithdrawnError):
                 self._drop(issuer_id)
+                self.changed_at = unix_seconds()
             self.failed.add(issuer_id)
             self._metrics.key_fetches.count(issuer_id, "failed")
             raise
@@ -197,6 +201,8 @@ class KeyStore:
         self.failed.discard(issuer_id)
         held = self.sets.get(issuer_id)
         is_unchanged = held is not None and held.generation == key_set.generation
+        if not is_unchanged:
+            self.changed_at = unix_seconds()
         self._hold(issuer_id, held if held is not None and is_unchanged else key_set, self._tried[issuer_id])
         self._metrics.key_fetches.count(issuer_id, "fetched")
         self._metrics.key_set_fetched.labels(issuer_id).set(unix_seconds())

@@ -10,7 +10,8 @@
   issuer would make and has not might disagree: what the register says then ties, and is not all that may.
 - What is said of somebody of whom a register should speak, and does not, ties and is not known: a row that went
   missing might have said something else.
-- A service has an unknown person behind it, unless a verified one is there or it is registered as autonomous.
+- A service has an unknown person behind it, unless a verified one is there or it is registered as autonomous. A
+  service's token is nobody's: a service that shows it for the person behind it has somebody unknown there all the same.
 
 Pure: what tokens say has been verified, registers are looked up in memory or in a file of this process.
 """
@@ -216,7 +217,7 @@ def join(speaking: Speaking, register: Register) -> Caller:
     controls = [party.control for party in parties]
     is_hidden = person is None and any(each.is_for_somebody and not each.person.principal for each in speaking.others)
     if for_whom.is_for_somebody or is_hidden:  # behind it, or behind a program that nobody can name
-        behind = UNKNOWN_PERSON if person is None else behind
+        behind = msgspec.structs.replace(UNKNOWN_PERSON, principal=person.person.principal if person else "")
         open_ties |= register.unknown_ties | _PERSONAL
         controls.append({})
     ties = caller.ties if len(parties) == 1 else _place(parties, caller, person)

@@ -19,6 +19,7 @@ import msgspec
 from proxy.caller.certificates import CertificateIdentity
 from proxy.caller.claims import VerifiedClaims
 from proxy.caller.confirmation import bound_certificate
+from proxy.caller.delegation import find_actors
 from proxy.caller.issuers import Issuer
 from proxy.caller.keys import KeySet
 from proxy.caller.parties import Speaking, join, speak_both
@@ -198,9 +199,9 @@ class Callers:
             parts.append(self._find(raw_token, keys, now, met, place=place, thumbprint=thumbprint))
         if shown.behind is not None:
             parts.append(self._find(shown.behind, keys, now, met, place=BEHIND, thumbprint=None))
-        unresolved = next((part for part in parts if not isinstance(part, Speaking)), None)
-        if unresolved is not None:
-            return unresolved
+        unresolved = [part for part in parts if not isinstance(part, Speaking)]
+        if unresolved:  # nobody is asked about what is refused anyway
+            return next((part for part in unresolved if isinstance(part, Reason)), unresolved[0])
         return self._join(shown, tuple(part for part in parts if isinstance(part, Speaking)), now)
 
     def revisit(
@@ -243,7 +244,8 @@ class Callers:
         """Return the service whose certificate it is; it says its name, and the register of clients the rest."""
         key = (identity.thumbprint, part)
         speaking = self._services.get(key)
-        if speaking is None or not speaking.since <= now < speaking.boundary:
+        is_current = speaking is not None and speaking.until == identity.until  # else another CA vouches for it now
+        if speaking is None or not is_current or not speaking.since <= now < speaking.boundary:
             if len(self._services) >= MAX_KEPT:
                 self._services.clear()
             register = self._registers.at(now)
@@ -320,8 +322,14 @@ class Callers:
         key = current.find(token.key_id, token.algorithm)
         if isinstance(claims, Reason) or key is None:
             return claims if isinstance(claims, Reason) else Reason.TOKEN_KEY_UNKNOWN
-        revoked = self._revoked.judge(token.issuer.id, claims)
+        revoked = self._revoked.judge(token.issuer.id, claims, self._name_actors(token.issuer, claims))
         return revoked or _Verified(token, claims, current, key.thumbprint)
+
+    def _name_actors(self, issuer: Issuer, claims: VerifiedClaims) -> list[tuple[str, str]]:
+        """Return issuer id and ``sub`` of a token's actors, as far as their issuers are declared."""
+        actors = find_actors(claims) or ()
+        named = [(self._issuers.get(each["iss"]) if "iss" in each else issuer, each["sub"]) for each in actors]
+        return [(known.id, subject) for known, subject in named if known is not None]
 
     def _ask(
         self, verified: _Verified, raw_token: str, now: float, met: frozenset[CallerNeed]
@@ -331,7 +339,7 @@ class Callers:
         if issuer.introspection is None:
             return math.inf
         answer = self._last_answer(issuer, raw_token)
-        if answer is None or now >= answer.until:
+        if answer is None or not now < answer.until:
             need = IntrospectionNeeded(issuer.id, _digest(raw_token), raw_token)
             return Reason.INTROSPECTION_UNAVAILABLE if need in met else need
         return judge_introspected(answer, verified.claims, issuer) or answer.until

@@ -3,6 +3,8 @@
 
 - A line of the register ends one token (``jti``), those of one subject, or all of an issuer's that were issued
   ``before`` an instant. It holds from when the folder is in force; callers that are kept end with it.
+- Whose tokens have ended acts by none: a delegated token (RFC 8693 4.1) ends with those of everybody whom its ``act``
+  names. It was got with one of theirs, and not later than it says itself.
 - An issuer's answer ends a token unless ``active`` is literally true, and unless what it says of the token is what the
   token says of itself. An answer that is none is no word at all.
 """
@@ -48,10 +50,16 @@ class Revoked(msgspec.Struct, frozen=True):
     by_token: frozenset[str] = frozenset()
     """Issuers with single tokens revoked: theirs must say which they are."""
 
-    def judge(self, issuer_id: str, claims: Mapping[str, Any]) -> Reason | None:
-        """Return why a token with these verified claims is at its end; None if it is not."""
-        subject = (issuer_id, claims["sub"])
-        earliest = max(self.subjects.get(subject, -math.inf), self.issuers.get(issuer_id, -math.inf))
+    def judge(self, issuer_id: str, claims: Mapping[str, Any], actors: Sequence[tuple[str, str]] = ()) -> Reason | None:
+        """Return why a token is at its end; None if it is not.
+
+        Args:
+            issuer_id: its issuer's.
+            claims: verified.
+            actors: issuer id and ``sub`` of everybody whom it names as an actor.
+        """
+        named = ((issuer_id, claims["sub"]), *actors)
+        earliest = max(max(self.subjects.get(each, -math.inf), self.issuers.get(each[0], -math.inf)) for each in named)
         if claims["iat"] < earliest or (issuer_id, claims.get("jti")) in self.tokens:
             return Reason.TOKEN_REVOKED
         return Reason.TOKEN_CLAIM_MISSING if issuer_id in self.by_token and "jti" not in claims else None

@@ -171,7 +171,7 @@ def _check_claims(token: UnverifiedToken) -> Reason | None:
 
 def _check_dates(claims: Mapping[str, Any], issuer: Issuer, now: float) -> Reason | None:
     """Return what is wrong with a token's time (step 9)."""
-    if now >= claims["exp"] + issuer.leeway:
+    if not now < claims["exp"] + issuer.leeway:  # also at a time that is not known (NaN)
         return Reason.TOKEN_EXPIRED
     if max(claims["iat"], claims.get("nbf", 0)) > now + issuer.leeway:
         return Reason.TOKEN_NOT_YET_VALID

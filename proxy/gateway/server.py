@@ -106,9 +106,10 @@ class Gateway:
             await self.keys.refresh(need.what.issuer_id)
 
     async def revisit(self) -> None:
-        """Decide anew what began under a bundle, or a register, that is no longer in force; cut what is now denied."""
+        """Decide anew what began under a bundle, a register or keys no longer in force; cut what is now denied."""
         checkpoint = self.checkpoint()
-        since = checkpoint.snapshot.affiliates.at(unix_seconds()).since
+        register = checkpoint.snapshot.affiliates.at(unix_seconds())
+        since = max(register.since, self.keys.changed_at, self.introspector.refused_at)
         for count, crossing in enumerate([*self._under_way]):
             crossing.revisit(checkpoint, since)
             if count % REVISITED_AT_ONCE == 0:
@@ -205,7 +206,7 @@ class _Crossing:
 
         Args:
             checkpoint: what is in force.
-            since: when the register of affiliates changed last, by its dates.
+            since: when the register of affiliates changed last, by its dates, or what issuers say of keys and tokens.
         """
         is_judged = self._judged_by is checkpoint and self._judged_at >= since
         if is_judged or self._is_settled or not self._passage.is_under_way:

@@ -65,6 +65,8 @@ class Checkpoint:
         self.authorities = Authorities(snapshot.authorities)
         self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator, client_address)
         self._is_forwarded = client_certificate == FORWARDED
+        self._reads_forwarded = client_address is not ClientAddress.PROXY_PROTOCOL
+        """Whether trusted proxies read what their clients write: those that speak the PROXY protocol pass it on."""
 
     def find_shown(self, peer_ip: str, certificate: bytes | None, fields: RequestFields) -> bytes | Reason | None:
         """Return the certificate that a request came with, the reason why that is ambiguous, or None.
@@ -77,7 +79,7 @@ class Checkpoint:
         if not self._is_forwarded:
             return certificate
         value = fields.forwarded_certificate
-        if value is None or not self.origins.trusts(peer_ip):
+        if value is None or not self._reads_forwarded or not self.origins.trusts(peer_ip):
             return None
         return read_forwarded_certificate(value)
 

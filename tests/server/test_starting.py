@@ -27,6 +27,9 @@ CANNOT_START: dict[str, tuple[Flags, type[SekishoError], str]] = {
     "keys that cannot be reached": (
         lambda _: {"jwks": {"corp": f"http://127.0.0.1:{_free_port()}/jwks.json"}}, KeySetError, "--jwks corp=URL"),
     "keys of an issuer nobody declared": (lambda _: {"jwks": {"crop": "http://x"}}, SekishoError, "mean 'corp'"),
+    "certificates in a field that clients can write": (
+        lambda _: {"client_certificate": "xfcc", "client_address": "proxy-protocol"}, SekishoError,
+        "--client-address"),
     "an upstream of an API nobody declared": (lambda _: {"upstream": {"user": "http://x"}}, SekishoError, "'users'"),
     "an upstream that is no URL": (lambda _: {"upstream": {"users": "x"}}, SekishoError, "no URL"),
     "an address that is none": (lambda _: {"listen": "8080"}, SekishoError, "--listen"),

@@ -674,6 +674,7 @@ BAD_SETTINGS: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "a key without certificate": ({"tls_certificate": None, "tls_client": "off"}, "--tls-certificate"),
     "certificates of clients without TLS": ({"tls_certificate": None, "tls_key": None}, "--tls-client"),
     "a certificate that is not there": ({"tls_certificate": Path("none.pem")}, "none.pem"),
+    "PROXY headers, which clients could write inside TLS": ({"client_address": "proxy-protocol"}, "--client-address"),
     "a key that is none": ({"tls_key": Path(__file__)}, "cannot be used together"),
 }
 

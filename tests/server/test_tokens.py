@@ -16,7 +16,7 @@ from aiohttp import web
 from proxy.clock import unix_seconds
 from proxy.demo.issuer import Issuer
 from proxy.errors import SekishoError
-from tests.support.world import OFFICE, STAFF, World, run_world, serve_raw, wait_for
+from tests.support.world import OFFICE, STAFF, Handler, World, run_world, serve_raw, wait_for
 
 USER: Final = "/v1/jp/users/42"
 
@@ -60,11 +60,11 @@ async def _api(request: web.BaseRequest) -> web.StreamResponse:
 
 @contextlib.asynccontextmanager
 async def a_world(
-    folder: Path, provider: Provider, says: str = "", revoked: str = "", **flags: Any
+    folder: Path, provider: Provider, says: str = "", revoked: str = "", api: Handler = _api, **flags: Any
 ) -> AsyncIterator[tuple[World, Path]]:
     policies = folder / "policies"
     shutil.copytree(Path(__file__).parents[2] / "policies", policies)
-    async with serve_raw(provider.handle) as url, serve_raw(_api) as api:
+    async with serve_raw(provider.handle) as url, serve_raw(api) as upstream:
         provider.begin(url)
         issuers = policies / "issuers.yaml"
         text = issuers.read_text(encoding="utf-8").replace("https://idp.ly.example\n", f"{url}\n{says}", 1)
@@ -78,7 +78,7 @@ async def a_world(
         shutil.copy(sso, policies / "sso.json")
         jwks = {"naver-sso": "file:sso.json"}
         options = {"jwks_minimum_seconds": 0, "jwks_refresh_seconds": 3600, "watch_seconds": 0.05} | flags
-        async with run_world(folder, api, policies=policies, jwks=jwks, **options) as world:
+        async with run_world(folder, upstream, policies=policies, jwks=jwks, **options) as world:
             yield world, policies
 
 
@@ -119,6 +119,65 @@ async def test_a_removed_key_ends_the_callers_it_verified(tmp_path: Path, provid
         assert (await ask(world, provider.token()))[0] == 200
         status, problem = await ask(world, old)
         assert (status, problem["reason"]) == (401, "token-key-unknown")
+
+
+class Slow:
+    """An API that begins its answer, and ends it when told."""
+
+    def __init__(self) -> None:
+        self.more = asyncio.Event()
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"first")
+        await self.more.wait()
+        await response.write(b"last")
+        return response
+
+
+@contextlib.asynccontextmanager
+async def under_way(world: World, token: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    fields = {"X-Forwarded-For": OFFICE, "Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession() as session, session.get(world.url + USER, headers=fields) as answer:
+        assert await answer.content.readexactly(5) == b"first"
+        yield answer
+
+
+async def test_a_removed_key_cuts_what_is_under_way_and_nothing_else(tmp_path: Path, provider: Provider) -> None:
+    slow = Slow()
+    async with a_world(tmp_path, provider, api=slow) as (world, _):
+        old, first = provider.token(), provider.issuer
+        provider.rotate("key-2", keep=True)
+        async with under_way(world, old) as gone, under_way(world, provider.token()) as stays:
+            provider.published = [key for key in provider.published if key["kid"] != first.key_id]
+            stranger = Issuer(provider.url, key_id="key-3").token(unix_seconds(), **dict[str, Any](STAFF))
+            assert (await ask(world, stranger))[0] == 401, "the keys are fetched"
+            with pytest.raises(aiohttp.ClientError):
+                await asyncio.wait_for(gone.read(), 20)
+            slow.more.set()
+            assert await stays.read() == b"last"
+
+
+async def test_a_token_that_its_issuer_calls_inactive_ends_what_is_under_way(
+    tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDP_SECRET", "hush-secret")
+    slow = Slow()
+    async with serve_raw(provider.handle) as place:
+        says = SAYS_INTROSPECT.replace("URL", place)
+        async with a_world(tmp_path, provider, says, api=slow) as (world, _):
+            token = provider.token()
+            async with under_way(world, token) as gone:
+                provider.active = False
+                await wait_for(lambda: provider.asked.count("/introspect") == 1)
+                async with asyncio.timeout(20):
+                    while provider.asked.count("/introspect") < 2:  # somebody else asks with it, once its answer is old
+                        fields = {"X-Forwarded-For": OFFICE, "Authorization": f"Bearer {token}"}
+                        async with aiohttp.request("GET", world.url + USER, headers=fields):
+                            await asyncio.sleep(0.05)
+                with pytest.raises(aiohttp.ClientError):
+                    await asyncio.wait_for(gone.read(), 20)
 
 
 async def test_keys_that_are_stale_are_503(tmp_path: Path, provider: Provider) -> None:

@@ -133,6 +133,23 @@ def test_these_are_not_at_once(load: Load, rows: list[str]) -> None:
     assert load(found).people.find("corp", rows[0].split(",")[1])
 
 
+PROGRAM: Final = "clients:\n  - {id: robot, issuer: corp, client: e-1, affiliate: branch}\n"
+
+
+@pytest.mark.parametrize("as_table", [True, False], ids=["in a table", "in entries"])
+def test_a_person_and_a_program_of_one_name_are_a_problem(load: Load, problems: Problems, *, as_table: bool) -> None:
+    listed = ("bundle.yaml", "files:\n", "files:\n  clients.yaml: [clients]\n")
+    if as_table:
+        found, place = files(SATO), "people.csv:2"
+    else:
+        found = edited(("bundle.yaml", "files:\n", "files:\n  people.yaml: [people]\n"))
+        found, place = {**found, "people.yaml": "people:\n  - {issuer: corp, subject: e-1}\n"}, "people.yaml:2"
+    found = {**edited(listed, files=found), "clients.yaml": PROGRAM}
+    expected = f"clients.yaml:2:39: 'e-1' of 'corp' is a person in {place}: it cannot be both"
+    assert problems(found) == [expected]
+    load({**found, "clients.yaml": PROGRAM.replace("e-1", "E-1")})
+
+
 def test_an_end_before_the_begin_is_a_problem(problems: Problems) -> None:
     assert problems(files(SATO, f"corp,e-2,,,,,,{MAPLE},{CHERRY}")) == [
         "people.csv:3:1: `until` is not after `from`: the engagement would never be in force"

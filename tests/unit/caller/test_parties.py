@@ -23,7 +23,7 @@ from proxy.caller.parties import (
 )
 from proxy.caller.people import Engagement
 from proxy.caller.register import Register
-from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Caller, Part, Tie, TieKind
+from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Caller, Part, Person, Tie, TieKind
 from proxy.model.decision import Reason
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 from tests.support.tokens import an_issuer
@@ -199,7 +199,7 @@ def test_somebody_known_behind_a_service_is_whom_it_acts_for() -> None:
 def test_a_service_for_which_a_service_acts_has_somebody_unknown_behind_it() -> None:
     service = a_party({**JAPANESE, "kind": "service"}, "corp|job", client=CONSOLE)
     caller = join(Speaking(a_party(), person=service), AFFILIATES)
-    assert caller.on_behalf_of.principal == "corp|job"
+    assert caller.on_behalf_of == Person(principal="corp|job"), "nobody else is known there"
     assert caller.open_ties >= {"site", "residence", "employer"}
 
 
