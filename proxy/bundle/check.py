@@ -27,8 +27,9 @@ from proxy.bundle.cases import (
 from proxy.bundle.emergency import Urgent, compile_urgent, read_emergency
 from proxy.bundle.gather import Anything, Item, Loaded, Registers
 from proxy.bundle.large import LargePeople
+from proxy.bundle.large_affiliates import LargeAffiliates
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
-from proxy.bundle.notes import find_notes, find_register_notes, find_reviews
+from proxy.bundle.notes import find_notes, find_reviews
 from proxy.bundle.read import parse_document
 from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
@@ -36,15 +37,13 @@ from proxy.caller.affiliates import (
     ROLES,
     AffiliateEntry,
     ControlRuleEntry,
-    check_affiliates,
     compile_control_rule,
-    to_party,
 )
 from proxy.caller.authorities import Authority, AuthorityEntry, check_authorities, compile_authorities, find_files
 from proxy.caller.clients import ClientEntry, check_clients, compile_clients
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
 from proxy.caller.people import PersonEntry
-from proxy.caller.register import ControlRule, compute_epochs
+from proxy.caller.register import ControlRule
 from proxy.caller.revocation import RevokedEntry, check_revoked, compile_revoked
 from proxy.clock import unix_seconds
 from proxy.errors import BundleError, UsageError
@@ -218,7 +217,8 @@ class _Checker:
         networks = registers.take("networks", NetworkEntry)
         proxies = self._take_proxies()
         apis = registers.take("apis", ApiEntry)
-        registers.report(affiliates, check_affiliates(affiliates.entries, registers.declared_ids("affiliates")))
+        large = LargeAffiliates(registers, affiliates, self.registers_folder)
+        large.check()
         registers.report(issuers, check_issuers(issuers.entries, registers.declared_ids("affiliates")))
         vouchers = registers.declared_ids("issuers") | registers.declared_ids("certificate_authorities")
         named = vouchers, registers.declared_ids("affiliates")
@@ -240,9 +240,12 @@ class _Checker:
         keys = self._read_key_files(issuers)
         if registers.problems:
             return None
-        parties = tuple(map(to_party, affiliates.entries))
         apis_routes_patterns = compile_apis(apis.entries, self._relocated())
         counted = frozenset(TieKind(kind) for kind in manifest.ties)
+        made = large.make(rules_of_control, counted, self.now, _times(cases))
+        if made.ids is not None:
+            vocabulary = msgspec.structs.replace(vocabulary, ids={**vocabulary.ids, Domain.AFFILIATES: made.ids})
+            declared = msgspec.structs.replace(declared, affiliates=made.ids)
         digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": {**keys, **roots}})
         snapshot = Snapshot(
             people=people.make(),
@@ -255,8 +258,8 @@ class _Checker:
             revoked=compile_revoked(revoked.entries),
             authorities=trusted,
             clients=compile_clients(clients.entries),
-            affiliates=compute_epochs(parties, rules_of_control, counted, self.now, _times(cases)),
-            parties=parties,
+            affiliates=made.affiliates,
+            parties=made.parties,
             control_rules=tuple(rules_of_control),
             networks=compile_networks(networks.entries),
             proxies=compile_proxies(proxies.entries),
@@ -269,10 +272,10 @@ class _Checker:
             declared=declared,
             notes=(
                 *find_notes(apis.entries, rules.entries, issuers.entries, vocabulary),
-                *find_register_notes(parties, self.now),
+                *made.notes,
             ),
             reviews=find_reviews(apis.entries, rules.entries, clients.entries),
-            places=self._places(),
+            places=made.places(self._places()),
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
         return None if registers.problems else snapshot.with_urgent(by_file)
@@ -467,10 +470,13 @@ class _Checker:
             if document is not None and "control_rules" not in self.registers.incomplete:
                 self.registers.fail(document, Problem(("ties", manifest.ties.index(TieKind.CONTROL)), message))
         for register in ("issuers", "affiliates", "apis", "rules"):
-            if not self.registers.raw[register] and document is not None and register not in self.registers.incomplete:
+            if self._is_empty(register) and document is not None and register not in self.registers.incomplete:
                 listed = [file for file, registers in manifest.files.items() if register in registers]
                 where = f"{listed[0]} holds none" if listed else "no file is listed for them"
                 self.registers.fail(document, Problem(("files",), f"a bundle needs {register}: {where}", at_key=True))
+
+    def _is_empty(self, register: str) -> bool:
+        return not self.registers.raw[register] and not self.registers.tables.get(register)
 
     def _vocabulary(self, issuers: Loaded, apis: Loaded, controls: Loaded) -> Vocabulary:
         return Vocabulary(
