@@ -96,6 +96,17 @@ class Metrics:
             "Requests to targets no route declares; shape is the path with all but declared words replaced by *.",
             ["method", "shape"],
         )
+        self.answers_cut = self._counter(
+            "sekisho_answers_cut_total",
+            "Answers that broke off after they had begun to leave, by reason.",
+            ["reason"],
+        )
+        self._declare_identity()
+        self._declare_policy()
+        self._declare_geolocation()
+        self._declare_unlabelled()
+
+    def _declare_identity(self) -> None:
         self.key_fetches = self._counter(
             "sekisho_key_fetches_total",
             "Fetches of issuers' key sets, by issuer and result.",
@@ -111,14 +122,6 @@ class Metrics:
             "Attempts to renew the listener's TLS, by result.",
             ["result"],
         )
-        self.answers_cut = self._counter(
-            "sekisho_answers_cut_total",
-            "Answers that broke off after they had begun to leave, by reason.",
-            ["reason"],
-        )
-        self._declare_policy()
-        self._declare_geolocation()
-        self._declare_unlabelled()
 
     def _declare_policy(self) -> None:
         """Declare what tells of the policy beside its decisions."""

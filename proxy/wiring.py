@@ -250,15 +250,9 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         admin = make_admin(metrics, lambda: _readiness(in_force, keys, renewal.stale, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
         _, admin_at = await _listen(stack, runner, settings.admin, "--admin")
-        server = web.ServerRunner(
-            GatewayServer(gateway, settings, settings.client_address),
-            handle_signals=False,
-            shutdown_timeout=settings.drain_seconds / 2,
-        )
         stack.push_async_callback(keys.close)
         stack.push_async_callback(introspector.close)
-        listener, listen_at = await _listen(stack, server, settings.listen, "--listen", tls.context)
-        tls.serve(listener)
+        listen_at = await _serve(stack, gateway, settings, tls)
         stack.callback(_begin_stop, gateway)
         renewing = [keys.keep_fresh(), reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)]
         tasks = [asyncio.ensure_future(coroutine) for coroutine in (*renewing, _remind(in_force), _revisit(gateway))]
@@ -266,6 +260,18 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         log.info("ready", extra={"bundle": snapshot.name, "policy": snapshot.policy_digest, "path": listen_at})
         del snapshot  # one that is no longer in force must not be kept
         yield Running(listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke))
+
+
+async def _serve(stack: contextlib.AsyncExitStack, gateway: Gateway, settings: Settings, tls: ListenerTls) -> str:
+    """Take callers' connections, and return the address where."""
+    server = web.ServerRunner(
+        GatewayServer(gateway, settings, settings.client_address),
+        handle_signals=False,
+        shutdown_timeout=settings.drain_seconds / 2,
+    )
+    listener, listen_at = await _listen(stack, server, settings.listen, "--listen", tls.context)
+    tls.serve(listener)
+    return listen_at
 
 
 def _find_cas(snapshot: Snapshot) -> tuple[bytes, ...]:

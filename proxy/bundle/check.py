@@ -33,8 +33,8 @@ from proxy.bundle.notes import find_notes, find_reviews
 from proxy.bundle.read import parse_document
 from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
+from proxy.bundle.vocabulary import find_vouchers, make_vocabulary
 from proxy.caller.affiliates import (
-    ROLES,
     AffiliateEntry,
     ControlRuleEntry,
     compile_control_rule,
@@ -61,7 +61,6 @@ from proxy.origin.networks import (
 )
 from proxy.policy.attributes import Domain, Resource, Vocabulary
 from proxy.policy.compile import compile_grant, compile_invariant, compile_purpose, compile_rule
-from proxy.policy.country_sets import resolve_country_sets
 from proxy.policy.policy import Policy
 from proxy.policy.rules import (
     EMERGENCY,
@@ -76,16 +75,6 @@ from proxy.policy.rules import (
 from proxy.request.catalog import Catalog, NoMatch
 from proxy.request.headers import can_carry_token
 from proxy.request.target import parse_target
-
-
-class AnySets(dict[str, frozenset[str]]):
-    """Stands for the country sets where their register was not read whole, as ``Anything`` does for ids."""
-
-    def __contains__(self, _name: object) -> bool:
-        return True
-
-    def __missing__(self, _name: str) -> frozenset[str]:
-        return frozenset()
 
 
 def load_bundle(
@@ -183,54 +172,23 @@ class _Checker:
                 self.registers.fail(item.document, Problem(item.path, str(error)))
         return Loaded(tuple(blocks), tuple(items))
 
-    def _take_sets(self) -> dict[str, frozenset[str]]:
-        sets: dict[str, frozenset[str]] = {}
-        for namespace in sorted({item.namespace for item in self.registers.raw["country_sets"]}):
-            inside = [item for item in self.registers.raw["country_sets"] if item.namespace == namespace]
-            items = {item.value[0]: item for item in inside}
-            for item in inside:
-                if items[item.value[0]] is not item:
-                    message = f"the set {item.value[0]!r} stands twice"
-                    self.registers.fail(item.document, Problem(item.path, message, at_key=True))
-            resolved, problems = resolve_country_sets({name: item.value[1] for name, item in items.items()})
-            for problem in problems:
-                item = items[str(problem.path[0])]
-                where = (*item.path, *problem.path[1:])
-                self.registers.fail(item.document, Problem(where, problem.message, problem.at_key))
-            for name, members in resolved.items():
-                item = items[name]
-                full = item.qualify(name)
-                if full in sets:
-                    message = f"the set {full!r} stands twice: a pack's namespace makes another's name of it"
-                    self.registers.fail(item.document, Problem(item.path, message, at_key=True))
-                sets[full] = members
-        return sets
-
     def assemble(self, manifest: Manifest) -> Snapshot | None:
         registers = self.registers
         affiliates = registers.take("affiliates", AffiliateEntry)
         controls = registers.take("control_rules", ControlRuleEntry)
-        issuers = registers.take("issuers", IssuerEntry)
-        clients = registers.take("clients", ClientEntry)
-        revoked = registers.take("revoked", RevokedEntry)
+        issuers, clients, revoked = self._take_vouchers()
         trusted, roots, lists = self._take_authorities()
         networks = registers.take("networks", NetworkEntry)
         proxies = self._take_proxies()
         apis = registers.take("apis", ApiEntry)
         large = LargeAffiliates(registers, affiliates, self.registers_folder)
         large.check()
-        registers.report(issuers, check_issuers(issuers.entries, registers.declared_ids("affiliates")))
-        vouchers = registers.declared_ids("issuers") | registers.declared_ids("certificate_authorities")
-        named = vouchers, registers.declared_ids("affiliates")
-        registers.report(clients, check_clients(clients.entries, *named))
-        registers.report(issuers, _check_token_fields(issuers.entries))
-        registers.report(revoked, check_revoked(revoked.entries, registers.declared_ids("issuers")))
         people = self._check_people()
         registers.report(networks, check_networks(networks.entries, registers.declared_ids("networks")))
         registers.report(proxies, check_proxies(proxies.entries, networks.entries))
         registers.report(apis, check_apis(apis.entries))
         self._refuse_empty(manifest)
-        vocabulary = self._vocabulary(issuers, apis, controls)
+        vocabulary = make_vocabulary(registers, issuers, apis, controls)
         rules_of_control = self._compile_controls(controls, vocabulary)
         rules = registers.take("rules", RuleEntry)
         policy = self._compile_policy(rules, vocabulary)
@@ -241,11 +199,9 @@ class _Checker:
         if registers.problems:
             return None
         apis_routes_patterns = compile_apis(apis.entries, self._relocated())
-        counted = frozenset(TieKind(kind) for kind in manifest.ties)
+        counted = frozenset(map(TieKind, manifest.ties))
         made = large.make(rules_of_control, counted, self.now, _times(cases))
-        if made.ids is not None:
-            vocabulary = msgspec.structs.replace(vocabulary, ids={**vocabulary.ids, Domain.AFFILIATES: made.ids})
-            declared = msgspec.structs.replace(declared, affiliates=made.ids)
+        vocabulary, declared = made.settle(vocabulary, declared)
         digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": {**keys, **roots}})
         snapshot = Snapshot(
             people=people.make(),
@@ -270,15 +226,25 @@ class _Checker:
             cases=cases.entries,
             fixtures=fixtures,
             declared=declared,
-            notes=(
-                *find_notes(apis.entries, rules.entries, issuers.entries, vocabulary),
-                *made.notes,
-            ),
+            notes=find_notes(apis.entries, rules.entries, issuers.entries, vocabulary) + made.notes,
             reviews=find_reviews(apis.entries, rules.entries, clients.entries),
             places=made.places(self._places()),
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
         return None if registers.problems else snapshot.with_urgent(by_file)
+
+    def _take_vouchers(self) -> tuple[Loaded, Loaded, Loaded]:
+        """Return the issuers, the programs that they name, and what is revoked of theirs."""
+        registers = self.registers
+        issuers = registers.take("issuers", IssuerEntry)
+        clients = registers.take("clients", ClientEntry)
+        revoked = registers.take("revoked", RevokedEntry)
+        affiliate_ids = registers.declared_ids("affiliates")
+        registers.report(issuers, check_issuers(issuers.entries, affiliate_ids))
+        registers.report(issuers, _check_token_fields(issuers.entries))
+        registers.report(clients, check_clients(clients.entries, find_vouchers(registers), affiliate_ids))
+        registers.report(revoked, check_revoked(revoked.entries, registers.declared_ids("issuers")))
+        return issuers, clients, revoked
 
     def _check_people(self) -> LargePeople:
         registers = self.registers
@@ -317,7 +283,7 @@ class _Checker:
         ids = {name: registers.declared_ids(name) for name in REGISTERS if name not in {"country_sets", "tests"}}
         declared = Declared(
             rules=Anything() if registers.incomplete & {"rules", "invariants"} else ids["rules"] | ids["invariants"],
-            issuers=self._issuer_ids(),
+            issuers=find_vouchers(registers),
             affiliates=ids["affiliates"],
             networks=ids["networks"],
             purposes=ids["purposes"],
@@ -428,13 +394,6 @@ class _Checker:
         registers.report(loaded, problems)
         return authorities, digests["ca"], digests["crl"]
 
-    def _issuer_ids(self) -> frozenset[str]:
-        """Return the ids of everybody who says who a caller is."""
-        registers = self.registers
-        if registers.incomplete & {"issuers", "certificate_authorities"}:
-            return Anything()
-        return registers.declared_ids("issuers") | registers.declared_ids("certificate_authorities")
-
     def _check_routes_of_cases(self, cases: Loaded, catalog: Catalog) -> None:
         """Report tests of targets that nobody declared, unless that is what they expect: they would ask no rule."""
         for index, case in enumerate(cases.entries):
@@ -478,48 +437,6 @@ class _Checker:
     def _is_empty(self, register: str) -> bool:
         return not self.registers.raw[register] and not self.registers.tables.get(register)
 
-    def _vocabulary(self, issuers: Loaded, apis: Loaded, controls: Loaded) -> Vocabulary:
-        return Vocabulary(
-            ids={
-                Domain.AFFILIATES: self.registers.declared_ids("affiliates"),
-                Domain.ISSUERS: self._issuer_ids(),
-                Domain.NETWORKS: self.registers.declared_ids("networks"),
-                Domain.APIS: self.registers.declared_ids("apis"),
-                Domain.ROUTES: self._written_in_routes(lambda route: [route.get("id")], apis),
-                Domain.AFFILIATE_ROLES: frozenset(ROLES),
-                Domain.CATEGORIES: self._written_in_routes(_categories, apis),
-                Domain.PURPOSES: self.registers.declared_ids("purposes"),
-            },
-            country_sets=AnySets(self._take_sets())
-            if "country_sets" in self.registers.incomplete
-            else self._take_sets(),
-            control_rules=self.registers.declared_ids("control_rules"),
-            paragraph_rules=Anything()
-            if "control_rules" in self.registers.incomplete
-            else frozenset(entry.id for entry in controls.entries if entry.paragraphs is not None),
-            empty_when_absent=frozenset(
-                attribute
-                for issuer in issuers.entries
-                for attribute, source in issuer.attributes.items()
-                if source.absent == "empty"
-            ),
-            claims=frozenset(
-                attribute.removeprefix("claims.")
-                for issuer in issuers.entries
-                for attribute in issuer.attributes
-                if attribute.startswith("claims.")
-            ),
-        )
-
-    def _written_in_routes(self, find: Callable[[Mapping[str, Any]], Iterable[Any]], apis: Loaded) -> frozenset[str]:
-        """Return texts that are written in routes, also in those that have other problems."""
-        if "apis" in self.registers.incomplete or len(apis.entries) < len(self.registers.raw["apis"]):
-            return Anything()
-        listed = [item.value.get("routes") for item in self.registers.raw["apis"] if isinstance(item.value, dict)]
-        routes = [route for entries in listed if isinstance(entries, list) for route in entries]
-        found = [text for route in routes if isinstance(route, dict) for text in find(route)]
-        return frozenset(text for text in found if isinstance(text, str))
-
 
 def _check_token_fields(entries: Iterable[IssuerEntry]) -> list[Problem]:
     """Return the issuers whose tokens would stand in a field that means something else."""
@@ -539,11 +456,6 @@ def _scope(manifest: Manifest) -> dict[str, Any]:
     """Return what the manifest itself decides."""
     until = manifest.observe_until.isoformat() if manifest.observe_until else ""
     return {"ties": sorted(manifest.ties), "mode": manifest.mode, "observe_until": until}
-
-
-def _categories(route: Mapping[str, Any]) -> Iterable[Any]:
-    fields = route.get("fields")
-    return fields.values() if isinstance(fields, dict) else ()
 
 
 def _qualify_case(entry: CaseEntry, item: Item) -> CaseEntry:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from proxy.bundle.cases import Declared
 from proxy.bundle.gather import Loaded, Registers, Table
 from proxy.bundle.notes import find_register_notes, tell_register_notes
 from proxy.bundle.store import Store, StoredTable, Writer, find_store, make_store
@@ -53,6 +54,7 @@ from proxy.caller.register import (
 from proxy.model.caller import TieKind
 from proxy.model.problem import Path as ProblemPath
 from proxy.model.problem import Problem
+from proxy.policy.attributes import Domain, Vocabulary
 
 _NAME: Final = "affiliates"
 _HOLDINGS: Final = "holdings"
@@ -72,6 +74,16 @@ class Made(msgspec.Struct, frozen=True):
     """All ids, where they are kept in a file."""
     store: Store | None = None
     """Of the rows."""
+
+    def settle(self, vocabulary: Vocabulary, declared: Declared) -> tuple[Vocabulary, Declared]:
+        """Return what a bundle declares, with the ids where they are kept."""
+        if self.ids is None:
+            return vocabulary, declared
+        ids = {**vocabulary.ids, Domain.AFFILIATES: self.ids}
+        return (
+            msgspec.structs.replace(vocabulary, ids=ids),
+            msgspec.structs.replace(declared, affiliates=self.ids),
+        )
 
     def places(self, others: Mapping[str, str]) -> Mapping[str, str]:
         """Return where everything stands.

@@ -155,8 +155,7 @@ def make_party(
     home = {TieKind.RESIDENCE: told.residence} if kind != "service" else {}
     residence = _of_a_person(kind, told.residence.fact, may_be_service=may_be_service)
     ties, open_ties = _tie(said, {TieKind.SITE: told.site_country, **home}, part)
-    open_ties |= frozenset() if is_told else register.unknown_ties
-    open_ties |= {str(TieKind.RESIDENCE)} if may_be_service else frozenset()  # what is said may not be all
+    unsaid = () if is_told else register.unknown_ties, (str(TieKind.RESIDENCE),) if may_be_service else ()
     return Party(
         person=Person(
             principal=principal,
@@ -174,7 +173,7 @@ def make_party(
             roles=facts.get("roles", UNKNOWN),
         ),
         ties=ties,
-        open_ties=open_ties,
+        open_ties=open_ties.union(*unsaid),
         counted=frozenset().union(*(each.counted for each in said)) if is_told else register.counted,
         control=_judge([each.control for each in said] if is_told else [{}], register, kind, residence),
         is_for_somebody=(kind == "service" or may_be_service) and not (client is not None and client.autonomous),

@@ -263,8 +263,9 @@ class Reloader:
                 if length > MAX_SLICE_BYTES:
                     raise EOFError("a slice is too long")
                 yield await child.stdout.readexactly(length)
+            await child.wait()
         finally:
-            transport.close()  # at once, and ends the child: a gateway that is stopped may have no time to wait
+            transport.close()  # ends the child, unless it has ended: nobody waits for its result any more
             await child.wait()
 
     async def _cut_off(self, urgent: Urgent) -> list[str]:

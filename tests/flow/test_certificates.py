@@ -6,6 +6,7 @@ import pytest
 
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.authorities import Authority
+from proxy.caller.clients import Client, Clients
 from proxy.ledger.pseudonym import Pseudonyms
 from proxy.ledger.record import Recorder
 from proxy.model.decision import Reason
@@ -18,7 +19,8 @@ from tests.support.passages import KEY, HeldKeys, a_head, a_passage, reference_b
 
 
 def a_checkpoint(*authorities: Authority, source: str = "tls") -> Checkpoint:
-    snapshot: Snapshot = msgspec.structs.replace(reference_bundle(), authorities=authorities)
+    clients = Clients({("mesh", BILLING): Client("billing", "ly", autonomous=False)})
+    snapshot: Snapshot = msgspec.structs.replace(reference_bundle(), authorities=authorities, clients=clients)
     recorder = Recorder(Pseudonyms(KEY), snapshot.policy_digest, snapshot.registers_digest)
     return Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder, client_certificate=source)
 

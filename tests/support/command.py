@@ -71,15 +71,14 @@ class Command(msgspec.Struct, frozen=True):
         return int(sum(float(line.removeprefix(begin)) for line in lines if line.startswith(begin)))
 
 
-def write_policies(folder: Path, *edits: tuple[str, str]) -> Path:
-    """Write the reference bundle with edits of ``issuers.yaml``, each of a text that stands there once."""
+def write_policies(folder: Path, *edits: tuple[str, str, str]) -> Path:
+    """Write the reference bundle with edits: in a file, of a text that stands there once."""
     shutil.copytree(POLICIES, folder)
-    path = folder / "issuers.yaml"
-    text = path.read_text(encoding="utf-8")
-    for old, new in edits:
-        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path.name}"
-        text = text.replace(old, new)
-    path.write_text(text, encoding="utf-8")
+    for name, old, new in edits:
+        path = folder / name
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {name}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
     return folder
 
 

@@ -132,6 +132,21 @@ class Provider:
             assert response.status == 200, answer
             return str(answer["access_token"])
 
+    async def introspect(self, token: str, client: str = "gateway") -> dict[str, Any]:
+        """Return what it says of a token (RFC 7662)."""
+        headers = {"Authorization": aiohttp.encode_basic_auth(client, f"{client}-secret")}
+        url = f"{self.url}/token/introspection"
+        async with aiohttp.request("POST", url, data={"token": token}, headers=headers) as response:
+            answer: dict[str, Any] = await response.json()
+            assert response.status == 200, answer
+            return answer
+
+    async def revoke(self, token: str, client: str = "console") -> None:
+        """Have a person's client give a token back (RFC 7009)."""
+        form = {"token": token, "client_id": client}
+        async with aiohttp.request("POST", f"{self.url}/token/revocation", data=form) as response:
+            assert response.status == 200, await response.text()
+
     async def sign_in(self, account: str, *, client: str = "console", resource: str = USERS) -> Tokens:
         """Return the tokens of a person who signs in and consents: authorization code with PKCE (RFC 7636)."""
         verifier, state = secrets.token_urlsafe(32), secrets.token_urlsafe(16)

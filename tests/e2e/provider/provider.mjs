@@ -8,16 +8,17 @@
 // It says what it does in lines of JSON, and takes commands on stdin: `rotate` signs with a new key and still publishes
 // the others, `retire` publishes the signing key alone. It ends with its stdin.
 
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomBytes, verify } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 
 import { Provider } from 'oidc-provider';
+import MemoryAdapter from 'oidc-provider/lib/adapters/memory_adapter.js';
 
 const [port, keysFile] = process.argv.slice(2);
 const SCOPE = 'users';
-const DAY = 86400;
+const HOUR = 3600;
 
 // What the gateway's policies read, by account and by client.
 const person = (affiliate, residence_country, employment_type = 'employee') =>
@@ -30,17 +31,18 @@ const ACCOUNTS = {
 };
 const SERVICES = {
   'nightly-export': service('ly', ['data-team']),
+  'ad-hoc-export': service('ly', ['data-team']),
   'shanghai-batch': service('shanghai-digital', ['data-team']),
 };
 
-// Resource (RFC 8707) to the audience of its tokens. Opaque ones are for introspection (RFC 7662), which this provider
-// does not offer for JWTs.
+// Resource (RFC 8707) to the audience of its tokens.
 const RESOURCES = {
   'https://users.ly.example': { audience: 'pii-gateway', accessTokenFormat: 'jwt' },
   'https://calendar.ly.example': { audience: 'calendar', accessTokenFormat: 'jwt' },
-  'https://introspected.ly.example': { audience: 'pii-gateway', accessTokenFormat: 'opaque' },
+  'https://opaque.ly.example': { audience: 'pii-gateway', accessTokenFormat: 'opaque' },
 };
 
+console.info = console.error;  // the provider's notices do not belong on stdout
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 function makeKey() {
@@ -52,8 +54,43 @@ function makeKey() {
 let keys = existsSync(keysFile) ? JSON.parse(readFileSync(keysFile, 'utf8')) : [makeKey()];
 const cookieKeys = [randomBytes(32).toString('hex')];
 
+// JWTs are not kept by the provider; with what is kept here its own endpoints introspect (RFC 7662) and revoke
+// (RFC 7009) them as they do opaque tokens.
+const issued = new Map();
+
+function remember(_ctx, token, { payload }) {
+  const { kind, clientId, accountId, grantId, extra } = token;
+  issued.set(payload.jti, { ...payload, kind, clientId, accountId, grantId, extra });
+}
+
+function findIssued(jwt) {
+  const [header, body, signature] = jwt.split('.');
+  const read = (part) => JSON.parse(Buffer.from(part, 'base64url'));
+  try {
+    const key = keys.find(({ kid }) => kid === read(header).kid);
+    const by = { key: createPublicKey({ key, format: 'jwk' }), dsaEncoding: 'ieee-p1363' };
+    const isOurs = verify('sha256', `${header}.${body}`, by, Buffer.from(signature, 'base64url'));
+    return isOurs ? issued.get(read(body).jti) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+class Adapter extends MemoryAdapter {
+  async find(id) {
+    return id.split('.').length === 3 ? findIssued(id) : super.find(id);
+  }
+
+  async destroy(id) {
+    issued.delete(id);
+    return super.destroy(id);
+  }
+}
+
 function configure() {
   return {
+    adapter: Adapter,
+    formats: { customizers: { jwt: remember } },
     jwks: { keys },
     cookies: { keys: cookieKeys },
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
@@ -100,7 +137,7 @@ function configure() {
         getResourceServerInfo: (_ctx, resource) => ({
           ...RESOURCES[resource],
           scope: SCOPE,
-          accessTokenTTL: DAY,
+          accessTokenTTL: HOUR,
           jwt: { sign: { alg: 'ES256', kid: keys[0].kid } },
         }),
       },
@@ -109,7 +146,7 @@ function configure() {
     findAccount: (_ctx, sub) => (Object.hasOwn(ACCOUNTS, sub) ? { accountId: sub, claims: () => ({ sub }) } : undefined),
     pkce: { required: () => true },
     scopes: ['openid', SCOPE],
-    ttl: { AccessToken: DAY, AuthorizationCode: 60, ClientCredentials: DAY, Grant: DAY, IdToken: DAY, Interaction: DAY, Session: DAY },
+    ttl: { AccessToken: HOUR, AuthorizationCode: 60, ClientCredentials: HOUR, Grant: HOUR, IdToken: HOUR, Interaction: HOUR, Session: HOUR },
   };
 }
 

@@ -55,7 +55,7 @@ def complaints(text: str, what: str = "files") -> list[str]:
 
 
 def kind_of(file: str) -> str:
-    return "manifest" if file == "bundle.yaml" else "files"
+    return {"bundle.yaml": "manifest", "pack.yaml": "pack"}.get(Path(file).name, "files")
 
 
 FOLDERS: Final[Mapping[str, Mapping[str, str]]] = {
