@@ -175,14 +175,14 @@ class _Checker:
     def assemble(self, manifest: Manifest) -> Snapshot | None:
         registers = self.registers
         affiliates = registers.take("affiliates", AffiliateEntry)
+        large = LargeAffiliates(registers, affiliates, self.registers_folder)
+        large.check()
         controls = registers.take("control_rules", ControlRuleEntry)
         issuers, clients, revoked = self._take_vouchers()
         trusted, roots, lists = self._take_authorities()
         networks = registers.take("networks", NetworkEntry)
         proxies = self._take_proxies()
         apis = registers.take("apis", ApiEntry)
-        large = LargeAffiliates(registers, affiliates, self.registers_folder)
-        large.check()
         people = self._check_people()
         registers.report(networks, check_networks(networks.entries, registers.declared_ids("networks")))
         registers.report(proxies, check_proxies(proxies.entries, networks.entries))
