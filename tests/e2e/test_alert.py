@@ -169,7 +169,12 @@ PANELS: Final[dict[str, tuple[tuple[str, ...], Callable[[Stage], list[Any]]]]] =
     ),
 }
 """Panels that count, with what the ledger says they must show."""
-SINGLE: Final = {"Observe mode": 0.0, "Ledger failures": 0.0, "Policy in force": 1.0}
+SINGLE: Final = {
+    "Observe mode": 0.0,
+    "Ledger failures": 0.0,
+    "Not in force as it lies there": 0.0,
+    "Policy in force": 1.0,
+}
 
 
 async def _count(watch: Watch, title: str, labels: tuple[str, ...]) -> Counter[Any]:
