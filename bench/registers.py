@@ -38,11 +38,12 @@ from bench.harness import (
     render_table,
 )
 from proxy.bundle.check import load_bundle
+from proxy.caller.affiliate_tables import OF_ENTITIES, OF_HOLDINGS
 from proxy.caller.people import COLUMNS, People
 from proxy.clock import elapsed_seconds
 
 PEOPLE: Final = 500_000
-AFFILIATES: Final = 2_000
+AFFILIATES: Final = 100_000
 LOOK_UPS: Final = 20_000
 SEED: Final = 5
 ANCHOR: Final = "csv and sqlite3"
@@ -55,12 +56,14 @@ COUNTRIES: Final = ("JP", "KR", "TW", "TH", "ID", "US", "CN", "VN", "SG", "DE")
 BUNDLE: Final = """\
 language: 1
 bundle: registers
-ties: [employer, site, residence]
+ties: [employer, site, residence, control]
 files:
-  parties.yaml: [issuers, affiliates]
+  parties.yaml: [issuers, control_rules]
   apis.yaml: [apis]
   rules.yaml: [rules]
   people.csv: [people]
+  entities.csv: [affiliates]
+  holdings.csv: [holdings]
 """
 ISSUERS: Final = """\
 issuers:
@@ -80,7 +83,8 @@ issuers:
     algorithms: [ES256]
     may_assert: {affiliate: any}
     attributes: {id: sub}
-affiliates:
+control_rules:
+  - {id: majority, threshold: 50, default: true}
 """
 APIS: Final = """\
 apis:
@@ -108,7 +112,7 @@ def issuer(number: int) -> str:
     return "contractors" if number % 5 == 0 else "corp"
 
 
-def people(count: int) -> Iterator[tuple[str, ...]]:
+def people(count: int, affiliate_count: int) -> Iterator[tuple[str, ...]]:
     """Yield made-up people, each with nearly everything that can be said."""
     chance = Random(SEED)  # noqa: S311 - the same people every time
     for number in range(count):
@@ -116,7 +120,7 @@ def people(count: int) -> Iterator[tuple[str, ...]]:
         yield (
             issuer(number),
             subject(number),
-            f"a-{chance.randrange(AFFILIATES)}",
+            f"a-{chance.randrange(affiliate_count)}",
             "contractor" if number % 5 == 0 else "employee",
             chance.choice(COUNTRIES),
             chance.choice(COUNTRIES),
@@ -126,27 +130,64 @@ def people(count: int) -> Iterator[tuple[str, ...]]:
         )
 
 
-def write_folder(folder: Path, count: int) -> None:
-    """Write a policy folder with a table of people."""
-    entries = "".join(f"  - {{id: a-{number}, country: JP}}\n" for number in range(AFFILIATES))
-    texts = {"bundle.yaml": BUNDLE, "parties.yaml": ISSUERS + entries, "apis.yaml": APIS, "rules.yaml": RULES}
+def affiliates(count: int) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """Return made-up affiliates and who holds them: one group of many levels, a tenth of it without owners."""
+    chance = Random(SEED)  # noqa: S311 - the same affiliates every time
+    entities, holdings = [], []
+    for number in range(count):
+        id_ = f"a-{number}"
+        owners: dict[str, int] = {}
+        if number > count // 10:
+            first, second = (f"a-{chance.randrange(number // 4 + 1)}" for _ in range(2))
+            share = 100 if first == second or chance.random() < 0.85 else chance.choice((25, 40, 49, 51, 60))
+            owners = {first: share} if share == 100 else {first: share, second: 100 - share}
+        holdings += [(owner, id_, "", str(share), "", "", "", "", "") for owner, share in owners.items()]
+        works_for = f"a-{chance.randrange(number)}" if number and chance.random() < 0.2 else chance.choice(("", "-"))
+        entities.append((
+            id_,
+            f"Company {number} Ltd.",
+            chance.choice(COUNTRIES),
+            "true" if number == 0 else "",
+            "contractor" if works_for else "subsidiary",
+            "true" if owners and chance.random() < 0.7 else "",
+            "",
+            works_for,
+            "",
+            "",
+            "" if chance.random() < 0.9 else f"{chance.randrange(2005, 2026)}-04-01T00:00:00+09:00",
+            "",
+        ))  # fmt: skip
+    return entities, holdings
+
+
+def write_folder(folder: Path, people_count: int, affiliate_count: int) -> None:
+    """Write a policy folder with tables of people, affiliates and holdings."""
+    texts = {"bundle.yaml": BUNDLE, "parties.yaml": ISSUERS, "apis.yaml": APIS, "rules.yaml": RULES}
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    with (folder / "people.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(people(count))
+    entities, holdings = affiliates(affiliate_count)
+    for name, header, rows in (
+        ("people.csv", COLUMNS, people(people_count, affiliate_count)),
+        ("entities.csv", OF_ENTITIES, entities),
+        ("holdings.csv", OF_HOLDINGS, holdings),
+    ):
+        with (folder / name).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows(rows)
 
 
-def read_and_insert(source: Path, target: Path) -> None:
-    """Do what the anchor does: read every row, and insert it."""
-    names = ", ".join(f"c{number} TEXT" for number in range(len(COLUMNS)))
-    marks = ", ".join("?" * len(COLUMNS))
-    with closing(sqlite3.connect(target)) as connection, source.open(encoding="utf-8", newline="") as file:
-        connection.execute(f"CREATE TABLE people ({names})")
-        rows = csv.reader(file)
-        next(rows)
-        connection.executemany(f"INSERT INTO people VALUES ({marks})", rows)  # noqa: S608 - marks alone
+def read_and_insert(folder: Path, target: Path) -> None:
+    """Do what the anchor does: read every row of every table, and insert it."""
+    with closing(sqlite3.connect(target)) as connection:
+        for source in sorted(folder.glob("*.csv")):
+            with source.open(encoding="utf-8", newline="") as file:
+                rows = csv.reader(file)
+                header = next(rows)
+                marks = ", ".join("?" * len(header))
+                names = ", ".join(f"c{number} TEXT" for number in range(len(header)))
+                connection.execute(f"CREATE TABLE {source.stem} ({names})")
+                connection.executemany(f"INSERT INTO {source.stem} VALUES ({marks})", rows)  # noqa: S608 - ours
         connection.commit()
 
 
@@ -155,7 +196,7 @@ def contenders(folder: Path) -> dict[str, Callable[[], float]]:
 
     def anchor() -> float:
         with TemporaryDirectory(dir=folder.parent) as name:
-            return batch_nanoseconds(lambda: read_and_insert(folder / "people.csv", Path(name) / "anchor.db"), 1)
+            return batch_nanoseconds(lambda: read_and_insert(folder, Path(name) / "anchor.db"), 1)
 
     def build() -> float:
         with TemporaryDirectory(dir=folder.parent) as name:

@@ -265,6 +265,11 @@ class Metrics:
             "When the listener's own TLS certificate ends; 0 without TLS.",
             registry=registry,
         )
+        self.tls_stale = Gauge(
+            "sekisho_tls_stale",
+            "1 while the listener's TLS as it is declared could not be put in use, and the last good one is.",
+            registry=registry,
+        )
         self.revocation_lists_until = Gauge(
             "sekisho_revocation_lists_until_timestamp_seconds",
             "When the first revocation list of an authority over client certificates ends.",

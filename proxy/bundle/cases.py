@@ -2,6 +2,7 @@
 """The register ``tests``: what a bundle's authors expect it to decide, in sentences. ``lifecycle`` runs them."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
@@ -94,7 +95,7 @@ class Declared(msgspec.Struct, frozen=True):
 
     rules: frozenset[str]
     issuers: frozenset[str]
-    affiliates: frozenset[str]
+    affiliates: AbstractSet[str]
     networks: frozenset[str]
     purposes: frozenset[str]
     grants: frozenset[str]

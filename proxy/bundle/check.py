@@ -27,8 +27,9 @@ from proxy.bundle.cases import (
 from proxy.bundle.emergency import Urgent, compile_urgent, read_emergency
 from proxy.bundle.gather import Anything, Item, Loaded, Registers
 from proxy.bundle.large import LargePeople
+from proxy.bundle.large_affiliates import LargeAffiliates
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
-from proxy.bundle.notes import find_notes, find_register_notes, find_reviews
+from proxy.bundle.notes import find_notes, find_reviews
 from proxy.bundle.read import parse_document
 from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
@@ -36,15 +37,13 @@ from proxy.bundle.vocabulary import find_vouchers, make_vocabulary
 from proxy.caller.affiliates import (
     AffiliateEntry,
     ControlRuleEntry,
-    check_affiliates,
     compile_control_rule,
-    to_party,
 )
 from proxy.caller.authorities import Authority, AuthorityEntry, check_authorities, compile_authorities, find_files
 from proxy.caller.clients import ClientEntry, check_clients, check_namesakes, compile_clients
 from proxy.caller.issuers import IssuerEntry, check_issuers, compile_issuer
 from proxy.caller.people import People, PersonEntry
-from proxy.caller.register import ControlRule, compute_epochs
+from proxy.caller.register import ControlRule
 from proxy.caller.revocation import RevokedEntry, check_revoked, compile_revoked
 from proxy.clock import unix_seconds
 from proxy.errors import BundleError, UsageError
@@ -176,13 +175,14 @@ class _Checker:
     def assemble(self, manifest: Manifest) -> Snapshot | None:
         registers = self.registers
         affiliates = registers.take("affiliates", AffiliateEntry)
+        large = LargeAffiliates(registers, affiliates, self.registers_folder)
+        large.check()
         controls = registers.take("control_rules", ControlRuleEntry)
         issuers, clients, revoked = self._take_vouchers()
         trusted, roots, lists = self._take_authorities()
         networks = registers.take("networks", NetworkEntry)
         proxies = self._take_proxies()
         apis = registers.take("apis", ApiEntry)
-        registers.report(affiliates, check_affiliates(affiliates.entries, registers.declared_ids("affiliates")))
         people = self._check_people()
         registers.report(networks, check_networks(networks.entries, registers.declared_ids("networks")))
         registers.report(proxies, check_proxies(proxies.entries, networks.entries))
@@ -198,9 +198,10 @@ class _Checker:
         keys = self._read_key_files(issuers)
         if registers.problems:
             return None
-        parties = tuple(map(to_party, affiliates.entries))
         apis_routes_patterns = compile_apis(apis.entries, self._relocated())
         counted = frozenset(map(TieKind, manifest.ties))
+        made = large.make(rules_of_control, counted, self.now, _times(cases))
+        vocabulary, declared = made.settle(vocabulary, declared)
         digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": {**keys, **roots}})
         snapshot = Snapshot(
             people=self._make_people(people, clients),
@@ -213,8 +214,8 @@ class _Checker:
             revoked=compile_revoked(revoked.entries),
             authorities=trusted,
             clients=compile_clients(clients.entries),
-            affiliates=compute_epochs(parties, rules_of_control, counted, self.now, _times(cases)),
-            parties=parties,
+            affiliates=made.affiliates,
+            parties=made.parties,
             control_rules=tuple(rules_of_control),
             networks=compile_networks(networks.entries),
             proxies=compile_proxies(proxies.entries),
@@ -225,10 +226,9 @@ class _Checker:
             cases=cases.entries,
             fixtures=fixtures,
             declared=declared,
-            notes=find_notes(apis.entries, rules.entries, issuers.entries, vocabulary)
-            + find_register_notes(parties, self.now),
+            notes=find_notes(apis.entries, rules.entries, issuers.entries, vocabulary) + made.notes,
             reviews=find_reviews(apis.entries, rules.entries, clients.entries),
-            places=self._places(),
+            places=made.places(self._places()),
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
         return None if registers.problems else snapshot.with_urgent(by_file)
@@ -434,10 +434,13 @@ class _Checker:
             if document is not None and "control_rules" not in self.registers.incomplete:
                 self.registers.fail(document, Problem(("ties", manifest.ties.index(TieKind.CONTROL)), message))
         for register in ("issuers", "affiliates", "apis", "rules"):
-            if not self.registers.raw[register] and document is not None and register not in self.registers.incomplete:
+            if self._is_empty(register) and document is not None and register not in self.registers.incomplete:
                 listed = [file for file, registers in manifest.files.items() if register in registers]
                 where = f"{listed[0]} holds none" if listed else "no file is listed for them"
                 self.registers.fail(document, Problem(("files",), f"a bundle needs {register}: {where}", at_key=True))
+
+    def _is_empty(self, register: str) -> bool:
+        return not self.registers.raw[register] and not self.registers.tables.get(register)
 
 
 def _check_token_fields(entries: Iterable[IssuerEntry]) -> list[Problem]:

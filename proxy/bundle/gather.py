@@ -17,6 +17,7 @@ from proxy.bundle.manifest import (
     EMERGENCY_FOLDER,
     MANIFEST,
     NOT_YET_REGISTERS,
+    ONLY_TABLES,
     PACK_MANIFEST,
     PACK_REGISTERS,
     REGISTERS,
@@ -94,6 +95,7 @@ class Registers:
         self._told: dict[str, int] = {}
         self._listing: list[str] | None = None
         self.raw: dict[str, list[Item]] = {register: [] for register in REGISTERS}
+        self._in_tables: dict[str, frozenset[str]] = {}
         self.tables: dict[str, list[Table]] = {register: [] for register in TABLES}
 
     def gather(self) -> Manifest | None:
@@ -188,6 +190,11 @@ class Registers:
             if file.lower().endswith(TABLE) and (len(registers) != 1 or registers[0] not in TABLES):
                 message = f"a table holds the rows of one register: {', '.join(TABLES)}"
                 problems.append(Problem(("files", file), message))
+            problems += [
+                Problem(("files", file, index), f"{register} stand in tables: files NAME{TABLE}")
+                for index, register in enumerate(registers)
+                if register in ONLY_TABLES and not file.lower().endswith(TABLE)
+            ]
         return problems
 
     def _find_unlisted(self, prefix: str, listed: set[str], apart: tuple[str, ...] = ()) -> list[Problem]:
@@ -294,7 +301,10 @@ class Registers:
             self.fail(document, Problem((), f"expected a mapping with: {', '.join(registers)}"))
             return
         for register, value in document.value.items():
-            if register not in known:
+            if register in ONLY_TABLES:
+                message = f"{register} stand in tables: files NAME{TABLE}"
+                self.fail(document, Problem((register,), message, at_key=True))
+            elif register not in known:
                 self.fail(document, Problem((register,), _unknown_register(register, known), at_key=True))
                 self.incomplete.update(set(registers) - document.value.keys())
             elif register not in registers:
@@ -368,13 +378,19 @@ class Registers:
         if register in self.incomplete:
             return Anything()
         items = [item for item in self.raw[register] if isinstance(item.value, dict)]
-        return frozenset(item.qualify(item.value["id"]) for item in items if isinstance(item.value.get("id"), str))
+        found = frozenset(item.qualify(item.value["id"]) for item in items if isinstance(item.value.get("id"), str))
+        return self._in_tables[register] | found if register in self._in_tables else found
+
+    def declare(self, register: str, ids: frozenset[str]) -> None:
+        """Note the ids that stand in the tables of a register."""
+        self._in_tables[register] = ids
 
     def digest(self, registers: Sequence[str], more: Mapping[str, Any]) -> str:
         """Return SHA-256 over the content of registers: order of files, comments and layout do not count."""
         content = {
             register: sorted(json.dumps([item.namespace, item.value], sort_keys=True) for item in self.raw[register])
             for register in registers
+            if register not in ONLY_TABLES
         }
         tables = {name: sorted(each.digest for each in self.tables.get(name, ())) for name in registers}
         whole = [content, more, *([tables] if any(tables.values()) else [])]

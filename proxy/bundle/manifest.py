@@ -21,7 +21,7 @@ LANGUAGE: Final = "1"
 
 REGISTERS: Final = (
     "issuers", "certificate_authorities", "revoked", "clients", "people",
-    "country_sets", "affiliates", "control_rules",
+    "country_sets", "affiliates", "holdings", "control_rules",
     "networks", "trusted_proxies",
     "apis", "rules", "invariants", "purposes", "grants",
     "fixtures", "tests",
@@ -35,10 +35,12 @@ POLICY_REGISTERS: Final = (
     "trusted_proxies", "apis", "rules", "invariants", "purposes",
 )  # fmt: skip
 """What the policy digest covers, with the manifest's ties."""
-FACT_REGISTERS: Final = ("affiliates", "people", "networks", "grants", "revoked")
+FACT_REGISTERS: Final = ("affiliates", "holdings", "people", "networks", "grants", "revoked")
 """What the registers' digest covers."""
-TABLES: Final = ("people",)
+TABLES: Final = ("people", "affiliates", "holdings")
 """Registers whose rows may stand in tables: files ``NAME.csv``, each of one register."""
+ONLY_TABLES: Final = frozenset({"holdings"})
+"""Registers that stand in tables alone: an entry of ``affiliates`` says itself who its owners are."""
 TABLE: Final = ".csv"
 
 _TIES: Final = tuple(kind.value for kind in TieKind if kind is not TieKind.SUBCONTRACTOR)

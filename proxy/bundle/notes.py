@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ``check`` tells although it is no problem: what a reader of the policy could take for something else."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from proxy.bundle.apis import ApiEntry
 from proxy.bundle.snapshot import Review
 from proxy.caller.clients import ClientEntry
-from proxy.caller.holdings import order_owners
+from proxy.caller.holdings import Holding, order_owners
 from proxy.caller.issuers import MAPPED, IssuerEntry
-from proxy.caller.register import Party, find_watched, make_entities
+from proxy.caller.register import Epoch, Party, find_watched, make_entities
 from proxy.clock import render_instant
 from proxy.model.decision import Effect
 from proxy.policy.attributes import Vocabulary
@@ -81,27 +82,40 @@ def find_register_notes(parties: Sequence[Party], now: float) -> tuple[str, ...]
     """Return what a reader should know of the affiliates at an instant: what lapsed, circles, blocking minorities."""
     alive = [party for party in parties if party.since <= now < party.until]
     entities = make_entities(alive, now)
-    circles = [" and ".join(part) for part in order_owners(entities).circles]
-    watched = [
+    watch = ((id_, find_watched(entity)) for id_, entity in entities.items())
+    return _tell(parties, order_owners(entities).circles, watch, now)
+
+
+def tell_register_notes(parties: Sequence[Party], epoch: Epoch, now: float) -> tuple[str, ...]:
+    """Return the same where the epoch has been computed."""
+    watch = (
+        (party.id, epoch.standings[number].watch) for party, number in zip(epoch.parties, epoch.numbers, strict=True)
+    )
+    return _tell(parties, epoch.circles, watch, now)
+
+
+def _tell(
+    parties: Sequence[Party],
+    circles: Iterable[Sequence[str]],
+    watch: Iterable[tuple[str, Sequence[Holding]]],
+    now: float,
+) -> tuple[str, ...]:
+    watched = (
         f"affiliate {id_}: {holding.owner} holds {holding.low:f} per cent"
         + (f" to {holding.high:f}" if holding.low != holding.high else "")
         + ": a minority to watch"
-        for id_, entity in entities.items()
-        for holding in find_watched(entity)
-    ]
-    told = [
-        list(_find_expired(parties, now)),
-        [f"affiliates {circle} hold one another in a circle: review what they are worth" for circle in circles],
-        watched,
-    ]
-    return tuple(
-        note
-        for kind in told
-        for note in (
-            *kind[:MAX_OF_A_KIND],
-            *([f"and {len(kind) - MAX_OF_A_KIND} more"] if kind[MAX_OF_A_KIND:] else ()),
-        )
+        for id_, holdings in watch
+        for holding in holdings
     )
+    circular = (
+        f"affiliates {' and '.join(part)} hold one another in a circle: review what they are worth" for part in circles
+    )
+    told = []
+    for kind in (_find_expired(parties, now), circular, watched):
+        told += list(islice(kind, MAX_OF_A_KIND))
+        more = sum(1 for _ in kind)
+        told += [f"and {more} more"] if more else []
+    return tuple(told)
 
 
 def _find_expired(parties: Sequence[Party], now: float) -> Iterator[str]:

@@ -48,7 +48,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     affiliates: Affiliates
     people: People
     clients: Clients
-    parties: tuple[Party, ...]
+    parties: Sequence[Party]
     """What they were computed from, for those who draw it."""
     control_rules: tuple[ControlRule, ...]
     networks: Prefixes

@@ -117,14 +117,8 @@ class Writer:
             words: by column, the texts that the numbers stand for.
             files: the names of the files that places speak of.
         """
-        execute, executemany = self._connection.execute, self._connection.executemany
-        execute(
-            _of(name, "CREATE TABLE REGISTER_blocks (id INTEGER PRIMARY KEY, first TEXT NOT NULL, rows BLOB NOT NULL)")
-        )
-        executemany(_of(name, "INSERT INTO REGISTER_blocks (first, rows) VALUES (?, ?)"), _make_blocks(rows))
-        execute(_of(name, "CREATE UNIQUE INDEX REGISTER_first ON REGISTER_blocks (first)"))
-        self._counts[f"{name}_rows"] = len(rows)
-        execute(
+        self.add_blocks(name, rows)
+        self._connection.execute(
             _of(
                 name,
                 "CREATE TABLE REGISTER_words (c INTEGER, code INTEGER, text TEXT, PRIMARY KEY (c, code)) WITHOUT ROWID",
@@ -133,7 +127,17 @@ class Writer:
         numbered = [
             (c, code, text) for c, texts in enumerate((*words.values(), files), 1) for code, text in enumerate(texts)
         ]
-        executemany(_of(name, "INSERT INTO REGISTER_words VALUES (?, ?, ?)"), numbered)
+        self._connection.executemany(_of(name, "INSERT INTO REGISTER_words VALUES (?, ?, ?)"), numbered)
+
+    def add_blocks(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Add rows, which are in the order of their first cell."""
+        execute, executemany = self._connection.execute, self._connection.executemany
+        execute(
+            _of(name, "CREATE TABLE REGISTER_blocks (id INTEGER PRIMARY KEY, first TEXT NOT NULL, rows BLOB NOT NULL)")
+        )
+        executemany(_of(name, "INSERT INTO REGISTER_blocks (first, rows) VALUES (?, ?)"), _make_blocks(rows))
+        execute(_of(name, "CREATE UNIQUE INDEX REGISTER_first ON REGISTER_blocks (first)"))
+        self._counts[f"{name}_rows"] = len(rows)
 
     def add_mapping(self, name: str, items: Iterable[tuple[str, object]]) -> None:
         """Add a mapping of texts to values that msgspec can encode."""
@@ -396,6 +400,39 @@ class StoredRows:
                 self._words.clear()
             self._words[column, code] = word
         return word
+
+
+class StoredTable(Mapping[str, tuple[Any, ...]]):
+    """Rows of different keys, each by its key: its other cells.
+
+    Args:
+        store: the file.
+        name: the register.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self._name = name
+        self._decode = msgspec.msgpack.Decoder(list[tuple[Any, ...]]).decode
+        self._select = _of(name, "SELECT rows FROM REGISTER_blocks WHERE first <= ? ORDER BY first DESC LIMIT 1")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StoredTable, (self._store, self._name)
+
+    def __getitem__(self, key: str) -> tuple[Any, ...]:
+        found = self._store.query(self._select, (key,)) if key.isprintable() else ()
+        for row in self._decode(found[0][0]) if found else ():
+            if row[0] == key:
+                return row[1:]
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        for (rows,) in self._store.query(_of(self._name, "SELECT rows FROM REGISTER_blocks ORDER BY first")):
+            for row in self._decode(rows):
+                yield row[0]
+
+    def __len__(self) -> int:
+        return self._store.counts[f"{self._name}_rows"]
 
 
 class StoredMapping(Mapping[str, T], Generic[T]):

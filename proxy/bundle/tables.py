@@ -31,6 +31,8 @@ CHUNK: Final = 8192
 FILES: Final = 1024
 """A place is one number: the line times this, plus the number of the file."""
 
+_NOWHERE: Final = -1
+"""The position of a column that a table leaves out."""
 _END_OF_LINE: Final = re.compile(r"\r\n|\r|\n")
 _END_OF_BYTES: Final = re.compile(rb"\r\n|\r|\n")
 _BOM: Final = "\ufeff"
@@ -63,10 +65,13 @@ class Sheet:
     Args:
         columns: the columns.
         key: the column whose texts are kept as they are, since nearly every row has another one. Its ``parse`` takes
-            every text that can be printed, is no longer than ``MAX_KEY``, and has no space.
+            every text that can be printed, is no longer than ``MAX_KEY``, and has no space; where it does not,
+            ``strict``.
+        strict: whether every text of the key column is looked at.
     """
 
-    def __init__(self, columns: Sequence[Column], key: str) -> None:
+    def __init__(self, columns: Sequence[Column], key: str, *, strict: bool = False) -> None:
+        self._strict = strict
         self.columns = {column.name: column for column in columns}
         self.key = key
         self.keys: list[str] = []
@@ -92,6 +97,16 @@ class Sheet:
         """Return what the distinct texts of a column mean, by their numbers; None: nothing, and that is told."""
         return self._known[name].means
 
+    def wrong_rows(self) -> set[int]:
+        """Return the numbers of the rows in which a cell means nothing; the key is not looked at."""
+        return {
+            row
+            for name, known in self._known.items()
+            if known.wrong
+            for row, code in enumerate(self.codes[name])
+            if code in known.wrong
+        }
+
     def rows(self) -> list[tuple[Any, ...]]:
         """Return every row: the text of the key, the numbers of the other texts, the place."""
         return list(zip(self.keys, *self.codes.values(), self.places, strict=True))
@@ -101,10 +116,10 @@ class Sheet:
         line, file = divmod(place, FILES)
         return f"{self.files[file]}:{line}"
 
-    def fail(self, place: int, message: str) -> None:
-        """Tell what is wrong with a row."""
+    def fail(self, place: int, message: str, column: str | None = None) -> None:
+        """Tell what is wrong with a row, or with one of its cells."""
         line, file = divmod(place, FILES)
-        self._tell(file, line, None, message)
+        self._tell(file, line, None if column is None else self._position(file, column), message)
 
     def add_rows(self, name: str, rows: Iterable[tuple[int, Sequence[str]]]) -> None:
         """Add rows that stand in another file: line, and cells in the order of the columns.
@@ -186,12 +201,12 @@ class Sheet:
                 self._tell(file, 1, index, f"the column {name!r} stands twice")
         if set(header) <= self.columns.keys():  # a name that is none may be the one that is missing
             for name in self.columns:
-                if name not in header:
+                if name not in header and not self.columns[name].optional:
                     self._tell(file, 1, None, _explain_missing(name))
         if len(self.problems) > before or self._untold:
             self.is_whole = False
             return None
-        return [header.index(name) for name in self.columns]
+        return [header.index(name) if name in header else _NOWHERE for name in self.columns]
 
     def _explain_header(self, name: str) -> str:
         if ";" in name or "\t" in name:
@@ -205,7 +220,8 @@ class Sheet:
         """Take some rows; return the line after them."""
         lines: Sequence[int] = range(line, line + len(rows))
         end = line + len(rows)
-        if read + 1 != end or set(map(len, rows)) - {len(order)}:
+        width = len(order) - order.count(_NOWHERE)
+        if read + 1 != end or set(map(len, rows)) - {width}:
             starts = [line]
             for row in rows:
                 starts.append(starts[-1] + 1 + sum(map(_count_lines, row)))
@@ -213,27 +229,29 @@ class Sheet:
             sound = [
                 (row, start)
                 for row, start in zip(rows, starts, strict=True)
-                if self._is_whole_row(row, start, order, file)
+                if self._is_whole_row(row, start, width, file)
             ]
             rows, lines = [row for row, _ in sound], [start for _, start in sound]
         if rows:
             self._take(rows, lines, order, file)
         return end
 
-    def _is_whole_row(self, row: list[str], line: int, order: list[int], file: int) -> bool:
-        if len(row) == len(order):
+    def _is_whole_row(self, row: list[str], line: int, width: int, file: int) -> bool:
+        if len(row) == width:
             return True
         if row:  # an empty line says nothing
-            self._tell(file, line, None, f"{len(row)} cells stand here, and {len(order)} in the header")
+            self._tell(file, line, None, f"{len(row)} cells stand here, and {width} in the header")
         return False
 
     def _take(self, rows: Sequence[Sequence[str]], lines: Sequence[int], order: list[int], file: int) -> None:
         cells = list(zip(*rows, strict=True))
         for (name, column), position in zip(self.columns.items(), order, strict=True):
             if name == self.key:
-                if not _is_plain(cells[position]):
+                if self._strict or not _is_plain(cells[position]):
                     self._check_keys(column, cells[position], lines, position, file)
                 self.keys.extend(cells[position])
+            elif position == _NOWHERE:
+                self.codes[name].extend([self._known[name][""]] * len(rows))
             else:
                 self.codes[name].extend(map(self._known[name].__getitem__, cells[position]))
         if isinstance(lines, range):

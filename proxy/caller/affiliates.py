@@ -5,16 +5,14 @@
   principal nobody declared, too, unless ``works_for`` is written (an empty list says: nobody).
 - To whom an employer hands work on is what the register's rows say, and there may be more unless the employer lists
   them itself (``subcontractors``): a row that went missing would else be a tie that went missing.
-- Contracts may not go round in a circle, not even at different times; ownership may, and does.
-- A list of owners that says it is complete comes to 100 per cent at every time, so that an owner cannot go missing,
-  or lapse, unseen.
 
-What they mean is computed from ``register.Party`` and ``register.ControlRule``, which other sources can make, too.
+What they mean is computed from ``register.Party`` and ``register.ControlRule``, which tables make, too; what they may
+not say across rows is the law of parties (``party_checks``).
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BeforeValidator, Field
@@ -22,6 +20,7 @@ from pydantic import BeforeValidator, Field
 from proxy.caller.covered_persons import US_28_CFR_202_211, Law
 from proxy.caller.holdings import COUNTED, INTERESTS, STATE, WHOLE, ZERO, Holding
 from proxy.caller.ownership import Rule
+from proxy.caller.party_checks import check_parties
 from proxy.caller.register import Affiliates, Contract, ControlRule, Party, Stake, compute_epochs
 from proxy.model.caller import TieKind
 from proxy.model.country import NAMES, refuse_country
@@ -167,7 +166,7 @@ def compile_control_rule(
     entry: ControlRuleEntry,
     find_set: Callable[[str], frozenset[str] | None],
     set_names: Iterable[str],
-    ids: frozenset[str],
+    ids: Collection[str],
 ) -> ControlRule | list[Problem]:
     """Compile a control rule, or say what is wrong with it.
 
@@ -211,7 +210,7 @@ def _read_countries(
     return frozenset(members), problems
 
 
-def _check_control_rule(entry: ControlRuleEntry, ids: frozenset[str]) -> list[Problem]:
+def _check_control_rule(entry: ControlRuleEntry, ids: Collection[str]) -> list[Problem]:
     problems = []
     if entry.aggregate is not None and entry.propagation == "max-path":
         problems.append(Problem(("aggregate",), "a single path adds nothing up: leave it out", at_key=True))
@@ -233,162 +232,34 @@ def _check_control_rule(entry: ControlRuleEntry, ids: frozenset[str]) -> list[Pr
 
 
 def check_affiliates(entries: Sequence[AffiliateEntry], ids: frozenset[str]) -> list[Problem]:
-    """Return what is wrong across entries: owners and principals that do not exist, shares over 100 per cent.
+    """Return what is wrong with entries and across them.
 
     Args:
         entries: the entries that are sound by themselves.
         ids: every id that is written in the register.
     """
-    problems = []
-    for index, entry in enumerate(entries):
-        for place, holding in enumerate(entry.owners):
-            if holding.id is not None and holding.id not in ids:
-                problems.append(
-                    Problem(
-                        (index, "owners", place, "id"),
-                        f"no affiliate {holding.id!r}{nearest(holding.id, ids)}",
-                    )
-                )
-        for place, contract in enumerate(entry.works_for or ()):
-            if contract.id not in ids:
-                problems.append(
-                    Problem((index, "works_for", place), f"no affiliate {contract.id!r}{nearest(contract.id, ids)}")
-                )
-            problems += [each.under(index, "works_for", place) for each in _check_dates(contract)]
-        problems += [problem.under(index) for problem in _check_entry(entry)]
-    circles = _check_circles(entries)
-    return problems + _check_subcontractors(entries, ids) + circles
+    written = check_entries(entries)
+    unsound = {int(problem.path[0]) for problem in written}
+    return [*written, *check_parties([to_party(entry) for entry in entries], ids, unsound)]
 
 
-def _check_subcontractors(entries: Sequence[AffiliateEntry], ids: frozenset[str]) -> list[Problem]:
-    handed_on: dict[str, set[str]] = {}
-    for entry in entries:
-        for contract in entry.works_for or ():
-            handed_on.setdefault(contract.id, set()).add(entry.id)
-    problems = []
-    for index, entry in enumerate(entries):
-        if entry.subcontractors is None:
-            continue
-        working = handed_on.get(entry.id, set())
-        problems += [
-            Problem((index, "subcontractors"), f"{other!r} says that it works for this one, and is missing here")
-            for other in sorted(working - set(entry.subcontractors))
-        ]
-        for place, other in enumerate(entry.subcontractors):
-            where = (index, "subcontractors", place)
-            if other not in ids:
-                problems.append(Problem(where, f"no affiliate {other!r}{nearest(other, ids)}"))
-            elif other not in working and len(entries) == len(ids):
-                problems.append(Problem(where, f"{other!r} does not say that it works for this one"))
-    return problems
-
-
-def _check_circles(entries: Sequence[AffiliateEntry]) -> list[Problem]:
-    """Report each circle of contracts once, at the entry that comes first."""
-    principals = {entry.id: tuple(each.id for each in entry.works_for or ()) for entry in entries}
-    places = {entry.id: index for index, entry in enumerate(entries)}
-    problems = []
-    settled: set[str] = set()
-    for entry in entries:
-        circle = _find_circle(entry.id, principals, settled)
-        if circle:
-            first = min(circle, key=lambda id_: places.get(id_, 0))
-            path = " → ".join((*circle, circle[0]))
-            problems.append(Problem((places.get(first, 0), "works_for"), f"contracts go round in a circle: {path}"))
-    return problems
-
-
-def _find_circle(start: str, edges: Mapping[str, tuple[str, ...]], settled: set[str]) -> list[str]:
-    """Return a circle that is reached from here, without recursion: contracts may chain for thousands of rows."""
-    path: list[str] = []
-    on_path: set[str] = set()
-    stack = [(start, 0)]
-    while stack:
-        id_, place = stack.pop()
-        if place == 0:
-            if id_ in settled:
-                continue
-            path.append(id_)
-            on_path.add(id_)
-        following = edges.get(id_, ())
-        if place == len(following):
-            settled.add(path.pop())
-            on_path.discard(id_)
-            continue
-        stack.append((id_, place + 1))
-        if following[place] == id_:  # told of the entry itself
-            continue
-        if following[place] in on_path:
-            settled |= on_path
-            return path[path.index(following[place]) :]
-        stack.append((following[place], 0))
-    return []
-
-
-def _check_dates(entry: AffiliateEntry | HoldingEntry | ContractEntry) -> list[Problem]:
-    if entry.from_ is not None and entry.until is not None and entry.until <= entry.from_:
-        return [Problem(("until",), "it ends before it begins")]
-    return []
+def check_entries(entries: Sequence[AffiliateEntry]) -> list[Problem]:
+    """Return what is wrong with how entries are written: what their parties could not tell any more."""
+    return [
+        problem.under(index, "owners", place)
+        for index, entry in enumerate(entries)
+        for place, holding in enumerate(entry.owners)
+        for problem in _check_holding(holding)
+    ]
 
 
 def _check_holding(entry: HoldingEntry) -> list[Problem]:
-    problems = _check_dates(entry)
+    problems = []
     if (entry.id is None) == (entry.state is None):
         problems.append(Problem((), "an owner is an affiliate, `id`, or a state, `state`: exactly one of them"))
     if (entry.share is None) == (entry.min is None and entry.max is None):
         problems.append(Problem((), "write `share`, or `min` and `max` where it is not known exactly"))
-    if entry.min is not None and entry.max is not None and entry.max < entry.min:
-        problems.append(Problem(("max",), f"it is less than `min`, {entry.min}"))
     return problems
-
-
-def _check_entry(entry: AffiliateEntry) -> list[Problem]:
-    problems = _check_dates(entry)
-    for place, holding in enumerate(entry.owners):
-        problems += [problem.under("owners", place) for problem in _check_holding(holding)]
-    if entry.dispersed is not None and not entry.owners_complete:
-        problems.append(Problem(("dispersed",), "it goes with `owners_complete: true`", at_key=True))
-    if entry.id in [holding.id for holding in entry.owners]:
-        problems.append(Problem(("owners",), f"{entry.id!r} cannot own itself"))
-    if entry.id in [contract.id for contract in entry.works_for or ()]:
-        problems.append(Problem(("works_for",), f"{entry.id!r} cannot work for itself"))
-    return problems or _check_shares(to_party(entry))
-
-
-def _check_shares(party: Party) -> list[Problem]:
-    """Report what the shares come to, at every time at which they are others: the first thing that is wrong."""
-    if party.owners is None:
-        return []
-    starts = {each.since for each in party.owners} | {each.until for each in party.owners} | {party.since}
-    for at in sorted(start for start in starts if party.since <= start < party.until):
-        live = [stake.holding for stake in party.owners if stake.since <= at < stake.until]
-        named = sorted({holding.interest for holding in live} - {""})
-        for interest in (*named, *(each for each in COUNTED if each not in named)) if named else ("",):
-            holdings = [each for each in live if each.interest in {"", interest}]
-            wrong = _check_whole(party, holdings, f" of {interest}" if interest else "")
-            if wrong:
-                when = "" if math.isinf(at) else f" from {datetime.fromtimestamp(at, UTC).isoformat()} on"
-                return [Problem(("owners",), wrong + when)]
-    return []
-
-
-def _check_whole(party: Party, holdings: Sequence[Holding], of: str) -> str:
-    """Return what is wrong with the holdings that count together at one time; empty if nothing is."""
-    owners = [(holding.owner, holding.indirect) for holding in holdings]
-    if len(set(owners)) != len(owners):
-        return "an owner stands twice: add its shares up"
-    direct = [holding for holding in holdings if not holding.indirect]
-    dispersed = party.dispersed or ZERO
-    least = sum((holding.low for holding in direct), dispersed)
-    most = sum((holding.high for holding in direct), dispersed)
-    if least > WHOLE:
-        return f"the shares{of} add up to {least} per cent, more than 100"
-    if party.complete and most < WHOLE:
-        return (
-            f"the list is complete and adds up to {most} per cent{of}: say who holds the rest, "
-            f"or `dispersed: {WHOLE - most + dispersed}` if it is many of whom none matters"
-        )
-    return ""
 
 
 def compute_affiliates(

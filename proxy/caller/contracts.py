@@ -34,14 +34,16 @@ def follow(
         unsaid: entities that did not say who comes next.
     """
     chains = _Chains(edges, countries, unsaid)
-    shared: dict[int, dict[str, tuple[str, ...]]] = {}
+    same: dict[tuple[int, bool], Chains] = {}
     found = {}
     for id_ in edges:
         lines = chains.lines[id_]
-        paths = shared.get(id(lines))
-        if paths is None:
-            paths = shared[id(lines)] = {country: path for country, (_, path) in lines.items()}
-        found[id_] = Chains(paths, id_ in chains.open)
+        key = (id(lines), id_ in chains.open)
+        reached = same.get(key)
+        if reached is None:
+            paths = {country: path for country, (_, path) in lines.items()}
+            reached = same[key] = Chains(paths, key[1])
+        found[id_] = reached
     return found
 
 

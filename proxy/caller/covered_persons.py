@@ -61,6 +61,7 @@ def classify_entities(
         controlled = compute_control(marked, with_designated, order)
     paragraphs: dict[str, FactSet] = {}
     labels: dict[str, frozenset[str]] = {}
+    same: dict[FactSet, FactSet] = {}
     for part in order.parts:
         growing = True
         while growing:
@@ -75,7 +76,7 @@ def classify_entities(
         for id_ in part:
             is_foreign = entities[id_].country not in law.domestic or id_ in law.designated
             found = FactSet(labels[id_], controlled[id_].is_open) if is_foreign else EMPTY_SET
-            paragraphs[id_] = found if found.members else _OPEN if found.is_open else EMPTY_SET
+            paragraphs[id_] = same.setdefault(found, found)
     return paragraphs
 
 

@@ -30,7 +30,7 @@ MAX_PATH: Final = 16
 LEFT_OUT: Final = "…"
 
 
-class Holding(msgspec.Struct, frozen=True):
+class Holding(msgspec.Struct, frozen=True, array_like=True):
     """What one owner holds of an entity: between ``low`` and ``high`` per cent."""
 
     owner: str

@@ -101,8 +101,10 @@ class KeyStore:
             for issuer_id in touched:  # no others: theirs may have been renewed or withdrawn meanwhile
                 if issuer_id in sets:
                     self._hold(issuer_id, sets[issuer_id], fetched[issuer_id])
-                else:
+                elif issuer_id in before:
                     self._drop(issuer_id)
+                else:
+                    self._forget(issuer_id)
 
         self._issuers = {**before, **{issuer.id: issuer for issuer in new}}
         try:
@@ -113,9 +115,7 @@ class KeyStore:
             raise
         self._issuers = declared
         for issuer_id in before.keys() - declared.keys():
-            self._drop(issuer_id)
-            self.failed.discard(issuer_id)
-            self._metrics.key_set_fetched.remove(issuer_id)  # else its age is told, and alerted, for ever
+            self._forget(issuer_id)
         return undo
 
     def _hold(self, issuer_id: str, key_set: KeySet, fetched: float) -> None:
@@ -124,6 +124,7 @@ class KeyStore:
         left = fetched + self._options.jwks_stale_seconds - elapsed_seconds()
         self.sets[issuer_id], self._fetched[issuer_id] = key_set, fetched
         self._metrics.key_set_keys.labels(issuer_id).set(len(key_set.keys))
+        self._metrics.key_set_fetched.labels(issuer_id).set(unix_seconds() - (elapsed_seconds() - fetched))
         self._ageing[issuer_id] = asyncio.get_running_loop().call_later(left, self._drop, issuer_id)
 
     def _drop(self, issuer_id: str) -> None:
@@ -133,6 +134,13 @@ class KeyStore:
             timer.cancel()
         if self.sets.pop(issuer_id, None) is not None:
             self._metrics.key_set_keys.labels(issuer_id).set(0)
+
+    def _forget(self, issuer_id: str) -> None:
+        """Hold and tell nothing of an issuer that is not declared: its age would be alerted for ever."""
+        self._drop(issuer_id)
+        self.failed.discard(issuer_id)
+        for gauge in (self._metrics.key_set_fetched, self._metrics.key_set_keys):
+            gauge.remove(issuer_id)
 
     def _is_same(self, issuer: Issuer) -> bool:
         old = self._issuers.get(issuer.id)
@@ -205,7 +213,6 @@ class KeyStore:
             self.changed_at = unix_seconds()
         self._hold(issuer_id, held if held is not None and is_unchanged else key_set, self._tried[issuer_id])
         self._metrics.key_fetches.count(issuer_id, "fetched")
-        self._metrics.key_set_fetched.labels(issuer_id).set(unix_seconds())
         for misfit in key_set.left_out:
             log.warning("key left out", extra={"issuer": issuer_id, "error": misfit})
 

@@ -77,18 +77,21 @@ def compute_cascade(entities: Mapping[str, Entity], order: Order, rule: Rule) ->
     by_country = _Cascade(entities, order, rule, {id_: entity.country for id_, entity in entities.items()})
     by_owner = _Cascade(entities, order, rule, None)
     shared: dict[int, frozenset[str]] = {}
+    same: dict[tuple[int, int, bool, bool], Controlled] = {}
     found = {}
     for id_ in entities:
-        paths = by_owner.paths[id_]
+        countries, paths = by_country.paths[id_], by_owner.paths[id_]
         owners = shared.get(id(paths))
         if owners is None:
             owners = shared[id(paths)] = frozenset(paths)
-        found[id_] = Controlled(
-            by_country.paths[id_],
-            owners - {id_} if id_ in owners else owners,
-            id_ in by_country.open,
-            id_ in by_owner.open,
-        )
+        key = (id(countries), id(owners), id_ in by_country.open, id_ in by_owner.open)
+        of_sisters = same.get(key)
+        if of_sisters is None or id_ in owners:
+            others = owners - {id_} if id_ in owners else owners
+            of_sisters = Controlled(countries, others, key[2], key[3])
+            if others is owners:
+                same[key] = of_sisters
+        found[id_] = of_sisters
     return found
 
 

@@ -28,8 +28,6 @@ BETWEEN: Final = ";"
 KEY: Final = ("issuer", "subject")
 REST: Final = ("affiliate", "kind", "site_country", "residence", "citizenships", "from", "until")
 COLUMNS: Final = (*KEY, *REST)
-_MANY: Final = 2000
-"""Ids among which the nearest is looked for only where it begins alike."""
 
 
 class Engagement(msgspec.Struct, frozen=True):
@@ -131,8 +129,7 @@ def _one_of(what: str, ids: Collection[str]) -> tuple[Callable[[str], str | None
 
     def explain(text: str) -> str:
         word = text[:64]
-        near = ids if len(ids) <= _MANY else [id_ for id_ in ids if id_[:2] == word[:2]][:_MANY]
-        return f"no {what} {word!r}{nearest(word, near)}"
+        return f"no {what} {word!r}{nearest(word, ids)}"
 
     return parse, explain
 

@@ -12,7 +12,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -29,7 +29,7 @@ WATCHED: Final = Decimal(25)
 HALF: Final = Decimal(50)
 
 
-class Stake(msgspec.Struct, frozen=True):
+class Stake(msgspec.Struct, frozen=True, array_like=True):
     """What an owner holds, and when."""
 
     holding: Holding
@@ -37,7 +37,7 @@ class Stake(msgspec.Struct, frozen=True):
     until: float = math.inf
 
 
-class Contract(msgspec.Struct, frozen=True):
+class Contract(msgspec.Struct, frozen=True, array_like=True):
     """For whom an affiliate works, and when."""
 
     principal: str
@@ -45,7 +45,7 @@ class Contract(msgspec.Struct, frozen=True):
     until: float = math.inf
 
 
-class Party(msgspec.Struct, frozen=True):
+class Party(msgspec.Struct, frozen=True, array_like=True):
     """One row of the register, typed."""
 
     id: str
@@ -101,6 +101,57 @@ class Register(msgspec.Struct, frozen=True):
     """The control rules with paragraphs."""
     since: float = -math.inf
     until: float = math.inf
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """What working for an affiliate means, told without its name: the sisters of a group have the same."""
+
+    ties: tuple[tuple[str, str, tuple[str, ...]], ...]
+    """Label, country, and the path from the next entity on."""
+    open_ties: frozenset[str]
+    counted: frozenset[str]
+    control: Mapping[str, Control]
+    watch: tuple[Holding, ...] = ()
+
+    def of(self, id_: str, name: str, country: str, roles: FactSet) -> Affiliation:
+        """Return what it means to work for one that stands so."""
+        own = (id_,)
+        ties = [Tie(label, country, own + path) for label, country, path in self.ties]
+        return Affiliation(
+            id_,
+            name,
+            country,
+            roles,
+            (Tie(TieKind.EMPLOYER.value, country, own), *ties),
+            self.open_ties,
+            self.counted,
+            self.control,
+            self.watch,
+        )
+
+
+class Epoch(msgspec.Struct, frozen=True):
+    """One epoch, computed: who is there, and how each stands."""
+
+    frame: Register
+    """Without anybody in it."""
+    parties: Sequence[Party]
+    numbers: Sequence[int]
+    """Of the standing of each party."""
+    standings: Sequence[Standing]
+    circles: Sequence[Sequence[str]]
+    """Those who hold one another in a circle."""
+
+    def register(self) -> Register:
+        """Return the register, in memory."""
+        roles: dict[frozenset[str], FactSet] = {}
+        by_id = {}
+        for party, number in zip(self.parties, self.numbers, strict=True):
+            of_party = roles.get(party.roles)
+            if of_party is None:
+                of_party = roles[party.roles] = FactSet(party.roles) if party.roles else EMPTY_SET
+            by_id[party.id] = self.standings[number].of(party.id, party.name, party.country, of_party)
+        return msgspec.structs.replace(self.frame, by_id=by_id)
 
 
 class Affiliates(msgspec.Struct, frozen=True):
@@ -161,14 +212,23 @@ def compute_epochs(
         now: the instant.
         times: other instants that are asked for: those of tests.
     """
-    current = compute_register(parties, rules, counted_kinds, now)
-    found = {current.since: current}
-    following = () if math.isinf(current.until) else (current.until,)
-    for at in (*following, *times):
-        if not any(each.since <= at < each.until for each in found.values()):
-            register = compute_register(parties, rules, counted_kinds, at)
-            found[register.since] = register
-    return Affiliates(tuple(found[since] for since in sorted(found)), now)
+    boundaries = find_boundaries(parties)
+    return Affiliates(
+        tuple(
+            compute_epoch(parties, rules, counted_kinds, at, boundaries).register()
+            for at in choose_instants(boundaries, now, times)
+        ),
+        now,
+    )
+
+
+def choose_instants(boundaries: Sequence[float], now: float, times: Iterable[float] = ()) -> list[float]:
+    """Return one instant of every epoch that is needed: that of an instant, the next one, and those of others."""
+    since, until = find_epoch(boundaries, now)
+    found = {since: now}
+    for at in (*(() if math.isinf(until) else (until,)), *times):
+        found.setdefault(find_epoch(boundaries, at)[0], at)
+    return [found[since] for since in sorted(found)]
 
 
 def find_boundaries(parties: Iterable[Party]) -> list[float]:
@@ -190,21 +250,54 @@ def compute_register(
     parties: Sequence[Party], rules: Sequence[ControlRule], counted_kinds: frozenset[TieKind], at: float
 ) -> Register:
     """Compute every affiliate's ties as they are at one instant, and between which two instants that holds."""
-    boundaries = find_boundaries(parties)
+    return compute_epoch(parties, rules, counted_kinds, at).register()
+
+
+def compute_epoch(
+    parties: Sequence[Party],
+    rules: Sequence[ControlRule],
+    counted_kinds: frozenset[TieKind],
+    at: float,
+    boundaries: Sequence[float] | None = None,
+) -> Epoch:
+    """Compute what is common to many affiliates, and whose it is, at one instant.
+
+    Args:
+        parties: the rows, which have been checked.
+        rules: the control rules.
+        counted_kinds: the kinds of ties that the manifest counts.
+        at: the instant.
+        boundaries: of ``find_boundaries``, where several epochs are computed of the same rows.
+    """
+    since, until = find_epoch(find_boundaries(parties) if boundaries is None else boundaries, at)
     counted = {kind.value for kind in counted_kinds if kind is not TieKind.CONTROL}
     if TieKind.CONTROL in counted_kinds:
         counted |= {f"{TieKind.CONTROL}.{rule.id}" for rule in rules if rule.default}
-    computing = _Computing([party for party in parties if party.since <= at < party.until], rules, counted, at)
+    alive = [party for party in parties if party.since <= at < party.until]
+    computing = _Computing(alive, rules, counted, at)
+    numbers, standings = computing.stand()
     unknown = {TieKind.EMPLOYER, TieKind.PRINCIPAL, *(f"{TieKind.CONTROL}.{rule.id}" for rule in rules)}
     shares = any(party.shares_accounts for party in parties)
-    return Register(
-        by_id=computing.affiliations(),
+    frame = Register(
+        by_id={},
         unknown_ties=frozenset({*map(str, unknown), str(TieKind.SUBCONTRACTOR)}),
         counted=frozenset(counted | ({str(TieKind.SUBCONTRACTOR)} if shares else set())),
         laws={rule.id: rule.law for rule in rules if rule.law is not None},
-        since=max((each for each in boundaries if each <= at), default=-math.inf),
-        until=min((each for each in boundaries if each > at), default=math.inf),
+        since=since,
+        until=until,
     )
+    return Epoch(frame, alive, numbers, standings, computing.circles)
+
+
+def find_epoch(boundaries: Iterable[float], at: float) -> tuple[float, float]:
+    """Return between which two of the instants at which the register changes an instant is."""
+    since, until = -math.inf, math.inf
+    for each in boundaries:
+        if each <= at:
+            since = max(since, each)
+        else:
+            until = min(until, each)
+    return since, until
 
 
 def make_entities(parties: Iterable[Party], at: float) -> dict[str, Entity]:
@@ -237,6 +330,7 @@ class _Computing:
         self._rules = rules
         self._entities = make_entities(parties, at)
         order: Order = order_owners(self._entities)
+        self.circles = order.circles
         self._labels = {rule.id: f"{TieKind.CONTROL}.{rule.id}" for rule in rules}
         self._controlled = {rule.id: compute_control(self._entities, rule.rule, order) for rule in rules}
         self._paragraphs = {
@@ -248,56 +342,75 @@ class _Computing:
         self._counted = frozenset(counted)
         self._sharing = self._counted | {str(TieKind.SUBCONTRACTOR)}
         self._sets: dict[frozenset[str], FactSet] = {}
-        self._controls: dict[tuple[int, int, bool, bool, int], Control] = {}
         self._open: dict[frozenset[str], frozenset[str]] = {}
+        self._watched: dict[int, tuple[Holding, ...]] = {}
 
-    def affiliations(self) -> dict[str, Affiliation]:
-        return {party.id: self._affiliation(party) for party in self._parties}
+    def stand(self) -> tuple[list[int], list[Standing]]:
+        """Return every standing once, and which of them each party has."""
+        known: dict[tuple[Any, ...], int] = {}
+        standings: list[Standing] = []
+        numbers = []
+        found_of: tuple[Mapping[str, object], ...] = (
+            *self._controlled.values(),
+            self._principals,
+            self._subcontractors,
+            *self._paragraphs.values(),
+        )
+        for party in self._parties:
+            id_ = party.id
+            watch = self._watch(self._entities[id_])
+            key = (*[id(found[id_]) for found in found_of], party.shares_accounts, watch)
+            number = known.get(key)
+            if number is None:
+                number = known[key] = len(standings)
+                standings.append(self._standing(party, watch))
+            numbers.append(number)
+        return numbers, standings
 
-    def _affiliation(self, party: Party) -> Affiliation:
+    def _watch(self, entity: Entity) -> tuple[Holding, ...]:
+        owners = entity.owners
+        if not owners:
+            return ()
+        found = self._watched.get(id(owners))
+        if found is None:
+            found = self._watched[id(owners)] = find_watched(entity)
+        return found
+
+    def _standing(self, party: Party, watch: tuple[Holding, ...]) -> Standing:
         id_ = party.id
         controlled = [(rule, self._controlled[rule][id_]) for rule in self._labels]
         chains = (
             (TieKind.PRINCIPAL.value, self._principals[id_]),
             (TieKind.SUBCONTRACTOR.value, self._subcontractors[id_]),
         )
-        ties = [Tie(TieKind.EMPLOYER.value, party.country, (id_,))]
+        ties: list[tuple[str, str, tuple[str, ...]]] = []
         open_ties = []
         for rule, found in controlled:
             label = self._labels[rule]
-            ties += [Tie(label, country, (id_, *path)) for country, path in sorted(found.countries.items())]
+            ties += [(label, country, path) for country, path in sorted(found.countries.items())]
             if found.is_open:
                 open_ties.append(label)
         for kind, chain in chains:
-            ties += [Tie(kind, country, (id_, *path)) for country, path in sorted(chain.paths.items())]
+            ties += [(kind, country, path) for country, path in sorted(chain.paths.items())]
             if chain.is_open:
                 open_ties.append(kind)
         open_labels = frozenset(open_ties)
-        return Affiliation(
-            id=id_,
-            name=party.name,
-            country=party.country,
-            roles=self._set(party.roles),
+        return Standing(
             ties=tuple(ties),
             open_ties=self._open.setdefault(open_labels, open_labels),
             counted=self._sharing if party.shares_accounts else self._counted,
             control={rule: self._control(rule, id_, found) for rule, found in controlled},
-            watch=find_watched(self._entities[id_]),
+            watch=watch,
         )
 
     def _control(self, rule: str, id_: str, found: Controlled) -> Control:
-        """Return what a rule says of an entity; what is the same for many is one value."""
+        """Return what a rule says of an entity."""
         of_law = self._paragraphs.get(rule)
-        paragraph = NOT_APPLICABLE if of_law is None else of_law[id_]
-        key = (id(found.countries), id(found.owners), found.is_open, found.owners_open, id(paragraph))
-        control = self._controls.get(key)
-        if control is None:
-            control = self._controls[key] = Control(
-                self._set(frozenset(found.countries), is_open=found.is_open),
-                self._set(found.owners, is_open=found.owners_open),
-                paragraph,
-            )
-        return control
+        return Control(
+            self._set(frozenset(found.countries), is_open=found.is_open),
+            self._set(found.owners, is_open=found.owners_open),
+            NOT_APPLICABLE if of_law is None else of_law[id_],
+        )
 
     def _set(self, members: frozenset[str], *, is_open: bool = False) -> FactSet:
         if is_open:

@@ -194,7 +194,7 @@ class ListenerTls:
 
     Args:
         options: where files are.
-        metrics: counted are attempts to renew it, and when its certificate ends.
+        metrics: counted are attempts to renew it; told are whether the last one failed, and when its certificate ends.
     """
 
     def __init__(self, options: GatewayOptions, metrics: Metrics) -> None:
@@ -296,6 +296,7 @@ class ListenerTls:
 
     def _note(self, result: str) -> None:
         self._metrics.tls_reloads.count(result)
+        self._metrics.tls_stale.set(0 if result == "loaded" else 1)
         if result == "loaded" and self._options.tls_certificate is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._metrics.tls_certificate_expires.set(read_expiry(self._options.tls_certificate))

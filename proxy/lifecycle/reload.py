@@ -263,8 +263,9 @@ class Reloader:
                 if length > MAX_SLICE_BYTES:
                     raise EOFError("a slice is too long")
                 yield await child.stdout.readexactly(length)
+            await child.wait()
         finally:
-            transport.close()  # at once, and ends the child: a gateway that is stopped may have no time to wait
+            transport.close()  # ends the child, unless it has ended: nobody waits for its result any more
             await child.wait()
 
     async def _cut_off(self, urgent: Urgent) -> list[str]:
@@ -295,13 +296,18 @@ class Reloader:
             return "unchanged"
         parts = [
             *now.policy.rules,
-            *(affiliation for register in now.affiliates.epochs for affiliation in register.by_id.values()),
+            *(affiliation for register in now.affiliates.epochs for affiliation in _in_memory(register.by_id)),
         ]
         retired = weakref.ref(now.policy)
         await self._adopt(snapshot)
         del now
         self._releasing = asyncio.ensure_future(_release(retired, parts))
         return "loaded"
+
+
+def _in_memory(by_id: Mapping[str, Any]) -> list[Any]:
+    """Return what a register keeps in memory; one that is kept in a file keeps nothing to speak of."""
+    return list(by_id.values()) if isinstance(by_id, dict) else []
 
 
 def _by_file(urgent: Mapping[str, Sequence[Rule]]) -> dict[str, list[str]]:

@@ -164,7 +164,8 @@ def parse_system(text: str) -> str:
     return text
 
 
-def _parse_flag(text: str) -> bool:
+def parse_flag(text: str) -> bool:
+    """Return a flag; ValueError with a sentence if the text is none."""
     if text not in {"true", "false"}:
         raise ValueError(f"{text!r} is neither true nor false")
     return text == "true"
@@ -197,7 +198,8 @@ def _parse_date(text: str) -> date:
         raise ValueError(f"{text!r} is no day that exists") from error
 
 
-def _parse_share(text: str) -> Decimal:
+def parse_share(text: str) -> Decimal:
+    """Return a number of per cent; ValueError with a sentence if the text is none."""
     try:
         share = Decimal(text)
     except InvalidOperation:
@@ -212,9 +214,9 @@ Id = Annotated[str, scalar(parse_id, {"title": "id"} | _NAME | spelled(_ID, *_GU
 Reference = Annotated[str, scalar(parse_reference, {"title": "reference"} | _NAME | spelled(_REFERENCE, *_GUESSES))]
 Country = Annotated[str, scalar(_parse_country, {"title": "country"} | worded(*NAMES))]
 System = Annotated[str, scalar(parse_system, {"title": "autonomous system"} | spelled(_SYSTEM))]
-Flag = Annotated[bool, scalar(_parse_flag, spelled(re.compile("true|false"), "boolean"))]
+Flag = Annotated[bool, scalar(parse_flag, spelled(re.compile("true|false"), "boolean"))]
 Instant = Annotated[datetime, scalar(parse_instant, {"title": "instant"} | spelled(_INSTANT))]
 Date = Annotated[date, scalar(_parse_date, spelled(_DATE))]
 Duration = Annotated[int, scalar(parse_duration, spelled(_DURATION))]
 Category = scalar(parse_category, spelled(_CATEGORY, "boolean", "null"))
-Share = Annotated[Decimal, scalar(_parse_share, spelled(_SHARE, "number") | {"exclusiveMinimum": 0, "maximum": 100})]
+Share = Annotated[Decimal, scalar(parse_share, spelled(_SHARE, "number") | {"exclusiveMinimum": 0, "maximum": 100})]

@@ -6,12 +6,16 @@ Rooms know nothing of files and lines: ``bundle`` turns a path into ``file:line:
 
 import difflib
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 Path: TypeAlias = tuple[str | int, ...]
 """Keys and list positions, from a register's list down: ``(3, "when", "subject.country")``."""
+
+
+_MANY: Final = 2000
+"""Candidates among which the nearest is looked for only where it begins alike."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -29,7 +33,10 @@ class Problem(msgspec.Struct, frozen=True):
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the nearest of the candidates, or what there is, or nothing."""
-    known = sorted(map(str, candidates))
+    known = list(map(str, candidates))
+    if len(known) > _MANY:
+        known = [each for each in known if each[:2] == word[:2]][:_MANY]
+    known.sort()
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f" (did you mean {close[0]!r}?)"

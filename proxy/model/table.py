@@ -26,6 +26,8 @@ class Column(msgspec.Struct, frozen=True):
     """Says in one sentence what is wrong with a text that means nothing."""
     empty: Any = UNKNOWN
     """What an empty cell means; None if there must be a text."""
+    optional: bool = False
+    """Whether a table may leave the column out: all its cells are empty then."""
 
 
 def parse_key(text: str) -> str | None:

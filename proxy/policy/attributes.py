@@ -4,6 +4,7 @@
 import enum
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import msgspec
@@ -148,7 +149,7 @@ _MIXED: Final = frozenset({"origin.matches_residence"})
 class Vocabulary(msgspec.Struct, frozen=True):
     """What a bundle declares, for rules to speak of."""
 
-    ids: Mapping[Domain, frozenset[str]]
+    ids: Mapping[Domain, AbstractSet[str]]
     country_sets: Mapping[str, frozenset[str]]
     control_rules: frozenset[str]
     empty_when_absent: frozenset[str]
@@ -161,7 +162,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
     namespace: str = ""
     """Of the pack whose rules speak, which means its own sets and control rules by their bare names."""
 
-    def values(self, domain: Domain) -> frozenset[str]:
+    def values(self, domain: Domain) -> AbstractSet[str]:
         """Return the values of a domain."""
         return _CLOSED.get(domain) or self.ids.get(domain, frozenset())
 

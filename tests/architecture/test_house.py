@@ -42,6 +42,7 @@ WITH_IO: Final = {
     "clock",
     "version",
     "bundle.large",
+    "bundle.large_affiliates",
     "bundle.store",
     "origin.databases",
     "origin.renewal",

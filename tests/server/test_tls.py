@@ -616,11 +616,13 @@ async def test_the_old_certificate_stays_in_use_while_there_is(
 
         await becomes(is_told)
         assert await _shown(place) == before
+        assert (await _metrics(place))["sekisho_tls_stale"] == 1
         renewed = own()
         place.write(renewed)
 
         async def is_shown() -> bool:
-            return await _shown(place) == renewed.certificate.serial_number
+            is_new = await _shown(place) == renewed.certificate.serial_number
+            return is_new and (await _metrics(place))["sekisho_tls_stale"] == 0
 
         await becomes(is_shown)
 

@@ -20,7 +20,7 @@ B = "bundle.yaml"
 def test_the_registers_of_the_design_are_here_or_not_yet() -> None:
     assert set(REGISTERS) == {
         "issuers", "certificate_authorities", "revoked", "clients", "people",
-        "country_sets", "affiliates", "control_rules",
+        "country_sets", "affiliates", "holdings", "control_rules",
         "networks", "trusted_proxies",
         "apis", "rules", "invariants", "purposes", "grants",
         "fixtures", "tests",

@@ -577,6 +577,31 @@ async def test_keys_of_an_issuer_that_is_gone_are_gone(place: Place) -> None:
 async def test_the_age_of_keys_is_not_told_of_an_issuer_that_is_gone(place: Place) -> None:
     store = a_store(place.url)
     await store.fetch_all()
-    await store.adopt([a_partner(jwks=place.url)])
-    told = {sample.labels["issuer"] for metric in store._metrics.key_set_fetched.collect() for sample in metric.samples}
-    assert told == {"partner"}
+    undo = await store.adopt([a_partner(jwks=place.url)])
+    assert told_of(store) == [{"partner"}, {"partner"}]
+    undo()
+    assert told_of(store) == [{"corp"}, {"corp"}]
+
+
+async def test_the_age_of_keys_is_not_told_of_an_issuer_that_never_came_to_be_declared(place: Place) -> None:
+    store = a_store(place.url)
+    await store.fetch_all()
+    with pytest.raises(KeySetError, match="issuer 'gone'"):
+        await store.adopt([a_partner(jwks=place.url), an_issuer(id="gone", jwks="http://127.0.0.1:1/")])
+    assert told_of(store) == [{"corp"}, {"corp"}]
+    assert store.failed == set()
+
+
+async def test_the_age_of_keys_is_told_on_where_a_change_is_taken_back(place: Place) -> None:
+    store = a_store(place.url)
+    await store.fetch_all()
+    gauge = store._metrics.key_set_fetched
+    before = gauge.labels("corp")._value.get()
+    (await store.adopt([a_partner(jwks=place.url)]))()
+    assert gauge.labels("corp")._value.get() == pytest.approx(before, abs=0.01)
+
+
+def told_of(store: KeyStore) -> list[set[str]]:
+    """Return the issuers of which metrics tell when keys were fetched, and how many there are."""
+    gauges = store._metrics.key_set_fetched, store._metrics.key_set_keys
+    return [{each.labels["issuer"] for metric in gauge.collect() for each in metric.samples} for gauge in gauges]
