@@ -95,6 +95,8 @@ def _caller(line: DecisionLine, snapshot: Snapshot, time: float) -> Caller:
     acts_alone = said.on_behalf_of is None
     behind = said.on_behalf_of
     person = None if behind is None else _make(None, behind, _ties_of(said.ties, Part.PERSON), register)
+    if person is not None:  # of a service that hides somebody the line says nothing but its name
+        person = msgspec.structs.replace(person, is_for_somebody=False)
     settled = msgspec.structs.replace(party, is_for_somebody=party.is_for_somebody and not acts_alone)
     speaking = Speaking(settled, tuple(_others(said, register)), person)
     caller = join(speaking, register)
