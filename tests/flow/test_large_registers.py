@@ -99,9 +99,9 @@ def test_a_file_that_has_vanished_cannot_be_taken_over(tmp_path: Path) -> None:
     gc.collect()
     for path in (tmp_path / "registers").iterdir():
         path.unlink()
+    assembly = Assembly()
     with pytest.raises(StoreError, match="cannot be used"):
-        for data in slices:
-            Assembly().take(data)
+        list(map(assembly.take, slices))
 
 
 def test_a_changed_table_is_another_register(tmp_path: Path) -> None:

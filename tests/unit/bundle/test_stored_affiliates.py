@@ -41,7 +41,8 @@ PARTIES: Final = (
     Party("ly", "LY", "JP", home=True, subcontractors=("a0",), shares_accounts=True),
     Party("cn", "国", "CN", owners=held(("state:CN", 100)), complete=True, works_for=()),
     *(
-        Party(f"a{number}", f"A {number}", ("JP", "US", "KR")[number % 3], roles=frozenset({"subsidiary", "contractor"}),
+        Party(f"a{number}", f"A {number}", ("JP", "US", "KR")[number % 3],
+              roles=frozenset({"subsidiary", "contractor"}),
               owners=held(("cn", 60), ("ly", 30)) if number % 2 else held((f"a{number // 2}", 100)) if number else (),
               works_for=(Contract("ly", until=5.0),) if number == 0 else None)
         for number in range(100)
