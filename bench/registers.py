@@ -133,7 +133,8 @@ def people(count: int, affiliate_count: int) -> Iterator[tuple[str, ...]]:
 def affiliates(count: int) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
     """Return made-up affiliates and who holds them: one group of many levels, a tenth of it without owners."""
     chance = Random(SEED)  # noqa: S311 - the same affiliates every time
-    entities, holdings = [], []
+    entities: list[tuple[str, ...]] = []
+    holdings: list[tuple[str, ...]] = []
     for number in range(count):
         id_ = f"a-{number}"
         owners: dict[str, int] = {}
@@ -252,7 +253,7 @@ def report(count: int, rounds: int, *, as_json: bool) -> None:
     with TemporaryDirectory(prefix="sekisho-bench-") as name:
         folder = Path(name) / "policies"
         folder.mkdir()
-        write_folder(folder, count)
+        write_folder(folder, count, AFFILIATES)
         figures = measure_look_ups(folder, count)
         comparison: Comparison = paired(contenders(folder), ANCHOR, rounds)
     ratio = comparison.ratio(SUBJECT)

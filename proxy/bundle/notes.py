@@ -88,9 +88,7 @@ def find_register_notes(parties: Sequence[Party], now: float) -> tuple[str, ...]
 
 def tell_register_notes(parties: Sequence[Party], epoch: Epoch, now: float) -> tuple[str, ...]:
     """Return the same where the epoch has been computed."""
-    watch = (
-        (party.id, epoch.standings[number].watch) for party, number in zip(epoch.parties, epoch.numbers, strict=True)
-    )
+    watch = ((member.id, epoch.pieces[member.pieces[-1]].watch) for member in epoch.members if member.pieces)
     return _tell(parties, epoch.circles, watch, now)
 
 
@@ -120,15 +118,19 @@ def _tell(
 
 def _find_expired(parties: Sequence[Party], now: float) -> Iterator[str]:
     """Yield the rows, holdings and contracts that have ended: what they said is no longer known."""
+    ended: dict[int, bool] = {}
     for party in parties:
         if party.until <= now:
             yield f"affiliate {party.id} expired at {render_instant(party.until)}: its people are of no affiliate"
             continue
-        for stake in party.owners or ():
+        for dated in (party.owners, party.works_for):
+            if dated and id(dated) not in ended:
+                ended[id(dated)] = any(each.until <= now for each in dated)
+        for stake in (party.owners or ()) if ended.get(id(party.owners)) else ():
             if stake.until <= now:
-                ended = f"expired at {render_instant(stake.until)}"
-                yield f"affiliate {party.id}: the holding of {stake.holding.owner} {ended}: it is nobody's who is known"
-        for contract in party.works_for or ():
+                when = f"expired at {render_instant(stake.until)}"
+                yield f"affiliate {party.id}: the holding of {stake.holding.owner} {when}: it is nobody's who is known"
+        for contract in (party.works_for or ()) if ended.get(id(party.works_for)) else ():
             if contract.until <= now:
-                ended = f"expired at {render_instant(contract.until)}"
-                yield f"affiliate {party.id}: its work for {contract.principal} {ended}"
+                when = f"expired at {render_instant(contract.until)}"
+                yield f"affiliate {party.id}: its work for {contract.principal} {when}"

@@ -2,7 +2,8 @@
 """The register of affiliates where it is kept in files: written in one go, and read one affiliate at a time.
 
 One file holds the rows, and is named by what they were read from; one more for each epoch holds what was computed of
-them, and is named by the first and by the rules. How many affiliates stand is kept once: rows name it by its number.
+them, and is named by the first and by the rules. What is the same for many is kept once, as a piece: rows name it by
+its number.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,14 +13,21 @@ from typing import Any, Final, overload
 import msgspec
 
 from proxy.bundle.store import Store, StoredMapping, StoredTable, Writer
-from proxy.caller.register import Affiliation, Epoch, Party, Register, Standing, find_boundaries
-from proxy.model.facts import EMPTY_SET, FactSet
+from proxy.caller.register import (
+    Affiliation,
+    Epoch,
+    Member,
+    Party,
+    Piece,
+    Register,
+    find_boundaries,
+    join_pieces,
+)
 
 MAX_KEPT: Final = 1024
 """Affiliates that one process keeps."""
 CHUNK: Final = 1000
 """Parties that are kept together: they are read all or not at all."""
-BETWEEN: Final = ";"
 _ONLY: Final = ""
 """The key of the one value of a mapping."""
 _PREFIX: Final = "affiliates "
@@ -142,17 +150,8 @@ def write_epoch(writer: Writer, epoch: Epoch, notes: Sequence[str]) -> None:
         epoch: the epoch.
         notes: what a reader should know of the register at that time.
     """
-    roles: dict[frozenset[str], str] = {}
-    for party in epoch.parties:
-        if party.roles not in roles:
-            roles[party.roles] = BETWEEN.join(sorted(party.roles))
-    rows = [
-        (party.id, party.name, party.country, roles[party.roles], number)
-        for party, number in zip(epoch.parties, epoch.numbers, strict=True)
-    ]
-    rows.sort()
-    writer.add_blocks("affiliations", rows)
-    writer.add_mapping("standings", [(_name(number), standing) for number, standing in enumerate(epoch.standings)])
+    writer.add_blocks("affiliations", sorted(map(msgspec.structs.astuple, epoch.members)))
+    writer.add_mapping("pieces", [(_name(number), piece) for number, piece in enumerate(epoch.pieces)])
     writer.add_mapping("frame", [(_ONLY, epoch.frame)])
     writer.add_mapping("notes", [(_ONLY, notes)])
 
@@ -164,7 +163,7 @@ def _name(number: int) -> str:
 def read_epoch(store: Store) -> Register:
     """Return the register of the epoch that a file holds."""
     frame = StoredMapping(store, "frame", Register)[_ONLY]
-    return msgspec.structs.replace(frame, by_id=StoredAffiliations(store))
+    return msgspec.structs.replace(frame, by_id=StoredAffiliations(store, frame))
 
 
 def read_notes(store: Store) -> tuple[str, ...]:
@@ -177,35 +176,36 @@ class StoredAffiliations(Mapping[str, Affiliation]):
 
     Args:
         store: the file of the epoch.
+        frame: the register.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, frame: Register) -> None:
         self._store = store
+        self._frame = frame
         self._rows = StoredTable(store, "affiliations")
-        self._standings: StoredMapping[Standing] = StoredMapping(store, "standings", Standing)
+        self._pieces: StoredMapping[Piece] = StoredMapping(store, "pieces", Piece)
         self._kept: dict[str, Affiliation] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return StoredAffiliations, (self._store,)
+        return StoredAffiliations, (self._store, self._frame)
 
     def __getitem__(self, id_: str) -> Affiliation:
         kept = self._kept.get(id_)
         if kept is not None:
             return kept
-        name, country, roles, number = self._rows[id_]
-        of_party = FactSet(frozenset(roles.split(BETWEEN))) if roles else EMPTY_SET
-        found = self._standing(number).of(id_, name, country, of_party)
+        member = Member(id_, *self._rows[id_])
+        found = join_pieces(member, [self._piece(number) for number in member.pieces], self._frame)
         if len(self._kept) >= MAX_KEPT:
             for oldest in list(self._kept)[: MAX_KEPT // 8]:
                 del self._kept[oldest]
         self._kept[id_] = found
         return found
 
-    def _standing(self, number: int) -> Standing:
+    def _piece(self, number: int) -> Piece:
         try:
-            return self._standings[_name(number)]
+            return self._pieces[_name(number)]
         except KeyError as error:
-            raise ValueError("the file names a standing that it does not hold") from error
+            raise ValueError("the file names a piece that it does not hold") from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)

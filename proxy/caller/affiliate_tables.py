@@ -76,7 +76,7 @@ def _parse_contracts(text: str) -> tuple[Contract, ...]:
 
 def _choose(text: str, allowed: Sequence[str]) -> str:
     if text not in allowed:
-        raise ValueError(f"{text!r} is not one of: {', '.join(allowed)}{nearest(text, allowed)}")
+        raise ValueError(f"{text!r} is not one of the words for it{nearest(text, allowed)}")
     return text
 
 

@@ -33,11 +33,14 @@ def follow(
         countries: entity to its country.
         unsaid: entities that did not say who comes next.
     """
-    chains = _Chains(edges, countries, unsaid)
+    linked = {id_: following for id_, following in edges.items() if following}
+    for other in {other for following in linked.values() for other in following}:
+        linked.setdefault(other, ())
+    chains = _Chains(linked, countries, unsaid)
     same: dict[tuple[int, bool], Chains] = {}
     found = {}
     for id_ in edges:
-        lines = chains.lines[id_]
+        lines = chains.lines.get(id_, _NOWHERE)
         key = (id(lines), id_ in chains.open)
         reached = same.get(key)
         if reached is None:
@@ -100,7 +103,7 @@ class _Chains:
 
     def _carry(self, id_: str) -> None:
         """Note what is reached by whoever is one step before an entity."""
-        if not self._needed[id_]:
+        if id_ not in self._needed:
             return
         carried = {country: (length + 1, abridge((id_, *path))) for country, (length, path) in self.lines[id_].items()}
         carried.setdefault(self._countries[id_], (1, (id_,)))

@@ -8,8 +8,7 @@
 - A state holds under the id ``state:CN``, which no affiliate can have.
 """
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -59,7 +58,7 @@ class Order(msgspec.Struct, frozen=True):
     parts: tuple[tuple[str, ...], ...]
     """One id, or several that reach one another in a circle."""
     dependants: Mapping[str, Sequence[str]]
-    """Who needs an id."""
+    """Who needs an id, of those that somebody needs."""
 
     @property
     def circles(self) -> list[tuple[str, ...]]:
@@ -82,35 +81,36 @@ def abridge(path: tuple[str, ...]) -> tuple[str, ...]:
 
 def order_owners(entities: Mapping[str, Entity]) -> Order:
     """Return the order in which owners come before what they hold."""
-    return make_order({id_: tuple(holding.owner for holding in entity.owners) for id_, entity in entities.items()})
+    return make_order(
+        {id_: [each.owner for each in entity.owners] if entity.owners else () for id_, entity in entities.items()}
+    )
 
 
-def make_order(needs: Mapping[str, Iterable[str]]) -> Order:
+def make_order(needs: Mapping[str, Sequence[str]]) -> Order:
     """Return an order of all ids, each with what it needs before it; ids of a circle stand together.
 
     Most registers are trees: what is left after all that needs nothing any more has been taken is looked at by
     Tarjan's algorithm. Neither recurses: a chain may have a hundred thousand links.
     """
-    dependants: dict[str, list[str]] = {id_: [] for id_ in needs}
+    dependants: dict[str, list[str]] = {}
     waiting: dict[str, int] = {}
+    ready: list[str] = []
     for id_, needed in needs.items():
-        count = 0
-        for other in needed:
-            dependants[other].append(id_)
-            count += 1
-        waiting[id_] = count
-    parts: list[tuple[str, ...]] = []
-    ready = deque(id_ for id_, count in waiting.items() if not count)
-    while ready:
-        id_ = ready.popleft()
-        parts.append((id_,))
-        for other in dependants[id_]:
-            waiting[other] -= 1
-            if not waiting[other]:
+        if needed:
+            waiting[id_] = len(needed)
+            for other in needed:
+                dependants.setdefault(other, []).append(id_)
+        else:
+            ready.append(id_)
+    for id_ in ready:  # it grows
+        for other in dependants.get(id_, ()):
+            left = waiting[other] = waiting[other] - 1
+            if not left:
                 ready.append(other)
+    parts: list[tuple[str, ...]] = [(id_,) for id_ in ready]
     if len(parts) < len(needs):
-        left = {id_ for id_, count in waiting.items() if count}
-        parts += _find_components({id_: [each for each in needs[id_] if each in left] for id_ in sorted(left)})
+        circular = {id_ for id_, count in waiting.items() if count}
+        parts += _find_components({id_: [each for each in needs[id_] if each in circular] for id_ in sorted(circular)})
     return Order(tuple(parts), dependants)
 
 

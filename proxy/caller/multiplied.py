@@ -109,7 +109,7 @@ class _Multiplied:
 
     def _carry(self, id_: str) -> None:
         """Note what an entity carries to those that it holds: its own marks wholly."""
-        if not self._holds[id_]:
+        if not self._holds.get(id_, ()):
             return
         shares = self.shares[id_]
         held = {mark: (low, high, abridge((id_, *path))) for mark, (low, high, path) in shares.held.items()}

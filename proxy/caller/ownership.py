@@ -120,19 +120,26 @@ class _Cascade:
         self.paths: dict[str, _Lines] = {}
         self.open: set[str] = set()
         nothing: _Lines = {}
+        sisters: dict[tuple[int, bool, bool, int], tuple[_Lines, bool]] = {}
         for part in order.parts:
             if len(part) == 1:
                 (id_,) = part
-                self.paths[id_] = self._marks_of(id_, nothing)
+                entity = entities[id_]
+                key = (id(entity.owners), entity.complete, entity.home, id(entity.dispersed))
+                found = sisters.get(key)
+                if found is None:
+                    self.paths[id_] = self._marks_of(id_, nothing)
+                    found = sisters[key] = self.paths[id_], self._may_be_controlled(id_)
+                self.paths[id_], is_open = found
                 self._set_lines(id_)
-                if self._may_be_controlled(id_):
+                if is_open:
                     self.open.add(id_)
             else:
                 self._settle(part)
 
     def _set_lines(self, id_: str) -> None:
         """Note what an entity carries to those it holds."""
-        if not self._holds[id_]:
+        if id_ not in self._holds:
             return
         if self._seeds is None:
             lines: _Lines = {id_: (), **self.paths[id_]}
@@ -160,7 +167,7 @@ class _Cascade:
             if new:
                 paths.update(new)
                 self._set_lines(id_)
-                more = [held for held in self._holds[id_] if held in inside and held not in queued]
+                more = [held for held in self._holds.get(id_, ()) if held in inside and held not in queued]
                 queue.extend(more)
                 queued.update(more)
         queue = deque(part)
@@ -168,7 +175,7 @@ class _Cascade:
             id_ = queue.popleft()
             if id_ not in self.open and self._may_be_controlled(id_):
                 self.open.add(id_)
-                queue.extend(held for held in self._holds[id_] if held in inside)
+                queue.extend(held for held in self._holds.get(id_, ()) if held in inside)
 
     def _marks_of(self, id_: str, nothing: _Lines) -> _Lines:
         """Return the marks that control an entity for certain, from what its owners carry."""

@@ -10,9 +10,9 @@
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -22,7 +22,7 @@ from proxy.caller.covered_persons import Law, classify_entities
 from proxy.caller.holdings import STATE, ZERO, Entity, Holding, Order, order_owners
 from proxy.caller.ownership import Controlled, Rule
 from proxy.model.caller import Control, Tie, TieKind
-from proxy.model.facts import EMPTY_SET, NOT_APPLICABLE, FactSet
+from proxy.model.facts import EMPTY_SET, NOT_APPLICABLE, Fact, FactSet
 
 WATCHED: Final = Decimal(25)
 """Per cent of one owner that are told although they are no control: up to half."""
@@ -99,58 +99,93 @@ class Register(msgspec.Struct, frozen=True):
     counted: frozenset[str]
     laws: Mapping[str, Law]
     """The control rules with paragraphs."""
+    not_sharing: frozenset[str] = frozenset()
+    """Labels of ties that count for the people of an affiliate that shares no accounts."""
     since: float = -math.inf
     until: float = math.inf
 
+    @property
+    def sharing(self) -> frozenset[str]:
+        """Labels that count for the people of one whose subcontractors may use its people's accounts."""
+        return self.not_sharing | {str(TieKind.SUBCONTRACTOR)}
 
-class Standing(msgspec.Struct, frozen=True, array_like=True):
-    """What working for an affiliate means, told without its name: the sisters of a group have the same."""
 
-    ties: tuple[tuple[str, str, tuple[str, ...]], ...]
+class Piece(msgspec.Struct, frozen=True, array_like=True):
+    """A part of what working for an affiliate means, told without its name: sisters have the same."""
+
+    ties: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
     """Label, country, and the path from the next entity on."""
-    open_ties: frozenset[str]
-    counted: frozenset[str]
-    control: Mapping[str, Control]
+    open_tie: str = ""
+    """The label of the ties, where there may be more."""
+    rule: str = ""
+    """The control rule of which it tells, if it does."""
+    control: Control | None = None
     watch: tuple[Holding, ...] = ()
 
-    def of(self, id_: str, name: str, country: str, roles: FactSet) -> Affiliation:
-        """Return what it means to work for one that stands so."""
-        own = (id_,)
-        ties = [Tie(label, country, own + path) for label, country, path in self.ties]
-        return Affiliation(
-            id_,
-            name,
-            country,
-            roles,
-            (Tie(TieKind.EMPLOYER.value, country, own), *ties),
-            self.open_ties,
-            self.counted,
-            self.control,
-            self.watch,
-        )
+
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """An affiliate that is there during an epoch."""
+
+    id: str
+    name: str
+    country: str
+    roles: str
+    """Between semicolons."""
+    shares_accounts: bool
+    pieces: tuple[int, ...]
+    """Their numbers."""
+
+
+def join_pieces(member: Member, pieces: Iterable[Piece], frame: "Register") -> Affiliation:
+    """Return what working for an affiliate means.
+
+    Args:
+        member: the affiliate.
+        pieces: those that it names.
+        frame: the register.
+    """
+    own = (member.id,)
+    ties = [Tie(TieKind.EMPLOYER.value, member.country, own)]
+    open_ties = []
+    control = {}
+    watch: tuple[Holding, ...] = ()
+    for piece in pieces:
+        ties += [Tie(label, country, own + path) for label, country, path in piece.ties]
+        if piece.open_tie:
+            open_ties.append(piece.open_tie)
+        if piece.control is not None:
+            control[piece.rule] = piece.control
+        watch = piece.watch or watch
+    return Affiliation(
+        id=member.id,
+        name=member.name,
+        country=member.country,
+        roles=FactSet(frozenset(member.roles.split(";"))) if member.roles else EMPTY_SET,
+        ties=tuple(ties),
+        open_ties=frozenset(open_ties),
+        counted=frame.sharing if member.shares_accounts else frame.not_sharing,
+        control=control,
+        watch=watch,
+    )
 
 
 class Epoch(msgspec.Struct, frozen=True):
-    """One epoch, computed: who is there, and how each stands."""
+    """One epoch, computed: who is there, and what of."""
 
     frame: Register
     """Without anybody in it."""
-    parties: Sequence[Party]
-    numbers: Sequence[int]
-    """Of the standing of each party."""
-    standings: Sequence[Standing]
+    members: Sequence[Member]
+    pieces: Sequence[Piece]
     circles: Sequence[Sequence[str]]
     """Those who hold one another in a circle."""
 
     def register(self) -> Register:
         """Return the register, in memory."""
-        roles: dict[frozenset[str], FactSet] = {}
-        by_id = {}
-        for party, number in zip(self.parties, self.numbers, strict=True):
-            of_party = roles.get(party.roles)
-            if of_party is None:
-                of_party = roles[party.roles] = FactSet(party.roles) if party.roles else EMPTY_SET
-            by_id[party.id] = self.standings[number].of(party.id, party.name, party.country, of_party)
+        pieces = self.pieces
+        by_id = {
+            member.id: join_pieces(member, [pieces[number] for number in member.pieces], self.frame)
+            for member in self.members
+        }
         return msgspec.structs.replace(self.frame, by_id=by_id)
 
 
@@ -234,15 +269,17 @@ def choose_instants(boundaries: Sequence[float], now: float, times: Iterable[flo
 def find_boundaries(parties: Iterable[Party]) -> list[float]:
     """Return every instant at which the register changes."""
     found: set[float] = set()
+    dated: dict[int, tuple[Stake | Contract, ...]] = {}
     for party in parties:
         found.add(party.since)
         found.add(party.until)
-        for stake in party.owners or ():
-            found.add(stake.since)
-            found.add(stake.until)
-        for contract in party.works_for or ():
-            found.add(contract.since)
-            found.add(contract.until)
+        for each in (party.owners, party.works_for):
+            if each:
+                dated[id(each)] = each
+    for several in dated.values():
+        for one in several:
+            found.add(one.since)
+            found.add(one.until)
     return sorted(found - {-math.inf, math.inf})
 
 
@@ -274,8 +311,7 @@ def compute_epoch(
     if TieKind.CONTROL in counted_kinds:
         counted |= {f"{TieKind.CONTROL}.{rule.id}" for rule in rules if rule.default}
     alive = [party for party in parties if party.since <= at < party.until]
-    computing = _Computing(alive, rules, counted, at)
-    numbers, standings = computing.stand()
+    computing = _Computing(alive, rules, at)
     unknown = {TieKind.EMPLOYER, TieKind.PRINCIPAL, *(f"{TieKind.CONTROL}.{rule.id}" for rule in rules)}
     shares = any(party.shares_accounts for party in parties)
     frame = Register(
@@ -283,10 +319,11 @@ def compute_epoch(
         unknown_ties=frozenset({*map(str, unknown), str(TieKind.SUBCONTRACTOR)}),
         counted=frozenset(counted | ({str(TieKind.SUBCONTRACTOR)} if shares else set())),
         laws={rule.id: rule.law for rule in rules if rule.law is not None},
+        not_sharing=frozenset(counted),
         since=since,
         until=until,
     )
-    return Epoch(frame, alive, numbers, standings, computing.circles)
+    return Epoch(frame, list(computing.members()), computing.pieces, computing.circles)
 
 
 def find_epoch(boundaries: Iterable[float], at: float) -> tuple[float, float]:
@@ -305,27 +342,29 @@ def make_entities(parties: Iterable[Party], at: float) -> dict[str, Entity]:
     alive = {party.id for party in parties}
     entities: dict[str, Entity] = {}
     states: dict[str, Entity] = {}
+    live: dict[int, tuple[Holding, ...]] = {}
     for party in parties:
-        owners = []
-        for stake in party.owners or ():
-            holding = stake.holding
-            if not stake.since <= at < stake.until:
-                continue
-            if holding.owner.startswith(STATE):
-                states[holding.owner] = Entity(holding.owner.removeprefix(STATE), complete=True)
-            elif holding.owner not in alive:
-                continue
-            owners.append(holding)
+        owners: tuple[Holding, ...] = ()
+        if party.owners:
+            found = live.get(id(party.owners))
+            if found is None:
+                holdings = [stake.holding for stake in party.owners if stake.since <= at < stake.until]
+                found = live[id(party.owners)] = tuple(
+                    each for each in holdings if each.owner in alive or each.owner.startswith(STATE)
+                )
+                for owner in {each.owner for each in found} - alive:
+                    states[owner] = Entity(owner.removeprefix(STATE), complete=True)
+            owners = found
         dispersed = (party.dispersed or ZERO) if party.complete else ZERO
         complete = party.complete and (party.owners is None or bool(owners) or dispersed >= 100)
-        entities[party.id] = Entity(party.country, party.home, tuple(owners), complete, dispersed)
+        entities[party.id] = Entity(party.country, party.home, owners, complete, dispersed)
     return {**entities, **states}
 
 
 class _Computing:
     """What one epoch is computed from."""
 
-    def __init__(self, parties: Sequence[Party], rules: Sequence[ControlRule], counted: set[str], at: float) -> None:
+    def __init__(self, parties: Sequence[Party], rules: Sequence[ControlRule], at: float) -> None:
         self._parties = parties
         self._rules = rules
         self._entities = make_entities(parties, at)
@@ -339,78 +378,68 @@ class _Computing:
             if rule.law is not None
         }
         self._principals, self._subcontractors = _follow_contracts(parties, at)
-        self._counted = frozenset(counted)
-        self._sharing = self._counted | {str(TieKind.SUBCONTRACTOR)}
         self._sets: dict[frozenset[str], FactSet] = {}
-        self._open: dict[frozenset[str], frozenset[str]] = {}
-        self._watched: dict[int, tuple[Holding, ...]] = {}
+        self.pieces: list[Piece] = []
 
-    def stand(self) -> tuple[list[int], list[Standing]]:
-        """Return every standing once, and which of them each party has."""
-        known: dict[tuple[Any, ...], int] = {}
-        standings: list[Standing] = []
-        numbers = []
-        found_of: tuple[Mapping[str, object], ...] = (
-            *self._controlled.values(),
-            self._principals,
-            self._subcontractors,
-            *self._paragraphs.values(),
-        )
+    def members(self) -> Iterator[Member]:
+        """Yield everybody, and note the pieces that they are made of."""
+        roles: dict[frozenset[str], str] = {}
+        watch: dict[int, int] = {}
+        rules = [
+            (rule, controlled, self._paragraphs.get(rule), dict[tuple[int, int], int]())
+            for rule, controlled in self._controlled.items()
+        ]
+        ways = [
+            (kind.value, chains, dict[int, int]())
+            for kind, chains in (
+                (TieKind.PRINCIPAL, self._principals),
+                (TieKind.SUBCONTRACTOR, self._subcontractors),
+            )
+        ]
         for party in self._parties:
             id_ = party.id
-            watch = self._watch(self._entities[id_])
-            key = (*[id(found[id_]) for found in found_of], party.shares_accounts, watch)
-            number = known.get(key)
-            if number is None:
-                number = known[key] = len(standings)
-                standings.append(self._standing(party, watch))
-            numbers.append(number)
-        return numbers, standings
+            numbers = []
+            for rule, controlled, of_law, known in rules:
+                found = controlled[id_]
+                paragraph = NOT_APPLICABLE if of_law is None else of_law[id_]
+                key = (id(found), id(paragraph))
+                number = known.get(key)
+                if number is None:
+                    number = known[key] = self._add(self._judge(rule, found, paragraph))
+                numbers.append(number)
+            for kind, chains, of_kind in ways:
+                chain = chains[id_]
+                number = of_kind.get(id(chain))
+                if number is None:
+                    number = of_kind[id(chain)] = self._add(_describe_chain(kind, chain))
+                numbers.append(number)
+            entity = self._entities[id_]
+            if entity.owners:
+                number = watch.get(id(entity.owners))
+                if number is None:
+                    watched = find_watched(entity)
+                    number = watch[id(entity.owners)] = self._add(Piece(watch=watched)) if watched else _NOTHING
+                if number != _NOTHING:
+                    numbers.append(number)
+            told = roles.get(party.roles)
+            if told is None:
+                told = roles[party.roles] = ";".join(sorted(party.roles))
+            yield Member(id_, party.name, party.country, told, party.shares_accounts, tuple(numbers))
 
-    def _watch(self, entity: Entity) -> tuple[Holding, ...]:
-        owners = entity.owners
-        if not owners:
-            return ()
-        found = self._watched.get(id(owners))
-        if found is None:
-            found = self._watched[id(owners)] = find_watched(entity)
-        return found
+    def _add(self, piece: Piece) -> int:
+        self.pieces.append(piece)
+        return len(self.pieces) - 1
 
-    def _standing(self, party: Party, watch: tuple[Holding, ...]) -> Standing:
-        id_ = party.id
-        controlled = [(rule, self._controlled[rule][id_]) for rule in self._labels]
-        chains = (
-            (TieKind.PRINCIPAL.value, self._principals[id_]),
-            (TieKind.SUBCONTRACTOR.value, self._subcontractors[id_]),
-        )
-        ties: list[tuple[str, str, tuple[str, ...]]] = []
-        open_ties = []
-        for rule, found in controlled:
-            label = self._labels[rule]
-            ties += [(label, country, path) for country, path in sorted(found.countries.items())]
-            if found.is_open:
-                open_ties.append(label)
-        for kind, chain in chains:
-            ties += [(kind, country, path) for country, path in sorted(chain.paths.items())]
-            if chain.is_open:
-                open_ties.append(kind)
-        open_labels = frozenset(open_ties)
-        return Standing(
-            ties=tuple(ties),
-            open_ties=self._open.setdefault(open_labels, open_labels),
-            counted=self._sharing if party.shares_accounts else self._counted,
-            control={rule: self._control(rule, id_, found) for rule, found in controlled},
-            watch=watch,
-        )
-
-    def _control(self, rule: str, id_: str, found: Controlled) -> Control:
-        """Return what a rule says of an entity."""
-        of_law = self._paragraphs.get(rule)
-        return Control(
+    def _judge(self, rule: str, found: Controlled, paragraph: Fact[FactSet]) -> Piece:
+        """Return what a rule says of whoever is controlled so."""
+        label = self._labels[rule]
+        control = Control(
             self._set(frozenset(found.countries), is_open=found.is_open),
             self._set(found.owners, is_open=found.owners_open),
-            NOT_APPLICABLE if of_law is None else of_law[id_],
+            paragraph,
         )
+        ties = tuple((label, country, path) for country, path in sorted(found.countries.items()))
+        return Piece(ties, label if found.is_open else "", rule, control)
 
     def _set(self, members: frozenset[str], *, is_open: bool = False) -> FactSet:
         if is_open:
@@ -421,6 +450,14 @@ class _Computing:
         return shared
 
 
+_NOTHING: Final = -1
+
+
+def _describe_chain(kind: str, chain: Chains) -> Piece:
+    ties = tuple((kind, country, path) for country, path in sorted(chain.paths.items()))
+    return Piece(ties, kind if chain.is_open else "")
+
+
 def find_watched(entity: Entity) -> tuple[Holding, ...]:
     """Return the owners of a minority that may be a blocking one."""
     return tuple(each for each in entity.owners if each.high >= WATCHED and each.low < HALF)
@@ -429,15 +466,20 @@ def find_watched(entity: Entity) -> tuple[Holding, ...]:
 def _follow_contracts(parties: Sequence[Party], at: float) -> tuple[dict[str, Chains], dict[str, Chains]]:
     """Follow contracts up and down; a principal that is not there any more leaves open for whom the work is."""
     countries = {party.id: party.country for party in parties}
-    up: dict[str, tuple[str, ...]] = {}
-    down: dict[str, list[str]] = {id_: [] for id_ in countries}
+    up: dict[str, Sequence[str]] = dict.fromkeys(countries, ())
+    down: dict[str, Sequence[str]] = dict.fromkeys(countries, ())
+    below: dict[str, list[str]] = {}
     unsaid_up: set[str] = set()
     for party in parties:
-        live = [each.principal for each in party.works_for or () if each.since <= at < each.until]
-        up[party.id] = tuple(principal for principal in live if principal in countries)
-        for principal in up[party.id]:
-            down[principal].append(party.id)
-        if (party.works_for is None and not party.home) or len(up[party.id]) < len(live):
+        if party.works_for:
+            live = [each.principal for each in party.works_for if each.since <= at < each.until]
+            there = up[party.id] = [principal for principal in live if principal in countries]
+            for principal in there:
+                below.setdefault(principal, []).append(party.id)
+            if len(there) < len(live):
+                unsaid_up.add(party.id)
+        elif party.works_for is None and not party.home:
             unsaid_up.add(party.id)
+    down.update(below)
     unsaid_down = {party.id for party in parties if party.subcontractors is None}
     return follow(up, countries, unsaid_up), follow(down, countries, unsaid_down)

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registers in a file, and the requests that need them: what cannot be read is no person without rows, it is a deny."""
 
+import gc
 import os
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import pytest
 
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.bundle.store import StoredMapping, make_store
+from proxy.caller.affiliate_tables import OF_ENTITIES
 from proxy.caller.people import COLUMNS
 from proxy.caller.register import Affiliation
+from proxy.errors import StoreError
 from proxy.lifecycle.takeover import Assembly, pack
 from proxy.pipeline.passage import Forward, Refuse
 from tests.support.bundle_folder import edited, write_bundle
@@ -63,3 +67,46 @@ def test_a_snapshot_that_travels_finds_the_same_people(tmp_path: Path) -> None:
     for subject in ("e-0", "e-9999", "e-10000"):
         assert assembly.snapshot.people.find("corp", subject) == made.people.find("corp", subject)
     assert not any(b"e-999" in data for data in slices), "the rows stay in the file"
+
+
+ENTITIES_CSV: Final = ",".join(OF_ENTITIES)
+
+
+def with_tables(folder: Path, *rows: str) -> Path:
+    """Return the small bundle with a table of affiliates."""
+    files = edited(("bundle.yaml", "files:\n", "files:\n  entities.csv: [affiliates]\n"))
+    return write_bundle(folder, {**files, "entities.csv": "\n".join((ENTITIES_CSV, *rows)) + "\n"})
+
+
+def test_a_snapshot_that_travels_knows_the_same_affiliates_and_carries_none(tmp_path: Path) -> None:
+    rows = [f"firm-{number},Firm {number},CN,,,,,branch,,,," for number in range(2_000)]
+    made = load_bundle(with_tables(tmp_path / "policies", *rows), None, tmp_path / "registers")
+    assembly = Assembly()
+    slices = list(pack(made))
+    for data in slices:
+        assembly.take(data)
+    assert assembly.snapshot is not None
+    now, then = assembly.snapshot.affiliates.current.by_id, made.affiliates.current.by_id
+    assert now["firm-1999"] == then["firm-1999"]
+    assert "firm-2000" not in now
+    assert not any(b"firm-1" in data for data in slices), "the rows stay in the file"
+
+
+def test_a_file_that_has_vanished_cannot_be_taken_over(tmp_path: Path) -> None:
+    made = load_bundle(with_tables(tmp_path / "policies", "firm,Firm,CN,,,,,,,,,"), None, tmp_path / "registers")
+    slices = list(pack(made))
+    del made
+    gc.collect()
+    for path in (tmp_path / "registers").iterdir():
+        path.unlink()
+    assembly = Assembly()
+    with pytest.raises(StoreError, match="cannot be used"):
+        list(map(assembly.take, slices))
+
+
+def test_a_changed_table_is_another_register(tmp_path: Path) -> None:
+    before = load_bundle(with_tables(tmp_path / "policies", "firm,Firm,CN,,,,,,,,,"), None, tmp_path / "registers")
+    after = load_bundle(with_tables(tmp_path / "policies", "firm,Firm,HK,,,,,,,,,"), None, tmp_path / "registers")
+    assert before.registers_digest != after.registers_digest
+    assert before.policy_digest == after.policy_digest
+    assert [each.affiliates.current.by_id["firm"].country for each in (before, after)] == ["CN", "HK"]
