@@ -347,7 +347,13 @@ def _check_entry(entry: AffiliateEntry) -> list[Problem]:
     for place, holding in enumerate(entry.owners):
         problems += [problem.under("owners", place) for problem in _check_holding(holding)]
     if entry.dispersed is not None and not entry.owners_complete:
-        problems.append(Problem(("dispersed",), "it goes with `owners_complete: true`", at_key=True))
+        problems.append(
+            Problem(
+                ("dispersed",),
+                "`dispersed` goes with `owners_complete: true`: else what is not listed may be anyone's all the same",
+                at_key=True,
+            )
+        )
     if entry.id in [holding.id for holding in entry.owners]:
         problems.append(Problem(("owners",), f"{entry.id!r} cannot own itself"))
     if entry.id in [contract.id for contract in entry.works_for or ()]:
@@ -367,8 +373,8 @@ def _check_shares(party: Party) -> list[Problem]:
             holdings = [each for each in live if each.interest in {"", interest}]
             wrong = _check_whole(party, holdings, f" of {interest}" if interest else "")
             if wrong:
-                when = "" if math.isinf(at) else f" from {datetime.fromtimestamp(at, UTC).isoformat()} on"
-                return [Problem(("owners",), wrong + when)]
+                when = "" if math.isinf(at) else f"from {datetime.fromtimestamp(at, UTC).isoformat()} on, "
+                return [Problem(("owners",), when + wrong)]
     return []
 
 
