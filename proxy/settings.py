@@ -25,6 +25,7 @@ from proxy.model.problem import nearest
 from proxy.origin.options import OriginOptions
 
 PREFIX: Final = "SEKISHO_"
+_EXAMPLE: Final = '{"ID": "https://host.example/path"}'
 
 
 class Settings(
@@ -90,7 +91,9 @@ def read_settings(**flags: object) -> Settings:
     except SettingsError as error:
         found = re.search(r'field "(\w+)"', str(error))
         name = found[1] if found else "a variable"
-        raise UsageError(f"These settings cannot be used: {name}: it is no JSON mapping.") from error
+        raise UsageError(
+            f"These settings cannot be used: {name}: it is no JSON mapping, such as {_EXAMPLE}."
+        ) from error
 
 
 def _refuse_unknown_variables() -> None:

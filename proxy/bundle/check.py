@@ -390,8 +390,7 @@ class _Checker:
             for path, name in find_files(entry):
                 data = files[name] if name in files else registers.read_file(name)
                 if data is None:
-                    message = f"there is no file {name!r} inside the policy folder, or it is too large"
-                    registers.report(loaded, [Problem((index, *path), message)])
+                    registers.report(loaded, [Problem((index, *path), registers.refuse_file(name))])
                     continue
                 files[name] = data
                 digests[str(path[0])][name] = hashlib.sha256(data).hexdigest()

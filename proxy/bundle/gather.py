@@ -367,6 +367,13 @@ class Registers:
             return None
         return data if len(data) <= MAX_FILE_BYTES else None
 
+    def refuse_file(self, name: str) -> str:
+        """Say why `read_file` returned nothing."""
+        files = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
+        if name in files and (self.folder / name).resolve().is_relative_to(self.folder.resolve()):
+            return f"the file {name!r} cannot be read, or is larger than {MAX_FILE_BYTES // 2**20} MiB"
+        return f"there is no file {name!r} inside the policy folder{nearest(name, files)}"
+
     def report(self, loaded: Loaded, problems: Iterable[Problem]) -> None:
         """Report problems whose paths begin with an entry's number."""
         for problem in problems:

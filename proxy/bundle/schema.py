@@ -2,6 +2,7 @@
 """Applies the schema of one register to plain values, and says what is wrong in words an author can act on."""
 
 import copy
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from proxy.model.problem import Path, Problem, nearest
 
 E = TypeVar("E", bound=Entry)
 MAX_MENDS: Final = 4
+_BARE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./:_-]{0,79}")
+"""What can stand in a list of YAML as it is."""
 
 _SENTENCES: Final = {
     "list_type": "expected a list",
@@ -78,7 +81,10 @@ def _translate(detail: ErrorDetails, model: type[Entry]) -> Problem:
         return Problem(path[:-1], f"`{path[-1]}` is missing")
     if detail["type"] == "sekisho":
         return Problem(path, detail["msg"])
-    return Problem(path, _SENTENCES.get(detail["type"], detail["msg"]))
+    written = detail["input"]
+    is_bare = detail["type"] == "list_type" and isinstance(written, str) and bool(_BARE.fullmatch(written))
+    mend = f": write [{written}]" if is_bare else ""
+    return Problem(path, _SENTENCES.get(detail["type"], detail["msg"]) + mend)
 
 
 def _unknown_key(path: Path, model: type[Entry] | None) -> Problem:

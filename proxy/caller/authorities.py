@@ -29,6 +29,9 @@ CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 DIGESTS: Final = frozenset({"sha256", "sha384", "sha512"})
 
 _FILE: Final = re.compile(r"file:.+")
+_NO_CERTIFICATES: Final = "holds no PEM certificates that can be read: put the CA certificates there"
+_KEY: Final = b"PRIVATE KEY-----"
+_HOLDS_KEY: Final = ", and take the private key away: it does not belong in this folder"
 _TRUST_DOMAIN: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,253}[a-z0-9])?")
 """SPIFFE-ID 2.1, without an end that is no letter or digit."""
 _CA_EXTENSIONS: Final = frozenset(
@@ -46,7 +49,8 @@ _CRL_EXTENSIONS: Final = frozenset({ExtensionOID.ISSUING_DISTRIBUTION_POINT})
 def parse_file_place(text: str) -> str:
     """Return ``file:PATH``; ValueError with a sentence for anything else."""
     if not _FILE.fullmatch(text):
-        raise ValueError(f"{text!r} is not file:PATH inside the policy folder")
+        mend = "" if ":" in text or text.startswith("/") else f": write file:{text}"
+        raise ValueError(f"{text!r} is not file:PATH inside the policy folder{mend}")
     return text
 
 
@@ -232,8 +236,8 @@ class _Reading:
             return []
         try:
             found = x509.load_pem_x509_certificates(data)
-        except Exception as error:  # noqa: BLE001 - whatever the library makes of it, it is no certificate
-            self._fail(f"{self.entry.ca} holds no PEM certificates that can be read: {error}", "ca")
+        except Exception:  # noqa: BLE001 - whatever the library makes of it, it is no certificate
+            self._fail(f"{self.entry.ca} {_NO_CERTIFICATES}{_HOLDS_KEY if _KEY in data else ''}", "ca")
             return []
         sound: list[x509.Certificate] = []
         for certificate in found:
@@ -255,8 +259,8 @@ class _Reading:
             try:
                 read = x509.load_pem_x509_crl(data) if b"-----BEGIN" in data else x509.load_der_x509_crl(data)
                 found = self._take_list(read, cas, lists)
-            except Exception as error:  # noqa: BLE001 - whatever the library makes of it, it is no list
-                found = f"is no revocation list that can be read: {error}"
+            except Exception:  # noqa: BLE001 - whatever the library makes of it, it is no list
+                found = "is no revocation list that can be read: have the CA write it anew, as PEM or DER"
             if found:
                 self._fail(f"{name} {found}", "crl", place)
         return lists

@@ -182,6 +182,8 @@ def _read_secret(reference: str) -> str:
     kind, _, name = reference.partition(":")
     if kind == "env":
         secret = os.environ.get(name, "")  # noqa: TID251 - a secret's own place, named by the bundle
+        if not secret:
+            raise FetchError(f"the environment variable {name} is not set")
     else:
         try:
             with Path(name).open("rb") as file:

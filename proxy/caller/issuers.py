@@ -310,6 +310,14 @@ def check_issuers(entries: Sequence[IssuerEntry], affiliate_ids: frozenset[str])
     return problems
 
 
+def say_duration(seconds: int) -> str:
+    """Return a bound as it is said: in the largest unit that is whole."""
+    unit, name = next(
+        (size, name) for size, name in ((86400, "days"), (60, "minutes"), (1, "seconds")) if seconds % size == 0
+    )
+    return f"{seconds // unit} {name}"
+
+
 _DISCOVERABLE: Final = re.compile(rf"(?:https://|{'|'.join(map(re.escape, _LOOPBACK))})[!-\"$-;=>@-~]+")
 """OpenID Connect Discovery 3: no query and no fragment."""
 
@@ -332,7 +340,7 @@ def _check_keys(entry: IssuerEntry) -> list[Problem]:
 
 def _check_tokens(entry: IssuerEntry) -> list[Problem]:
     problems = [
-        Problem((*path, key), f"at most {most // 60} minutes", at_key=False)
+        Problem((*path, key), f"at most {say_duration(most)}", at_key=False)
         for path, key, value, most in (
             ((), "leeway", entry.leeway, MAX_LEEWAY_SECONDS),
             ((), "max_age", entry.max_age, LONGEST_AGE_SECONDS),

@@ -113,7 +113,8 @@ def _check_own(party: Party) -> Iterator[Problem]:
         if stake.holding.owner == party.id:
             yield Problem(("owners",), f"{party.id!r} cannot own itself")
     if party.dispersed is not None and not party.complete:
-        yield Problem(("dispersed",), "it goes with `owners_complete: true`", at_key=True)
+        message = "`dispersed` goes with `owners_complete: true`: else what is not listed may be anyone's all the same"
+        yield Problem(("dispersed",), message, at_key=True)
     for place, contract in enumerate(party.works_for or ()):
         yield from (problem.under("works_for", place) for problem in _check_dates(contract))
         if contract.principal == party.id:
@@ -137,8 +138,8 @@ def _check_shares(party: Party) -> list[Problem]:
             holdings = [each for each in live if each.interest in {"", interest}]
             wrong = _check_whole(party, holdings, f" of {interest}" if interest else "")
             if wrong:
-                when = "" if math.isinf(at) else f" from {datetime.fromtimestamp(at, UTC).isoformat()} on"
-                return [Problem(("owners",), wrong + when)]
+                when = "" if math.isinf(at) else f"from {datetime.fromtimestamp(at, UTC).isoformat()} on, "
+                return [Problem(("owners",), when + wrong)]
     return []
 
 

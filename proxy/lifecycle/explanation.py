@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a request is decided, as a value: the verdict, every fact with where it is from, every rule and why."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from proxy.bundle.snapshot import Snapshot
+from proxy.caller.issuers import Issuer
+from proxy.caller.parties import find_live
 from proxy.clock import render_instant
-from proxy.model.caller import Part
+from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Caller, Part, Person
 from proxy.model.decision import Decision
 from proxy.model.facts import ABSENT, State, describe
 from proxy.model.origin import CountrySource
@@ -130,20 +133,62 @@ class _Facts:
         return documented
 
     def _caller_source(self, attribute: str, documented: str) -> str:
-        caller = self.facts.caller
-        if attribute in {"affiliate_country", "affiliate_roles", "countries"}:
-            place = self.snapshot.places.get(f"affiliates {caller.affiliate}", "")
+        person: Person | Caller = self.facts.caller
+        name = attribute.removeprefix("on_behalf_of.")
+        if name != attribute:
+            person = self.facts.caller.on_behalf_of
+            if person is NO_PERSON:
+                return "the caller acts for itself"
+            if person is UNKNOWN_PERSON:
+                return "nobody says for whom the caller acts"
+        if name in {"affiliate_country", "affiliate_roles", "countries"}:
+            place = self.snapshot.places.get(f"affiliates {person.affiliate}", "")
             return f"register line {place}" if place else "no line of the affiliates register"
-        issuer = next((each for each in self.snapshot.issuers if each.id == caller.issuer), None)
-        if issuer is None:
+        return self._personal_source(name, person, documented)
+
+    def _personal_source(self, attribute: str, person: Person | Caller, documented: str) -> str:
+        """Say which claim, row or certificate tells an attribute of somebody."""
+        issuer = next((each for each in self.snapshot.issuers if each.id == person.issuer), None)
+        authority = next((each for each in self.snapshot.authorities if each.id == person.issuer), None)
+        if issuer is None and authority is None:
             return documented if attribute in {"issuer", "issuer_operator"} else "given, no issuer named"
-        place = self.snapshot.places.get(f"issuers {issuer.id}", "")
+        register = "issuers" if authority is None else "certificate_authorities"
+        place = self.snapshot.places.get(f"{register} {person.issuer}", "")
         if attribute in {"issuer", "issuer_operator"}:
             return f"register line {place}"
-        mapping = next((each for each in issuer.mappings if each.attribute == attribute), None)
-        if mapping is None:
-            return f"issuer {issuer.id} maps no claim to it ({place})"
-        return f"claim {mapping.claim.expression} of issuer {issuer.id} ({place})"
+        said = [*self._claims(attribute, issuer, place), *self._rows(attribute, issuer, person)]
+        if authority is not None and attribute in {"id", "client", "kind"}:
+            said.insert(0, f"a certificate of {authority.id} ({place})")
+        return "; ".join(said) or f"issuer {person.issuer} maps no claim to it ({place})"
+
+    def _claims(self, attribute: str, issuer: Issuer | None, place: str) -> Iterator[str]:
+        mappings = () if issuer is None else issuer.mappings
+        for mapping in mappings:
+            if issuer is not None and mapping.attribute == attribute:
+                yield f"claim {mapping.claim.expression} of issuer {issuer.id} ({place})"
+
+    def _rows(self, attribute: str, issuer: Issuer | None, person: Person | Caller) -> Iterator[str]:
+        """Yield what the registers of people and programs have of somebody."""
+        if attribute not in _IN_ROWS or isinstance(person.id, State) or isinstance(person.issuer, State):
+            return
+        program = self.snapshot.clients.find(person.issuer, person.id)
+        if program is not None and attribute in {"affiliate", "kind"}:
+            yield f"clients, {program.id} ({self.snapshot.places.get(f'clients {program.id}', '')})"
+        rows = self.snapshot.people.find(person.issuer, person.id)
+        time = self.facts.time
+        live = find_live(rows, math.nan if isinstance(time, State) else time)
+        if live is not None:
+            yield f"people, {live.place}"
+        elif rows:
+            told = "no time is given" if isinstance(time, State) else "none of them holds at this time"
+            yield f"people, {rows[0].place}: its rows have dates, and {told}"
+        elif issuer is not None and issuer.needs_people and program is None:
+            yield f"people is required of issuer {issuer.id}, and has no row"
+        is_named = (
+            not isinstance(person, Caller) or self.snapshot.clients.find(person.issuer, person.client) is not None
+        )
+        if issuer is not None and issuer.needs_clients and program is None and not is_named:
+            yield f"clients is required of issuer {issuer.id}, and does not have the program"
 
     def _origin_source(self) -> str:
         origin = self.facts.origin
@@ -173,6 +218,8 @@ class _Facts:
                 yield f"possibly others by {told}: nobody declared that there are none{_counts(min(labels), counted)}"
 
 
+_IN_ROWS: Final = frozenset({"affiliate", "kind", "site_country", "residence", "citizenships"})
+"""What the register of people says of somebody."""
 _WHOSE: Final = {
     Part.CALLER: "",
     Part.CLIENT: " of its client",

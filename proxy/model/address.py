@@ -7,12 +7,20 @@ from typing import TypeAlias
 Block: TypeAlias = IPv4Network | IPv6Network
 
 
+def _mend(text: str) -> str:
+    """Return what to write instead, where the text has bits set behind its length; else an example."""
+    try:
+        return f": it has host bits set; write {ip_network(text, strict=False)}"
+    except ValueError:
+        return ", such as 10.20.0.0/16 or 2001:db8::/32"
+
+
 def parse_block(text: str) -> Block:
     """Return a block of addresses; ValueError with a sentence if the text is none."""
     try:
         block = ip_network(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is no block of addresses in CIDR notation: {error}") from error
+        raise ValueError(f"{text!r} is no block of addresses in CIDR notation{_mend(text)}") from error
     _, slash, length = text.partition("/")
     if slash and not (length.isascii() and length.isdigit()):
         raise ValueError(f"{text!r} is no block of addresses in CIDR notation: write a length such as /24, no mask")

@@ -49,6 +49,7 @@ SAMPLES: Final = 512
 _CHUNK_BYTES: Final = 1024 * 1024
 _BROKEN: Final = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
 """What a reader raises on a database that is none: its own error is a ``RuntimeError``."""
+_NO_DATABASE: Final = "it is no MaxMind-format database, is broken, or was changed while it was read"
 
 
 class Database:
@@ -68,8 +69,9 @@ class Database:
             digest, self._reader, kind, built = _open(path)
             self._check_samples()
         except _BROKEN as error:
+            fault = error.strerror if isinstance(error, OSError) and error.strerror else _NO_DATABASE
             raise UsageError(
-                f"The GeoIP database {path} cannot be opened: {error}. Name a MaxMind-format database with "
+                f"The GeoIP database {path} cannot be opened: {fault}. Name a MaxMind-format database with "
                 f"{FLAGS[use]}, or leave it out{_WITHOUT[use]}."
             ) from error
         if not any(name in kind for name in TYPES[use]):

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import argparse
 import re
 from pathlib import Path
 from typing import Final
@@ -6,9 +7,11 @@ from typing import Final
 import pytest
 
 from proxy.cli import VERBS
+from proxy.cli.run import configure
 from proxy.model.decision import Reason
 from proxy.policy.attributes import ATTRIBUTES
 from proxy.request.headers import REQUEST_FIELDS, REQUEST_PREFIXES
+from proxy.settings import Settings
 from proxy.telemetry import Metrics
 
 ROOT: Final = Path(__file__).parents[2]
@@ -28,6 +31,22 @@ def test_the_table_of_attributes_is_the_codes() -> None:
     page = (ROOT / "docs" / "attributes.md").read_text(encoding="utf-8")
     for attribute in ATTRIBUTES.values():
         assert f"| `{attribute.name}` | {attribute.kind.value} | {attribute.source} |" in page
+
+
+def test_the_table_of_settings_is_the_codes() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| `SEKISHO_([A-Z_]+)` \| (?:`(--[a-z-]+)[^|]*)? ?\| [^|]+ \| ([^|]+) \|$", page)
+    assert sorted(name.lower() for name, _, _ in rows) == sorted(Settings.model_fields)
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    flags = {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
+    assert {flag for _, flag, _ in rows if flag} == flags - {"--help"}
+    for name, flag, missing in rows:
+        assert not flag or flag == f"--{name.lower().replace('_', '-')}"
+        default = Settings.model_fields[name.lower()].default
+        if isinstance(default, str | int | float | Path):
+            told = f"{default:g}" if isinstance(default, float) else str(default)
+            assert missing.strip("`") == told, name
 
 
 def test_the_readmes_first_screen_has_the_two_commands() -> None:

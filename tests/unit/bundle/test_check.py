@@ -492,6 +492,8 @@ def test_another_ca_is_another_policy_and_another_revocation_list_other_facts(tm
     ("old", "new", "words"),
     [
         ("mesh.pem", "none.pem", "there is no file 'certificates/none.pem' inside the policy folder"),
+        ("mesh.pem", "mehs.pem", "inside the policy folder (did you mean 'certificates/mesh.pem'?)"),
+        ("ca: file:certificates/mesh.pem", "ca: certificates/mesh.pem", "write file:certificates/mesh.pem"),
         ("certificates/mesh.pem", "../mesh.pem", "there is no file '../mesh.pem' inside the policy folder"),
         ("certificates/mesh.pem", "/etc/hostname", "there is no file '/etc/hostname' inside"),
         ("mesh.crl", "none.crl", "there is no file 'certificates/none.crl' inside the policy folder"),

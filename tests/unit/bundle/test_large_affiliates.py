@@ -312,7 +312,8 @@ def test_the_same_register_means_the_same_in_yaml_and_in_tables(
         same = {key: given_[key] for key in ("country", "home", "shares_accounts", "until") if key in given_}
         lists = {"roles": given_.get("roles", [])}
         lists |= {"works_for": principals} if "works_for" in given_ else {}
-        entries.append({"id": f"e{number}", **same, **lists, "owners": owners})
+        made: dict[str, Any] = {"id": f"e{number}", **same, **lists, "owners": owners}
+        entries.append(made)
         texts = {"roles": ";".join(lists["roles"])}
         texts |= {"works_for": ";".join(principals) or "-"} if "works_for" in given_ else {}
         entities.append(entity(f"e{number}", **same, **texts))

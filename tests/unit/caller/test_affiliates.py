@@ -68,7 +68,7 @@ PROBLEMS = {
         {"owners": holds(("ly", "40")), "dispersed": "60.1", "owners_complete": "true"},
         "more than 100",
     ),
-    "dispersed owners of a list that may go on": ({"dispersed": "20"}, "goes with `owners_complete: true`"),
+    "dispersed owners of a list that may go on": ({"dispersed": "20"}, "`dispersed` goes with `owners_complete: true`"),
     "a subcontractor that nobody declared": ({"subcontractors": ["lyy"]}, "no affiliate 'lyy'"),
     "a subcontractor that does not say so": ({"subcontractors": ["ly"]}, "'ly' does not say that it works for this"),
 }

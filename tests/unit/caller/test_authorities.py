@@ -133,7 +133,7 @@ BAD_CAS: dict[str, tuple[bytes, str]] = {
     "is empty": (b"", "holds no PEM certificates"),
     "is no PEM": (corp_ca().der, "holds no PEM certificates"),
     "is a broken PEM": (corp_ca().pem[:300].encode(), "holds no PEM certificates"),
-    "holds a key": (corp_ca().key_pem.encode(), "holds no PEM certificates"),
+    "holds a key": (corp_ca().key_pem.encode(), "take the private key away"),
     "holds a service's certificate": (billing().pem.encode(), "is not one of a CA (basicConstraints)"),
     "holds a sound one and a service's": ((corp_ca().pem + billing().pem).encode(), "is not one of a CA"),
     "may not sign certificates": (_odd(extensions=[(key_usage(crl_sign=True), True)]).pem.encode(), "(keyUsage)"),

@@ -119,7 +119,7 @@ PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no word on affiliates": ({"may_assert": {}}, "which affiliates"),
     "more leeway than clocks differ": ({"leeway": "6m"}, "at most 5 minutes"),
-    "tokens that live for months": ({"max_age": "1000h"}, "at most 44640 minutes"),
+    "tokens that live for months": ({"max_age": "1000h"}, "at most 31 days"),
     "answers that are believed for long": (
         {"introspection": AN_INTROSPECTION | {"cache": "1h"}},
         "at most 5 minutes",

@@ -59,6 +59,44 @@ def test_a_whole_sentence_beats_one_that_only_begins_so(tmp_path: Path, capsys: 
     assert explain(folder, "our employee reads", capsys).startswith("our employee reads:")
 
 
+# Where facts of people and programs are from.
+
+REGISTERS = edited(
+    ("bundle.yaml", "cases.yaml: [tests]", "cases.yaml: [tests]\n  who.yaml: [people, clients]"),
+    ("parties.yaml", "    attributes:\n      affiliate: affiliate\n      kind: kind\n",
+     "    people: required\n    clients: required\n    attributes:\n      client: client_id\n"),
+    files=SMALL,
+) | {"who.yaml": """\
+people:
+  - {issuer: corp, subject: sato, affiliate: home-co, kind: employee, from: 2026-01-01T00:00:00+09:00}
+clients:
+  - {id: console, issuer: corp, client: lc-prod, affiliate: home-co}
+"""}  # fmt: skip
+CONSOLE = ("--caller", "client=lc-prod")
+SOURCES = {
+    "a row that holds": (["id=sato"], ["--at", "2026-06-01T00:00:00Z", *CONSOLE], "employee  (people, who.yaml:2)"),
+    "a row with dates, at no time": (["id=sato"], [*CONSOLE], "its rows have dates, and no time is given"),
+    "a row that is over or to come": (["id=sato"], ["--at", "2025-06-01T00:00:00Z", *CONSOLE], "none of them holds at"),
+    "no row where one is required": (["id=tan"], [*CONSOLE], "unknown  (people is required of issuer corp, and has no"),
+    "no program where one is required": (
+        ["id=sato"], ["--at", "2026-06-01T00:00:00Z"], "clients is required of issuer corp, and does not have the",
+    ),
+    "a program of the register": (["id=lc-prod"], [*CONSOLE], "service  (clients, console (who.yaml:4))"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("caller", "more", "said"), SOURCES.values(), ids=SOURCES)
+def test_a_fact_of_the_registers_names_its_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caller: list[str], more: list[str], said: str
+) -> None:
+    folder = write_bundle(tmp_path, REGISTERS)
+    flags = ["--caller", "issuer=corp", *(word for each in caller for word in ("--caller", each)), *more]
+    assert main(["explain", str(folder), "--json", "--request", "GET /v1/jp/users/42", *flags]) == 0
+    facts = {each["name"]: each for each in json.loads(capsys.readouterr().out)["facts"]}
+    told = facts["caller.kind"] if "caller.kind" in facts else facts["caller.affiliate"]
+    assert said in f"{told['value']}  ({told['source']})".replace(f"{folder}/", ""), facts
+
+
 # By flags, by a case in a file, by a line of the ledger.
 
 FLAGS = ["--request", "GET /v1/jp/users/42", "--caller", "affiliate=ly", "--caller", "kind=employee",

@@ -129,6 +129,17 @@ def test_a_broken_tree_is_seen_before_the_database_is_used(tmp_path: Path) -> No
         Database("asn", path)
 
 
+def test_a_file_that_is_no_database_is_named_and_not_the_copy_that_was_made_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.mmdb"
+    path.write_text("network,country\n")
+
+    with pytest.raises(UsageError) as caught:
+        Database("country", path)
+
+    assert f"{path} cannot be opened: it is no MaxMind-format database" in str(caught.value)
+    assert "/sekisho-" not in str(caught.value)
+
+
 def test_a_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.mmdb"
     found = [take_fingerprint(path)]
