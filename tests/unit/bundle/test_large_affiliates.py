@@ -134,7 +134,7 @@ PROBLEMS: Final[dict[str, tuple[list[str], list[str], str]]] = {
         [entity("acme", from_=MAY, until=APRIL)], [], "entities.csv:2:43: it ends before it begins",
     ),
     "dispersed owners of a list that may go on": (
-        [entity("acme", dispersed="5")], [], "entities.csv:2:13: it goes with `owners_complete: true`",
+        [entity("acme", dispersed="5")], [], "entities.csv:2:13: `dispersed` goes with `owners_complete: true`",
     ),
     "complete owners, and no row": (
         [entity("acme", owners_complete="true")], [], "entities.csv:2:12: the list is complete and adds up to 0 per",
@@ -309,11 +309,10 @@ def test_the_same_register_means_the_same_in_yaml_and_in_tables(
             holdings.append(holding("state:CN" if owner < 0 else f"e{owner}", f"e{number}", **said, **cells))
             shares = {} if "share" in said else {"max": "20"}
             owners.append({("state" if owner < 0 else "id"): "CN" if owner < 0 else f"e{owner}"} | said | shares)
-        same = {key: given_[key] for key in ("country", "home", "shares_accounts", "until") if key in given_}
+        same: dict[str, Any] = {key: given_[key] for key in ("country", "home", "shares_accounts", "until") if key in given_}
         lists = {"roles": given_.get("roles", [])}
         lists |= {"works_for": principals} if "works_for" in given_ else {}
-        made: dict[str, Any] = {"id": f"e{number}", **same, **lists, "owners": owners}
-        entries.append(made)
+        entries.append({"id": f"e{number}", **same, **lists, "owners": owners})
         texts = {"roles": ";".join(lists["roles"])}
         texts |= {"works_for": ";".join(principals) or "-"} if "works_for" in given_ else {}
         entities.append(entity(f"e{number}", **same, **texts))
