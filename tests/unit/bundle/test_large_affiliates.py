@@ -302,10 +302,12 @@ holdings_drawn = st.dictionaries(
 def test_the_same_register_means_the_same_in_yaml_and_in_tables(
     tmp_path: Path, drawn: list[dict[str, Any]], held: dict[tuple[int, int], dict[str, str]]
 ) -> None:
-    entries, entities, holdings = [], [], []
+    entries: list[dict[str, Any]] = []
+    entities: list[str] = []
+    holdings: list[str] = []
     for number, given_ in enumerate(drawn):
         principals = [f"e{each}" for each in sorted(given_.get("works_for", ())) if each < number]
-        owners = []
+        owners: list[dict[str, str]] = []
         for (owner, owned), said in held.items():
             if owned != number or owner >= len(drawn) or owner == number:
                 continue
@@ -313,12 +315,14 @@ def test_the_same_register_means_the_same_in_yaml_and_in_tables(
             holdings.append(holding("state:CN" if owner < 0 else f"e{owner}", f"e{number}", **said, **cells))
             shares = {} if "share" in said else {"max": "20"}
             owners.append({("state" if owner < 0 else "id"): "CN" if owner < 0 else f"e{owner}"} | said | shares)
-        same = {key: given_[key] for key in ("country", "home", "shares_accounts", "until") if key in given_}
+        same: dict[str, str] = {
+            key: given_[key] for key in ("country", "home", "shares_accounts", "until") if key in given_
+        }
         lists: dict[str, list[str]] = {"roles": given_.get("roles", [])}
         if "works_for" in given_:
             lists["works_for"] = principals
         entries.append({"id": f"e{number}", **same, **lists, "owners": owners})
-        texts = {"roles": ";".join(lists["roles"])}
+        texts: dict[str, str] = {"roles": ";".join(lists["roles"])}
         texts |= {"works_for": ";".join(principals) or "-"} if "works_for" in given_ else {}
         entities.append(entity(f"e{number}", **same, **texts))
     if not holdings:
