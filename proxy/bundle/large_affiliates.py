@@ -187,7 +187,6 @@ class _Reading:
             registers.incomplete.add(_NAME)
         registers.declare(_NAME, frozenset(self._entities.keys))
         self._ids = registers.declared_ids(_NAME)
-        self._has_holdings = bool(of_holdings)
         self._holdings = Sheet(columns_of_holdings(self._ids), "owned", strict=True)
         for table in of_holdings:
             self._holdings.add_csv(table.data, table.name)
@@ -259,11 +258,11 @@ class _Reading:
     def _take_entries(self, held: Mapping[str, tuple[Stake, ...]]) -> Iterator[Party]:
         for entry, item in zip(self._loaded.entries, self._loaded.items, strict=True):
             party = to_party(entry)
-            if party.owners is not None and party.id in held:
+            if party.id in held and (party.owners is not None or party.complete):
                 message = f"the owners of {party.id!r} stand in {item.place}: write all of them here, or all there"
                 self._fail_holding(party.id, 0, message, "owned")
-            elif party.id in held or (self._has_holdings and party.complete and party.owners is None):
-                party = msgspec.structs.replace(party, owners=held.get(party.id, ()))
+            elif party.id in held:
+                party = msgspec.structs.replace(party, owners=held[party.id])
             yield party
 
     def _take_entities(self, held: Mapping[str, tuple[Stake, ...]]) -> list[Party]:

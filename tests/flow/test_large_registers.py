@@ -3,6 +3,7 @@
 
 import gc
 import os
+import sqlite3
 from pathlib import Path
 from typing import Final
 
@@ -110,3 +111,15 @@ def test_a_changed_table_is_another_register(tmp_path: Path) -> None:
     assert before.registers_digest != after.registers_digest
     assert before.policy_digest == after.policy_digest
     assert [each.affiliates.current.by_id["firm"].country for each in (before, after)] == ["CN", "HK"]
+
+
+def test_a_file_of_affiliates_that_breaks_is_an_error_and_not_an_unknown_affiliate(tmp_path: Path) -> None:
+    rows = [f"firm-{number},Firm {number},CN,,,,,branch,,,," for number in range(2_000)]
+    made = load_bundle(with_tables(tmp_path / "policies", *rows), None, tmp_path / "registers")
+    by_id = made.affiliates.current.by_id
+    assert by_id["firm-7"].country == "CN"
+    for path in (tmp_path / "registers").iterdir():
+        path.chmod(0o600)
+        os.truncate(path, 0)
+    with pytest.raises(sqlite3.Error):
+        by_id.get("firm-1999")

@@ -173,6 +173,9 @@ PROBLEMS: Final[dict[str, tuple[list[str], list[str], str]]] = {
         [entity("acme")], [OF_ACME, holding("home-co", "acme", "5", from_=MAY, until=APRIL)],
         "holdings.csv:3:46: it ends before it begins",
     ),
+    "owners of an entry that says they are all there": (
+        [ACME, entity("x")], [OF_ACME, holding("acme", "y", "5")], "holdings.csv:3:6: the owners of 'y' stand in",
+    ),
     "owners of an entry that says itself who they are": (
         [ACME], [OF_ACME, holding("acme", "branch", "5")],
         "holdings.csv:3:6: the owners of 'branch' stand in parties.yaml:18",
@@ -184,7 +187,8 @@ PROBLEMS: Final[dict[str, tuple[list[str], list[str], str]]] = {
 def test_a_register_is_refused_with(problems: Problems, entities: list[str], holdings: list[str], words: str) -> None:
     holdings = holdings or [holding("state:JP", "home-three", "5")]
     entities = [*entities, entity("home-three", "JP")]
-    told = problems(files(entities, holdings))
+    complete = "parties.yaml", "  - id: branch\n", "  - {id: y, country: JP, owners_complete: true}\n  - id: branch\n"
+    told = problems(files(entities, holdings, *([complete] if "of 'y'" in words else [])))
     assert [words in problem for problem in told] == [True], told
 
 
@@ -298,10 +302,12 @@ holdings_drawn = st.dictionaries(
 def test_the_same_register_means_the_same_in_yaml_and_in_tables(
     tmp_path: Path, drawn: list[dict[str, Any]], held: dict[tuple[int, int], dict[str, str]]
 ) -> None:
-    entries, entities, holdings = [], [], []
+    entries: list[dict[str, Any]] = []
+    entities: list[str] = []
+    holdings: list[str] = []
     for number, given_ in enumerate(drawn):
         principals = [f"e{each}" for each in sorted(given_.get("works_for", ())) if each < number]
-        owners = []
+        owners: list[dict[str, str]] = []
         for (owner, owned), said in held.items():
             if owned != number or owner >= len(drawn) or owner == number:
                 continue
@@ -309,11 +315,14 @@ def test_the_same_register_means_the_same_in_yaml_and_in_tables(
             holdings.append(holding("state:CN" if owner < 0 else f"e{owner}", f"e{number}", **said, **cells))
             shares = {} if "share" in said else {"max": "20"}
             owners.append({("state" if owner < 0 else "id"): "CN" if owner < 0 else f"e{owner}"} | said | shares)
-        same: dict[str, Any] = {key: given_[key] for key in ("country", "home", "shares_accounts", "until") if key in given_}
-        lists = {"roles": given_.get("roles", [])}
-        lists |= {"works_for": principals} if "works_for" in given_ else {}
+        same: dict[str, str] = {
+            key: given_[key] for key in ("country", "home", "shares_accounts", "until") if key in given_
+        }
+        lists: dict[str, list[str]] = {"roles": given_.get("roles", [])}
+        if "works_for" in given_:
+            lists["works_for"] = principals
         entries.append({"id": f"e{number}", **same, **lists, "owners": owners})
-        texts = {"roles": ";".join(lists["roles"])}
+        texts: dict[str, str] = {"roles": ";".join(lists["roles"])}
         texts |= {"works_for": ";".join(principals) or "-"} if "works_for" in given_ else {}
         entities.append(entity(f"e{number}", **same, **texts))
     if not holdings:

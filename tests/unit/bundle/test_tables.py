@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from proxy.bundle import tables
 from proxy.bundle.tables import MAX_TOLD, Sheet
 from proxy.caller.people import COLUMNS, make_columns
+from proxy.model.table import Column
 
 HEADER = ",".join(COLUMNS)
 GOOD = "corp,e-1,ly,employee,JP,JP,JP,,"
@@ -192,3 +193,22 @@ def _count(row: Iterable[str]) -> int:
 def test_no_bytes_raise_anything(data: bytes) -> None:
     for content in (data, f"{HEADER}\n".encode() + data):
         assert all(problem.line >= 1 for problem in read(content).finish())
+
+
+def test_a_column_may_be_left_out_only_where_it_is_optional() -> None:
+    columns = (
+        Column("id", lambda text: text, str, empty=None),
+        Column("source", lambda text: text, str, empty="", optional=True),
+    )
+    sheet = Sheet(columns, "id")
+    sheet.add_csv(b"id\na\n", "without.csv")
+    sheet.add_csv(b"source,id\nx,b\n", "with.csv")
+    assert sheet.finish() == []
+    assert [(row[0], sheet.texts("source")[row[1]]) for row in sheet.rows()] == [("a", ""), ("b", "x")]
+
+
+def test_every_text_of_a_strict_key_is_looked_at() -> None:
+    column = Column("id", lambda text: text if text.islower() else None, lambda text: f"{text} is no id", empty=None)
+    sheet = Sheet((column,), "id", strict=True)
+    sheet.add_csv(b"id\na\nB\n", "ids.csv")
+    assert [str(problem) for problem in sheet.finish()] == ["ids.csv:3:1: id: B is no id"]
