@@ -28,7 +28,7 @@ from proxy.bundle.emergency import Urgent, compile_urgent, read_emergency
 from proxy.bundle.gather import Anything, Item, Loaded, Registers
 from proxy.bundle.large import LargePeople
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
-from proxy.bundle.notes import find_notes, find_register_notes, find_reviews
+from proxy.bundle.notes import find_identity_notes, find_notes, find_register_notes, find_registered, find_reviews
 from proxy.bundle.read import parse_document
 from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
@@ -225,13 +225,25 @@ class _Checker:
             cases=cases.entries,
             fixtures=fixtures,
             declared=declared,
-            notes=find_notes(apis.entries, rules.entries, issuers.entries, vocabulary)
+            notes=find_notes(apis.entries, rules.entries, issuers.entries, vocabulary, self._find_registered())
+            + find_identity_notes(issuers.entries, clients.entries, trusted, has_people=self._has_people())
             + find_register_notes(parties, self.now),
             reviews=find_reviews(apis.entries, rules.entries, clients.entries),
             places=self._places(),
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
         return None if registers.problems else snapshot.with_urgent(by_file)
+
+    def _has_people(self) -> bool:
+        return bool(self.registers.raw["people"] or self.registers.tables["people"])
+
+    def _find_registered(self) -> frozenset[str]:
+        raw = self.registers.raw
+        return find_registered(
+            has_people=self._has_people(),
+            has_clients=bool(raw["clients"]),
+            has_authorities=bool(raw["certificate_authorities"]),
+        )
 
     def _take_vouchers(self) -> tuple[Loaded, Loaded, Loaded]:
         """Return the issuers, the programs that they name, and what is revoked of theirs."""
