@@ -435,7 +435,7 @@ class _Checker:
     def _refuse_empty(self, manifest: Manifest) -> None:
         document = self.registers.manifest_document
         counting = [item.value for item in self.registers.raw["control_rules"] if isinstance(item.value, dict)]
-        if TieKind.CONTROL in manifest.ties and not any(rule.get("default") == "true" for rule in counting):
+        if TieKind.CONTROL in manifest.ties and all(rule.get("default", "false") == "false" for rule in counting):
             message = "ties by control count only by a control rule with `default: true`: declare one, or leave it out"
             if document is not None and "control_rules" not in self.registers.incomplete:
                 self.registers.fail(document, Problem(("ties", manifest.ties.index(TieKind.CONTROL)), message))

@@ -56,6 +56,13 @@ def salvage(model: type[E], raw: Any) -> E | None:
 def _mend(raw: Any, detail: ErrorDetails, model: type[Entry]) -> bool:
     """Take away, or assume, the one value that is wrong; say whether that could be done."""
     *above, last = detail["loc"] or ("",)
+    if (
+        isinstance(last, int) and above
+    ):  # one of a list: the whole list is assumed, so that the others keep their places
+        *above, last = above
+        held = _model_at(model, above)
+        if held is None or str(last) not in held.ASSUMED:
+            return False
     parent = raw
     for step in above:
         try:

@@ -196,6 +196,11 @@ class IntrospectionEntry(Entry):
 class IssuerEntry(Entry):
     """One issuer of tokens."""
 
+    ASSUMED: ClassVar[Mapping[str, Any]] = {
+        "audience": ["assumed"],
+        "algorithms": ["ES256"],
+        "may_assert": {"affiliate": "any"},
+    }
     id: Id
     operated_by: Id
     """The affiliate that administers this identity provider: a fact of its own."""
