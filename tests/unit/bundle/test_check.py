@@ -481,7 +481,8 @@ def test_an_authority_is_loaded_with_its_files_and_its_services_can_be_asked_for
 
 def test_a_wrong_item_of_an_issuers_list_does_not_hide_what_else_is_wrong(tmp_path: Path) -> None:
     wrong = [
-        ("parties.yaml", "[ES256]", "[HS256, ES25]"),
+        ("parties.yaml", "[ES256]", "[HS256, ES25]\n    token_type: at-jwt"),
+        ("parties.yaml", "kind: kind", "kind: a || b"),
         ("parties.yaml", "operated_by: home-co", "operated_by: hom-co"),
     ]
     told = "\n".join(problems_after(tmp_path, *wrong))
