@@ -257,9 +257,19 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         renewing = [keys.keep_fresh(), reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)]
         tasks = [asyncio.ensure_future(coroutine) for coroutine in (*renewing, _remind(in_force), _revisit(gateway))]
         stack.push_async_callback(_cancel, tasks)
-        log.info("ready", extra={"bundle": snapshot.name, "policy": snapshot.policy_digest, "path": listen_at})
+        _tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept
         yield Running(listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke))
+
+
+def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:
+    """Log that callers are served, and what settings and folder say of certificates that does not go together."""
+    takes_some = settings.client_certificate == "xfcc" or settings.tls_client != "off"
+    if snapshot.authorities and not takes_some:
+        log.warning("certificate_authorities are declared, and no caller is asked for a certificate: see --tls-client")
+    if takes_some and not snapshot.authorities:
+        log.warning("callers' certificates are taken, and no certificate_authorities are declared: each is refused")
+    log.info("ready", extra={"bundle": snapshot.name, "policy": snapshot.policy_digest, "path": listen_at})
 
 
 async def _serve(stack: contextlib.AsyncExitStack, gateway: Gateway, settings: Settings, tls: ListenerTls) -> str:

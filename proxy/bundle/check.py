@@ -29,7 +29,7 @@ from proxy.bundle.gather import Anything, Item, Loaded, Registers
 from proxy.bundle.large import LargePeople
 from proxy.bundle.large_affiliates import LargeAffiliates
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
-from proxy.bundle.notes import find_notes, find_reviews
+from proxy.bundle.notes import find_identity_notes, find_notes, find_registered, find_reviews
 from proxy.bundle.read import parse_document
 from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
@@ -226,12 +226,25 @@ class _Checker:
             cases=cases.entries,
             fixtures=fixtures,
             declared=declared,
-            notes=find_notes(apis.entries, rules.entries, issuers.entries, vocabulary) + made.notes,
+            notes=find_notes(apis.entries, rules.entries, issuers.entries, vocabulary, self._find_registered())
+            + find_identity_notes(issuers.entries, clients.entries, trusted, has_people=self._has_people())
+            + made.notes,
             reviews=find_reviews(apis.entries, rules.entries, clients.entries),
             places=made.places(self._places()),
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
         return None if registers.problems else snapshot.with_urgent(by_file)
+
+    def _has_people(self) -> bool:
+        return bool(self.registers.raw["people"] or self.registers.tables["people"])
+
+    def _find_registered(self) -> frozenset[str]:
+        raw = self.registers.raw
+        return find_registered(
+            has_people=self._has_people(),
+            has_clients=bool(raw["clients"]),
+            has_authorities=bool(raw["certificate_authorities"]),
+        )
 
     def _take_vouchers(self) -> tuple[Loaded, Loaded, Loaded]:
         """Return the issuers, the programs that they name, and what is revoked of theirs."""
@@ -428,7 +441,7 @@ class _Checker:
     def _refuse_empty(self, manifest: Manifest) -> None:
         document = self.registers.manifest_document
         counting = [item.value for item in self.registers.raw["control_rules"] if isinstance(item.value, dict)]
-        if TieKind.CONTROL in manifest.ties and not any(rule.get("default") == "true" for rule in counting):
+        if TieKind.CONTROL in manifest.ties and all(rule.get("default", "false") == "false" for rule in counting):
             message = "ties by control count only by a control rule with `default: true`: declare one, or leave it out"
             if document is not None and "control_rules" not in self.registers.incomplete:
                 self.registers.fail(document, Problem(("ties", manifest.ties.index(TieKind.CONTROL)), message))

@@ -7,9 +7,11 @@ from typing import Final
 
 from proxy.bundle.apis import ApiEntry
 from proxy.bundle.snapshot import Review
+from proxy.caller.authorities import Authority
+from proxy.caller.certificates import can_name
 from proxy.caller.clients import ClientEntry
 from proxy.caller.holdings import Holding, order_owners
-from proxy.caller.issuers import MAPPED, IssuerEntry
+from proxy.caller.issuers import ACCESS_TOKEN, MAPPED, IssuerEntry
 from proxy.caller.register import Epoch, Party, find_watched, make_entities
 from proxy.clock import render_instant
 from proxy.model.decision import Effect
@@ -21,10 +23,63 @@ MAX_OF_A_KIND: Final = 20
 
 
 def find_notes(
-    apis: Sequence[ApiEntry], rules: Sequence[RuleEntry], issuers: Sequence[IssuerEntry], vocabulary: Vocabulary
+    apis: Sequence[ApiEntry],
+    rules: Sequence[RuleEntry],
+    issuers: Sequence[IssuerEntry],
+    vocabulary: Vocabulary,
+    registered: frozenset[str],
 ) -> tuple[str, ...]:
-    """Return all notes of a bundle."""
-    return (*_find_open_routes(apis), *_find_escapes(rules, vocabulary), *_find_unmapped(rules, issuers))
+    """Return what a reader should know of rules and routes.
+
+    Args:
+        apis: what is protected.
+        rules: what is decided.
+        issuers: whose claims say who asks.
+        vocabulary: what rules can ask about.
+        registered: the caller attributes that registers or certificates tell.
+    """
+    unmapped = _find_unmapped(rules, issuers, registered)
+    return (*_find_open_routes(apis), *_find_escapes(rules, vocabulary), *unmapped)
+
+
+def find_registered(*, has_people: bool, has_clients: bool, has_authorities: bool) -> frozenset[str]:
+    """Return the caller attributes that are told by other things than claims."""
+    told = [
+        (has_people, {"affiliate", "kind", "site_country", "residence", "citizenships"}),
+        (has_clients, {"affiliate", "kind"}),
+        (has_authorities, {"client", "kind"}),
+    ]
+    return frozenset().union(*(names for is_there, names in told if is_there))
+
+
+def find_identity_notes(
+    issuers: Sequence[IssuerEntry],
+    clients: Sequence[ClientEntry],
+    authorities: Sequence[Authority],
+    *,
+    has_people: bool,
+) -> tuple[str, ...]:
+    """Return what can make nobody known, although it reads as if it did."""
+    notes = []
+    for issuer in issuers:
+        source = issuer.attributes.get("client")
+        is_profiled = issuer.token_type is not None and ACCESS_TOKEN in issuer.token_type
+        if is_profiled and source is not None and source.claim.expression == "azp":
+            notes.append(f"issuer {issuer.id} maps caller.client to azp: tokens of type at+jwt name it in client_id")
+        if issuer.people == "required" and not has_people:
+            notes.append(f"issuer {issuer.id} requires a register of people, and there is none: nobody of its is known")
+        if issuer.clients == "required" and all(client.issuer != issuer.id for client in clients):
+            notes.append(f"issuer {issuer.id} requires its programs to be registered, and none is: each is anybody's")
+    by_id = {authority.id: authority for authority in authorities}
+    for client in clients:
+        authority = by_id.get(client.issuer)
+        if authority is None:
+            continue
+        if not can_name(authority, client.client):
+            notes.append(f"client {client.id} is never met: no certificate of {authority.id} bears {client.client!r}")
+        if authority.assertable is not None and client.affiliate not in authority.assertable:
+            notes.append(f"client {client.id} has no known affiliate: {authority.id} may not assert {client.affiliate}")
+    return tuple(notes)
 
 
 def find_reviews(
@@ -53,9 +108,9 @@ def _find_escapes(rules: Sequence[RuleEntry], vocabulary: Vocabulary) -> list[st
     ]
 
 
-def _find_unmapped(rules: Sequence[RuleEntry], issuers: Sequence[IssuerEntry]) -> list[str]:
-    """Return the rules that ask for what no issuer tells: it is always unknown, so they hold always or never."""
-    mapped = {"id"}.union(*(issuer.attributes for issuer in issuers))
+def _find_unmapped(rules: Sequence[RuleEntry], issuers: Sequence[IssuerEntry], registered: frozenset[str]) -> list[str]:
+    """Return the rules that ask for what nobody tells: it is always unknown, so they hold always or never."""
+    mapped = {"id"}.union(registered, *(issuer.attributes for issuer in issuers))
     return [
         f"rule {rule.id} {what}: no issuer maps {name}, so it is always unknown"
         for rule in rules

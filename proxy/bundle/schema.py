@@ -56,12 +56,16 @@ def salvage(model: type[E], raw: Any) -> E | None:
 def _mend(raw: Any, detail: ErrorDetails, model: type[Entry]) -> bool:
     """Take away, or assume, the one value that is wrong; say whether that could be done."""
     *above, last = detail["loc"] or ("",)
-    parent = raw
-    for step in above:
-        try:
-            parent = parent[step]
-        except (KeyError, IndexError, TypeError):
+    if above and isinstance(_find(raw, above), str):  # a short form, of which what it stands for is wrong
+        *above, last = above
+    if above and isinstance(
+        last, int
+    ):  # one of a list: the whole list is assumed, so that the others keep their places
+        *above, last = above
+        held = _model_at(model, above)
+        if held is None or str(last) not in held.ASSUMED:
             return False
+    parent = _find(raw, above)
     schema = _model_at(model, above)
     assumed = schema.ASSUMED.get(str(last)) if schema is not None else None
     if not isinstance(parent, dict) or (detail["type"] == "missing" and assumed is None):
@@ -71,6 +75,15 @@ def _mend(raw: Any, detail: ErrorDetails, model: type[Entry]) -> bool:
     if assumed is not None:
         parent[last] = assumed
     return True
+
+
+def _find(raw: Any, path: Sequence[str | int]) -> Any:
+    for step in path:
+        try:
+            raw = raw[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return raw
 
 
 def _translate(detail: ErrorDetails, model: type[Entry]) -> Problem:

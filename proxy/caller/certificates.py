@@ -305,6 +305,13 @@ def find_name(authority: Authority, ca: SigningCa, certificate: Certificate) -> 
     return name if is_inside else Reason.CERTIFICATE_NAME_FOREIGN
 
 
+def can_name(authority: Authority, name: str) -> bool:
+    """Return whether a certificate of this authority could bear that name, in the form that counts."""
+    match = _FORMS[authority.identity].fullmatch(name)
+    is_own = authority.identity != "spiffe" or (match is not None and match[1] == authority.trust_domain)
+    return match is not None and len(name) <= _MAX_URI and is_own
+
+
 _FORMS: Final[Mapping[str, re.Pattern[str]]] = {"dns": _DNS, "spiffe": _SPIFFE, "uri": _URI}
 
 

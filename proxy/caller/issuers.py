@@ -184,7 +184,7 @@ def _widen_types(raw: Any) -> Any:
 class IntrospectionEntry(Entry):
     """Where an issuer is asked whether a token is still active (RFC 7662)."""
 
-    ASSUMED: ClassVar[Mapping[str, Any]] = {"secret": {"secret": "env:SECRET"}}
+    ASSUMED: ClassVar[Mapping[str, Any]] = {"secret": {"secret": "env:SECRET"}, "client_id": "assumed"}
     url: Annotated[str, scalar(parse_endpoint, spelled(_KEY_PLACE))]
     client_id: Text
     """Who we are there."""
@@ -196,6 +196,13 @@ class IntrospectionEntry(Entry):
 class IssuerEntry(Entry):
     """One issuer of tokens."""
 
+    ASSUMED: ClassVar[Mapping[str, Any]] = {
+        "audience": ["assumed"],
+        "algorithms": ["ES256"],
+        "may_assert": {"affiliate": "any"},
+        "token_type": "jwt",
+        "jwks_hosts": [],
+    }
     id: Id
     operated_by: Id
     """The affiliate that administers this identity provider: a fact of its own."""

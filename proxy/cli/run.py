@@ -20,6 +20,9 @@ from proxy.wiring import run_gateway
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
+    parser.epilog = (
+        "Every flag is also a setting, SEKISHO_LISTEN and so on; docs/settings.md lists those without a flag."
+    )
     add = parser.add_argument
     add("--policies", type=Path, metavar="DIR", help="the policy folder (policies)")
     add("--listen", metavar="HOST:PORT", help="where callers are served (127.0.0.1:8080)")
@@ -34,18 +37,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--geoip-asn", type=Path, metavar="FILE", help="a MaxMind-format database of autonomous systems")
     add("--geoip-anonymous", type=Path, metavar="FILE", help="a MaxMind-format database of anonymous networks")
-    add("--geoip-max-age-days", type=int, metavar="DAYS", help="how old a database may be to be believed")
+    add("--geoip-max-age-days", type=int, metavar="DAYS", help="how old a database may be (any age)")
     add(
         "--client-address",
         choices=[place.value for place in ClientAddress],
         help="where trusted proxies say whose request they pass on (x-forwarded-for)",
     )
     add("--upstream", action="append", metavar="API=URL", help="where this deployment finds an API")
-    add("--jwks", action="append", metavar="ISSUER=URL", help="where this deployment finds an issuer's keys")
+    add("--jwks", action="append", metavar="ISSUER=URL", help="where its keys are, or file:PATH in the policy folder")
     add("--tls-certificate", type=Path, metavar="FILE", help="PEM: callers speak TLS, and this is who we are")
     add("--tls-key", type=Path, metavar="FILE", help="PEM: the key of that certificate")
     add("--tls-client", choices=["off", "optional", "required"], help="ask callers for certificates (off)")
-    add("--client-certificate", choices=["tls", "xfcc"], help="where a caller's certificate is taken from (tls)")
+    add("--client-certificate", choices=["tls", "xfcc"], help="its connection, or X-Forwarded-Client-Cert (tls)")
     add("--tell", choices=["reason", "rule"], help="what a refused caller is told (reason)")
     add("--log-level", choices=["debug", "info", "warning", "error"], help="of the log on stderr (info)")
     parser.set_defaults(run=run)

@@ -275,6 +275,16 @@ async def test_where_certificates_are_off_nobody_is_asked_for_one(tmp_path: Path
         assert await ask(session, place) == Told(401, Reason.TOKEN_MISSING)
 
 
+async def test_an_operator_is_told_of_authorities_whose_certificates_nobody_is_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_place(tmp_path / "off", tls_client="off"):
+        assert [each.getMessage() for each in caplog.records if "--tls-client" in each.getMessage()]
+    caplog.clear()
+    async with a_place(tmp_path / "on", tls_client="optional"):
+        assert not [each.getMessage() for each in caplog.records if "--tls-client" in each.getMessage()]
+
+
 # Bytes on the TLS port.
 
 

@@ -479,6 +479,23 @@ def test_an_authority_is_loaded_with_its_files_and_its_services_can_be_asked_for
     assert snapshot.places["certificate_authorities mesh"].endswith(f"{P}:2")
 
 
+def test_a_wrong_item_of_an_issuers_list_does_not_hide_what_else_is_wrong(tmp_path: Path) -> None:
+    wrong = [
+        ("parties.yaml", "[ES256]", "[HS256, ES25]\n    token_type: at-jwt"),
+        ("parties.yaml", "kind: kind", "kind: a || b"),
+        ("parties.yaml", "operated_by: home-co", "operated_by: hom-co"),
+    ]
+    told = "\n".join(problems_after(tmp_path, *wrong))
+    assert all(each in told for each in ("'HS256' is not one of", "'ES25' is not one of", "no affiliate 'hom-co'")), (
+        told
+    )
+
+
+def test_a_default_that_is_misspelt_is_told_once(tmp_path: Path) -> None:
+    (problem,) = problems_after(tmp_path, ("parties.yaml", "default: true", "default: yes"))
+    assert "'yes' is neither true nor false" in problem
+
+
 def test_another_ca_is_another_policy_and_another_revocation_list_other_facts(tmp_path: Path) -> None:
     renewed = a_ca(key=corp_ca().key).pem  # it is another certificate of the same key: the list is still its own
     variants = [{}, {"certificates/mesh.pem": renewed}, {"certificates/mesh.crl": a_list(corp_ca(), 1, 2).decode()}]

@@ -4,6 +4,9 @@ from pathlib import Path
 import pytest
 
 from proxy.bundle.check import load_bundle
+from proxy.bundle.notes import find_identity_notes
+from proxy.caller.authorities import Authority
+from proxy.caller.clients import ClientEntry
 from tests.support.bundle_folder import edited, write_bundle
 
 
@@ -35,6 +38,56 @@ from tests.support.bundle_folder import edited, write_bundle
 def test_what_could_be_taken_for_something_else_is_noted(tmp_path: Path, rule: str, note: str) -> None:
     snapshot = load_bundle(write_bundle(tmp_path, edited(("rules.yaml", "rules:\n", f"rules:\n  - {rule}\n"))))
     assert any(said.startswith(note) for said in snapshot.notes), snapshot.notes
+
+
+PEOPLE = "people:\n  - {issuer: corp, subject: sato, affiliate: home-co, kind: employee}\n"
+CONSOLE = "clients:\n  - {id: console, issuer: corp, client: lc-prod, affiliate: home-co}\n"
+
+
+def notes_with(folder: Path, register: str, *edits: tuple[str, str, str]) -> tuple[str, ...]:
+    listed = [("bundle.yaml", "cases.yaml: [tests]", "cases.yaml: [tests]\n  who.yaml: [people, clients]")]
+    return load_bundle(write_bundle(folder, {**edited(*listed, *edits), "who.yaml": register})).notes
+
+
+SITE = ("rules.yaml", "rules:\n", "rules:\n  - {id: r, effect: deny, when: {caller.site_country: CN}}\n")
+ATTRIBUTES = "    attributes:\n"
+
+
+def test_what_a_register_tells_is_not_called_unknown_for_want_of_a_claim(tmp_path: Path) -> None:
+    assert any("caller.site_country" in note for note in notes_with(tmp_path / "a", CONSOLE, SITE))
+    assert not any("caller.site_country" in note for note in notes_with(tmp_path / "b", PEOPLE, SITE))
+
+
+@pytest.mark.parametrize(
+    ("register", "lines", "note"),
+    [
+        pytest.param(
+            CONSOLE, f"    people: required\n{ATTRIBUTES}", "requires a register of people", id="required people"
+        ),
+        pytest.param(
+            PEOPLE, f"    clients: required\n{ATTRIBUTES}", "requires its programs to be", id="required programs"
+        ),
+        pytest.param(
+            CONSOLE, f"    token_type: at+jwt\n{ATTRIBUTES}      client: azp\n", "in client_id", id="the other claim"
+        ),
+    ],
+)
+def test_an_issuer_of_whom_nobody_can_be_known_is_noted(tmp_path: Path, register: str, lines: str, note: str) -> None:
+    other = PEOPLE if register == CONSOLE else CONSOLE
+    edit = ("parties.yaml", ATTRIBUTES, lines)
+    assert any(note in said for said in notes_with(tmp_path / "a", register, edit))
+    mended = ("parties.yaml", ATTRIBUTES, lines.replace("azp", "client_id"))
+    assert not any(note in said for said in notes_with(tmp_path / "b", other, mended))
+
+
+def test_a_service_that_its_authority_cannot_name_is_noted() -> None:
+    authority = Authority("mesh", "ly", "spiffe", "corp.example", frozenset({"ly"}), checks_revocation=False, cas=())
+    names = ("spiffe://corp.example/a", "spiffe://other.example/a", "spiffe://Corp.example/a", "lc-prod")
+    rows = [ClientEntry(id=f"c{n}", issuer="mesh", client=name, affiliate="ly") for n, name in enumerate(names)]
+    rows.append(ClientEntry(id="foreign", issuer="mesh", client=names[0], affiliate="naver"))
+    told = find_identity_notes([], rows, [authority], has_people=True)
+    assert [note.split()[1] for note in told] == ["c1", "c2", "c3", "foreign"]
+    assert "may not assert naver" in told[-1]
 
 
 def test_what_is_to_be_looked_at_again_is_listed_by_its_date(tmp_path: Path) -> None:
