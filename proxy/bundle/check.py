@@ -180,12 +180,9 @@ class _Checker:
         controls = registers.take("control_rules", ControlRuleEntry)
         issuers, clients, revoked = self._take_vouchers()
         trusted, roots, lists = self._take_authorities()
-        networks = registers.take("networks", NetworkEntry)
-        proxies = self._take_proxies()
+        networks, proxies = self._take_networks()
         apis = registers.take("apis", ApiEntry)
         people = self._check_people()
-        registers.report(networks, check_networks(networks.entries, registers.declared_ids("networks")))
-        registers.report(proxies, check_proxies(proxies.entries, networks.entries))
         registers.report(apis, check_apis(apis.entries))
         self._refuse_empty(manifest)
         vocabulary = make_vocabulary(registers, issuers, apis, controls)
@@ -226,8 +223,9 @@ class _Checker:
             cases=cases.entries,
             fixtures=fixtures,
             declared=declared,
-            notes=find_notes(apis.entries, rules.entries, issuers.entries, vocabulary, self._find_registered())
-            + find_identity_notes(issuers.entries, clients.entries, trusted, has_people=self._has_people())
+            notes=self._find_notes(
+                vocabulary, apis=apis, rules=rules, issuers=issuers, clients=clients, trusted=trusted
+            )
             + made.notes,
             reviews=find_reviews(apis.entries, rules.entries, clients.entries),
             places=made.places(self._places()),
@@ -235,16 +233,27 @@ class _Checker:
         self._check_routes_of_cases(cases, snapshot.catalog)
         return None if registers.problems else snapshot.with_urgent(by_file)
 
-    def _has_people(self) -> bool:
-        return bool(self.registers.raw["people"] or self.registers.tables["people"])
-
-    def _find_registered(self) -> frozenset[str]:
+    def _find_notes(
+        self, vocabulary: Vocabulary, *, apis: Loaded, rules: Loaded, issuers: Loaded, clients: Loaded, trusted: Any
+    ) -> tuple[str, ...]:
         raw = self.registers.raw
-        return find_registered(
-            has_people=self._has_people(),
+        has_people = bool(raw["people"] or self.registers.tables["people"])
+        registered = find_registered(
+            has_people=has_people,
             has_clients=bool(raw["clients"]),
             has_authorities=bool(raw["certificate_authorities"]),
         )
+        return (
+            *find_notes(apis.entries, rules.entries, issuers.entries, vocabulary, registered),
+            *find_identity_notes(issuers.entries, clients.entries, trusted, has_people=has_people),
+        )
+
+    def _take_networks(self) -> tuple[Loaded, Loaded]:
+        registers = self.registers
+        networks, proxies = registers.take("networks", NetworkEntry), self._take_proxies()
+        registers.report(networks, check_networks(networks.entries, registers.declared_ids("networks")))
+        registers.report(proxies, check_proxies(proxies.entries, networks.entries))
+        return networks, proxies
 
     def _take_vouchers(self) -> tuple[Loaded, Loaded, Loaded]:
         """Return the issuers, the programs that they name, and what is revoked of theirs."""

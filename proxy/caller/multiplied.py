@@ -62,8 +62,10 @@ def compute_multiplied(entities: Mapping[str, Entity], order: Order, rule: Rule)
         countries, is_open = by_country.reached(id_)
         owners, owners_open = by_owner.reached(id_)
         if countries.pop(_PARTY, None) is not None:
-            held = by_country.shares[id_].held
+            shares = by_country.shares[id_]
+            held = shares.held
             countries |= {each: held[each][2] for each in sorted(party & held.keys()) if held[each][0]}
+            is_open |= any(each not in countries and (shares.others or each in held) for each in party)
         owners.pop(id_, None)
         found[id_] = Controlled(countries, frozenset(owners), is_open, owners_open)
     return found

@@ -224,7 +224,8 @@ class _Cascade:
         if not entity.owners:
             return not entity.complete and self._rule.reaches(WHOLE)
         only = entity.owners[0]
-        if len(entity.owners) == 1 and only.low == only.high and not only.interest and not only.indirect:
+        is_plain = only.low == only.high and not only.interest and not only.indirect
+        if len(entity.owners) == 1 and is_plain and self._party.isdisjoint(self._lines[only.owner]):
             is_complete = entity.complete and only.low + entity.dispersed >= WHOLE
             if only.owner in self.open or not self._rule.reaches(only.low):
                 return self._rule.reaches(only.low if is_complete else WHOLE)
@@ -246,10 +247,11 @@ class _Cascade:
             for mark in self._lines[holding.owner]:
                 if mark not in certain:
                     carriers.setdefault(mark, set()).add(holding.owner)
-        party = {owner for mark, owners in carriers.items() if mark in self._party for owner in owners}
-        if party:
-            party |= {each.owner for each in holdings if not self._party.isdisjoint(self._lines[each.owner])}
-        groups = {frozenset(owners) for owners in (*carriers.values(), *([party] if party else ()))}
+        groups = {frozenset(owners) for owners in carriers.values()}
+        if not self._party <= certain.keys():  # somebody else of the party may hold some of it, with those who do
+            groups.add(
+                frozenset(each.owner for each in holdings if not self._party.isdisjoint(self._lines[each.owner]))
+            )
         return any(rule.reaches(spread.most(through | owners, aggregate=rule.aggregate)) for owners in groups)
 
 
