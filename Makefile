@@ -55,13 +55,14 @@ $(PROVIDER_STAMP): $(PROVIDER)/package-lock.json $(PROVIDER)/package.json
 e2e: $(STAMP) $(PROVIDER_STAMP)  ## against a real OpenID provider, Prometheus and Alertmanager, and the image's own steps
 	@$(BIN)/python -m pytest tests/e2e -p no:cacheprovider --capture=no
 
-bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions beside cedarpy, CEL, Cerbos; loading; reload; registers
+bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions beside cedarpy, CEL, Cerbos; loading; reload; registers; look-ups
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/lock/bench.txt
 	@$(BIN)/python -m bench.edge
 	@$(BIN)/python -m bench.decisions
 	@$(BIN)/python -m bench.loading
 	@$(BIN)/python -m bench.reload
 	@$(BIN)/python -m bench.registers
+	@$(BIN)/python -m bench.lookups
 
 fix: $(STAMP)  ## format and mend what can be mended
 	@$(BIN)/ruff check --fix .
