@@ -178,6 +178,7 @@ async def test_a_token_that_its_issuer_calls_inactive_ends_what_is_under_way(
                             await asyncio.sleep(0.05)
                 with pytest.raises(aiohttp.ClientError):
                     await asyncio.wait_for(gone.read(), 20)
+                slow.more.set()
 
 
 async def test_keys_that_are_stale_are_503(tmp_path: Path, provider: Provider) -> None:
