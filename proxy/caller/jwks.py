@@ -11,7 +11,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +46,8 @@ class KeyStore:
         self._folder = folder
         self._options = options
         self._metrics = metrics
-        self.sets: dict[str, KeySet] = {}
+        self.sets: Mapping[str, KeySet] = {}
+        """Replaced whenever it changes, and never changed itself: who holds the same one holds the same keys."""
         """The keys that may be trusted now: those that are stale are taken out."""
         self.failed: set[str] = set()
         """Issuers whose last fetch failed."""
@@ -122,7 +123,7 @@ class KeyStore:
         """Trust an issuer's keys until they are stale."""
         self._drop(issuer_id)
         left = fetched + self._options.jwks_stale_seconds - elapsed_seconds()
-        self.sets[issuer_id], self._fetched[issuer_id] = key_set, fetched
+        self.sets, self._fetched[issuer_id] = {**self.sets, issuer_id: key_set}, fetched
         self._metrics.key_set_keys.labels(issuer_id).set(len(key_set.keys))
         self._metrics.key_set_fetched.labels(issuer_id).set(unix_seconds() - (elapsed_seconds() - fetched))
         self._ageing[issuer_id] = asyncio.get_running_loop().call_later(left, self._drop, issuer_id)
@@ -132,7 +133,8 @@ class KeyStore:
         timer = self._ageing.pop(issuer_id, None)
         if timer is not None:
             timer.cancel()
-        if self.sets.pop(issuer_id, None) is not None:
+        if issuer_id in self.sets:
+            self.sets = {id_: key_set for id_, key_set in self.sets.items() if id_ != issuer_id}
             self._metrics.key_set_keys.labels(issuer_id).set(0)
 
     def _forget(self, issuer_id: str) -> None:

@@ -11,7 +11,7 @@
 import hashlib
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -62,6 +62,7 @@ class _Verified(msgspec.Struct, frozen=True):
 
     token: UnverifiedToken
     claims: VerifiedClaims
+    sets: Mapping[str, KeySet]
     keys: KeySet
     thumbprint: str
 
@@ -84,6 +85,8 @@ class _Kept(msgspec.Struct, frozen=True):
     until: float
     """It is the caller in [since, until), seconds since 1970: no longer than it is vouched for."""
     issuer_id: str
+    sets: Mapping[str, KeySet]
+    """All key sets as they stood: while they do, nothing has become of these keys."""
     keys: KeySet
     key_id: str | None
     algorithm: str
@@ -142,7 +145,7 @@ class Callers:
             kept = self._kept[raw_token]
             if (
                 kept.since <= now < kept.until
-                and keys.sets[kept.issuer_id] is kept.keys
+                and (keys.sets is kept.sets or keys.sets[kept.issuer_id] is kept.keys)
                 and kept.place == place
                 and (kept.certificate_thumbprint is None or kept.certificate_thumbprint == certificate_thumbprint)
             ):
@@ -287,14 +290,15 @@ class Callers:
 
     def _carry_over(self, raw_token: str, kept: _Kept, keys: KeySets) -> bool:
         """Keep a caller under another set of keys, if there too its key is the one that would verify its token."""
-        current: KeySet | None = keys.sets.get(kept.issuer_id)
+        sets = keys.sets
+        current: KeySet | None = sets.get(kept.issuer_id)
         if current is None or current is kept.keys:
             return False
         key = current.find(kept.key_id, kept.algorithm)
         if key is None or key.thumbprint != kept.thumbprint:
             del self._kept[raw_token]
             return False
-        self._kept[raw_token] = msgspec.structs.replace(kept, keys=current)
+        self._kept[raw_token] = msgspec.structs.replace(kept, sets=sets, keys=current)
         return True
 
     def _verify(
@@ -311,7 +315,8 @@ class Callers:
         if isinstance(token, Reason):
             return token
         need = KeysNeeded(token.issuer.id)
-        current: KeySet | None = keys.sets.get(token.issuer.id)
+        sets = keys.sets
+        current: KeySet | None = sets.get(token.issuer.id)
         if current is None:
             return Reason.KEYS_UNAVAILABLE if need in met else need
         claims = verify_token(token, current, now, certificate_thumbprint)
@@ -323,7 +328,7 @@ class Callers:
         if isinstance(claims, Reason) or key is None:
             return claims if isinstance(claims, Reason) else Reason.TOKEN_KEY_UNKNOWN
         revoked = self._revoked.judge(token.issuer.id, claims, self._name_actors(token.issuer, claims))
-        return revoked or _Verified(token, claims, current, key.thumbprint)
+        return revoked or _Verified(token, claims, sets, current, key.thumbprint)
 
     def _name_actors(self, issuer: Issuer, claims: VerifiedClaims) -> list[tuple[str, str]]:
         """Return issuer id and ``sub`` of a token's actors, as far as their issuers are declared."""
@@ -373,6 +378,7 @@ class Callers:
             since=speaking.since,
             until=float(until),  # an int is slower to compare with
             issuer_id=token.issuer.id,
+            sets=verified.sets,
             keys=verified.keys,
             key_id=token.key_id,
             algorithm=token.algorithm,

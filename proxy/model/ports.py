@@ -32,7 +32,10 @@ class KeySets(Protocol):
 
     @property
     def sets(self) -> Mapping[str, Any]:
-        """Issuer id to its ``caller.keys.KeySet``; one that may not be trusted now is not there."""
+        """Issuer id to its ``caller.keys.KeySet``; one that may not be trusted now is not there.
+
+        It is replaced whenever it changes, and never changed itself.
+        """
         ...
 
     @property

@@ -33,6 +33,7 @@ from tests.support.passages import KEY, NOW, HeldKeys, a_head, a_passage, a_toke
 from tests.support.tokens import (
     CORP,
     PARTNER,
+    HeldSets,
     a_partner,
     a_provider,
     an_issuer,
@@ -62,7 +63,7 @@ class Held:
     """Key sets, and what issuers said of tokens, that a test holds in its hand."""
 
     def __init__(self) -> None:
-        self.sets: dict[str, Any] = {"corp": corp_keys(), "partner": partner_keys()}
+        self.sets: dict[str, Any] = HeldSets(self, {"corp": corp_keys(), "partner": partner_keys()})
         self.failed: set[str] = set()
         self.answers: dict[str, Introspected] = {}
 

@@ -15,6 +15,7 @@ from proxy.model.request import RequestHead
 from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Passage
+from tests.support.tokens import HeldSets
 from tests.support.world import ISSUERS, OFFICE, POLICIES, STAFF
 
 NOW: Final = 1_800_000_000.0
@@ -25,7 +26,7 @@ class HeldKeys:
     """The issuers' key sets, held; a test may take one away or change it."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.sets: dict[str, KeySet] = {}
+        self.sets: dict[str, KeySet] = HeldSets(self, {})
         self.failed: set[str] = set()
         for issuer in snapshot.issuers:
             document = json.dumps(ISSUERS[issuer.id].key_set()).encode()

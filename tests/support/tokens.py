@@ -107,3 +107,32 @@ def seal(
 
 def a_token(**changes: Any) -> str:
     return seal(header(), claims(**changes))
+
+
+class HeldSets(dict[str, KeySet]):
+    """Key sets that a test holds: whatever changes them puts others in their place, as the store does.
+
+    Args:
+        holder: has them as ``sets``.
+        sets: by issuer id.
+    """
+
+    def __init__(self, holder: Any, sets: Mapping[str, KeySet]) -> None:
+        super().__init__(sets)
+        self._holder = holder
+
+    def _put(self, sets: Mapping[str, KeySet]) -> None:
+        self._holder.sets = HeldSets(self._holder, sets)
+
+    def __setitem__(self, issuer_id: str, key_set: KeySet) -> None:
+        self._put({**self, issuer_id: key_set})
+
+    def __delitem__(self, issuer_id: str) -> None:
+        self._put({id_: key_set for id_, key_set in self.items() if id_ != issuer_id})
+
+    def clear(self) -> None:
+        self._put({})
+
+    def pop(self, issuer_id: str, *_default: Any) -> Any:
+        del self[issuer_id]
+        return self[issuer_id]

@@ -31,6 +31,7 @@ from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, FactSet
 from tests.support.tokens import (
     NOW,
     PARTNER,
+    HeldSets,
     a_partner,
     a_provider,
     a_token,
@@ -66,7 +67,7 @@ class Held:
     """Key sets that a test holds in its hand."""
 
     def __init__(self) -> None:
-        self.sets: dict[str, KeySet] = {"corp": corp_keys(), "partner": partner_keys()}
+        self.sets: dict[str, KeySet] = HeldSets(self, {"corp": corp_keys(), "partner": partner_keys()})
         self.failed: set[str] = set()
 
 
