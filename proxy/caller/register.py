@@ -283,13 +283,6 @@ def find_boundaries(parties: Iterable[Party]) -> list[float]:
     return sorted(found - {-math.inf, math.inf})
 
 
-def compute_register(
-    parties: Sequence[Party], rules: Sequence[ControlRule], counted_kinds: frozenset[TieKind], at: float
-) -> Register:
-    """Compute every affiliate's ties as they are at one instant, and between which two instants that holds."""
-    return compute_epoch(parties, rules, counted_kinds, at).register()
-
-
 def compute_epoch(
     parties: Sequence[Party],
     rules: Sequence[ControlRule],

@@ -24,7 +24,6 @@ from proxy.model.ports import Geolocator
 from proxy.origin.databases import Database
 from proxy.origin.options import OriginOptions
 
-NOT_FOUND: Final = Geolocation(UNKNOWN, UNKNOWN)
 MAX_ASN: Final = 2**32 - 1
 ANONYMOUS_KEYS: Final[Mapping[str, str]] = {
     "is_anonymous": "anonymous",

@@ -18,8 +18,8 @@ from proxy.caller.register import (
     ControlRule,
     Party,
     Stake,
+    compute_epoch,
     compute_epochs,
-    compute_register,
     find_boundaries,
 )
 from proxy.model.caller import TieKind
@@ -148,7 +148,7 @@ def test_every_epoch_is_what_is_computed_at_any_of_its_instants(
     assert affiliates.current.since <= now < affiliates.current.until
     for at in {now, *times, affiliates.covered_until - 1e-3 if math.isfinite(affiliates.covered_until) else now}:
         register = affiliates.at(at)
-        assert register == compute_register(parties, RULES, KINDS, at)
+        assert register == compute_epoch(parties, RULES, KINDS, at).register()
         assert not [each for each in boundaries if register.since < each < register.until]
 
 
@@ -162,7 +162,7 @@ def test_a_holding_that_is_deleted_closes_nothing(parties: list[Party], at: floa
     owners = tuple(each for other, each in enumerate(parties[n].owners or ()) if other != place)
     less = [*parties]
     less[n] = msgspec.structs.replace(parties[n], owners=owners, complete=False)
-    before, after = (compute_register(each, RULES, KINDS, at).by_id for each in (parties, less))
+    before, after = (compute_epoch(each, RULES, KINDS, at).register().by_id for each in (parties, less))
     for id_, was in before.items():
         tied, still = ({tie.country for tie in each.ties if tie.kind is TieKind.CONTROL} for each in (was, after[id_]))
         assert "control.majority" in after[id_].open_ties or (tied <= still and "control.majority" not in was.open_ties)

@@ -16,7 +16,6 @@ from proxy.model.ports import Geolocator
 from proxy.origin.databases import Database
 from proxy.origin.geoip import (
     ANONYMOUS_KEYS,
-    NOT_FOUND,
     DatabaseGeolocator,
     RegistryGeolocator,
     make_geolocator,
@@ -154,10 +153,6 @@ def test_the_registries_never_raise_and_say_only_countries(ip: str) -> None:
     located = RegistryGeolocator().locate(ip, NOW)
 
     assert located.country is UNKNOWN or located.country in NAMES
-
-
-def test_what_is_not_found_is_unknown() -> None:
-    assert Geolocation(UNKNOWN, UNKNOWN) == NOT_FOUND
 
 
 # Autonomous systems and anonymous networks.
