@@ -7,27 +7,30 @@ with ``#`` are passed over.
 
 import os
 from pathlib import Path
+from typing import Final
 
 from proxy.errors import UsageError
 from proxy.ledger.note import NoteError, SigningKey, VerifierKey
 
-_MEND = "Make one with `sekisho ledger keygen FILE --name NAME`"
+_MEND: Final = "Make one with `sekisho ledger keygen FILE --name NAME` and name it with --ledger-key FILE."
 
 
-def read_signing_key(path: Path) -> SigningKey:
-    """Read the key that signs checkpoints. No message holds a part of it.
+def read_signing_key(path: Path | None) -> SigningKey:
+    """Read the key that signs a ledger. No message holds a part of it.
 
     Raises:
         UsageError: there is none, or it is none.
     """
+    if path is None:
+        raise UsageError(f"The key of the ledger is not set: nobody could tell whether records were changed. {_MEND}")
     try:
         return SigningKey.parse(path.read_text(encoding="utf-8").strip())
     except OSError as error:
-        raise UsageError(f"The signing key {path} cannot be read: {error.strerror}. {_MEND}.") from error
+        raise UsageError(f"The key of the ledger {path} cannot be read: {error.strerror}. {_MEND}") from error
     except UnicodeDecodeError:
-        raise UsageError(f"The signing key {path} is none: it is no text in UTF-8. {_MEND}.") from None
+        raise UsageError(f"The key of the ledger {path} is none: it is no text in UTF-8. {_MEND}") from None
     except NoteError as error:
-        raise UsageError(f"The signing key {path} is none: {error}. {_MEND}.") from None
+        raise UsageError(f"The key of the ledger {path} is none: {error}. {_MEND}") from None
 
 
 def read_verifier_keys(path: Path) -> tuple[VerifierKey, ...]:

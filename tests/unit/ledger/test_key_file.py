@@ -71,6 +71,11 @@ def test_what_is_no_file_of_a_signing_key(tmp_path: Path, data: bytes | None, wh
     assert KEY.render().rpartition("+")[2][:8] not in str(raised.value)
 
 
+def test_without_a_signing_key_nothing_starts() -> None:
+    with pytest.raises(UsageError, match="is not set: .* with --ledger-key FILE"):
+        read_signing_key(None)
+
+
 def test_a_file_of_several_verifier_keys(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"# ours\n{KEY.verifier}\r\n\n  {OTHER.verifier}  \n  # the end", encoding="utf-8")
