@@ -33,6 +33,7 @@ WITH_IO: Final = {
     "origin.geoip",
     "ledger.writer",
     "ledger.key_file",
+    "ledger.prove",
     "bundle.read",
     "bundle.gather",
     "bundle.check",

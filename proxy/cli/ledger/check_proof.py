@@ -4,17 +4,14 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
-from proxy.cli.ledger.keys import add_key_flag, find_verifier_keys
+from proxy.cli.ledger.keys import add_key_flag, find_verifier_keys, read_note
 from proxy.errors import UsageError
 from proxy.ledger.note import NoteError, encode_base64
-from proxy.ledger.proof import MAX_PROOF_CHARS, InclusionProof, check_proof, parse_proof
+from proxy.ledger.proof import InclusionProof, check_proof, parse_proof
 from proxy.ledger.tree_head import TreeHead
-
-_MAX_LINE_BYTES: Final = 4 * 1024 * 1024
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the line if it is proven, and why not if it is not."""
     keys = find_verifier_keys(options.key)
-    data = _read(options.file, MAX_PROOF_CHARS)
+    text = read_note(options.file)
     try:
-        proof = _parse(data)
+        proof = parse_proof(text)
         entry = _find_entry(options, proof)
         head = check_proof(proof, entry, keys)
     except NoteError as error:
@@ -83,25 +80,11 @@ def _find_time(entry: bytes) -> str:
 
 def _find_entry(options: argparse.Namespace, proof: InclusionProof) -> bytes:
     if options.line is not None:
-        return _read(options.line, _MAX_LINE_BYTES).removesuffix(b"\n")
+        try:
+            entry: bytes = options.line.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{options.line} cannot be read: {error.strerror}.") from error
+        return entry.removesuffix(b"\n")
     if not proof.extra:
         raise UsageError(f"{options.file} does not carry the line that it proves: name its file with --line FILE.")
     return proof.extra
-
-
-def _parse(data: bytes) -> InclusionProof:
-    try:
-        return parse_proof(data.decode())
-    except UnicodeDecodeError:
-        raise NoteError("it is no text in UTF-8") from None
-
-
-def _read(path: Path, most: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(most + 1)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    if len(data) > most:
-        raise UsageError(f"{path} has more than {most} bytes.")
-    return data

@@ -72,7 +72,7 @@ def test_what_is_no_file_of_a_signing_key(tmp_path: Path, data: bytes | None, wh
 
 
 def test_without_a_signing_key_nothing_starts() -> None:
-    with pytest.raises(UsageError, match="is not set: .* with --ledger-key FILE"):
+    with pytest.raises(UsageError, match=r"is not set: .* with --ledger-key FILE"):
         read_signing_key(None)
 
 

@@ -7,9 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ledger.merkle import Frontier, leaf_hash, prove_inclusion
+from proxy.ledger.merkle import Frontier, leaf_hash, prove_consistency, prove_inclusion
 from proxy.ledger.note import NoteError, SigningKey, encode_base64
-from proxy.ledger.proof import MAX_HASHES, InclusionProof, check_proof, parse_proof
+from proxy.ledger.proof import (
+    MAX_HASHES,
+    ConsistencyProof,
+    InclusionProof,
+    check_consistency,
+    check_proof,
+    parse_consistency,
+    parse_proof,
+)
 from proxy.ledger.tree_head import TreeHead, sign_tree_head
 
 KEY = SigningKey("ledger.example/tokyo-1", bytes(range(32)))
@@ -147,3 +155,84 @@ def test_reading_raises_nothing_but_its_own_error(text: str, form: str) -> None:
     except NoteError:
         return
     assert proof == PROOF
+
+
+# That a checkpoint continues another.
+
+
+def _grow(old: int, new: int, key: SigningKey = KEY) -> ConsistencyProof:
+    hashes = prove_consistency(Frontier(), LEAVES, old, new)
+    return ConsistencyProof(old, hashes, sign_tree_head(key, _head(new, key)))
+
+
+GROWTH = _grow(6, 11)
+GROWN = GROWTH.render()
+FIRST = encode_base64(GROWTH.hashes[0])
+
+
+def test_a_growth_is_written_as_witnesses_are_handed_it() -> None:
+    lines = GROWN.split("\n")
+    assert lines[0] == "old 6"
+    assert lines[1:5] == [encode_base64(each) for each in GROWTH.hashes]
+    assert lines[5:8] == ["", "ledger.example/tokyo-1", "11"]
+
+
+@given(st.data())
+def test_a_growth_reads_back_and_holds(data: st.DataObject) -> None:
+    new = data.draw(st.integers(1, 40))
+    old = data.draw(st.integers(0, new))
+    proof = parse_consistency(_grow(old, new).render())
+    assert check_consistency(proof, _head(old), [KEY.verifier]) == _head(new)
+
+
+NOT_GROWN = [
+    pytest.param(GROWN, _head(6, OTHER), "the earlier one of ledger.example/seoul-1", id="of another ledger"),
+    pytest.param(GROWN, _head(7), "from 6 lines on, and the earlier checkpoint covers 7", id="of another size"),
+    pytest.param(GROWN, TreeHead(KEY.name, 6, LEAVES[0]), "not shown to begin with the 6", id="of another root"),
+    pytest.param(GROWN.replace(FIRST + "\n", ""), _head(6), "not shown to begin", id="without a hash"),
+    pytest.param(GROWN.replace("\n11\n", "\n12\n"), _head(6), "does not fit the text", id="to a forged checkpoint"),
+    pytest.param(_grow(6, 11, OTHER).render(), _head(6), "no key that is asked for", id="signed by another"),
+    pytest.param(GROWN.replace("old 6", "old 11"), _head(11), "not shown", id="hashes where none are needed"),
+]
+
+
+@pytest.mark.parametrize(("text", "earlier", "why"), NOT_GROWN)
+def test_what_shows_no_growth(text: str, earlier: TreeHead, why: str) -> None:
+    with pytest.raises(NoteError, match=why):
+        check_consistency(parse_consistency(text), earlier, [KEY.verifier])
+
+
+NO_GROWTHS = [
+    pytest.param("", "begins with the line `old NUMBER`", id="nothing"),
+    pytest.param(TEXT, "begins with the line `old NUMBER`", id="the proof of a line"),
+    pytest.param(GROWN.replace("old 6", "old 06"), "plain decimal", id="a zero before the size"),
+    pytest.param(GROWN.partition("\n\n")[0], "signed checkpoint", id="no checkpoint"),
+    pytest.param(GROWN.replace(FIRST, FIRST[:-1]), "no base64", id="a hash without its padding"),
+    pytest.param(GROWN.replace(FIRST, "\n".join([FIRST] * 64)), "at most 63 hashes", id="too many hashes"),
+    pytest.param(GROWN + "x" * 9_000_000, "at most", id="a proof that is too long"),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), NO_GROWTHS)
+def test_what_is_no_proof_of_growth(text: str, why: str) -> None:
+    with pytest.raises(NoteError, match=re.escape(why)):
+        parse_consistency(text)
+
+
+@given(st.integers(0, len(GROWN.encode()) * 8 - 1))
+def test_one_bit_anywhere_and_no_growth_is_shown(bit: int) -> None:
+    data = bytearray(GROWN.encode())
+    data[bit // 8] ^= 1 << bit % 8
+    text = data.decode("utf-8", "surrogateescape")
+    with pytest.raises(NoteError):
+        _check_growth(text)
+
+
+def _check_growth(text: str) -> None:
+    check_consistency(parse_consistency(text), _head(6), [KEY.verifier])
+
+
+@given(st.text(), st.sampled_from(["{}", "old {}", "old 6\n{}\n", "old 6\n\n{}"]))
+def test_reading_a_growth_raises_nothing_but_its_own_error(text: str, form: str) -> None:
+    with pytest.raises(NoteError):
+        _check_growth(form.replace("{}", text))

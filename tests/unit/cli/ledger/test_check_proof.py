@@ -82,7 +82,6 @@ def test_a_line_that_is_none_of_ours_is_shown_as_it_can_be(
 
 BROKEN = [
     pytest.param("", "begins with the line", id="an empty file"),
-    pytest.param("\udcff", "no text in UTF-8", id="bytes that are no text"),
     pytest.param(_proof().render().replace("index 2", "index 3"), "is not line 3 of the 5 lines", id="another index"),
     pytest.param(_proof(extra=LINE + b" ").render(), "is not line 2 of the 5 lines", id="another line"),
     pytest.param(_proof().render().replace("\n5\n", "\n6\n"), "does not fit the text", id="another checkpoint"),
@@ -106,8 +105,12 @@ def test_another_key_proves_nothing(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "it is signed by ledger.example/tokyo-1+" in capsys.readouterr().err
 
 
-def test_a_file_that_is_not_there_or_too_large(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_as_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read: No such file"):
         _run(str(tmp_path / "missing"), "--key", VERIFIER)
     with pytest.raises(UsageError, match="has more than"):
         _run(_write(tmp_path, "x" * 9_000_000), "--key", VERIFIER)
+    with pytest.raises(UsageError, match="no text in UTF-8"):
+        _run(_write(tmp_path, "\udcff"), "--key", VERIFIER)
+    with pytest.raises(UsageError, match="cannot be read"):
+        _run(_write(tmp_path, _proof(extra=b"").render()), "--key", VERIFIER, "--line", str(tmp_path))
