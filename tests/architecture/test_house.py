@@ -37,6 +37,8 @@ WITH_IO: Final = {
     "ledger.key_file",
     "ledger.segments",
     "ledger.writer",
+    "ledger.key_file",
+    "ledger.prove",
     "bundle.read",
     "bundle.gather",
     "bundle.check",
