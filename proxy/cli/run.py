@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--listen", metavar="HOST:PORT", help="where callers are served (127.0.0.1:8080)")
     add("--admin", metavar="HOST:PORT", help="where probes and metrics are (127.0.0.1:9090)")
     add("--ledger", type=Path, metavar="DIR", help="the folder of the ledger (ledger)")
+    add("--ledger-witness", action="append", metavar="PLACE", help="a folder or URL that also keeps checkpoints")
     add("--pseudonym-key", type=Path, metavar="FILE", help="the key under which people are recorded")
     add(
         "--geoip",
@@ -61,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
         listen=options.listen,
         admin=options.admin,
         ledger=options.ledger,
+        ledger_witness=options.ledger_witness,
         pseudonym_key=options.pseudonym_key,
         geoip=options.geoip,
         geoip_asn=options.geoip_asn,
