@@ -34,6 +34,7 @@ WITH_IO: Final = {
     "ledger.writer",
     "ledger.witness",
     "ledger.witness_place",
+    "ledger.stdout",
     "bundle.read",
     "bundle.gather",
     "bundle.check",
