@@ -10,8 +10,9 @@ import pytest
 
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
+from proxy.ledger.entry import encode_body
+from proxy.ledger.lines import DecisionLine
 from proxy.ledger.pseudonym import Pseudonyms
-from proxy.ledger.record import DecisionLine, encode_line
 from proxy.model.decision import Reason
 from proxy.model.request import RequestHead
 from proxy.pipeline.checkpoint import Checkpoint
@@ -56,7 +57,7 @@ def a_line(step: Step) -> dict[str, Any]:
     assert isinstance(step, Refuse)
     (line,) = step.lines
     assert isinstance(line, DecisionLine)
-    record: dict[str, Any] = json.loads(encode_line(line))
+    record: dict[str, Any] = json.loads(encode_body(line))
     return record
 
 

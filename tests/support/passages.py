@@ -20,6 +20,8 @@ from tests.support.world import ISSUERS, OFFICE, POLICIES, STAFF
 
 NOW: Final = 1_800_000_000.0
 KEY: Final = b"k" * 32
+REQUEST_ID: Final = "01MCC5RM000000000000000001"
+"""Of a request that was asked at ``NOW``."""
 
 
 class HeldKeys:
@@ -40,11 +42,11 @@ def reference_bundle() -> Snapshot:
 
 def a_checkpoint(snapshot: Snapshot | None = None) -> Checkpoint:
     snapshot = snapshot or reference_bundle()
-    recorder = Recorder(Pseudonyms(KEY), snapshot.policy_digest, snapshot.registers_digest)
+    recorder = Recorder(Pseudonyms(KEY), snapshot.digest)
     return Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder)
 
 
-def a_passage(checkpoint: Checkpoint | None = None, request_id: str = "R1") -> Passage:
+def a_passage(checkpoint: Checkpoint | None = None, request_id: str = REQUEST_ID) -> Passage:
     return Passage(checkpoint or a_checkpoint(), request_id, NOW)
 
 
