@@ -7,6 +7,7 @@ away but its own.
 """
 
 import base64
+import binascii
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -176,7 +177,7 @@ def mend_leaves(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _read_prev(line: bytes) -> bytes:
     """Return the hash that a line has of the one before it; empty where it begins as none of a ledger."""
     frame = read_frame(line)
-    return base64.b64decode(frame.prev) if frame else b""
+    return binascii.a2b_base64(frame.prev) if frame else b""
 
 
 def _read_segment(segment: Segment) -> Iterator[bytes]:
