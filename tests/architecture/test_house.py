@@ -32,6 +32,8 @@ WITH_IO: Final = {
     "caller.introspection",
     "origin.geoip",
     "ledger.writer",
+    "ledger.read",
+    "ledger.follow",
     "bundle.read",
     "bundle.gather",
     "bundle.check",
