@@ -43,6 +43,8 @@ WITH_IO: Final = {
     "ledger.witness",
     "ledger.witness_place",
     "ledger.stdout",
+    "ledger.read",
+    "ledger.follow",
     "bundle.read",
     "bundle.gather",
     "bundle.check",
