@@ -28,11 +28,10 @@ from proxy.gateway.server import GatewayServer
 from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
 from proxy.ledger.journal import Journal
-from proxy.ledger.key_file import read_signing_key
 from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
+from proxy.ledger.opening import open_ledger
 from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
 from proxy.ledger.record import Recorder, geolocation_line
-from proxy.ledger.writer import LedgerWriter, Limits
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.reload import Reloader, refuse_failing
 from proxy.lifecycle.watch import take_fingerprint
@@ -232,7 +231,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     keys, introspector = await _ask_issuers(snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
     async with contextlib.AsyncExitStack() as stack:
-        ledger = _open_ledger(settings, metrics)
+        ledger = open_ledger(settings, metrics)
         stack.push_async_callback(ledger.close)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
@@ -274,17 +273,6 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         _tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept
         yield Running(listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke))
-
-
-def _open_ledger(settings: Settings, metrics: Metrics) -> Journal:
-    limits = Limits(
-        segment_bytes=settings.ledger_segment_megabytes * 1024 * 1024,
-        checkpoint_lines=settings.ledger_checkpoint_lines,
-        checkpoint_seconds=settings.ledger_checkpoint_seconds,
-        keep_days=settings.ledger_keep_days,
-    )
-    writer = LedgerWriter(settings.ledger, metrics, read_signing_key(settings.ledger_key), limits)
-    return Journal(writer, synced=settings.ledger_durability == "synced")
 
 
 def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:

@@ -97,12 +97,6 @@ class Snapshot(msgspec.Struct, frozen=True):
         return digest_with(self.base_digest, self.urgent_rules)
 
     @property
-    def digest(self) -> str:
-        """The version of the bundle in force: SHA-256 over both digests, 64 hexadecimal digits."""
-        versions = f"sekisho bundle\n{self.policy_digest}\n{self.registers_digest}\n"
-        return hashlib.sha256(versions.encode()).hexdigest()
-
-    @property
     def urgent_rules(self) -> list[Rule]:
         """The emergency denies in force."""
         return [rule for rules in self.urgent.values() for rule in rules]
