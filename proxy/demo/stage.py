@@ -3,7 +3,6 @@
 
 import contextlib
 import json
-import secrets
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -20,7 +19,8 @@ from proxy.demo.issuer import Issuer, make_issuer_app, make_key
 from proxy.demo.people import generate_reports, generate_users
 from proxy.demo.sample_api import create_app, create_database
 from proxy.demo.story import STORY, Person, Scene
-from proxy.ledger.pseudonym import KEY_BYTES
+from proxy.ledger.key_file import make_key_file
+from proxy.ledger.pseudonym import period_of
 from proxy.ledger.writer import FILE_NAME
 from proxy.settings import read_settings
 from proxy.wiring import run_gateway
@@ -125,7 +125,7 @@ async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIte
         api = await _serve(stack, create_app(folder / "users.sqlite"))
         idp = await _serve(stack, make_issuer_app(issuers))
         key = folder / "pseudonym.key"
-        key.write_text(secrets.token_hex(KEY_BYTES), encoding="ascii")
+        make_key_file(key, period_of(unix_seconds()))
         settings = read_settings(
             **{
                 "policies": policies,

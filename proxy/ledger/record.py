@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from proxy.clock import render_instant
-from proxy.ledger.pseudonym import Pseudonyms
+from proxy.ledger.pseudonym import KeyRing, Pseudonyms
 from proxy.model.caller import Part, Person, Tie
 from proxy.model.decision import AppliedRule, Shadow
 from proxy.model.facts import UNKNOWN, Fact, FactSet, State, known
@@ -196,16 +196,14 @@ class Recorder:
     """Makes lines for one snapshot.
 
     Args:
-        pseudonyms: names people.
+        keys: of pseudonyms, by period.
         policy_digest: of the snapshot.
         registers_digest: of the snapshot.
         geolocation: the version of the geolocation data.
     """
 
-    def __init__(
-        self, pseudonyms: Pseudonyms, policy_digest: str, registers_digest: str, geolocation: str = ""
-    ) -> None:
-        self._pseudonyms = pseudonyms
+    def __init__(self, keys: KeyRing, policy_digest: str, registers_digest: str, geolocation: str = "") -> None:
+        self._keys = keys
         self._policy = policy_digest
         self._registers = registers_digest
         self._geolocation = geolocation
@@ -213,6 +211,7 @@ class Recorder:
     def decision(self, outcome: Outcome, *, released: bool) -> DecisionLine:
         """Return the line of an outcome."""
         decision, route = outcome.decision, outcome.route
+        names = self._keys.at(outcome.now)
         return DecisionLine(
             time=render_instant(outcome.now),
             id=outcome.request_id,
@@ -236,46 +235,17 @@ class Recorder:
             action=route.action if route else "",
             data=tuple(sorted(route.data.members)) if route else (),
             shape=outcome.shape,
-            caller=self._caller(outcome),
+            caller=_render_caller(outcome, names),
             origin=_render_origin(outcome),
-            subject=self._subject(outcome),
+            subject=_render_subject(outcome, names),
             policy=self._policy,
             registers=self._registers,
             geolocation=self._geolocation,
         )
 
-    def _caller(self, outcome: Outcome) -> CallerRecorded:
-        caller = outcome.caller
-        countries = caller.countries
-        known = countries if isinstance(countries, FactSet) else None
-        return CallerRecorded(
-            who=self._pseudonyms.of_caller(caller.principal) if caller.principal else "",
-            issuer=_render(caller.issuer),
-            affiliate=_render(caller.affiliate),
-            kind=_render(caller.kind),
-            countries=tuple(sorted(known.members)) if known else _render_state(countries),
-            countries_open=known.is_open if known else False,
-            ties=tuple(map(_render_tie, caller.ties)),
-            on_behalf_of=self._person(caller.on_behalf_of),
-        )
-
-    def _person(self, person: Person) -> PersonRecorded | None:
-        if not person.principal and person.id is not UNKNOWN:
-            return None
-        return PersonRecorded(
-            who=self._pseudonyms.of_caller(person.principal) if person.principal else "",
-            issuer=_render(person.issuer),
-            affiliate=_render(person.affiliate),
-            kind=_render(person.kind),
-        )
-
     def name_subject(self, api: str, subject_id: str) -> str:
-        """Return the keyed pseudonym under which a data subject of an API is recorded and granted."""
-        return self._pseudonyms.of_subject(api, subject_id)
-
-    def _subject(self, outcome: Outcome) -> SubjectRecorded:
-        subject = outcome.subject
-        return SubjectRecorded(_render(subject.country), subject.reference or _render_state(subject.id))
+        """Return the keyed pseudonym under which grants name a data subject of an API."""
+        return self._keys.subjects.of_subject(api, subject_id)
 
 
 def geolocation_line(now: float, version: str, databases: Iterable[DatabaseInfo]) -> GeolocationLine:
@@ -341,6 +311,41 @@ def _render_rule(rule: AppliedRule) -> RuleApplied:
 
 def _render_shadow(shadow: Shadow) -> ShadowRecorded:
     return ShadowRecorded(shadow.would, shadow.changes, tuple(map(_render_rule, shadow.applied)))
+
+
+def _render_caller(outcome: Outcome, names: Pseudonyms) -> CallerRecorded:
+    caller = outcome.caller
+    countries = caller.countries
+    known = countries if isinstance(countries, FactSet) else None
+    return CallerRecorded(
+        who=names.of_caller(caller.principal) if caller.principal else "",
+        issuer=_render(caller.issuer),
+        affiliate=_render(caller.affiliate),
+        kind=_render(caller.kind),
+        countries=tuple(sorted(known.members)) if known else _render_state(countries),
+        countries_open=known.is_open if known else False,
+        ties=tuple(map(_render_tie, caller.ties)),
+        on_behalf_of=_render_person(caller.on_behalf_of, names),
+    )
+
+
+def _render_person(person: Person, names: Pseudonyms) -> PersonRecorded | None:
+    if not person.principal and person.id is not UNKNOWN:
+        return None
+    return PersonRecorded(
+        who=names.of_caller(person.principal) if person.principal else "",
+        issuer=_render(person.issuer),
+        affiliate=_render(person.affiliate),
+        kind=_render(person.kind),
+    )
+
+
+def _render_subject(outcome: Outcome, names: Pseudonyms) -> SubjectRecorded:
+    subject, route = outcome.subject, outcome.route
+    country = _render(subject.country)
+    if route is None or not isinstance(subject.id, str):
+        return SubjectRecorded(country, _render_state(subject.id))
+    return SubjectRecorded(country, names.of_subject(route.api.id, subject.id))
 
 
 def _render_origin(outcome: Outcome) -> OriginRecorded:

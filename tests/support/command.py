@@ -4,7 +4,6 @@
 import asyncio
 import contextlib
 import json
-import secrets
 import shutil
 import socket
 import sys
@@ -16,6 +15,7 @@ import aiohttp
 import msgspec
 
 from proxy.ledger.writer import FILE_NAME
+from tests.support.keys import write_pseudonym_keys
 from tests.support.watch import poll
 from tests.support.world import OFFICE, POLICIES
 
@@ -102,7 +102,7 @@ async def start_command(
         jwks: issuer to the URL of its keys, where it is another than in the folder.
     """
     folder.mkdir(exist_ok=True)
-    (folder / "pseudonym.key").write_text(secrets.token_hex(32), encoding="ascii")
+    write_pseudonym_keys(folder / "pseudonym.key")
     flags = {
         "policies": policies,
         "listen": "127.0.0.1:0",

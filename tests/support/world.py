@@ -4,7 +4,6 @@
 import asyncio
 import contextlib
 import json
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -17,6 +16,7 @@ from proxy.demo.issuer import Issuer, make_issuer_app
 from proxy.ledger.writer import FILE_NAME
 from proxy.settings import read_settings
 from proxy.wiring import run_gateway
+from tests.support.keys import write_pseudonym_keys
 
 POLICIES: Final = Path(__file__).parents[2] / "policies"
 OFFICE: Final = "10.20.3.7"
@@ -97,8 +97,7 @@ async def _serving(runner: web.BaseRunner) -> AsyncIterator[str]:
 @contextlib.asynccontextmanager
 async def run_world(folder: Path, upstream: str, /, **flags: Any) -> AsyncIterator[World]:
     """Run a gateway in front of an API."""
-    key = folder / "pseudonym.key"
-    key.write_text(secrets.token_hex(32), encoding="ascii")
+    key = write_pseudonym_keys(folder / "pseudonym.key")
     async with _serving(web.AppRunner(make_issuer_app(ISSUERS))) as idp:
         settings = read_settings(
             **{

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
 from proxy.ledger.record import (
     BundleLine,
     DecisionLine,
@@ -32,9 +31,9 @@ from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, State
 from proxy.model.origin import CountrySource, DatabaseInfo, Origin
 from proxy.model.outcome import Outcome
 from proxy.model.subject import NO_SUBJECT, Subject
+from tests.support.keys import NAMES, RING
 
-PSEUDONYMS = Pseudonyms(bytes(range(KEY_BYTES)))
-RECORDER = Recorder(PSEUDONYMS, "sha256:policy", "sha256:registers")
+RECORDER = Recorder(RING, "sha256:policy", "sha256:registers")
 NOW = 1616457600.25
 
 API = Api("users", ("users.example",), Upstream("http://127.0.0.1:9000", "JP"), forwards_authorization=False)
@@ -71,7 +70,7 @@ def an_outcome(**changes: Any) -> Outcome:
         shape="",
         caller=CALLER,
         origin=Origin(ip="203.0.113.24", country="JP", network="tokyo-vpn", source=CountrySource.NETWORK),
-        subject=Subject(country="JP", id="42", reference=RECORDER.name_subject("users", "42")),
+        subject=Subject(country="JP", id="42"),
         purpose=ABSENT,
         decision=DECISION,
         effect=Effect.DENY,
@@ -109,7 +108,7 @@ def test_a_denial_is_written_with_everything_that_led_to_it() -> None:
         "action": "read",
         "data": ["name", "phone"],
         "caller": {
-            "who": PSEUDONYMS.of_caller("corp|wang"),
+            "who": NAMES.of_caller("corp|wang"),
             "issuer": "corp",
             "affiliate": "shanghai-digital",
             "kind": "contractor",
@@ -118,7 +117,7 @@ def test_a_denial_is_written_with_everything_that_led_to_it() -> None:
             "ties": ["employer:CN:shanghai-digital", "control.majority:JP:shanghai-digital<ly"],
         },
         "origin": {"ip": "203.0.113.24", "country": "JP", "network": "tokyo-vpn", "source": "network"},
-        "subject": {"country": "JP", "id": PSEUDONYMS.of_subject("users", "42")},
+        "subject": {"country": "JP", "id": NAMES.of_subject("users", "42")},
         "policy": "sha256:policy",
         "registers": "sha256:registers",
     }
@@ -293,8 +292,8 @@ def test_two_people_differ_in_their_pseudonym_alone(outcome: Outcome, one: str, 
         caller = msgspec.structs.replace(outcome.caller, principal=text, id=text, client=text)
         line = RECORDER.decision(msgspec.structs.replace(outcome, caller=caller), released=False)
         lines.append(msgspec.to_builtins(line))
-    assert lines[0]["caller"].pop("who") == PSEUDONYMS.of_caller(one)
-    assert lines[1]["caller"].pop("who") == PSEUDONYMS.of_caller(other)
+    assert lines[0]["caller"].pop("who") == NAMES.of_caller(one)
+    assert lines[1]["caller"].pop("who") == NAMES.of_caller(other)
     assert lines[0] == lines[1]
 
 
@@ -363,7 +362,7 @@ def test_the_state_of_a_fact_is_told_apart_in_the_origin(state: State) -> None:
 def test_what_geolocation_said_is_written_with_the_version_of_its_data() -> None:
     hidden = FactSet(frozenset({"vpn", "anonymous"}), is_open=True)
     origin = Origin(ip="192.0.2.1", country="JP", registered_country="US", asn="AS4134", anonymous=hidden)
-    recorder = Recorder(PSEUDONYMS, "p", "r", "sha256:g")
+    recorder = Recorder(RING, "p", "r", "sha256:g")
 
     line = json.loads(encode_line(recorder.decision(an_outcome(origin=origin), released=False)))
 
