@@ -26,7 +26,7 @@ from bench import rulesets
 from bench.harness import BenchError, Target, render_json, render_table
 from proxy.clock import elapsed_seconds, unix_seconds
 from proxy.demo.issuer import Issuer
-from proxy.ledger.key_file import make_key_file
+from proxy.ledger.key_ring_file import make_key_file
 from proxy.ledger.pseudonym import period_of
 from proxy.settings import read_settings
 from proxy.wiring import Running, run_gateway

@@ -25,7 +25,7 @@ from proxy.clock import render_date, render_instant, unix_seconds
 from proxy.gateway.server import Gateway, GatewayServer
 from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
-from proxy.ledger.key_file import read_key_ring
+from proxy.ledger.key_ring_file import read_key_ring
 from proxy.ledger.pseudonym import KeyRing, KeyRingError
 from proxy.ledger.record import BundleLine, GeolocationLine, Line, Recorder, StartLine, StopLine, geolocation_line
 from proxy.ledger.writer import LedgerWriter

@@ -16,7 +16,7 @@ from bench.identity import AFFILIATE, AUDIENCE, ISSUER, LISTED_AFFILIATE
 from bench.processes import LOOPBACK, Launch, free_port, running
 from bench.setting import Contender, Duty
 from proxy.clock import unix_seconds
-from proxy.ledger.key_file import make_key_file
+from proxy.ledger.key_ring_file import make_key_file
 from proxy.ledger.pseudonym import period_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from proxy.bundle.read import parse_document
 from proxy.bundle.snapshot import Snapshot
 from proxy.clock import unix_seconds
 from proxy.errors import BundleError, UsageError
-from proxy.ledger.key_file import read_key_ring
+from proxy.ledger.key_ring_file import read_key_ring
 from proxy.model.entry import parse_instant
 from proxy.model.problem import nearest
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proxy.clock import unix_seconds
 from proxy.errors import UsageError
-from proxy.ledger.key_file import make_key_file, parse_key_text, read_key_text, replace_key_file
+from proxy.ledger.key_ring_file import make_key_file, parse_key_text, read_key_text, replace_key_file
 from proxy.ledger.pseudonym import MONTHS, KeyRingError, period_of
 
 

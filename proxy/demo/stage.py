@@ -19,7 +19,7 @@ from proxy.demo.issuer import Issuer, make_issuer_app, make_key
 from proxy.demo.people import generate_reports, generate_users
 from proxy.demo.sample_api import create_app, create_database
 from proxy.demo.story import STORY, Person, Scene
-from proxy.ledger.key_file import make_key_file
+from proxy.ledger.key_ring_file import make_key_file
 from proxy.ledger.pseudonym import period_of
 from proxy.ledger.writer import FILE_NAME
 from proxy.settings import read_settings

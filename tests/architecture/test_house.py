@@ -32,7 +32,7 @@ WITH_IO: Final = {
     "caller.introspection",
     "origin.geoip",
     "ledger.writer",
-    "ledger.key_file",
+    "ledger.key_ring_file",
     "bundle.read",
     "bundle.gather",
     "bundle.check",

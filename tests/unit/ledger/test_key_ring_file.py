@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import UsageError
-from proxy.ledger.key_file import MAX_BYTES, make_key_file, read_key_ring, read_key_text, replace_key_file
+from proxy.ledger.key_ring_file import MAX_BYTES, make_key_file, read_key_ring, read_key_text, replace_key_file
 from proxy.ledger.pseudonym import KeyRing, KeyRingError
 from tests.support.keys import RING
 
