@@ -277,6 +277,10 @@ class Metrics:
             registry=registry,
         )
         self.ledger_lines = Counter("sekisho_ledger_lines_total", "Lines made durable.", registry=registry)
+        self.ledger_checkpoints = Counter("sekisho_ledger_checkpoints_total", "Checkpoints signed.", registry=registry)
+        self.ledger_checkpoint_at = Gauge(
+            "sekisho_ledger_checkpoint_timestamp_seconds", "When the last checkpoint was signed.", registry=registry
+        )
         self.ledger_failures = Counter(
             "sekisho_ledger_failures_total",
             "Times that the ledger could not be written, so that nothing left.",

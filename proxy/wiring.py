@@ -22,13 +22,17 @@ from proxy.caller.introspection import Introspector
 from proxy.caller.issuers import Issuer, parse_key_place
 from proxy.caller.jwks import KeyStore
 from proxy.clock import render_date, render_instant, unix_seconds
-from proxy.gateway.server import Gateway, GatewayServer
+from proxy.gateway.crossing import Gateway
+from proxy.gateway.server import GatewayServer
 from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
+from proxy.ledger.journal import Journal
+from proxy.ledger.key_file import read_signing_key
 from proxy.ledger.key_ring_file import read_key_ring
+from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
 from proxy.ledger.pseudonym import KeyRing, KeyRingError
-from proxy.ledger.record import BundleLine, GeolocationLine, Line, Recorder, StartLine, StopLine, geolocation_line
-from proxy.ledger.writer import LedgerWriter
+from proxy.ledger.record import Recorder, geolocation_line
+from proxy.ledger.writer import LedgerWriter, Limits
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.reload import Reloader, refuse_failing
 from proxy.lifecycle.watch import take_fingerprint
@@ -92,7 +96,7 @@ class _InForce:
         introspector: Introspector,
         geolocator: Geolocator,
         client_address: ClientAddress,
-        ledger: LedgerWriter,
+        ledger: Journal,
         metrics: Metrics,
         tls: ListenerTls,
         client_certificate: str,
@@ -112,7 +116,7 @@ class _InForce:
 
     def _make(self, snapshot: Snapshot) -> Checkpoint:
         geolocator = self.geolocator
-        recorder = Recorder(self._pseudonyms, snapshot.policy_digest, snapshot.registers_digest, geolocator.version)
+        recorder = Recorder(self._pseudonyms, snapshot.digest, geolocator.version)
         return Checkpoint(
             snapshot,
             self._keys,
@@ -134,7 +138,7 @@ class _InForce:
         undo = _nothing if is_same else await self._adopt_issuers(snapshot.issuers)
         try:
             checkpoint = self._make(snapshot)
-            self._ledger.append([_bundle_line(snapshot)])
+            await self._record(_bundle_line(snapshot))
         except BaseException:
             undo()
             raise
@@ -155,6 +159,16 @@ class _InForce:
             take_back_keys()
 
         return undo
+
+    async def _record(self, line: Line) -> None:
+        waiting = self._ledger.append([line])
+        if waiting is not None:
+            await waiting
+
+    def describe_in_force(self) -> list[Line]:
+        """Return the lines that say what is in force; the built-in geolocation data are named in decisions alone."""
+        geolocation = [_geolocation_line(self.geolocator)] if self.geolocator.databases else []
+        return [_bundle_line(self.snapshot), *geolocation]
 
     def relocate(self, geolocator: Geolocator) -> None:
         """Put geolocation data in force, in one step, once the ledger says so; requests under way are decided anew.
@@ -208,8 +222,8 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     keys, introspector = await _ask_issuers(snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
     async with contextlib.AsyncExitStack() as stack:
-        ledger = LedgerWriter(settings.ledger, metrics)
-        stack.callback(ledger.close)
+        ledger = _open_ledger(settings, metrics)
+        stack.push_async_callback(ledger.close)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
         in_force = _InForce(
@@ -235,8 +249,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         )
         reloader = _make_reloader(settings, seen, in_force, metrics)
         renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
-        ledger.append(_start_lines(snapshot, keys, geolocator))
-        stack.callback(_record_stop, ledger)
+        ledger.begin(in_force.describe_in_force, _start_line(snapshot, keys, settings, geolocator))
         admin = make_admin(metrics, lambda: _readiness(in_force, keys, renewal.stale, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
         _, admin_at = await _listen(stack, runner, settings.admin, "--admin")
@@ -244,12 +257,29 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(introspector.close)
         listen_at = await _serve(stack, gateway, settings, tls)
         stack.callback(_begin_stop, gateway)
-        renewing = [keys.keep_fresh(), reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)]
+        renewing = [
+            keys.keep_fresh(),
+            reloader.watch(),
+            renewal.watch(),
+            tls.watch(settings.watch_seconds),
+            ledger.keep(),
+        ]
         tasks = [asyncio.ensure_future(coroutine) for coroutine in (*renewing, _remind(in_force), _revisit(gateway))]
         stack.push_async_callback(_cancel, tasks)
         _tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept
         yield Running(listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke))
+
+
+def _open_ledger(settings: Settings, metrics: Metrics) -> Journal:
+    limits = Limits(
+        segment_bytes=settings.ledger_segment_megabytes * 1024 * 1024,
+        checkpoint_lines=settings.ledger_checkpoint_lines,
+        checkpoint_seconds=settings.ledger_checkpoint_seconds,
+        keep_days=settings.ledger_keep_days,
+    )
+    writer = LedgerWriter(settings.ledger, metrics, read_signing_key(settings.ledger_key), limits)
+    return Journal(writer, synced=settings.ledger_durability == "synced")
 
 
 def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:
@@ -380,13 +410,6 @@ def _begin_stop(gateway: Gateway) -> None:
     gateway.is_stopping = True
 
 
-def _record_stop(ledger: LedgerWriter) -> None:
-    try:
-        ledger.append([StopLine(time=render_instant(unix_seconds()))])
-    except errors.LedgerError as error:
-        log.warning("the stop could not be recorded", extra={"error": str(error)})
-
-
 async def _cancel(tasks: Sequence[asyncio.Future[None]]) -> None:
     for task in tasks:
         task.cancel()
@@ -409,20 +432,14 @@ async def _remind(in_force: _InForce) -> None:
         await asyncio.sleep(REVISIT_SECONDS)
 
 
-def _start_lines(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator) -> list[Line]:
-    """Return what is in force at the start; the built-in geolocation data are named by the first line alone."""
-    lines = [_start_line(snapshot, keys, geolocator), _bundle_line(snapshot)]
-    return [*lines, _geolocation_line(geolocator)] if geolocator.databases else lines
-
-
 def _geolocation_line(geolocator: Geolocator) -> GeolocationLine:
-    return geolocation_line(unix_seconds(), geolocator.version, geolocator.databases)
+    return geolocation_line(geolocator.version, geolocator.databases)
 
 
-def _start_line(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator) -> StartLine:
+def _start_line(snapshot: Snapshot, keys: KeyStore, settings: Settings, geolocator: Geolocator) -> StartLine:
     return StartLine(
-        time=render_instant(unix_seconds()),
         version=VERSION,
+        durability=settings.ledger_durability,
         geolocation=geolocator.build,
         upstreams={api.id: api.upstream.url for api in snapshot.catalog.apis},
         key_places={issuer.id: keys.place(issuer.id) for issuer in snapshot.issuers},
@@ -431,8 +448,8 @@ def _start_line(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator) -> S
 
 def _bundle_line(snapshot: Snapshot) -> BundleLine:
     return BundleLine(
-        time=render_instant(unix_seconds()),
-        bundle=snapshot.name,
+        bundle=snapshot.digest,
+        name=snapshot.name,
         policy=snapshot.policy_digest,
         registers=snapshot.registers_digest,
         mode="enforce" if snapshot.observe_until is None else "observe",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bundle in force: everything a request is judged by, immutable, with its two digests."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -75,6 +76,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     def policy_digest(self) -> str:
         """The version of the policy in force, emergency denies included."""
         return digest_with(self.base_digest, self.urgent_rules)
+
+    @property
+    def digest(self) -> str:
+        """The version of the bundle in force: SHA-256 over both digests, 64 hexadecimal digits."""
+        versions = f"sekisho bundle\n{self.policy_digest}\n{self.registers_digest}\n"
+        return hashlib.sha256(versions.encode()).hexdigest()
 
     @property
     def urgent_rules(self) -> list[Rule]:

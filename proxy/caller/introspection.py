@@ -20,13 +20,13 @@ from urllib.parse import quote_plus  # noqa: TID251 - a form's own coding (RFC 6
 
 import aiohttp
 
-from proxy.caller.fetch import fetch
 from proxy.caller.issuers import Introspection, Issuer
 from proxy.caller.options import CallerOptions
 from proxy.caller.resolve import MAX_KEPT, IntrospectionNeeded
 from proxy.caller.revocation import Introspected, read_introspection
 from proxy.clock import unix_seconds
 from proxy.errors import FetchError, UsageError
+from proxy.fetch import fetch
 from proxy.telemetry import Metrics
 
 MAX_ANSWER_BYTES: Final = 64 * 1024

@@ -18,12 +18,12 @@ from typing import Final
 import aiohttp
 
 from proxy.caller.discovery import metadata_places, read_metadata
-from proxy.caller.fetch import Fetched, fetch
 from proxy.caller.issuers import Issuer
 from proxy.caller.keys import KeySet, parse_key_set
 from proxy.caller.options import CallerOptions
 from proxy.clock import elapsed_seconds, unix_seconds
 from proxy.errors import FetchError, KeySetError, KeysWithdrawnError
+from proxy.fetch import Fetched, fetch
 from proxy.telemetry import Metrics
 
 MAX_DOCUMENT_BYTES: Final = 512 * 1024

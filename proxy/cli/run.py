@@ -28,6 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--listen", metavar="HOST:PORT", help="where callers are served (127.0.0.1:8080)")
     add("--admin", metavar="HOST:PORT", help="where probes and metrics are (127.0.0.1:9090)")
     add("--ledger", type=Path, metavar="DIR", help="the folder of the ledger (ledger)")
+    add("--ledger-key", type=Path, metavar="FILE", help="the key that signs the ledger")
+    add("--ledger-durability", choices=["written", "synced"], help="in the kernel, or on disk, first (written)")
     add("--pseudonym-key", type=Path, metavar="FILE", help="the key under which people are recorded")
     add(
         "--geoip",
@@ -61,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
         listen=options.listen,
         admin=options.admin,
         ledger=options.ledger,
+        ledger_key=options.ledger_key,
+        ledger_durability=options.ledger_durability,
         pseudonym_key=options.pseudonym_key,
         geoip=options.geoip,
         geoip_asn=options.geoip_asn,

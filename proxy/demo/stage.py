@@ -20,8 +20,9 @@ from proxy.demo.people import generate_reports, generate_users
 from proxy.demo.sample_api import create_app, create_database
 from proxy.demo.story import STORY, Person, Scene
 from proxy.ledger.key_ring_file import make_key_file
+from proxy.ledger.note import SigningKey
 from proxy.ledger.pseudonym import period_of
-from proxy.ledger.writer import FILE_NAME
+from proxy.ledger.segments import list_segments
 from proxy.settings import read_settings
 from proxy.wiring import run_gateway
 
@@ -56,7 +57,7 @@ class Stage:
     Args:
         gateway: the gateway's URL.
         admin: the admin listener's URL.
-        ledger: the ledger's file.
+        ledger: the ledger's folder.
         snapshot: the bundle in force.
         issuers: by declared issuer id.
     """
@@ -96,7 +97,8 @@ class Stage:
 
     def records(self) -> list[dict[str, Any]]:
         """Return all lines of the ledger."""
-        return [json.loads(line) for line in self.ledger.read_text(encoding="utf-8").split("\n")[:-1]]
+        files = (segment.path.read_text(encoding="utf-8") for segment in list_segments(self.ledger))
+        return [json.loads(line) for file in files for line in file.split("\n")[:-1]]
 
     def find_record(self, decision_id: str) -> dict[str, Any]:
         """Return the decision's line, empty if there is none."""
@@ -126,12 +128,15 @@ async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIte
         idp = await _serve(stack, make_issuer_app(issuers))
         key = folder / "pseudonym.key"
         make_key_file(key, period_of(unix_seconds()))
+        ledger_key = folder / "ledger.key"
+        ledger_key.write_text(SigningKey.generate("demo.sekisho.example/ledger").render(), encoding="ascii")
         settings = read_settings(
             **{
                 "policies": policies,
                 "listen": "127.0.0.1:0",
                 "admin": "127.0.0.1:0",
                 "ledger": folder / "ledger",
+                "ledger_key": ledger_key,
                 "pseudonym_key": key,
                 "upstream": {"users": api},
                 "jwks": {name: f"{idp}/{name}/jwks.json" for name in issuers},
@@ -139,7 +144,7 @@ async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIte
             }
         )
         running = await stack.enter_async_context(run_gateway(settings))
-        ledger = settings.ledger / FILE_NAME
+        ledger = settings.ledger
         yield Stage(f"http://{running.listen}", f"http://{running.admin}", ledger, running.in_force(), issuers)
 
 

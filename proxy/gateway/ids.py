@@ -4,9 +4,9 @@
 import os
 from typing import Final
 
-_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base 32: no I, L, O, U."""
-_PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
+from proxy.model.request_id import ALPHABET
+
+_PAIRS: Final = [first + second for first in ALPHABET for second in ALPHABET]
 
 
 def make_request_id(now: float) -> str:

@@ -2,14 +2,26 @@
 """Settings of this room."""
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class LedgerOptions(BaseModel):
-    """Where decisions are recorded."""
+    """Where decisions are recorded, how surely, and who vouches for them."""
 
     ledger: Path = Path("ledger")
-    """The folder of the ledger."""
+    """The folder of the ledger; ``-`` is standard output."""
+    ledger_key: Path | None = None
+    """The file with the key that signs the ledger, made by `sekisho ledger keygen`."""
+    ledger_durability: Literal["written", "synced"] = "written"
+    """What a line must be before anything leaves: in the kernel, or on disk."""
+    ledger_segment_megabytes: Annotated[int, Field(ge=1, le=4096)] = 64
+    ledger_checkpoint_lines: Annotated[int, Field(ge=1)] = 1000
+    """Lines after which they are signed."""
+    ledger_checkpoint_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    """Seconds after which lines are signed."""
+    ledger_keep_days: Annotated[int, Field(ge=1)] | None = None
+    """Segments are removed after so many days; None keeps all."""
     pseudonym_key: Path | None = None
-    """The file with the key of pseudonyms, made by `sekisho keygen`."""
+    """The file with the keys of pseudonyms, made by `sekisho keygen`."""

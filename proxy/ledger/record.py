@@ -1,195 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lines of the ledger, and how an outcome becomes one.
+"""How an outcome becomes a line. What may never stand in one is listed in ``lines.NEVER``, and has no way in here.
 
-What may never stand in a line, by construction: tokens, cookies, bodies, paths, queries, Referer and any header
-value, parameter values, claims. A line is built from enumerations, declared ids, countries, addresses, counts and
-keyed pseudonyms alone; text that a caller chose is not among its sources.
-
-A fact that is no value is written as the name of its state: ``unknown``, ``absent``, ``not applicable``.
+What a caller, an origin and a route come to is rendered once for as long as the same value comes again: callers and
+origins are kept between requests.
 """
 
-from collections.abc import Iterable
-from typing import Any, Final
-
-import msgspec
+from collections.abc import Callable, Iterable
+from typing import Final, Generic, Literal, TypeVar
 
 from proxy.clock import render_instant
+from proxy.ledger.lines import (
+    CallerRecorded,
+    DatabaseRecorded,
+    DecisionLine,
+    GeolocationLine,
+    OriginRecorded,
+    PersonRecorded,
+    RuleRecorded,
+    ShadowRecorded,
+    SubjectRecorded,
+)
 from proxy.ledger.pseudonym import KeyRing, Pseudonyms
-from proxy.model.caller import Part, Person, Tie
-from proxy.model.decision import AppliedRule, Shadow
+from proxy.model.api import Route
+from proxy.model.caller import Caller, Part, Person, Tie
+from proxy.model.decision import AppliedRule, Certainty, Decision, Shadow
 from proxy.model.facts import UNKNOWN, Fact, FactSet, State, known
-from proxy.model.origin import DatabaseInfo
+from proxy.model.origin import DatabaseInfo, Origin
 from proxy.model.outcome import Outcome
 
+BUNDLE_DIGITS: Final = 32
+"""Of a bundle's digest, in a decision line."""
+_KEPT: Final = 4096
+"""Rendered callers, and rendered origins."""
 
-class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", omit_defaults=True):
-    """What every line has."""
-
-    time: str
-    """RFC 3339, UTC."""
-
-
-class StartLine(Line, frozen=True, kw_only=True, tag="start"):
-    """A gateway begins to take requests."""
-
-    version: str
-    geolocation: str
-    upstreams: dict[str, str]
-    """API id to where this deployment finds it."""
-    key_places: dict[str, str]
-    """Issuer id to where this deployment finds its keys."""
+Value = TypeVar("Value")
+Rendered = TypeVar("Rendered")
 
 
-class StopLine(Line, frozen=True, kw_only=True, tag="stop"):
-    """A gateway ends in order."""
+class _Kept(Generic[Value, Rendered]):
+    """Renders each value once while it lives on: found by identity, since comparing would cost as much as rendering."""
 
+    def __init__(self, render: Callable[[Value], Rendered]) -> None:
+        self._render = render
+        self._found: dict[int, tuple[Value, Rendered]] = {}
 
-class BundleLine(Line, frozen=True, kw_only=True, tag="bundle"):
-    """A bundle is put in force."""
-
-    bundle: str
-    policy: str
-    registers: str
-    mode: str
-    observe_until: str = ""
-
-
-class DatabaseRecorded(msgspec.Struct, frozen=True):
-    """A geolocation database."""
-
-    use: str
-    type: str
-    built: str
-    """RFC 3339, UTC."""
-    digest: str
-
-
-class GeolocationLine(Line, frozen=True, kw_only=True, tag="geolocation"):
-    """Geolocation data are put in force: what decision lines from here on call by its version."""
-
-    version: str
-    databases: tuple[DatabaseRecorded, ...]
-
-
-class RuleApplied(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A rule that applied."""
-
-    id: str
-    effect: str
-    certainty: str
-    unknown: tuple[str, ...] = ()
-
-
-class PersonRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """For whom somebody acted."""
-
-    who: str
-    """Keyed pseudonym; empty where nobody knows who."""
-    issuer: str
-    affiliate: str
-    kind: str
-
-
-class CallerRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who asked."""
-
-    who: str
-    """Keyed pseudonym; empty for nobody."""
-    issuer: str
-    affiliate: str
-    kind: str
-    countries: tuple[str, ...] | str = ()
-    """Of the ties that count; the name of the state where they are no value."""
-    countries_open: bool = False
-    """Whether there may be more that nobody declared."""
-    ties: tuple[str, ...] = ()
-    """``label:country:path``, the path in affiliate ids; ``part/label:country:path`` of whoever else takes part."""
-    on_behalf_of: "PersonRecorded | None" = None
-    """For whom it acted; left out where it acted for itself."""
-
-
-class OriginRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """From where."""
-
-    ip: str
-    country: str
-    network: str
-    source: str
-    registered_country: str = State.UNKNOWN.value
-    asn: str = State.UNKNOWN.value
-    anonymous: tuple[str, ...] | str = State.UNKNOWN.value
-    """What the address is known to hide; the name of the state where that is not known."""
-    anonymous_open: bool = False
-    """Whether there may be more that nobody could tell."""
-
-
-class SubjectRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whose data."""
-
-    country: str
-    id: str
-    """Keyed pseudonym, or the state of the fact."""
-
-
-class ShadowRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What rules in shadow mode would have done."""
-
-    would: str
-    changes: bool
-    rules: tuple[RuleApplied, ...]
-
-
-class DecisionLine(Line, frozen=True, kw_only=True, tag="decision"):
-    """What was decided of one request, durable before anything of the answer leaves."""
-
-    id: str
-    """The request's id; a caller is told it as ``decision_id``."""
-    effect: str
-    reason: str
-    enforced: bool = True
-    """False where observe mode let a refusal pass."""
-    released: bool
-    """Whether an answer of the API leaves; then an ``end`` line follows."""
-    status: int | None
-    rule: str = ""
-    certainty: str = ""
-    rules: tuple[RuleApplied, ...] = ()
-    """At most as many as a decision lists; ``unlisted`` counts the others."""
-    unlisted: int = 0
-    unknown: tuple[str, ...] = ()
-    transforms: dict[str, str] = {}
-    """Data category to what was done to it."""
-    lifted: tuple[tuple[str, str], ...] = ()
-    """Rules that a grant lifted, each with the grant."""
-    shadow: ShadowRecorded | None = None
-    """What rules in shadow mode would have done."""
-    purpose: str = ""
-    """Only where the caller claimed one that it may."""
-    method: str
-    api: str = ""
-    route: str = ""
-    action: str = ""
-    data: tuple[str, ...] = ()
-    shape: str = ""
-    caller: CallerRecorded
-    origin: OriginRecorded
-    subject: SubjectRecorded
-    policy: str
-    registers: str
-    geolocation: str = ""
-    """The version of the geolocation data."""
-
-
-class EndLine(Line, frozen=True, kw_only=True, tag="end"):
-    """How the answer to a request ended."""
-
-    id: str
-    status: int | None
-    complete: bool
-    reason: str = ""
-    """Why it is not complete."""
-    bytes_sent: int
-    seconds: float
+    def __call__(self, value: Value) -> Rendered:
+        found = self._found.get(id(value))
+        if found is None:
+            if len(self._found) >= _KEPT:
+                self._found.clear()
+            found = self._found[id(value)] = value, self._render(value)  # held, so that its identity is its own
+        return found[1]
 
 
 class Recorder:
@@ -197,23 +58,47 @@ class Recorder:
 
     Args:
         keys: of pseudonyms, by period.
-        policy_digest: of the snapshot.
-        registers_digest: of the snapshot.
+        bundle: the digest of the snapshot.
         geolocation: the version of the geolocation data.
+        callers: how they are named, by ``pseudonym`` or in ``clear``; data subjects are never named in clear.
     """
 
-    def __init__(self, keys: KeyRing, policy_digest: str, registers_digest: str, geolocation: str = "") -> None:
+    def __init__(
+        self, keys: KeyRing, bundle: str, geolocation: str = "", callers: Literal["pseudonym", "clear"] = "pseudonym"
+    ) -> None:
         self._keys = keys
-        self._policy = policy_digest
-        self._registers = registers_digest
+        self._names: Pseudonyms | None = None
+        self._caller: _Kept[Caller, CallerRecorded]
+        self._is_clear = callers == "clear"
+        self._bundle = bundle[:BUNDLE_DIGITS]
         self._geolocation = geolocation
+        self._origin = _Kept(_render_origin)
+        self._data = _Kept(_render_data)
 
-    def decision(self, outcome: Outcome, *, released: bool) -> DecisionLine:
-        """Return the line of an outcome."""
+    def decision(
+        self,
+        outcome: Outcome,
+        *,
+        released: bool,
+        upstream: int | None = None,
+        whole: int | None = None,
+        seconds: float = 0.0,
+    ) -> DecisionLine:
+        """Return the line of an outcome.
+
+        Args:
+            outcome: what was decided.
+            released: whether an answer of the API leaves, or a request goes to it.
+            upstream: the API's status, where the caller is answered another.
+            whole: how many bytes the body has, where the whole answer is in hand: then no ``end`` line follows.
+            seconds: from the request's head until now; written where the answer is in hand.
+        """
         decision, route = outcome.decision, outcome.route
         names = self._keys.at(outcome.now)
+        if names is not self._names:  # another month: whoever was rendered has another name
+            self._names = names
+            self._caller = _Kept(lambda caller: self._render_caller(caller, names))
         return DecisionLine(
-            time=render_instant(outcome.now),
             id=outcome.request_id,
             effect=outcome.effect,
             reason=outcome.reason,
@@ -222,7 +107,7 @@ class Recorder:
             status=outcome.status,
             rule=decision.rule_id if decision else "",
             certainty=decision.rule.certainty if decision and decision.rule else "",
-            rules=tuple(map(_render_rule, decision.applied)) if decision else (),
+            rules=_render_rules(decision) if decision else (),
             unlisted=decision.unlisted if decision else 0,
             unknown=decision.unknown if decision else (),
             transforms=dict(decision.transforms) if decision else {},
@@ -233,63 +118,60 @@ class Recorder:
             api=route.api.id if route else "",
             route=route.id if route else "",
             action=route.action if route else "",
-            data=tuple(sorted(route.data.members)) if route else (),
+            data=self._data(route) if route else (),
             shape=outcome.shape,
-            caller=_render_caller(outcome, names),
-            origin=_render_origin(outcome),
+            caller=self._caller(outcome.caller),
+            origin=self._origin(outcome.origin),
             subject=_render_subject(outcome, names),
-            policy=self._policy,
-            registers=self._registers,
+            bundle=self._bundle,
             geolocation=self._geolocation,
+            trace=outcome.trace,
+            upstream=upstream,
+            complete=None if whole is None else True,
+            bytes=whole or 0,
+            seconds=0.0 if whole is None else round(seconds, 6),
         )
+
+    def _render_caller(self, caller: Caller, names: Pseudonyms) -> CallerRecorded:
+        countries = caller.countries
+        known = countries if isinstance(countries, FactSet) else None
+        return CallerRecorded(
+            who=self._name(caller.principal, names),
+            issuer=_render(caller.issuer),
+            affiliate=_render(caller.affiliate),
+            kind=_render(caller.kind),
+            countries=tuple(sorted(known.members)) if known else _render_state(countries),
+            countries_open=known.is_open if known else False,
+            ties=tuple(map(_render_tie, caller.ties)),
+            on_behalf_of=self._render_person(caller.on_behalf_of, names),
+        )
+
+    def _render_person(self, person: Person, names: Pseudonyms) -> PersonRecorded | None:
+        if not person.principal and person.id is not UNKNOWN:
+            return None
+        return PersonRecorded(
+            who=self._name(person.principal, names),
+            issuer=_render(person.issuer),
+            affiliate=_render(person.affiliate),
+            kind=_render(person.kind),
+        )
+
+    def _name(self, principal: str, names: Pseudonyms) -> str:
+        return principal if self._is_clear or not principal else names.of_caller(principal)
 
     def name_subject(self, api: str, subject_id: str) -> str:
         """Return the keyed pseudonym under which grants name a data subject of an API."""
         return self._keys.subjects.of_subject(api, subject_id)
 
 
-def geolocation_line(now: float, version: str, databases: Iterable[DatabaseInfo]) -> GeolocationLine:
-    """Return the line that says which geolocation data are put in force at wall-clock reading ``now``."""
+def geolocation_line(version: str, databases: Iterable[DatabaseInfo]) -> GeolocationLine:
+    """Return the line that says which geolocation data are put in force."""
     return GeolocationLine(
-        time=render_instant(now),
         version=version,
         databases=tuple(
             DatabaseRecorded(each.use, each.type, render_instant(each.built), each.digest) for each in databases
         ),
     )
-
-
-def end_line(
-    request_id: str,
-    status: int | None,
-    ended: float,
-    *,
-    complete: bool,
-    reason: str,
-    bytes_sent: int,
-    seconds: float,
-) -> EndLine:
-    """Return the line that says how an answer ended, at wall-clock reading ``ended``."""
-    return EndLine(
-        time=render_instant(ended),
-        id=request_id,
-        status=status,
-        complete=complete,
-        reason=reason,
-        bytes_sent=bytes_sent,
-        seconds=round(seconds, 6),
-    )
-
-
-_ENCODE: Final = msgspec.json.Encoder().encode
-_ESCAPED: Final = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
-"""What JSON leaves as it is and readers of lines take for an end or a command (RFC 8259 7 escapes the rest)."""
-
-
-def encode_line(line: Any) -> bytes:
-    """Render a line as JSON with its newline; no character that ends a line anywhere is left inside."""
-    data = _ENCODE(line)
-    return (data if data.isascii() else data.decode().translate(_ESCAPED).encode()).replace(b"\x7f", b"\\u007f") + b"\n"
 
 
 def _render(fact: Fact[str]) -> str:
@@ -305,39 +187,24 @@ def _render_tie(tie: Tie) -> str:
     return f"{part}{tie.label}:{tie.country}:{'<'.join(tie.path)}"
 
 
-def _render_rule(rule: AppliedRule) -> RuleApplied:
-    return RuleApplied(rule.id, rule.effect, rule.certainty, rule.unknown)
+def _render_data(route: Route) -> tuple[str, ...]:
+    return tuple(sorted(route.data.members))
+
+
+def _render_rules(decision: Decision) -> tuple[RuleRecorded, ...]:
+    """Return the rules that applied; none where only the determining one did, and every fact was known."""
+    applied = decision.applied
+    if len(applied) == 1 and applied[0] is decision.rule and applied[0].certainty is Certainty.MATCHED:
+        return ()
+    return tuple(map(_render_rule, applied))
+
+
+def _render_rule(rule: AppliedRule) -> RuleRecorded:
+    return RuleRecorded(rule.id, rule.effect, rule.certainty, rule.unknown)
 
 
 def _render_shadow(shadow: Shadow) -> ShadowRecorded:
     return ShadowRecorded(shadow.would, shadow.changes, tuple(map(_render_rule, shadow.applied)))
-
-
-def _render_caller(outcome: Outcome, names: Pseudonyms) -> CallerRecorded:
-    caller = outcome.caller
-    countries = caller.countries
-    known = countries if isinstance(countries, FactSet) else None
-    return CallerRecorded(
-        who=names.of_caller(caller.principal) if caller.principal else "",
-        issuer=_render(caller.issuer),
-        affiliate=_render(caller.affiliate),
-        kind=_render(caller.kind),
-        countries=tuple(sorted(known.members)) if known else _render_state(countries),
-        countries_open=known.is_open if known else False,
-        ties=tuple(map(_render_tie, caller.ties)),
-        on_behalf_of=_render_person(caller.on_behalf_of, names),
-    )
-
-
-def _render_person(person: Person, names: Pseudonyms) -> PersonRecorded | None:
-    if not person.principal and person.id is not UNKNOWN:
-        return None
-    return PersonRecorded(
-        who=names.of_caller(person.principal) if person.principal else "",
-        issuer=_render(person.issuer),
-        affiliate=_render(person.affiliate),
-        kind=_render(person.kind),
-    )
 
 
 def _render_subject(outcome: Outcome, names: Pseudonyms) -> SubjectRecorded:
@@ -348,8 +215,7 @@ def _render_subject(outcome: Outcome, names: Pseudonyms) -> SubjectRecorded:
     return SubjectRecorded(country, names.of_subject(route.api.id, subject.id))
 
 
-def _render_origin(outcome: Outcome) -> OriginRecorded:
-    origin = outcome.origin
+def _render_origin(origin: Origin) -> OriginRecorded:
     anonymous = origin.anonymous
     return OriginRecorded(
         _render(origin.ip),

@@ -1,29 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Appends lines to the ledger's file. This module does I/O.
+"""Appends lines to a ledger, signs them and rotates its files. This module does I/O.
 
-- ``append`` returns when the lines are in the kernel (one ``write``): they survive the end of this process, not
-  yet that of the machine.
-- All lines of one call are there, or none: a write that ends halfway is cut off again.
-- A ledger that failed is opened anew at the next call, so that it recovers without a restart.
-- One process writes a ledger; a second one is refused by a lock.
+- ``append`` returns when the lines are in the kernel (one ``write``): they survive the end of this process.
+  ``sync`` makes them survive that of the machine; no checkpoint is published before.
+- All lines of one call are there, or none. A ledger that failed is opened anew at the next call, so that it recovers
+  without a restart.
+- What others do to its files never ends the tree: the next segment goes on with it, so that what is missing shows.
 """
 
 import errno
-import fcntl
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from proxy.clock import unix_seconds
 from proxy.errors import LedgerError, UsageError
-from proxy.ledger.record import encode_line
+from proxy.ledger.chain import Chain, DamagedError, Replay
+from proxy.ledger.files import Folder, open_segment
+from proxy.ledger.lines import Line, RecoveredLine, RetentionLine
+from proxy.ledger.note import SigningKey
+from proxy.ledger.segments import (
+    CHECKPOINT,
+    Segment,
+    find_end_of_lines,
+    list_segments,
+    read_blocks,
+    replace_file,
+    segment_name,
+)
+from proxy.ledger.tree_head import TreeHead
 from proxy.telemetry import Metrics
 
-FILE_NAME: Final = "ledger.jsonl"
-_BLOCK_BYTES: Final = 1024 * 1024
+DAY_SECONDS: Final = 86400
+IDLE_SECONDS: Final = 3600.0
+"""A checkpoint is signed so often though nothing happened: a gap then shows that something is missing."""
 
 log = logging.getLogger("sekisho.ledger")
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """When segments end, when checkpoints are signed, and what is kept."""
+
+    segment_bytes: int = 64 * 1024 * 1024
+    checkpoint_lines: int = 1000
+    checkpoint_seconds: float = 60.0
+    keep_days: int | None = None
+    """None keeps all."""
+
+
+class Published(msgspec.Struct, frozen=True):
+    """A checkpoint whose lines are on disk."""
+
+    head: TreeHead
+    note: str
 
 
 class LedgerWriter:
@@ -31,20 +64,46 @@ class LedgerWriter:
 
     Args:
         folder: made if it is missing, readable by its owner alone.
-        metrics: counted are lines and failures.
+        metrics: counted are lines, failures and checkpoints.
+        key: signs checkpoints; its name is the ledger's.
+        limits: when segments end and checkpoints are signed.
+        clock: reads the wall clock.
 
     Raises:
-        UsageError: the folder cannot be made or written, or another gateway writes it.
+        UsageError: the folder cannot be made or written, another gateway writes it, or it is not as it was written.
     """
 
-    def __init__(self, folder: Path, metrics: Metrics) -> None:
-        self._folder = folder
-        self.path = folder / FILE_NAME
+    def __init__(
+        self,
+        folder: Path,
+        metrics: Metrics,
+        key: SigningKey,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = unix_seconds,
+    ) -> None:
         self._metrics = metrics
-        self._file = -1
-        self._length = 0
+        self._key = key
+        self._limits = limits or Limits()
+        self._clock = clock
+        self.restate: Callable[[], Sequence[Line]] = tuple
+        """What is in force: repeated at the beginning of every segment, so that it can be read by itself."""
+        self._chain = Chain(key.name)
+        self._signed = -1
+        """The size at the last checkpoint."""
+        self._signed_at = clock()
+        self._day = 0
+        self._begun_bytes = 0
+        """How long the segment was when it was begun."""
+        self._is_begun = False
+        self._unpublished: Published | None = None
+        self._is_suspect = False
         try:
-            self._open()
+            self._folder = Folder(folder)
+            try:
+                self._recover()
+            except BaseException:
+                self._folder.close()
+                raise
         except OSError as error:
             if error.errno in {errno.EAGAIN, errno.EACCES} and folder.exists() and os.access(folder, os.W_OK):
                 raise UsageError(
@@ -55,16 +114,55 @@ class LedgerWriter:
                 "Name a folder this user may write with --ledger."
             ) from error
 
-    def _open(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    @property
+    def size(self) -> int:
+        """How many lines there are."""
+        return self._chain.size
+
+    @property
+    def path(self) -> Path:
+        """The segment that is written, or will be first."""
+        return self._folder.segment or self._folder.path / segment_name(0)
+
+    # At the start.
+
+    def _recover(self) -> None:
+        """Go on behind what is there; an unfinished last line, which nobody was answered on, is cut off."""
+        cut = 0
+        segments = list_segments(self._folder.path)
+        while segments and not self._is_begun:
+            cut += self._replay(segments.pop())
+        if cut:
+            log.warning("an unfinished last line was cut off", extra={"path": str(self.path), "bytes": cut})
+            self.append([RecoveredLine(cut_bytes=cut)])
+
+    def _replay(self, segment: Segment) -> int:
+        """Go on in a segment, or remove one that holds no line; return how many bytes were cut off."""
+        file = open_segment(segment)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._length = _cut_unfinished_line(file, self.path)
-        except BaseException:
+            whole, length = find_end_of_lines(file)
+            if whole == 0:
+                segment.path.unlink()
+                return length
+            replay = Replay(segment.first, self._key)
+            try:
+                for lines in read_blocks(file, whole):
+                    replay.feed(lines)
+            except DamagedError as damage:
+                raise UsageError(
+                    f"The ledger {self._folder.path} is not as it was written: {segment.path.name}:{damage}. Keep it "
+                    "as evidence, see what `sekisho ledger verify` says of it, and begin another folder with --ledger."
+                ) from damage
+        finally:
             os.close(file)
-            raise
-        self._file = file
+        self._folder.resume(segment, whole)
+        self._chain, kind = replay.end()
+        self._signed = self._chain.size - 1 if kind == "checkpoint" else replay.signed
+        self._day = int(self._chain.now // DAY_SECONDS)
+        self._is_begun = True
+        return length - whole
+
+    # Lines.
 
     def append(self, lines: Sequence[object]) -> None:
         """Make the lines durable in the kernel.
@@ -72,69 +170,154 @@ class LedgerWriter:
         Raises:
             LedgerError: none of them is.
         """
+        now = self._clock()
+        self._guarded(lines, now)
+        self._metrics.ledger_lines.inc(len(lines))
+        if self._chain.size - self._signed > self._limits.checkpoint_lines:
+            try:
+                self.sign(now)
+            except LedgerError as error:  # the lines are there: they are signed next time
+                log.warning("a checkpoint could not be written", extra={"error": str(error)})
+
+    def _guarded(self, lines: Sequence[object], now: float) -> None:
         try:
-            data = b"".join(map(encode_line, lines))
-            self._ensure_open()
-            written = os.write(self._file, data)
-            if written != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - handled as the rest
+            self._write(lines, now)
         except OSError as error:
-            self._fail()
-            raise LedgerError(f"The ledger {self._folder} cannot be written: {error.strerror}.") from error
+            self._metrics.ledger_failures.inc()
+            raise LedgerError(f"The ledger {self._folder.path} cannot be written: {error.strerror}.") from error
         except (TypeError, ValueError) as error:
             self._metrics.ledger_failures.inc()
-            raise LedgerError(f"A line for the ledger {self._folder} cannot be rendered.") from error
-        self._length += written
-        self._metrics.ledger_lines.inc(len(lines))
+            raise LedgerError(f"A line for the ledger {self._folder.path} cannot be rendered.") from error
 
-    def _ensure_open(self) -> None:
-        if self._file >= 0 and not self._stands_in_its_place():
-            log.error("the ledger's file was removed or replaced: a new one is begun", extra={"path": str(self.path)})
+    def _write(self, lines: Sequence[object], now: float) -> None:
+        staged = self._chain.stage(lines, now)
+        if self._must_begin(len(staged.data), staged.now):
+            self._begin(now)
+            staged = self._chain.stage(lines, now)
+        self._folder.write(staged.data)
+        self._chain.take(staged)
+
+    def _must_begin(self, more: int, now: float) -> bool:
+        """Say whether the next lines stand in a new segment; one that is complete is signed first."""
+        if not self._is_begun:
+            return True
+        if self._is_suspect or not self._folder.is_in_place():
+            log.error("the ledger's file was removed or changed: a new one is begun", extra={"path": str(self.path)})
             self._metrics.ledger_failures.inc()
-            self.close()
-        if self._file < 0:
-            self._open()
+            return True
+        length = self._folder.length
+        is_full = length + more > self._limits.segment_bytes and length > self._begun_bytes
+        return is_full or int(now // DAY_SECONDS) > self._day
 
-    def _stands_in_its_place(self) -> bool:
-        """Say whether what is written still is the file that readers find under its name."""
+    def _begin(self, now: float) -> None:
+        if self._is_begun and not self._is_suspect and self._folder.is_in_place():
+            self._sign(now)
+        # Nothing but its own line may stand first, not even that the clock was set back: the next line says so.
+        staged = self._chain.stage([self._chain.segment(), *self.restate()], max(now, self._chain.now))
+        self._folder.begin(self._chain.size, staged.data)
+        self._chain.take(staged)
+        self._chain.segments += 1
+        self._day, self._begun_bytes = int(staged.now // DAY_SECONDS), len(staged.data)
+        self._is_begun, self._is_suspect = True, False
+
+    # Checkpoints.
+
+    def sign(self, now: float) -> None:
+        """Sign what was not signed yet.
+
+        Raises:
+            LedgerError: the checkpoint cannot be written.
+        """
         try:
-            there = self.path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        ours = os.fstat(self._file)
-        return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
+            self._sign(now)
+        except OSError as error:
+            self._metrics.ledger_failures.inc()
+            raise LedgerError(f"The ledger {self._folder.path} cannot be written: {error.strerror}.") from error
 
-    def _fail(self) -> None:
-        self._metrics.ledger_failures.inc()
-        if self._file < 0:
+    def _sign(self, now: float, *, idle: bool = False) -> None:
+        if self._chain.size == self._signed + 1 and not idle:
             return
+        head, line = self._chain.sign(self._key)
+        staged = self._chain.stage([line], max(now, self._chain.now))
+        self._folder.write(staged.data)
+        self._chain.take(staged)
+        self._signed, self._signed_at = head.size, now
+        self._unpublished = Published(head, line.note)
+        self._metrics.ledger_checkpoints.inc()
+        self._metrics.ledger_checkpoint_at.set(now)
+
+    def tick(self) -> None:
+        """Do what time asks for: sign, begin the day's segment, remove what is old.
+
+        Raises:
+            LedgerError: it cannot be written.
+        """
+        now = self._clock()
+        since = now - self._signed_at
+        has_new = self._chain.size > self._signed + 1
         try:
-            os.ftruncate(self._file, self._length)
-        except OSError:
-            log.exception("an unfinished line could not be cut off; the next start does")
-        self.close()
+            if self._is_begun and int(now // DAY_SECONDS) > self._day:
+                self._write([], now)
+                self._remove_old(now)
+            elif not 0 <= since < (self._limits.checkpoint_seconds if has_new else IDLE_SECONDS):
+                if self._must_begin(0, now):
+                    self._begin(now)
+                self._sign(now, idle=True)
+        except OSError as error:
+            self._metrics.ledger_failures.inc()
+            raise LedgerError(f"The ledger {self._folder.path} cannot be written: {error.strerror}.") from error
+
+    def _remove_old(self, now: float) -> None:
+        """Remove segments whose last line is older than what is kept, once the ledger says so on disk."""
+        if self._limits.keep_days is None:
+            return
+        segments = list_segments(self._folder.path)
+        limit = now - self._limits.keep_days * DAY_SECONDS
+        behind = (segment for segment in segments if segment.path == self.path or segment.path.stat().st_mtime >= limit)
+        old = segments[: segments.index(next(behind))]
+        if not old:
+            return
+        first = segments[len(old)].first
+        self._write([RetentionLine(first=first)], now)
+        self._sign(now)
+        self._folder.sync()
+        for segment in old:
+            segment.path.unlink()
+        log.info("segments older than is kept were removed", extra={"path": str(self._folder.path), "count": len(old)})
+
+    def publish(self) -> Published | None:
+        """Make all lines durable on disk and return the checkpoint that was signed since the last call, if any.
+
+        It waits for the disk: call it from another thread than all else.
+
+        Raises:
+            LedgerError: the disk says no. It is tried again at the next call.
+        """
+        published = self._unpublished
+        if published is None:
+            return None
+        self.sync()
+        try:
+            replace_file(self._folder.path / CHECKPOINT, published.note.encode())
+        except OSError as error:
+            raise LedgerError(f"The checkpoint beside {self.path} cannot be written: {error.strerror}.") from error
+        if self._unpublished is published:
+            self._unpublished = None
+        return published
+
+    def sync(self) -> None:
+        """Wait until all lines are on disk.
+
+        Raises:
+            LedgerError: the disk says no. What is written from then on stands in another segment.
+        """
+        try:
+            self._folder.sync()
+        except OSError as error:
+            self._is_suspect = True
+            self._metrics.ledger_failures.inc()
+            raise LedgerError(f"The ledger {self._folder.path} cannot be made durable: {error.strerror}.") from error
 
     def close(self) -> None:
-        """Let go of the file and its lock."""
-        file, self._file = self._file, -1
-        if file >= 0:
-            try:
-                os.close(file)
-            except OSError:
-                log.exception("the ledger's file could not be closed in order")
-
-
-def _cut_unfinished_line(file: int, path: Path) -> int:
-    """Cut off a last line without its newline, which nobody was answered on, and return the length."""
-    length = whole = os.lseek(file, 0, os.SEEK_END)  # refuses a pipe, which keeps nothing
-    while whole > 0:
-        start = max(0, whole - _BLOCK_BYTES)
-        newline = os.pread(file, whole - start, start).rfind(b"\n")
-        if newline >= 0:
-            whole = start + newline + 1
-            break
-        whole = start
-    if whole < length:
-        log.warning("an unfinished last line was cut off", extra={"path": str(path), "bytes": length - whole})
-        os.ftruncate(file, whole)
-    return whole
+        """Let go of the files and the lock."""
+        self._folder.close()

@@ -18,10 +18,13 @@ from proxy.caller.people import Engagement
 from proxy.caller.register import Register
 from proxy.clock import parse_instant
 from proxy.errors import UsageError
-from proxy.ledger.record import CallerRecorded, DecisionLine, PersonRecorded
+from proxy.ledger.entry import read_frame
+from proxy.ledger.lines import CallerRecorded, DecisionLine, PersonRecorded
+from proxy.ledger.record import BUNDLE_DIGITS
 from proxy.model.caller import KINDS, UNAUTHENTICATED, Caller, Part, Tie, TieKind
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 from proxy.model.origin import CountrySource, Origin
+from proxy.model.request_id import read_instant
 from proxy.model.subject import Subject
 from proxy.policy.attributes import Facts
 
@@ -44,8 +47,8 @@ def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
         UsageError: it is none, or of a route that this bundle does not declare.
     """
     try:
-        line = _DECODE(data.strip().split(b"\n")[0])
-        time = parse_instant(line.time)
+        text = data.strip().split(b"\n")[0]
+        line, time = _DECODE(text), _read_time(text)
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise UsageError(f"That is no decision line of a ledger: {error}.") from error
     resource = snapshot.resources.get(line.route)
@@ -90,12 +93,21 @@ def _subject(line: DecisionLine, snapshot: Snapshot) -> Subject:
     )
 
 
+def _read_time(text: bytes) -> float:
+    """Return the instant by which it was decided: of the request's id, else of the line."""
+    frame = read_frame(text)
+    asked = read_instant(_DECODE(text).id)
+    if asked is not None:
+        return asked
+    if frame is None:
+        raise ValueError("it does not begin as a line of a ledger does")
+    return parse_instant(frame.time.decode())
+
+
 def _remark(line: DecisionLine, snapshot: Snapshot) -> list[str]:
     remarks = ["not recorded, and so unknown here: the caller's id, client, groups, roles, citizenships and claims"]
-    if line.policy != snapshot.policy_digest:
-        remarks.append("it was decided under another policy: the rules below are not those that decided it")
-    if line.registers != snapshot.registers_digest:
-        remarks.append("it was decided with other registers: who owns whom may have changed")
+    if line.bundle != snapshot.digest[:BUNDLE_DIGITS]:
+        remarks.append("it was decided under another bundle: rules and who owns whom may have changed")
     return remarks
 
 

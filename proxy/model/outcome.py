@@ -33,6 +33,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     enforced: bool
     """False where a refusal was only observed and the request went on."""
+    trace: str = ""
+    """The trace id that the request came with."""
     status: int | None
     """What the caller is answered, None while it is not known yet; a refusal's own status if only observed."""
 

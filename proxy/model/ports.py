@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The protocols that the flow needs from the outside. Wiring gives the real ones, tests their simulators."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation
@@ -55,6 +55,10 @@ class Introspections(Protocol):
 class Ledger(Protocol):
     """Takes lines and makes them durable."""
 
-    def append(self, lines: Sequence[object]) -> None:
-        """Make all lines durable, or raise ``LedgerError`` and leave none of them behind."""
+    def append(self, lines: Sequence[Any]) -> Awaitable[None] | None:
+        """Record all lines, or raise ``LedgerError`` and leave none of them behind.
+
+        Returns:
+            None where they are durable now; else what to wait for, which may raise ``LedgerError``, too.
+        """
         ...

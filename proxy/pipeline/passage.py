@@ -24,7 +24,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from proxy.caller.resolve import NOTHING_MET, CallerNeed, IntrospectionNeeded, KeysNeeded
-from proxy.ledger.record import Line, end_line
+from proxy.ledger.lines import EndLine, Line, ReleasedLine
 from proxy.model.api import Action, Api, Route
 from proxy.model.caller import Caller
 from proxy.model.decision import Decision, Effect, Reason
@@ -126,8 +126,8 @@ class Passage:
 
     __slots__ = (
         "_answered", "_api", "_caller", "_certificate", "_chain", "_checkpoint", "_decision", "_expects_continue",
-        "_fields", "_forwarded", "_host", "_match", "_met", "_method", "_now", "_origin", "_outcome", "_purpose",
-        "_recorded", "_request_id", "_shape", "_shown", "_subject", "_target", "ends_at",
+        "_fields", "_forwarded", "_host", "_is_whole", "_match", "_met", "_method", "_now", "_origin", "_outcome",
+        "_purpose", "_recorded", "_request_id", "_shape", "_shown", "_subject", "_target", "_upstream", "ends_at",
     )  # fmt: skip
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
@@ -156,6 +156,10 @@ class Passage:
         self._recorded = False
         self._forwarded = False
         self._answered: int | None = None
+        self._upstream: int | None = None
+        """The API's own status, where the caller is answered another."""
+        self._is_whole = False
+        """Whether it is recorded that the whole answer was given to the caller."""
         self.ends_at = math.inf
         """Seconds since 1970 by which it ends, by what it was decided anew."""
 
@@ -174,56 +178,69 @@ class Passage:
         self._met |= {need.what}
         return self._guard(self._cross)
 
-    def answer(self, head: ResponseHead) -> Refuse | Release:
-        """Take the head of the API's answer."""
+    def answer(self, head: ResponseHead, whole: int | None = None, seconds: float = 0.0) -> Refuse | Release:
+        """Take the head of the API's answer.
+
+        Args:
+            head: of the answer.
+            whole: the length of its body, where all of it is in hand: then one line says how it was decided and how
+                it ended.
+            seconds: since the request's head.
+        """
         if not 200 <= head.status <= 599:
+            self._upstream = head.status
             return self.fail(Reason.UPSTREAM_ANSWER_UNSUPPORTED)
         try:
-            return self._release(head)
+            return self._release(head, whole, seconds)
         except Exception as error:  # noqa: BLE001 - no exception path may release an answer
-            return self.fail(Reason.DECISION_FAILED, error=error)
+            return self.fail(Reason.DECISION_FAILED, error)
 
-    def end(
-        self, ended: float, *, complete: bool, reason: str = "", bytes_sent: int = 0, seconds: float = 0.0
-    ) -> Ended:
+    def part(self, bytes_sent: int) -> Line:
+        """Return the line of a part of the answer that is about to leave.
+
+        Args:
+            bytes_sent: of the body, up to and with this part.
+        """
+        return ReleasedLine(id=self._request_id, bytes=bytes_sent)
+
+    def end(self, *, complete: bool, reason: Reason | None = None, bytes_sent: int = 0, seconds: float = 0.0) -> Ended:
         """Say how the answer ended.
 
         Args:
-            ended: a reading of the wall clock.
             complete: whether all of the answer went out.
             reason: why not.
             bytes_sent: of the body.
             seconds: since the request's head.
         """
-        if self._outcome is None:
+        if self._outcome is None or (complete and self._is_whole):
             return Ended(())
-        line = end_line(
-            self._request_id,
-            self._answered,
-            ended,
+        line = EndLine(
+            id=self._request_id,
+            status=self._answered,
             complete=complete,
-            reason=reason,
-            bytes_sent=bytes_sent,
-            seconds=seconds,
+            reason=reason or "",
+            upstream=self._upstream,
+            bytes=bytes_sent,
+            seconds=round(seconds, 6),
         )
         return Ended((line,))
 
-    def fail(self, reason: Reason, ended: float | None = None, error: Exception | None = None) -> Refuse:
+    def fail(self, reason: Reason, error: Exception | None = None) -> Refuse:
         """Refuse because the driver cannot go on. Nothing of an answer has left.
 
         Args:
             reason: what went wrong.
-            ended: a reading of the wall clock.
             error: for the operator's log.
         """
         was_recorded = self._recorded and reason is not Reason.LEDGER_UNAVAILABLE
+        self._is_whole = False
         self._recorded = was_recorded  # what the ledger did not take is written again, should it take it now
         decided = self._decision.effect if self._decision and self._forwarded else Effect.DENY
         self._answered = ANSWERS[reason].status
         self._outcome = self._make_outcome(decided, reason, enforced=True, status=self._answered)
         lines = self._record(released=False)
         if was_recorded:  # the decision is in the ledger already: say how it ended
-            lines = self.end(self._now if ended is None else ended, complete=False, reason=reason).lines
+            lines = self.end(complete=False, reason=reason).lines
         return Refuse(self._outcome, lines, error=error)
 
     # The five questions.
@@ -366,7 +383,7 @@ class Passage:
         until = min(self._caller.until, self._decision.until if self._decision else math.inf)
         return max(0.0, min(route.max_duration_seconds if route else UNDECLARED_SECONDS, until - self._now))
 
-    def _release(self, head: ResponseHead) -> Refuse | Release:
+    def _release(self, head: ResponseHead, whole: int | None, seconds: float) -> Refuse | Release:
         if self._outcome is None or not self._forwarded:
             return self.fail(Reason.DECISION_FAILED)
         self._answered = head.status
@@ -375,7 +392,10 @@ class Passage:
         route = self._match.route if self._match else None
         fields = select_response_fields(head.headers, personal_data=route is None or route.subject is not None)
         observed = () if self._outcome.enforced else ((MODE, "observe"),)
-        lines = self._record(released=True)
+        lines = self._record(released=True, whole=whole, seconds=seconds)
+        if whole is not None:
+            lines = lines or self.end(complete=True, bytes_sent=whole, seconds=seconds).lines
+            self._is_whole = True
         return Release(head.status, (*fields, (DECISION_ID, self._request_id), *observed), self._outcome, lines)
 
     def _upstream_headers(self, api: Api) -> Headers:
@@ -393,11 +413,13 @@ class Passage:
             own.append(("Authorization", self._fields.authorization))
         return (*own, *self._fields.forwardable)
 
-    def _record(self, *, released: bool) -> tuple[Line, ...]:
+    def _record(self, *, released: bool, whole: int | None = None, seconds: float = 0.0) -> tuple[Line, ...]:
         """Return the decision's line, once a passage."""
         if self._recorded or self._outcome is None:
             return ()
-        line = self._checkpoint.recorder.decision(self._outcome, released=released)
+        line = self._checkpoint.recorder.decision(
+            self._outcome, released=released, upstream=self._upstream, whole=whole, seconds=seconds
+        )
         self._recorded = True
         return (line,)
 
@@ -412,6 +434,7 @@ class Passage:
             origin=self._origin,
             subject=self._subject,
             purpose=self._purpose,
+            trace=self._fields.trace if self._fields else "",
             decision=self._decision,
             effect=effect,
             reason=reason,

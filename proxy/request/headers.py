@@ -31,6 +31,7 @@ class Treatment(enum.Enum):
     BEHIND = "read by the gateway: the token of the person for whom the caller acts; dropped; refused if repeated"
     PURPOSE = "read by the gateway for rules that ask for it; dropped; refused if repeated or malformed"
     CERTIFICATE = "dropped; read only with `client_certificate: xfcc`, from a trusted proxy; refused if repeated"
+    TRACE = "forwarded; the trace id of W3C Trace Context is recorded, where there is one"
     SINGLE = "forwarded; refused if repeated"
 
 
@@ -84,6 +85,7 @@ REQUEST_FIELDS: Final[dict[str, Treatment]] = {
     "content-encoding": Treatment.SINGLE,
     "cookie": Treatment.SINGLE,
     "range": Treatment.SINGLE,
+    "traceparent": Treatment.TRACE,
 }
 """By canonical name. What is not named here, nor by a prefix below, is forwarded as it is."""
 
@@ -130,9 +132,10 @@ _REPEATABLE: Final = frozenset(
         "keep-alive",
         "upgrade",
         "proxy-authenticate",
+        "traceparent",
     }
 )
-"""Of the protected fields, those that RFC 9110 5.3 lets a sender write more than once."""
+"""Of the named fields, those that RFC 9110 5.3 lets a sender write more than once, and what is ignored if repeated."""
 
 RESPONSE_DROPPED: Final = frozenset(
     {
@@ -220,6 +223,8 @@ class RequestFields(msgspec.Struct, frozen=True):
     purpose: str | None
     """What the caller says it reads for; ``case`` names the matter. Neither is to be believed yet."""
     case: str | None
+    trace: str
+    """The trace id; empty where none or several were sent."""
     forwardable: Headers
     """What goes on to the API, before the gateway adds its own."""
 
@@ -255,7 +260,7 @@ def read_request_fields(headers: Headers, table: FieldTable = TABLE) -> RequestF
             if canonical in single:
                 return _REPEATED.get(canonical, Reason.HEADER_REPEATED)
             single[canonical] = value
-        if treatment is Treatment.SINGLE:
+        if treatment is Treatment.SINGLE or treatment is Treatment.TRACE:
             forwardable.append((name, value))
         elif canonical == address_field:
             addresses.append(value)
@@ -312,8 +317,16 @@ def _finish(
         has_transfer_coding=coding is not None,
         purpose=purpose,
         case=case,
+        trace=_find_trace(forwardable),
         forwardable=tuple(forwardable),
     )
+
+
+def _find_trace(fields: list[tuple[str, str]]) -> str:
+    """Return the trace id (W3C Trace Context 3.2.2: more than one field is none)."""
+    values = [value for name, value in fields if name.lower() == _TRACE_FIELD]
+    match = _TRACE.fullmatch(values[0]) if len(values) == 1 else None
+    return match["trace"] if match else ""
 
 
 def _take_tokens(
@@ -339,11 +352,16 @@ def _take_tokens(
 
 
 def _is_protected(name: str, table: FieldTable) -> bool:
-    return table.treatments.get(name) not in {None, Treatment.HOP_BY_HOP} or name.startswith(_PREFIXES)
+    return table.treatments.get(name) not in {None, Treatment.HOP_BY_HOP, Treatment.TRACE} or name.startswith(_PREFIXES)
 
 
 _CASE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:/-]{0,62}[A-Za-z0-9])?")
 """What names a purpose or a matter: a word, a ticket's or a file's number."""
+_TRACE_FIELD: Final = "traceparent"
+_TRACE: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
+"""W3C Trace Context 3.2.2: a later version may add to what is known."""
 _HOST: Final = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
 )

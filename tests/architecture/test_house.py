@@ -15,7 +15,7 @@ MODULES: Final = sorted((ROOT / "proxy").rglob("*.py"))
 
 ORDER: Final = (
     {"model", "errors", "clock", "version"},
-    {"telemetry"},
+    {"telemetry", "fetch"},
     {"request", "caller", "origin", "subject", "policy", "ledger"},
     {"bundle"},
     {"pipeline"},
@@ -28,7 +28,7 @@ NEIGHBOURS: Final = {("wiring", "settings"), ("cli", "demo")}
 
 WITH_IO: Final = {
     "caller.jwks",
-    "caller.fetch",
+    "fetch",
     "caller.introspection",
     "origin.geoip",
     "ledger.writer",

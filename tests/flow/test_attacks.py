@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.demo.issuer import make_key
-from proxy.ledger.record import DecisionLine
+from proxy.ledger.lines import DecisionLine
 from proxy.model.request import RequestHead
 from proxy.pipeline.passage import Forward, Need, Refuse
 from tests.support.passages import NOW, a_head, a_passage, a_token

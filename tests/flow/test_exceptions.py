@@ -10,7 +10,8 @@ import pytest
 
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
-from proxy.ledger.record import DecisionLine, encode_line
+from proxy.ledger.entry import encode_body
+from proxy.ledger.lines import DecisionLine
 from proxy.lifecycle.recorded import read_recorded
 from proxy.model.decision import Reason
 from proxy.model.request import RequestHead
@@ -19,7 +20,7 @@ from proxy.pipeline.passage import Forward, Passage, Refuse, Step
 from proxy.telemetry import Metrics
 from tests.support.bundle_folder import REFERENCE
 from tests.support.keys import GRANTED
-from tests.support.passages import NOW, a_checkpoint, a_head, a_token
+from tests.support.passages import NOW, REQUEST_ID, a_checkpoint, a_head, a_token
 from tests.support.world import STAFF
 
 FOR_42 = GRANTED.of_subject("users", "42")
@@ -57,7 +58,7 @@ def a_line(step: Step) -> dict[str, Any]:
     assert isinstance(step, Refuse)
     (line,) = step.lines
     assert isinstance(line, DecisionLine)
-    record: dict[str, Any] = json.loads(encode_line(line))
+    record: dict[str, Any] = json.loads(encode_body(line))
     return record
 
 
@@ -72,7 +73,7 @@ def counted(step: Refuse) -> dict[str, float]:
 
 
 def begin(snapshot: Snapshot, head: RequestHead | None = None, now: float = NOW) -> tuple[Passage, Step]:
-    passage = Passage(a_checkpoint(snapshot), "R1", now)
+    passage = Passage(a_checkpoint(snapshot), REQUEST_ID, now)
     return passage, passage.begin(head or a_head())
 
 

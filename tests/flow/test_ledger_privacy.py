@@ -14,7 +14,9 @@ from proxy.caller.keys import parse_key_set
 from proxy.demo.issuer import Issuer
 from proxy.demo.stage import REFERENCE_BUNDLE
 from proxy.demo.story import CLOUD, OFFICE, SATO, SUPPORT, Person
-from proxy.ledger.record import Line, Recorder, encode_line
+from proxy.ledger.entry import encode_body
+from proxy.ledger.lines import Line
+from proxy.ledger.record import Recorder
 from proxy.model.request import Headers, RequestHead, ResponseHead
 from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
@@ -58,7 +60,7 @@ def send(request: str, headers: Headers, status: int = 200) -> tuple[list[Line],
         answered = passage.answer(ResponseHead(status, (("Set-Cookie", "zqx"), ("Location", "/zqx"))))
         lines += answered.lines
         if not isinstance(answered, Refuse):
-            lines += passage.end(NOW + 1, complete=True, bytes_sent=5, seconds=1).lines
+            lines += passage.end(complete=True, bytes_sent=5, seconds=1).lines
         return lines, answered.outcome.status or 0
     return lines, step.outcome.status or 0
 
@@ -87,7 +89,7 @@ def test_no_text_that_a_caller_wrote_is_in_any_line(
     known = fields(person, groups=[secret, "support"], **claims)
     headers = (*known[: 2 if is_bare else 3], *extra)
     lines, _ = send(request.format(secret), headers)
-    written = b"".join(map(encode_line, lines)).decode()
+    written = b"".join(map(encode_body, lines)).decode()
     assert lines
     assert secret not in written
     assert "zqx" not in written
@@ -114,5 +116,5 @@ def test_every_answer_has_its_decision_line_whatever_an_issuer_signs_as_sub(
     person: Person, request_line: str, sub: str
 ) -> None:
     lines, status = send(request_line, fields(person, sub=sub))
-    written = [json.loads(encode_line(line)) for line in lines]
+    written = [json.loads(encode_body(line)) for line in lines]
     assert [(line["status"] or status) for line in written if line["line"] == "decision"] == [status]

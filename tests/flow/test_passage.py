@@ -5,14 +5,15 @@ import msgspec
 import pytest
 
 from proxy.caller.resolve import Callers
-from proxy.ledger.record import DecisionLine, EndLine, encode_line
+from proxy.ledger.entry import encode_body
+from proxy.ledger.lines import DecisionLine, EndLine
 from proxy.model.decision import Effect, Reason
 from proxy.model.request import ResponseHead
 from proxy.pipeline import checkpoint
 from proxy.pipeline import passage as flow
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Forward, Need, Passage, Refuse, Release
-from tests.support.passages import NOW, HeldKeys, a_checkpoint, a_head, a_passage, a_token, reference_bundle
+from tests.support.passages import NOW, REQUEST_ID, HeldKeys, a_checkpoint, a_head, a_passage, a_token, reference_bundle
 from tests.support.world import DATA_TEAM, ENGINEER, SUPPORT
 
 OK = ResponseHead(200, (("Content-Type", "application/json"),))
@@ -57,9 +58,9 @@ def test_the_end_says_how_much_left() -> None:
     passage = a_passage()
     _forwarded(passage)
     _released(passage)
-    (line,) = passage.end(NOW + 1, complete=True, bytes_sent=12, seconds=0.5).lines
+    (line,) = passage.end(complete=True, bytes_sent=12, seconds=0.5).lines
     assert isinstance(line, EndLine)
-    assert (line.id, line.status, line.complete, line.bytes_sent) == ("R1", 200, True, 12)
+    assert (line.id, line.status, line.complete, line.bytes) == (REQUEST_ID, 200, True, 12)
 
 
 def test_an_api_that_fails_after_an_allow_is_recorded_as_such() -> None:
@@ -74,7 +75,7 @@ def test_an_api_that_fails_after_an_allow_is_recorded_as_such() -> None:
 def test_an_api_that_fails_after_an_update_was_forwarded_ends_the_record() -> None:
     passage = a_passage()
     _forwarded(passage, method="PUT", target="/v1/jp/users/42/phone", token=a_token(SUPPORT))
-    (line,) = passage.fail(Reason.UPSTREAM_TIMEOUT, NOW + 3).lines
+    (line,) = passage.fail(Reason.UPSTREAM_TIMEOUT).lines
     assert isinstance(line, EndLine)
     assert (line.complete, line.reason, line.status) == (False, "upstream-timeout", 504)
 
@@ -96,7 +97,7 @@ def test_nothing_the_caller_could_forge_goes_out() -> None:
     assert dict(step.headers) == {
         "Host": step.api.upstream.url.removeprefix("http://"),
         "X-Forwarded-For": "10.20.3.7",
-        "Sekisho-Decision-Id": "R1",
+        "Sekisho-Decision-Id": REQUEST_ID,
         "X-Trace": "1",
         "Accept": "*/*",
     }
@@ -115,7 +116,7 @@ def test_answers_with_personal_data_are_never_stored() -> None:
     fields = {"Cache-Control": "public", "Expires": "1", "Server": "x", "Alt-Svc": "h3", "Sekisho-Mode": "observe"}
     answer = ResponseHead(200, (*fields.items(), ("Connection", "X-Hop"), ("X-Hop", "1"), ("ETag", "1")))
     assert dict(_released(passage, answer).headers) == {
-        "ETag": "1", "Cache-Control": "no-store", "Sekisho-Decision-Id": "R1",
+        "ETag": "1", "Cache-Control": "no-store", "Sekisho-Decision-Id": REQUEST_ID,
     }  # fmt: skip
 
 
@@ -201,8 +202,8 @@ def test_no_record_holds_what_must_not_be_recorded() -> None:
         )
     )
     assert isinstance(step, Forward)
-    lines = [*_released(passage).lines, *passage.end(NOW, complete=True).lines]
-    written = b"".join(map(encode_line, lines)).decode()
+    lines = [*_released(passage).lines, *passage.end(complete=True).lines]
+    written = b"".join(map(encode_body, lines)).decode()
     for secret in (*secrets.values(), "hush-sub", "hush-name", token, token.split(".")[2], "987654321", "/v1/"):
         assert secret not in written
 

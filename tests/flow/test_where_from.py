@@ -6,7 +6,8 @@ import itertools
 import msgspec
 import pytest
 
-from proxy.ledger.record import DecisionLine, Recorder
+from proxy.ledger.lines import DecisionLine
+from proxy.ledger.record import Recorder
 from proxy.model.facts import EMPTY_SET, UNKNOWN, Fact
 from proxy.model.origin import LOCAL, ClientAddress, CountrySource, DatabaseInfo, Geolocation
 from proxy.model.request import RequestHead, ResponseHead
@@ -36,7 +37,7 @@ class AtlasOf(msgspec.Struct):
 def a_checkpoint(place: ClientAddress, country: Fact[str] = "JP") -> Checkpoint:
     snapshot = reference_bundle()
     atlas = AtlasOf(country)
-    recorder = Recorder(RING, snapshot.policy_digest, snapshot.registers_digest, atlas.version)
+    recorder = Recorder(RING, snapshot.digest, atlas.version)
     return Checkpoint(snapshot, HeldKeys(snapshot), atlas, recorder, client_address=place)
 
 

@@ -22,7 +22,7 @@ from proxy import wiring
 from proxy.bundle.snapshot import Snapshot
 from proxy.demo.issuer import Issuer
 from proxy.errors import LedgerError
-from proxy.ledger.record import BundleLine
+from proxy.ledger.lines import BundleLine
 from proxy.ledger.writer import LedgerWriter
 from proxy.policy.policy import Policy
 from tests.server.test_reload import URGENT, USER, Place, _answer, a_place, becomes, edit, metric, readiness, status

@@ -9,6 +9,7 @@ import pytest
 from proxy.errors import BundleError, KeySetError, SekishoError
 from proxy.ledger.writer import LedgerWriter
 from proxy.telemetry import Metrics
+from tests.support.ledger import KEY
 from tests.support.world import run_world
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -72,7 +73,7 @@ async def test_a_port_that_is_taken_is_named_with_the_flag(tmp_path: Path) -> No
 
 
 async def test_a_ledger_has_one_writer(tmp_path: Path) -> None:
-    first = LedgerWriter(tmp_path / "ledger", Metrics())
+    first = LedgerWriter(tmp_path / "ledger", Metrics(), KEY)
     with pytest.raises(SekishoError, match="Another gateway writes"):
         async with run_world(tmp_path, "http://127.0.0.1:9"):
             pass

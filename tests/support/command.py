@@ -14,8 +14,8 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from proxy.ledger.writer import FILE_NAME
 from tests.support.keys import write_pseudonym_keys
+from tests.support.ledger import read_records, write_ledger_key
 from tests.support.watch import poll
 from tests.support.world import OFFICE, POLICIES
 
@@ -54,8 +54,7 @@ class Command(msgspec.Struct, frozen=True):
         async with aiohttp.request(method, self.url + target, headers=headers) as response:
             await response.read()
             decision_id = response.headers["Sekisho-Decision-Id"]
-        lines = (self.folder / "ledger" / FILE_NAME).read_text(encoding="utf-8").split("\n")[:-1]
-        records = (record for record in map(json.loads, lines) if record["line"] == "decision")
+        records = read_records(self.folder / "ledger", "decision")
         return Answered(response.status, next(record for record in records if record["id"] == decision_id))
 
     async def readiness(self) -> tuple[int, dict[str, Any]]:
@@ -108,6 +107,7 @@ async def start_command(
         "listen": "127.0.0.1:0",
         "admin": admin,
         "ledger": folder / "ledger",
+        "ledger-key": write_ledger_key(folder / "ledger.key"),
         "pseudonym-key": folder / "pseudonym.key",
         "upstream": f"users={upstream}",
     }

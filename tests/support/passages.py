@@ -19,6 +19,8 @@ from tests.support.tokens import HeldSets
 from tests.support.world import ISSUERS, OFFICE, POLICIES, STAFF
 
 NOW: Final = 1_800_000_000.0
+REQUEST_ID: Final = "01MCC5RM000000000000000001"
+"""Of a request that was asked at ``NOW``."""
 
 
 class HeldKeys:
@@ -39,11 +41,11 @@ def reference_bundle() -> Snapshot:
 
 def a_checkpoint(snapshot: Snapshot | None = None) -> Checkpoint:
     snapshot = snapshot or reference_bundle()
-    recorder = Recorder(RING, snapshot.policy_digest, snapshot.registers_digest)
+    recorder = Recorder(RING, snapshot.digest)
     return Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder)
 
 
-def a_passage(checkpoint: Checkpoint | None = None, request_id: str = "R1") -> Passage:
+def a_passage(checkpoint: Checkpoint | None = None, request_id: str = REQUEST_ID) -> Passage:
     return Passage(checkpoint or a_checkpoint(), request_id, NOW)
 
 

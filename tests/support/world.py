@@ -3,8 +3,7 @@
 
 import asyncio
 import contextlib
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -13,10 +12,10 @@ from aiohttp import web
 
 from proxy.clock import unix_seconds
 from proxy.demo.issuer import Issuer, make_issuer_app
-from proxy.ledger.writer import FILE_NAME
 from proxy.settings import read_settings
 from proxy.wiring import run_gateway
 from tests.support.keys import write_pseudonym_keys
+from tests.support.ledger import read_records, write_ledger_key
 
 POLICIES: Final = Path(__file__).parents[2] / "policies"
 OFFICE: Final = "10.20.3.7"
@@ -38,6 +37,7 @@ class World(msgspec.Struct, frozen=True):
     port: int
     admin: str
     ledger: Path
+    """Its folder."""
     poke: Callable[[], None] = lambda: None
     """Tries the policy folder now, as SIGHUP does."""
 
@@ -46,8 +46,7 @@ class World(msgspec.Struct, frozen=True):
         return f"http://{self.host}:{self.port}"
 
     def records(self, line: str = "decision") -> list[dict[str, Any]]:
-        records: Iterator[dict[str, Any]] = map(json.loads, self.ledger.read_text(encoding="utf-8").splitlines())
-        return [record for record in records if record["line"] == line]
+        return read_records(self.ledger, line)
 
     async def wait_for_records(self, count: int, line: str = "end") -> list[dict[str, Any]]:
         await wait_for(lambda: len(self.records(line)) >= count)
@@ -105,6 +104,7 @@ async def run_world(folder: Path, upstream: str, /, **flags: Any) -> AsyncIterat
                 "listen": "127.0.0.1:0",
                 "admin": "127.0.0.1:0",
                 "ledger": folder / "ledger",
+                "ledger_key": write_ledger_key(folder / "ledger.key"),
                 "pseudonym_key": key,
                 "upstream": {"users": upstream},
                 "jwks": {name: f"{idp}/{name}/jwks.json" for name in ISSUERS},
@@ -113,7 +113,7 @@ async def run_world(folder: Path, upstream: str, /, **flags: Any) -> AsyncIterat
         )
         async with run_gateway(settings) as running:
             host, _, port = running.listen.rpartition(":")
-            yield World(host, int(port), f"http://{running.admin}", settings.ledger / FILE_NAME, running.reload)
+            yield World(host, int(port), f"http://{running.admin}", settings.ledger, running.reload)
 
 
 class RawAnswer(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli import main
-from proxy.ledger.record import encode_line
+from proxy.ledger.entry import encode_body
 from proxy.pipeline.passage import Refuse
 from tests.support.bundle_folder import REFERENCE, SMALL, edited, write_bundle
 from tests.support.passages import a_head, a_passage, a_token, reference_bundle
@@ -111,7 +111,7 @@ expect: {effect: deny}
 def a_line(**changes: str) -> str:
     step = a_passage().begin(a_head(token=a_token(ENGINEER)))
     assert isinstance(step, Refuse)
-    return json.dumps({**json.loads(encode_line(step.lines[0])), **changes})
+    return json.dumps({**json.loads(encode_body(step.lines[0])), **changes})
 
 
 def test_flags_describe_a_request(capsys: pytest.CaptureFixture[str]) -> None:

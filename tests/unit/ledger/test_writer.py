@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import LedgerError, UsageError
-from proxy.ledger.record import StartLine, StopLine
+from proxy.ledger.lines import StartLine, StopLine
 from proxy.ledger.writer import FILE_NAME, LedgerWriter
 from proxy.telemetry import Metrics
 

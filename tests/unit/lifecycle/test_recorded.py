@@ -11,7 +11,8 @@ from proxy.caller.clients import Client
 from proxy.caller.parties import Party, Speaking, join, make_party, make_program
 from proxy.caller.people import Engagement
 from proxy.errors import UsageError
-from proxy.ledger.record import Recorder, encode_line
+from proxy.ledger.entry import encode_body
+from proxy.ledger.record import Recorder
 from proxy.lifecycle.recorded import read_recorded
 from proxy.model.caller import Part
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet
@@ -25,7 +26,7 @@ from tests.support.world import ENGINEER
 def a_record(**changes: Any) -> dict[str, Any]:
     step = a_passage().begin(a_head(token=a_token(ENGINEER)))
     assert isinstance(step, Refuse)
-    record: dict[str, Any] = json.loads(encode_line(step.lines[0]))
+    record: dict[str, Any] = json.loads(encode_body(step.lines[0]))
     for path, value in changes.items():
         place, *steps = record, *path.split("__")
         for each in steps[:-1]:
@@ -158,7 +159,7 @@ def test_everybody_who_took_part_is_read_back(caller: Party, others: list[Party]
     assert isinstance(step, Refuse)
     recorder = Recorder(RING, record["policy"], record["registers"])
     line = recorder.decision(msgspec.structs.replace(step.outcome, caller=before), released=False)
-    after = read_recorded(encode_line(line), reference_bundle()).facts.caller
+    after = read_recorded(encode_body(line), reference_bundle()).facts.caller
     assert isinstance(before.countries, FactSet)
     assert isinstance(after.countries, FactSet)
     assert before.countries.members <= after.countries.members

@@ -280,6 +280,7 @@ def test_reading_a_head_never_raises_and_only_takes_away(headers: Headers) -> No
         has_transfer_coding=False,
         purpose=None,
         case=None,
+        trace="",
         forwardable=fields.forwardable,
     )
 

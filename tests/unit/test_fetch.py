@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from proxy.caller.fetch import Fetched, fetch
 from proxy.errors import FetchError
+from proxy.fetch import Fetched, fetch
 from tests.support.world import serve_raw
 
 LIMIT = 1000
@@ -53,6 +53,19 @@ async def test_a_form_is_sent_by_post_with_its_headers() -> None:
     async with serve_raw(answer) as url, a_session() as session:
         await fetch(session, url, limit=LIMIT, form={"token": "a+b&c"}, headers={"Authorization": "Basic x"})
     assert got == [("POST", "token=a%2Bb%26c", "Basic x", "application/x-www-form-urlencoded")]
+
+
+async def test_bytes_are_sent_by_post_as_they_are() -> None:
+    got: list[tuple[str, bytes, str, str | None]] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        got.append((request.method, await request.read(), request.content_type, request.charset))
+        return web.Response()
+
+    headers = {"Content-Type": "text/plain; charset=utf-8"}
+    async with serve_raw(answer) as url, a_session() as session:
+        await fetch(session, url, limit=LIMIT, body="a+b\u2014\n".encode(), headers=headers)
+    assert got == [("POST", "a+b\u2014\n".encode(), "text/plain", "utf-8")]
 
 
 async def test_a_redirect_is_an_answer_and_no_way_on() -> None:

@@ -28,6 +28,7 @@ async def fetch(
     *,
     limit: int,
     form: Mapping[str, str] | None = None,
+    body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Fetched:
     """Ask, and return the whole answer.
@@ -37,14 +38,16 @@ async def fetch(
         url: where.
         limit: bytes of the answer, decoded.
         form: sent by POST, if there is one.
+        body: sent by POST as it is, if there is one; ``headers`` say what it is.
         headers: sent with it.
 
     Raises:
         FetchError: it cannot be reached, is too late or too large, or speaks no HTTP.
     """
-    method = "GET" if form is None else "POST"
+    data = form if body is None else body
+    method = "GET" if data is None else "POST"
     try:
-        async with session.request(method, url, data=form, headers=headers, allow_redirects=False) as response:
+        async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
             return Fetched(response.status, response.content_type, await _read_bounded(response, limit))
     except aiohttp.ClientConnectorError as error:
         raise FetchError(f"it cannot be reached ({error.os_error.strerror or 'no such host'})") from error

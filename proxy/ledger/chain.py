@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a ledger's next line follows from: the number, the hash and the time of the last, and the tree over all.
+
+Lines are *staged* first, and *taken* once they are durable: what could not be written changes nothing.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from proxy.clock import parse_instant, render_instant
+from proxy.ledger.entry import FIRST_PREV, encode_body, frame, read_frame
+from proxy.ledger.lines import CheckpointLine, ClockLine, SegmentLine
+from proxy.ledger.merkle import Frontier, leaf_hash
+from proxy.ledger.note import NoteError, SigningKey, open_note
+from proxy.ledger.tree_head import TreeHead, parse_tree_head, sign_tree_head
+
+FORMAT: Final = 1
+HELD_SECONDS: Final = 1.0
+"""A clock that steps back by less is waited for; one that steps back further is declared."""
+
+
+class DamagedError(ValueError):
+    """Lines are not what the writer of a ledger wrote.
+
+    Args:
+        line: the number of the line in its segment, from 1.
+        what: what is wrong with it.
+    """
+
+    def __init__(self, line: int, what: str) -> None:
+        self.line = line
+        self.what = what
+        super().__init__(f"line {line}: {what}")
+
+
+class Staged(msgspec.Struct, frozen=True):
+    """Lines that follow from a chain as it stood, not yet part of it."""
+
+    data: bytes
+    """With their newlines."""
+    leaves: tuple[bytes, ...]
+    now: float
+    """The wall-clock reading of the last one."""
+
+
+class Chain:
+    """The end of a ledger, in memory.
+
+    Args:
+        origin: the name of the ledger.
+        frontier: of the tree over the lines so far.
+        prev: base64 of the leaf hash of the last of them.
+        now: when that was written, seconds since 1970.
+        segments: how many segments were begun.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        frontier: Frontier | None = None,
+        prev: bytes = FIRST_PREV,
+        now: float = 0.0,
+        segments: int = 0,
+    ) -> None:
+        self.origin = origin
+        self.frontier = Frontier() if frontier is None else frontier
+        self.prev = prev
+        self.now = now
+        self.segments = segments
+        self._second = -1
+        self._rendered = ""
+        """Of that second, up to its point."""
+
+    @property
+    def size(self) -> int:
+        """How many lines there are, and so the number of the next."""
+        return self.frontier.size
+
+    def stage(self, lines: Sequence[object], now: float) -> Staged:
+        """Make lines follow from what is there.
+
+        Args:
+            lines: structs of ``lines``.
+            now: a reading of the wall clock.
+
+        Raises:
+            TypeError, ValueError: one of them cannot be rendered.
+        """
+        bodies = [encode_body(line) for line in lines]
+        if now < self.now:
+            if self.now - now < HELD_SECONDS:
+                now = self.now
+            else:
+                bodies.insert(0, encode_body(ClockLine(was=render_instant(self.now))))
+        time, n, prev = self._render(now), self.frontier.size, self.prev
+        rendered, leaves = [], []
+        for body in bodies:
+            line = frame(n, prev, time, body)
+            leaf = sha256(b"\x00" + line).digest()
+            rendered.append(line)
+            leaves.append(leaf)
+            prev = binascii.b2a_base64(leaf, newline=False)
+            n += 1
+        rendered.append(b"")
+        return Staged(b"\n".join(rendered), tuple(leaves), now)
+
+    def take(self, staged: Staged) -> None:
+        """Go on behind lines that were staged last, and are durable now."""
+        for leaf in staged.leaves:
+            self.frontier.append(leaf)
+        if staged.leaves:
+            self.prev = binascii.b2a_base64(staged.leaves[-1], newline=False)
+            self.now = staged.now
+
+    def _render(self, now: float) -> bytes:
+        """Render an instant as ``clock.render_instant`` does; the second is rendered once."""
+        milliseconds = round(now * 1000)
+        second, rest = divmod(milliseconds, 1000)
+        if second != self._second:
+            self._second, self._rendered = second, render_instant(second)[:-4]
+        return b"%b%03dZ" % (self._rendered.encode(), rest)
+
+    def segment(self) -> SegmentLine:
+        """Return the first line of the next segment."""
+        peaks = tuple(base64.b64encode(peak).decode() for peak in self.frontier.peaks)
+        return SegmentLine(format=FORMAT, origin=self.origin, segment=self.segments, peaks=peaks)
+
+    def sign(self, key: SigningKey) -> tuple[TreeHead, CheckpointLine]:
+        """Sign all lines so far."""
+        head = TreeHead(self.origin, self.size, self.frontier.root())
+        return head, CheckpointLine(note=sign_tree_head(key, head))
+
+
+class Replay:
+    """Builds a chain again from the lines of the last segment, and refuses to go on behind what is not as it was.
+
+    Every checkpoint among them is held against the tree (C2SP tlog-checkpoint: inconsistent ones are never signed).
+
+    Args:
+        first: the number of the segment's first line, from its name.
+        key: that signs; a checkpoint of it whose signature is wrong is damage.
+    """
+
+    def __init__(self, first: int, key: SigningKey) -> None:
+        self._first = first
+        self._key = key
+        self._chain = Chain(key.name)
+        self._line = 0
+        self._kind = ""
+        self.signed = -1
+        """The size at the last checkpoint; -1 without one."""
+
+    def feed(self, lines: Iterable[bytes]) -> None:
+        """Take the next whole lines, without their newlines.
+
+        Raises:
+            DamagedError: one of them does not follow from those before.
+        """
+        chain = self._chain
+        for line in lines:
+            self._line += 1
+            read = read_frame(line)
+            if read is None:
+                raise DamagedError(self._line, "it does not begin as a line of a ledger does")
+            if self._line == 1:
+                chain = self._chain = self._begin(line, read.prev)
+            if read.n != chain.size or read.prev != chain.prev:
+                raise DamagedError(
+                    self._line, "it does not follow from the line before, which was changed or is not there"
+                )
+            if read.kind == "checkpoint":
+                self._hold(line)
+            leaf = leaf_hash(line)
+            chain.frontier.append(leaf)
+            chain.prev = binascii.b2a_base64(leaf, newline=False)
+            self._kind, self._time = read.kind, read.time
+
+    def _begin(self, line: bytes, prev: bytes) -> Chain:
+        try:
+            head = msgspec.json.decode(line, type=SegmentLine)
+            peaks = [base64.b64decode(peak, validate=True) for peak in head.peaks]
+            frontier = Frontier(self._first, peaks)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise DamagedError(1, "it is no first line of a segment") from error
+        if head.format != FORMAT:
+            raise DamagedError(1, f"the format of the segment is {head.format}, and this version writes {FORMAT}")
+        if head.origin != self._key.name:
+            raise DamagedError(1, f"the ledger is {head.origin}'s, and the key is of {self._key.name}")
+        return Chain(self._key.name, frontier, prev, 0.0, head.segment + 1)
+
+    def _hold(self, line: bytes) -> None:
+        """Hold a checkpoint against the tree so far."""
+        try:
+            note = msgspec.json.decode(line, type=CheckpointLine).note
+            head = parse_tree_head(open_note(note, [self._key.verifier]).text)
+        except (msgspec.MsgspecError, NoteError) as error:
+            raise DamagedError(self._line, f"its checkpoint is none of this key ({error})") from error
+        if head != TreeHead(self._chain.origin, self._chain.size, self._chain.frontier.root()):
+            raise DamagedError(self._line, "its checkpoint does not fit the lines before, which were changed")
+        self.signed = head.size
+
+    def end(self) -> tuple[Chain, str]:
+        """Return the chain, and the kind of the last line."""
+        if self._line:
+            self._chain.now = parse_time(self._time)
+        return self._chain, self._kind
+
+
+def parse_time(text: bytes) -> float:
+    """Return the instant of a frame, in seconds since 1970; 0 for one that no calendar has."""
+    try:
+        return parse_instant(text.decode())
+    except ValueError:
+        return 0.0

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Group commit: many requests wait for one sync of the disk. This module does I/O.
+
+While one sync is under way, lines go on being written; all who wrote meanwhile wait for the next one together. So a
+disk that takes 5 ms serves 200 groups a second, however many requests there are in each.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from proxy.errors import LedgerError
+
+
+class GroupCommit:
+    """Lets callers wait until what they wrote is on disk.
+
+    Args:
+        sync: waits for the disk; raises ``LedgerError``. It is called in a thread of its own, never twice at a time.
+    """
+
+    def __init__(self, sync: Callable[[], None]) -> None:
+        self._sync = sync
+        self._executor = ThreadPoolExecutor(1, "ledger-sync")
+        self._waiting: list[asyncio.Future[None]] = []
+        self._is_syncing = False
+
+    def wait(self) -> asyncio.Future[None]:
+        """Return what is done once everything that was written before this call is on disk, or fails with why not."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._waiting.append(future)
+        if not self._is_syncing:
+            self._begin(loop)
+        return future
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        group, self._waiting = self._waiting, []
+        self._is_syncing = True
+        running = loop.run_in_executor(self._executor, self._sync)
+        running.add_done_callback(lambda done: self._end(loop, group, done))
+
+    def _end(
+        self, loop: asyncio.AbstractEventLoop, group: list[asyncio.Future[None]], done: asyncio.Future[None]
+    ) -> None:
+        self._is_syncing = False
+        error = LedgerError("the wait for the disk was given up") if done.cancelled() else done.exception()
+        for future in group:
+            if future.done():  # whoever waited has left
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+        if self._waiting:
+            self._begin(loop)
+
+    def close(self) -> None:
+        """Wait for the sync under way, and end the thread."""
+        self._executor.shutdown(wait=True)

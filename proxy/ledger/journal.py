@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a gateway records into: the writer, and all that goes on around it. This module does I/O.
+
+- Refusals of unknown callers beyond a limit are counted, and the counts are lines (``flood``).
+- With ``synced``, whoever appends waits until its lines are on disk, in groups (``commit``).
+- Once a second: what time asks for is done, and the checkpoints that were signed are published: on disk first.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from proxy.clock import render_instant, unix_seconds
+from proxy.errors import LedgerError
+from proxy.ledger.commit import GroupCommit
+from proxy.ledger.flood import Flood
+from proxy.ledger.lines import DecisionLine, Line, RefusalsLine, StopLine
+from proxy.ledger.writer import LedgerWriter, Published
+
+KEEP_SECONDS: Final = 1.0
+
+log = logging.getLogger("sekisho.ledger")
+
+
+class Journal:
+    """The ledger as a gateway sees it.
+
+    Args:
+        writer: appends lines.
+        synced: whether lines must be on disk, not only in the kernel, before anything leaves.
+        published: is told of each checkpoint whose lines are on disk.
+        clock: reads the wall clock.
+    """
+
+    def __init__(
+        self,
+        writer: LedgerWriter,
+        *,
+        synced: bool = False,
+        published: Callable[[Published], None] = lambda _: None,
+        clock: Callable[[], float] = unix_seconds,
+    ) -> None:
+        self.writer = writer
+        self._commit = GroupCommit(writer.sync) if synced else None
+        self._published = published
+        self._clock = clock
+        self._flood = Flood()
+
+    def begin(self, restate: Callable[[], Sequence[Line]], start: Line) -> None:
+        """Record that a gateway starts, and what is in force.
+
+        Args:
+            restate: returns the lines that say what is in force, for the beginning of every segment as well.
+            start: the line of the start.
+
+        Raises:
+            LedgerError: it is not recorded.
+        """
+        self.writer.append([start, *restate()])
+        self.writer.restate = restate
+
+    def append(self, lines: Sequence[Line]) -> Awaitable[None] | None:
+        """Record lines, in the kernel when this returns.
+
+        Returns:
+            None where that is enough; else what to wait for before the lines may be acted on.
+
+        Raises:
+            LedgerError: none of them is recorded. So may what is returned.
+        """
+        if not lines:
+            return None
+        if len(lines) == 1 and self._is_folded(lines[0]):
+            return None
+        self.writer.append(lines)
+        return None if self._commit is None else self._commit.wait()
+
+    def _is_folded(self, line: Line) -> bool:
+        if type(line) is not DecisionLine or line.released or line.caller.who:
+            return False
+        return not self._flood.take(line.origin.ip, line.reason, self._clock())
+
+    def _drain(self, *, all: bool = False) -> None:  # noqa: A002 - as the flood calls it
+        counted = self._flood.drain(self._clock(), all=all)
+        if counted:
+            self.writer.append(
+                [
+                    RefusalsLine(
+                        ip=each.ip,
+                        count=each.count,
+                        reasons=dict(each.reasons),
+                        since=render_instant(each.since),
+                        until=render_instant(each.until),
+                    )
+                    for each in counted
+                ]
+            )
+
+    async def keep(self) -> None:
+        """Do, again and again, what time asks for."""
+        while True:
+            await asyncio.sleep(KEEP_SECONDS)
+            try:
+                self._drain()
+                self.writer.tick()
+                await self._publish()
+            except LedgerError as error:
+                log.warning("the ledger could not be kept", extra={"error": str(error)})
+            except Exception:  # nothing may end the round
+                log.exception("the ledger could not be kept")
+
+    async def _publish(self) -> None:
+        published = await asyncio.to_thread(self.writer.publish)
+        if published is not None:
+            self._published(published)
+
+    async def close(self) -> None:
+        """Record the stop, sign it, publish that, and let go of the files."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.writer.close)
+            if self._commit is not None:
+                stack.callback(self._commit.close)
+            try:
+                self._drain(all=True)
+                self.writer.append([StopLine()])
+                self.writer.sign(self._clock())
+                await self._publish()
+            except LedgerError as error:
+                log.warning("the stop could not be recorded", extra={"error": str(error)})

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of a ledger folder: which they are, and their lines. This module does I/O.
+
+::
+
+    lock                            held by the one writer
+    00000000000000000000.jsonl      segments, each named by the number of its first line
+    checkpoint                      the latest signed checkpoint (C2SP), for whoever copies it elsewhere
+    bundles/<digest>/               policy folders that were in force
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+LOCK: Final = "lock"
+CHECKPOINT: Final = "checkpoint"
+BUNDLES: Final = "bundles"
+BLOCK_BYTES: Final = 1024 * 1024
+_NAME: Final = re.compile(r"([0-9]{20})\.jsonl")
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A file of lines."""
+
+    path: Path
+    first: int
+    """The number of its first line, by its name."""
+
+
+def segment_name(first: int) -> str:
+    """Return the name of the segment that begins with a line of that number."""
+    return f"{first:020d}.jsonl"
+
+
+def list_segments(folder: Path) -> list[Segment]:
+    """Return the segments of a ledger folder, oldest first; what else lies there is not among them.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = []
+    for entry in folder.iterdir():
+        match = _NAME.fullmatch(entry.name)
+        if match is not None:
+            found.append(Segment(entry, int(match[1])))
+    return sorted(found, key=lambda segment: segment.first)
+
+
+def read_blocks(file: int, end: int) -> Iterator[list[bytes]]:
+    """Yield the whole lines of an open file up to ``end``, block by block, without their newlines."""
+    rest, at = b"", 0
+    while at < end:
+        block = os.pread(file, min(BLOCK_BYTES, end - at), at)
+        if not block:
+            return
+        at += len(block)
+        lines = (rest + block).split(b"\n")
+        rest = lines.pop()
+        if lines:
+            yield lines
+
+
+def find_end_of_lines(file: int) -> tuple[int, int]:
+    """Return up to where a file holds whole lines, and how long it is.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe, which keeps nothing.
+    """
+    length = whole = os.lseek(file, 0, os.SEEK_END)
+    while whole > 0:
+        start = max(0, whole - BLOCK_BYTES)
+        newline = os.pread(file, whole - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1, length
+        whole = start
+    return 0, length
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable which files a folder holds."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a small file whole or not at all, durable when this returns."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(file, data)
+        os.fsync(file)
+    finally:
+        os.close(file)
+    temporary.replace(path)
+    sync_folder(path.parent)
