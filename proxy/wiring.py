@@ -9,7 +9,6 @@ import math
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -28,9 +27,10 @@ from proxy.gateway.server import GatewayServer
 from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
 from proxy.ledger.journal import Journal
+from proxy.ledger.key_ring_file import read_key_ring
 from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
 from proxy.ledger.opening import open_ledger
-from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
+from proxy.ledger.pseudonym import KeyRing, KeyRingError
 from proxy.ledger.record import Recorder, geolocation_line
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.reload import Reloader, refuse_failing
@@ -65,24 +65,14 @@ class Running(msgspec.Struct, frozen=True):
     """Tries the policy folder now, and reads the listener's certificate again."""
 
 
-def read_pseudonym_key(path: Path | None) -> Pseudonyms:
-    """Read the key of pseudonyms.
-
-    Raises:
-        UsageError: there is none, or it is none.
-    """
-    mend = "Make one with `sekisho keygen FILE` and name it with --pseudonym-key FILE."
-    if path is None:
-        raise errors.UsageError(f"The key of pseudonyms is not set: people are never recorded by name. {mend}")
+def _read_keys(settings: Settings) -> KeyRing:
+    """Read the keys of pseudonyms; UsageError if there are none that name people now."""
+    ring = read_key_ring(settings.pseudonym_key)
     try:
-        text = path.read_text(encoding="ascii").strip()
-        return Pseudonyms(bytes.fromhex(text))
-    except OSError as error:
-        raise errors.UsageError(f"The key of pseudonyms {path} cannot be read: {error.strerror}. {mend}") from error
-    except ValueError as error:
-        raise errors.UsageError(
-            f"The key of pseudonyms {path} is none: {KEY_BYTES * 2} hexadecimal digits are needed. {mend}"
-        ) from error
+        ring.check_begun(unix_seconds())
+    except KeyRingError as error:
+        raise errors.UsageError(f"The key ring {settings.pseudonym_key} cannot be used: {error}.") from None
+    return ring
 
 
 class _InForce:
@@ -100,7 +90,7 @@ class _InForce:
         self,
         snapshot: Snapshot,
         *,
-        pseudonyms: Pseudonyms,
+        pseudonyms: KeyRing,
         keys: KeyStore,
         introspector: Introspector,
         geolocator: Geolocator,
@@ -226,7 +216,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     geolocator = make_geolocator(settings)
     refuse_failing(snapshot, find_failed(snapshot, geolocator))
     _check_settings(snapshot, settings)
-    pseudonyms = read_pseudonym_key(settings.pseudonym_key)
+    pseudonyms = _read_keys(settings)
     metrics = Metrics()
     keys, introspector = await _ask_issuers(snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)

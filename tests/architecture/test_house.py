@@ -45,6 +45,7 @@ WITH_IO: Final = {
     "ledger.stdout",
     "ledger.read",
     "ledger.follow",
+    "ledger.key_ring_file",
     "bundle.read",
     "bundle.gather",
     "bundle.check",
