@@ -33,7 +33,9 @@ from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
 from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
 from proxy.ledger.record import Recorder, geolocation_line
 from proxy.ledger.writer import LedgerWriter, Limits
+from proxy.ledger.archive import Archive
 from proxy.lifecycle.candidate import find_failed
+from proxy.lifecycle.kept import keep_bundle
 from proxy.lifecycle.reload import Reloader, refuse_failing
 from proxy.lifecycle.watch import take_fingerprint
 from proxy.model.origin import ClientAddress
@@ -93,6 +95,7 @@ class _InForce:
         snapshot: the bundle to begin with.
         pseudonyms: names people in records.
         ledger: takes the line that says what is put in force, before it is.
+        archive: keeps what that line names, before it.
         tls: asks clients for certificates of the authorities in force.
         client_certificate: where a caller's certificate is taken from.
     """
@@ -107,6 +110,7 @@ class _InForce:
         geolocator: Geolocator,
         client_address: ClientAddress,
         ledger: Journal,
+        archive: Archive | None,
         metrics: Metrics,
         tls: ListenerTls,
         client_certificate: str,
@@ -119,6 +123,7 @@ class _InForce:
         self.geolocator = geolocator
         self._client_address = client_address
         self._ledger = ledger
+        self._archive = archive
         self._metrics = metrics
         self.snapshot = snapshot
         self.checkpoint = self._make(snapshot)
@@ -138,11 +143,12 @@ class _InForce:
         )
 
     async def adopt(self, snapshot: Snapshot) -> None:
-        """Put a bundle in force, in one step, once its keys are there and the ledger says so.
+        """Put a bundle in force, in one step, once it is kept, its keys are there and the ledger says so.
 
         Raises:
             SekishoError: it cannot be; then nothing has changed.
         """
+        await keep_bundle(self._archive, snapshot)  # first: from the keys on there is but one step
         # Emergency denies leave the issuers as they are: a key file that went missing must not hold them up.
         is_same = snapshot.issuers is self.snapshot.issuers
         undo = _nothing if is_same else await self._adopt_issuers(snapshot.issuers)
@@ -219,7 +225,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
 
     Raises:
         BundleError: the policy folder does not load, or its own tests fail.
-        UsageError, KeySetError: something it needs cannot be had; the message is one sentence with the mend.
+        UsageError, KeySetError, ArchiveError: something it needs cannot be had; the message is one sentence with the mend.
     """
     seen = take_fingerprint(settings.policies)
     snapshot = load_bundle(settings.policies, settings.upstream, settings.registers_folder)
@@ -232,8 +238,9 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     keys, introspector = await _ask_issuers(snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
     async with contextlib.AsyncExitStack() as stack:
-        ledger = _open_ledger(settings, metrics)
+        ledger, archive = _open_ledger(settings, metrics)
         stack.push_async_callback(ledger.close)
+        await keep_bundle(archive, snapshot)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
         in_force = _InForce(
@@ -244,6 +251,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             geolocator=geolocator,
             client_address=settings.client_address,
             ledger=ledger,
+            archive=archive,
             metrics=metrics,
             tls=tls,
             client_certificate=settings.client_certificate,
@@ -267,13 +275,8 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(introspector.close)
         listen_at = await _serve(stack, gateway, settings, tls)
         stack.callback(_begin_stop, gateway)
-        renewing = [
-            keys.keep_fresh(),
-            reloader.watch(),
-            renewal.watch(),
-            tls.watch(settings.watch_seconds),
-            ledger.keep(),
-        ]
+        watching = reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)
+        renewing = [keys.keep_fresh(), *watching, ledger.keep()]
         tasks = [asyncio.ensure_future(coroutine) for coroutine in (*renewing, _remind(in_force), _revisit(gateway))]
         stack.push_async_callback(_cancel, tasks)
         _tell_ready(settings, snapshot, listen_at)
@@ -281,7 +284,8 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         yield Running(listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke))
 
 
-def _open_ledger(settings: Settings, metrics: Metrics) -> Journal:
+def _open_ledger(settings: Settings, metrics: Metrics) -> tuple[Journal, Archive | None]:
+    """Return what takes lines, and what keeps bundles beside them."""
     limits = Limits(
         segment_bytes=settings.ledger_segment_megabytes * 1024 * 1024,
         checkpoint_lines=settings.ledger_checkpoint_lines,
@@ -289,7 +293,7 @@ def _open_ledger(settings: Settings, metrics: Metrics) -> Journal:
         keep_days=settings.ledger_keep_days,
     )
     writer = LedgerWriter(settings.ledger, metrics, read_signing_key(settings.ledger_key), limits)
-    return Journal(writer, synced=settings.ledger_durability == "synced")
+    return Journal(writer, synced=settings.ledger_durability == "synced"), Archive(settings.ledger)
 
 
 def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:
@@ -464,6 +468,7 @@ def _bundle_line(snapshot: Snapshot) -> BundleLine:
         registers=snapshot.registers_digest,
         mode="enforce" if snapshot.observe_until is None else "observe",
         observe_until="" if snapshot.observe_until is None else render_instant(snapshot.observe_until),
+        revision=snapshot.revision,
     )
 
 
