@@ -27,13 +27,13 @@ from proxy.gateway.crossing import Gateway
 from proxy.gateway.server import GatewayServer
 from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
+from proxy.ledger.archive import Archive
 from proxy.ledger.journal import Journal
 from proxy.ledger.key_file import read_signing_key
 from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
 from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
 from proxy.ledger.record import Recorder, geolocation_line
 from proxy.ledger.writer import LedgerWriter, Limits
-from proxy.ledger.archive import Archive
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.kept import keep_bundle
 from proxy.lifecycle.reload import Reloader, refuse_failing
@@ -94,10 +94,8 @@ class _InForce:
     Args:
         snapshot: the bundle to begin with.
         pseudonyms: names people in records.
-        ledger: takes the line that says what is put in force, before it is.
-        archive: keeps what that line names, before it.
+        ledger: takes the line that says what is put in force, before it is; what that names is kept before the line.
         tls: asks clients for certificates of the authorities in force.
-        client_certificate: where a caller's certificate is taken from.
     """
 
     def __init__(
@@ -108,22 +106,19 @@ class _InForce:
         keys: KeyStore,
         introspector: Introspector,
         geolocator: Geolocator,
-        client_address: ClientAddress,
+        settings: Settings,
         ledger: Journal,
-        archive: Archive | None,
         metrics: Metrics,
         tls: ListenerTls,
-        client_certificate: str,
     ) -> None:
         self._tls = tls
-        self._client_certificate = client_certificate
+        self._settings = settings
         self._pseudonyms = pseudonyms
         self._keys = keys
         self._introspector = introspector
         self.geolocator = geolocator
-        self._client_address = client_address
         self._ledger = ledger
-        self._archive = archive
+        self._archive = Archive(settings.ledger)
         self._metrics = metrics
         self.snapshot = snapshot
         self.checkpoint = self._make(snapshot)
@@ -138,9 +133,18 @@ class _InForce:
             geolocator,
             recorder,
             introspections=self._introspector,
-            client_certificate=self._client_certificate,
-            client_address=self._client_address,
+            client_certificate=self._settings.client_certificate,
+            client_address=self._settings.client_address,
         )
+
+    async def begin(self, start: StartLine) -> None:
+        """Record that the gateway takes requests, and under what.
+
+        Raises:
+            SekishoError: it cannot be.
+        """
+        await keep_bundle(self._archive, self.snapshot)
+        self._ledger.begin(self.describe_in_force, start)
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """Put a bundle in force, in one step, once it is kept, its keys are there and the ledger says so.
@@ -225,7 +229,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
 
     Raises:
         BundleError: the policy folder does not load, or its own tests fail.
-        UsageError, KeySetError, ArchiveError: something it needs cannot be had; the message is one sentence with the mend.
+        UsageError, KeySetError, ArchiveError: something it needs cannot be had; the message says how to mend it.
     """
     seen = take_fingerprint(settings.policies)
     snapshot = load_bundle(settings.policies, settings.upstream, settings.registers_folder)
@@ -238,9 +242,8 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     keys, introspector = await _ask_issuers(snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
     async with contextlib.AsyncExitStack() as stack:
-        ledger, archive = _open_ledger(settings, metrics)
+        ledger = _open_ledger(settings, metrics)
         stack.push_async_callback(ledger.close)
-        await keep_bundle(archive, snapshot)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
         in_force = _InForce(
@@ -249,12 +252,10 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             keys=keys,
             introspector=introspector,
             geolocator=geolocator,
-            client_address=settings.client_address,
+            settings=settings,
             ledger=ledger,
-            archive=archive,
             metrics=metrics,
             tls=tls,
-            client_certificate=settings.client_certificate,
         )
         gateway = Gateway(
             checkpoint=lambda: in_force.checkpoint,
@@ -267,7 +268,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         )
         reloader = _make_reloader(settings, seen, in_force, metrics)
         renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
-        ledger.begin(in_force.describe_in_force, _start_line(snapshot, keys, settings, geolocator))
+        await in_force.begin(_start_line(snapshot, keys, settings, geolocator))
         admin = make_admin(metrics, lambda: _readiness(in_force, keys, renewal.stale, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
         _, admin_at = await _listen(stack, runner, settings.admin, "--admin")
@@ -275,17 +276,16 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(introspector.close)
         listen_at = await _serve(stack, gateway, settings, tls)
         stack.callback(_begin_stop, gateway)
-        watching = reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)
-        renewing = [keys.keep_fresh(), *watching, ledger.keep()]
-        tasks = [asyncio.ensure_future(coroutine) for coroutine in (*renewing, _remind(in_force), _revisit(gateway))]
+        watching = [keys.keep_fresh(), reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)]
+        keeping = [ledger.keep(), _remind(in_force), _revisit(gateway)]
+        tasks = [asyncio.ensure_future(coroutine) for coroutine in (*watching, *keeping)]
         stack.push_async_callback(_cancel, tasks)
         _tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept
         yield Running(listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke))
 
 
-def _open_ledger(settings: Settings, metrics: Metrics) -> tuple[Journal, Archive | None]:
-    """Return what takes lines, and what keeps bundles beside them."""
+def _open_ledger(settings: Settings, metrics: Metrics) -> Journal:
     limits = Limits(
         segment_bytes=settings.ledger_segment_megabytes * 1024 * 1024,
         checkpoint_lines=settings.ledger_checkpoint_lines,
@@ -293,7 +293,7 @@ def _open_ledger(settings: Settings, metrics: Metrics) -> tuple[Journal, Archive
         keep_days=settings.ledger_keep_days,
     )
     writer = LedgerWriter(settings.ledger, metrics, read_signing_key(settings.ledger_key), limits)
-    return Journal(writer, synced=settings.ledger_durability == "synced"), Archive(settings.ledger)
+    return Journal(writer, synced=settings.ledger_durability == "synced")
 
 
 def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:

@@ -20,22 +20,20 @@ class Decided(NamedTuple):
     """What whoever reads an explanation under it should know."""
 
 
-async def keep_bundle(archive: Archive | None, snapshot: Snapshot) -> None:
+async def keep_bundle(archive: Archive, snapshot: Snapshot) -> None:
     """Keep a bundle before it is put in force; requests are served meanwhile.
 
     Args:
-        archive: where; None keeps nothing: there is no folder beside the records.
+        archive: where.
         snapshot: the bundle.
 
     Raises:
         ArchiveError: it is not kept.
     """
-    if archive is not None:
-        await asyncio.to_thread(archive.keep, snapshot.folder, snapshot.sources, _describe(snapshot))
-
-
-def _describe(snapshot: Snapshot) -> Bundle:
-    return Bundle(snapshot.digest, snapshot.policy_digest, snapshot.registers_digest, snapshot.name, snapshot.revision)
+    bundle = Bundle(
+        snapshot.digest, snapshot.policy_digest, snapshot.registers_digest, snapshot.name, snapshot.revision
+    )
+    await asyncio.to_thread(archive.keep, snapshot.folder, snapshot.sources, bundle)
 
 
 def load_kept(ledger: Path, prefix: str, now: float) -> Decided:
@@ -68,11 +66,8 @@ def load_kept(ledger: Path, prefix: str, now: float) -> Decided:
 
 
 def _remark(kept: Kept, snapshot: Snapshot) -> list[str]:
-    revision = f", git revision {kept.bundle.revision}" if kept.bundle.revision else ""
-    remarks = [f"explained under the bundle that decided it: {kept.bundle.name}, in force since {kept.since}{revision}"]
     if snapshot.digest != kept.bundle.digest:
-        remarks = [
-            f"what is kept is read as another bundle than the one that decided: that was version {kept.version} of "
-            "this program, or its kept.json was forged"
-        ]
-    return remarks
+        made = f"version {kept.version} of this program, or its kept.json was forged"
+        return [f"what is kept is read as another bundle than the one that decided: that was {made}"]
+    revision = f", git revision {kept.bundle.revision}" if kept.bundle.revision else ""
+    return [f"explained under the bundle that decided it: {kept.bundle.name}, in force since {kept.since}{revision}"]
