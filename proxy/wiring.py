@@ -26,6 +26,7 @@ from proxy.gateway.crossing import Gateway
 from proxy.gateway.server import GatewayServer
 from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
+from proxy.ledger.archive import Archive
 from proxy.ledger.journal import Journal
 from proxy.ledger.key_ring_file import read_key_ring
 from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
@@ -33,6 +34,7 @@ from proxy.ledger.opening import open_ledger
 from proxy.ledger.pseudonym import KeyRing, KeyRingError
 from proxy.ledger.record import Recorder, geolocation_line
 from proxy.lifecycle.candidate import find_failed
+from proxy.lifecycle.kept import keep_bundle
 from proxy.lifecycle.reload import Reloader, refuse_failing
 from proxy.lifecycle.watch import take_fingerprint
 from proxy.model.origin import ClientAddress
@@ -81,9 +83,8 @@ class _InForce:
     Args:
         snapshot: the bundle to begin with.
         pseudonyms: names people in records.
-        ledger: takes the line that says what is put in force, before it is.
+        ledger: takes the line that says what is put in force, before it is; what that names is kept before the line.
         tls: asks clients for certificates of the authorities in force.
-        client_certificate: where a caller's certificate is taken from.
     """
 
     def __init__(
@@ -94,20 +95,19 @@ class _InForce:
         keys: KeyStore,
         introspector: Introspector,
         geolocator: Geolocator,
-        client_address: ClientAddress,
+        settings: Settings,
         ledger: Journal,
         metrics: Metrics,
         tls: ListenerTls,
-        client_certificate: str,
     ) -> None:
         self._tls = tls
-        self._client_certificate = client_certificate
+        self._settings = settings
         self._pseudonyms = pseudonyms
         self._keys = keys
         self._introspector = introspector
         self.geolocator = geolocator
-        self._client_address = client_address
         self._ledger = ledger
+        self._archive = Archive(settings.ledger)
         self._metrics = metrics
         self.snapshot = snapshot
         self.checkpoint = self._make(snapshot)
@@ -122,16 +122,26 @@ class _InForce:
             geolocator,
             recorder,
             introspections=self._introspector,
-            client_certificate=self._client_certificate,
-            client_address=self._client_address,
+            client_certificate=self._settings.client_certificate,
+            client_address=self._settings.client_address,
         )
 
+    async def begin(self, start: StartLine) -> None:
+        """Record that the gateway takes requests, and under what.
+
+        Raises:
+            SekishoError: it cannot be.
+        """
+        await keep_bundle(self._archive, self.snapshot)
+        self._ledger.begin(self.describe_in_force, start)
+
     async def adopt(self, snapshot: Snapshot) -> None:
-        """Put a bundle in force, in one step, once its keys are there and the ledger says so.
+        """Put a bundle in force, in one step, once it is kept, its keys are there and the ledger says so.
 
         Raises:
             SekishoError: it cannot be; then nothing has changed.
         """
+        await keep_bundle(self._archive, snapshot)  # first: from the keys on there is but one step
         # Emergency denies leave the issuers as they are: a key file that went missing must not hold them up.
         is_same = snapshot.issuers is self.snapshot.issuers
         undo = _nothing if is_same else await self._adopt_issuers(snapshot.issuers)
@@ -208,7 +218,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
 
     Raises:
         BundleError: the policy folder does not load, or its own tests fail.
-        UsageError, KeySetError: something it needs cannot be had; the message is one sentence with the mend.
+        UsageError, KeySetError, ArchiveError: something it needs cannot be had; the message says how to mend it.
     """
     seen = take_fingerprint(settings.policies)
     snapshot = load_bundle(settings.policies, settings.upstream, settings.registers_folder)
@@ -231,11 +241,10 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             keys=keys,
             introspector=introspector,
             geolocator=geolocator,
-            client_address=settings.client_address,
+            settings=settings,
             ledger=ledger,
             metrics=metrics,
             tls=tls,
-            client_certificate=settings.client_certificate,
         )
         gateway = Gateway(
             checkpoint=lambda: in_force.checkpoint,
@@ -248,7 +257,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         )
         reloader = _make_reloader(settings, seen, in_force, metrics)
         renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
-        ledger.begin(in_force.describe_in_force, _start_line(snapshot, keys, settings, geolocator))
+        await in_force.begin(_start_line(snapshot, keys, settings, geolocator))
         admin = make_admin(metrics, lambda: _readiness(in_force, keys, renewal.stale, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
         _, admin_at = await _listen(stack, runner, settings.admin, "--admin")
@@ -437,6 +446,7 @@ def _bundle_line(snapshot: Snapshot) -> BundleLine:
         registers=snapshot.registers_digest,
         mode="enforce" if snapshot.observe_until is None else "observe",
         observe_until="" if snapshot.observe_until is None else render_instant(snapshot.observe_until),
+        revision=snapshot.revision,
     )
 
 

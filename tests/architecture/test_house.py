@@ -54,6 +54,7 @@ WITH_IO: Final = {
     "lifecycle.watch",
     "lifecycle.candidate",
     "lifecycle.reload",
+    "lifecycle.kept",
     "clock",
     "version",
     "bundle.large",
