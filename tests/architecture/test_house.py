@@ -31,6 +31,7 @@ WITH_IO: Final = {
     "fetch",
     "caller.introspection",
     "origin.geoip",
+    "ledger.audit",
     "ledger.commit",
     "ledger.files",
     "ledger.journal",
