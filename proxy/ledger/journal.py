@@ -47,6 +47,7 @@ class Journal:
         self._published = published
         self._clock = clock
         self._flood = Flood()
+        self._has_begun = False
 
     def begin(self, restate: Callable[[], Sequence[Line]], start: Line) -> None:
         """Record that a gateway starts, and what is in force.
@@ -60,6 +61,7 @@ class Journal:
         """
         self.writer.append([start, *restate()])
         self.writer.restate = restate
+        self._has_begun = True
 
     def append(self, lines: Sequence[Line]) -> Awaitable[None] | None:
         """Record lines, in the kernel when this returns.
@@ -117,11 +119,13 @@ class Journal:
             self._published(published)
 
     async def close(self) -> None:
-        """Record the stop, sign it, publish that, and let go of the files."""
+        """Record the stop, if there was a start, sign it, publish that, and let go of the files."""
         with contextlib.ExitStack() as stack:
             stack.callback(self.writer.close)
             if self._commit is not None:
                 stack.callback(self._commit.close)
+            if not self._has_begun:
+                return
             try:
                 self._drain(all=True)
                 self.writer.append([StopLine()])
