@@ -81,12 +81,6 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Path inside the folder to what stands there: files that hold just these emergency denies."""
 
     @property
-    def digest(self) -> str:
-        """The name of the bundle, 64 hexadecimal digits: SHA-256 over what both digests say, and that it is these."""
-        content = f"sekisho bundle 1\n{self.policy_digest}\n{self.registers_digest}\n"
-        return hashlib.sha256(content.encode()).hexdigest()
-
-    @property
     def sources(self) -> tuple[Source, ...]:
         """The files that it was made of: loaded again they are this bundle."""
         return (*self.base_sources, *(Source.of(path, data) for path, data in sorted(self.urgent_files.items())))
@@ -95,12 +89,6 @@ class Snapshot(msgspec.Struct, frozen=True):
     def policy_digest(self) -> str:
         """The version of the policy in force, emergency denies included."""
         return digest_with(self.base_digest, self.urgent_rules)
-
-    @property
-    def digest(self) -> str:
-        """The version of the bundle in force: SHA-256 over both digests, 64 hexadecimal digits."""
-        versions = f"sekisho bundle\n{self.policy_digest}\n{self.registers_digest}\n"
-        return hashlib.sha256(versions.encode()).hexdigest()
 
     @property
     def urgent_rules(self) -> list[Rule]:

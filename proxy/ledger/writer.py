@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -27,6 +27,7 @@ from proxy.ledger.files import Folder, open_segment
 from proxy.ledger.lines import Line, RecoveredLine, RetentionLine
 from proxy.ledger.note import NoteError, SigningKey
 from proxy.ledger.segments import CHECKPOINT, Segment, find_end_of_lines, list_segments, read_blocks
+from proxy.ledger.sink import Sink
 from proxy.ledger.tree_head import TreeHead, open_tree_head
 from proxy.telemetry import Metrics
 
@@ -56,47 +57,6 @@ class Published(msgspec.Struct, frozen=True):
 
     head: TreeHead
     note: str
-
-
-class Sink(Protocol):
-    """Where lines go. All of what one call is given is there, or it raises ``OSError`` and none is but ``left``."""
-
-    @property
-    def name(self) -> str:
-        """Return what people are told."""
-
-    @property
-    def segment(self) -> Path | None:
-        """Return the file that is written, if there is one."""
-
-    @property
-    def length(self) -> int:
-        """Return how many bytes it has."""
-
-    @property
-    def left(self) -> int:
-        """Return how many bytes of what could not be written are there all the same."""
-
-    def begin(self, first: int, data: bytes) -> None:
-        """Begin with the lines from that number on."""
-
-    def write(self, data: bytes) -> None:
-        """Append whole lines."""
-
-    def is_in_place(self) -> bool:
-        """Say whether lines still go where they went."""
-
-    def sync(self) -> None:
-        """Wait until all lines are on disk."""
-
-    def keep_checkpoint(self, note: str) -> None:
-        """Put the latest checkpoint beside the lines."""
-
-    def find_older(self, limit: float) -> tuple[list[Segment], int]:
-        """Return segments older than an instant, and the first line behind them."""
-
-    def close(self) -> None:
-        """Let go."""
 
 
 class LedgerWriter:
