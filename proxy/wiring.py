@@ -257,14 +257,9 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(introspector.close)
         listen_at = await _serve(stack, gateway, settings, tls)
         stack.callback(_begin_stop, gateway)
-        renewing = [
-            keys.keep_fresh(),
-            reloader.watch(),
-            renewal.watch(),
-            tls.watch(settings.watch_seconds),
-            ledger.keep(),
-        ]
-        tasks = [asyncio.ensure_future(coroutine) for coroutine in (*renewing, _remind(in_force), _revisit(gateway))]
+        watching = [keys.keep_fresh(), reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)]
+        keeping = [ledger.keep(), _remind(in_force), _revisit(gateway)]
+        tasks = [asyncio.ensure_future(coroutine) for coroutine in (*watching, *keeping)]
         stack.push_async_callback(_cancel, tasks)
         _tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept

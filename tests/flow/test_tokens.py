@@ -237,7 +237,7 @@ def test_the_caller_of_a_token_is_told_what_rfc_6750_allows(reason: Reason) -> N
 
 
 def test_no_module_of_this_house_hands_a_token_to_a_log() -> None:
-    for name in ("introspection", "jwks", "fetch"):
+    for name in ("introspection", "jwks"):
         text = (Path(__file__).parents[2] / "proxy" / "caller" / f"{name}.py").read_text(encoding="utf-8")
         logged = [line for line in text.splitlines() if "log." in line or "extra=" in line]
         assert [line for line in logged if "raw_token" in line or "secret" in line.lower()] == []

@@ -15,7 +15,7 @@ from proxy.demo.issuer import Issuer, make_issuer_app
 from proxy.settings import read_settings
 from proxy.wiring import run_gateway
 from tests.support.keys import write_pseudonym_keys
-from tests.support.ledger import read_records, write_ledger_key
+from tests.support.ledger import read_ends, read_records, write_ledger_key
 
 POLICIES: Final = Path(__file__).parents[2] / "policies"
 OFFICE: Final = "10.20.3.7"
@@ -48,9 +48,17 @@ class World(msgspec.Struct, frozen=True):
     def records(self, line: str = "decision") -> list[dict[str, Any]]:
         return read_records(self.ledger, line)
 
-    async def wait_for_records(self, count: int, line: str = "end") -> list[dict[str, Any]]:
+    def ends(self) -> list[dict[str, Any]]:
+        """Return, for each request that has ended, the line that says how."""
+        return read_ends(self.ledger)
+
+    async def wait_for_records(self, count: int, line: str = "decision") -> list[dict[str, Any]]:
         await wait_for(lambda: len(self.records(line)) >= count)
         return self.records(line)
+
+    async def wait_for_ends(self, count: int) -> list[dict[str, Any]]:
+        await wait_for(lambda: len(self.ends()) >= count)
+        return self.ends()
 
 
 def token(claims: dict[str, Any] | None = None, **changes: Any) -> str:
