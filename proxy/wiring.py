@@ -9,7 +9,7 @@ import math
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from aiohttp import web
@@ -28,9 +28,8 @@ from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
 from proxy.ledger.journal import Journal
 from proxy.ledger.key_file import read_signing_key
-from proxy.ledger.key_ring_file import read_key_ring
+from proxy.ledger.key_ring_watch import HeldKeyRing
 from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
-from proxy.ledger.pseudonym import KeyRing, KeyRingError
 from proxy.ledger.record import Recorder, geolocation_line
 from proxy.ledger.writer import LedgerWriter, Limits
 from proxy.lifecycle.candidate import find_failed
@@ -66,22 +65,13 @@ class Running(msgspec.Struct, frozen=True):
     """Tries the policy folder now, and reads the listener's certificate again."""
 
 
-def _read_keys(settings: Settings) -> KeyRing:
-    """Read the keys of pseudonyms; UsageError if there are none that name people now."""
-    ring = read_key_ring(settings.pseudonym_key)
-    try:
-        ring.check_begun(unix_seconds())
-    except KeyRingError as error:
-        raise errors.UsageError(f"The key ring {settings.pseudonym_key} cannot be used: {error}.") from None
-    return ring
-
-
 class _InForce:
     """The one place that knows which bundle is in force.
 
     Args:
         snapshot: the bundle to begin with.
         pseudonyms: names people in records.
+        callers: how they are named.
         ledger: takes the line that says what is put in force, before it is.
         tls: asks clients for certificates of the authorities in force.
         client_certificate: where a caller's certificate is taken from.
@@ -91,7 +81,8 @@ class _InForce:
         self,
         snapshot: Snapshot,
         *,
-        pseudonyms: KeyRing,
+        pseudonyms: HeldKeyRing,
+        callers: Literal["pseudonym", "clear"],
         keys: KeyStore,
         introspector: Introspector,
         geolocator: Geolocator,
@@ -103,7 +94,8 @@ class _InForce:
     ) -> None:
         self._tls = tls
         self._client_certificate = client_certificate
-        self._pseudonyms = pseudonyms
+        self.pseudonyms = pseudonyms
+        self._callers = callers
         self._keys = keys
         self._introspector = introspector
         self.geolocator = geolocator
@@ -116,7 +108,7 @@ class _InForce:
 
     def _make(self, snapshot: Snapshot) -> Checkpoint:
         geolocator = self.geolocator
-        recorder = Recorder(self._pseudonyms, snapshot.digest, geolocator.version)
+        recorder = Recorder(self.pseudonyms.ring, snapshot.digest, geolocator.version, self._callers)
         return Checkpoint(
             snapshot,
             self._keys,
@@ -168,7 +160,7 @@ class _InForce:
     def describe_in_force(self) -> list[Line]:
         """Return the lines that say what is in force; the built-in geolocation data are named in decisions alone."""
         geolocation = [_geolocation_line(self.geolocator)] if self.geolocator.databases else []
-        return [_bundle_line(self.snapshot), *geolocation]
+        return [_bundle_line(self.snapshot), *geolocation, self.pseudonyms.line()]
 
     def relocate(self, geolocator: Geolocator) -> None:
         """Put geolocation data in force, in one step, once the ledger says so; requests under way are decided anew.
@@ -180,6 +172,15 @@ class _InForce:
         self.geolocator = geolocator
         self.checkpoint = self._make(self.snapshot)
         self._metrics.show_geolocation(geolocator.databases, unix_seconds)
+
+    def rename(self) -> None:
+        """Name people by the keys in use, once the ledger says so.
+
+        Raises:
+            LedgerError: the ledger cannot be written; then nothing has changed.
+        """
+        self._ledger.append([self.pseudonyms.line()])
+        self.checkpoint = self._make(self.snapshot)
 
     async def renew(self) -> None:
         """Read the keys again that lie in the policy folder."""
@@ -217,8 +218,8 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     geolocator = make_geolocator(settings)
     refuse_failing(snapshot, find_failed(snapshot, geolocator))
     _check_settings(snapshot, settings)
-    pseudonyms = _read_keys(settings)
     metrics = Metrics()
+    pseudonyms = HeldKeyRing(settings.pseudonym_key, metrics, seconds=settings.watch_seconds)
     keys, introspector = await _ask_issuers(snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
     async with contextlib.AsyncExitStack() as stack:
@@ -229,6 +230,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         in_force = _InForce(
             snapshot,
             pseudonyms=pseudonyms,
+            callers=settings.ledger_callers,
             keys=keys,
             introspector=introspector,
             geolocator=geolocator,
@@ -258,12 +260,14 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         listen_at = await _serve(stack, gateway, settings, tls)
         stack.callback(_begin_stop, gateway)
         watching = [keys.keep_fresh(), reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)]
-        keeping = [ledger.keep(), _remind(in_force), _revisit(gateway)]
+        keeping = [ledger.keep(), pseudonyms.watch(in_force.rename), _remind(in_force), _revisit(gateway)]
         tasks = [asyncio.ensure_future(coroutine) for coroutine in (*watching, *keeping)]
         stack.push_async_callback(_cancel, tasks)
         _tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept
-        yield Running(listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke))
+        yield Running(
+            listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke, pseudonyms.poke)
+        )
 
 
 def _open_ledger(settings: Settings, metrics: Metrics) -> Journal:
@@ -475,4 +479,5 @@ def _readiness(
         geolocation_doubts=(*expired, *geolocation_stale),
         emergency_denies=tuple(sorted(rule.id for rule in snapshot.urgent_rules)),
         stale=stale,
+        pseudonym_doubts=in_force.pseudonyms.find_doubts(),
     )

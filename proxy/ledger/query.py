@@ -215,7 +215,9 @@ def _says(row: Row, field: str, values: frozenset[str], *, by_beginning: bool) -
     if not by_beginning:
         return any(word in values for word in words)
     beginnings = tuple(value for value in values if "|" not in value)  # somebody in clear is no beginning
-    return any(word in values or word.startswith(beginnings) or word.partition(":")[2].startswith(beginnings) for word in words)
+    return any(
+        word in values or word.startswith(beginnings) or word.partition(":")[2].startswith(beginnings) for word in words
+    )
 
 
 _JOINED: Final = ("bytes", "seconds", "status", "upstream", "complete")
