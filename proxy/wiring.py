@@ -9,7 +9,7 @@ import math
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -26,13 +26,14 @@ from proxy.gateway.crossing import Gateway
 from proxy.gateway.server import GatewayServer
 from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
+from proxy.ledger.archive import Archive
 from proxy.ledger.journal import Journal
-from proxy.ledger.key_file import read_signing_key
 from proxy.ledger.key_ring_watch import HeldKeyRing
 from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
+from proxy.ledger.opening import open_ledger
 from proxy.ledger.record import Recorder, geolocation_line
-from proxy.ledger.writer import LedgerWriter, Limits
 from proxy.lifecycle.candidate import find_failed
+from proxy.lifecycle.kept import keep_bundle
 from proxy.lifecycle.reload import Reloader, refuse_failing
 from proxy.lifecycle.watch import take_fingerprint
 from proxy.model.origin import ClientAddress
@@ -71,10 +72,8 @@ class _InForce:
     Args:
         snapshot: the bundle to begin with.
         pseudonyms: names people in records.
-        callers: how they are named.
-        ledger: takes the line that says what is put in force, before it is.
+        ledger: takes the line that says what is put in force, before it is; what that names is kept before the line.
         tls: asks clients for certificates of the authorities in force.
-        client_certificate: where a caller's certificate is taken from.
     """
 
     def __init__(
@@ -82,25 +81,22 @@ class _InForce:
         snapshot: Snapshot,
         *,
         pseudonyms: HeldKeyRing,
-        callers: Literal["pseudonym", "clear"],
         keys: KeyStore,
         introspector: Introspector,
         geolocator: Geolocator,
-        client_address: ClientAddress,
+        settings: Settings,
         ledger: Journal,
         metrics: Metrics,
         tls: ListenerTls,
-        client_certificate: str,
     ) -> None:
         self._tls = tls
-        self._client_certificate = client_certificate
+        self._settings = settings
         self.pseudonyms = pseudonyms
-        self._callers = callers
         self._keys = keys
         self._introspector = introspector
         self.geolocator = geolocator
-        self._client_address = client_address
         self._ledger = ledger
+        self._archive = Archive(settings.ledger)
         self._metrics = metrics
         self.snapshot = snapshot
         self.checkpoint = self._make(snapshot)
@@ -108,29 +104,46 @@ class _InForce:
 
     def _make(self, snapshot: Snapshot) -> Checkpoint:
         geolocator = self.geolocator
-        recorder = Recorder(self.pseudonyms.ring, snapshot.digest, geolocator.version, self._callers)
+        recorder = Recorder(self.pseudonyms.ring, snapshot.digest, geolocator.version, self._settings.ledger_callers)
         return Checkpoint(
             snapshot,
             self._keys,
             geolocator,
             recorder,
             introspections=self._introspector,
-            client_certificate=self._client_certificate,
-            client_address=self._client_address,
+            client_certificate=self._settings.client_certificate,
+            client_address=self._settings.client_address,
         )
 
+    @property
+    def _parts(self) -> tuple[object, ...]:
+        """What a checkpoint is made of beside its snapshot, and that is changed without one."""
+        return self.pseudonyms.ring, self.geolocator
+
+    async def begin(self, start: StartLine) -> None:
+        """Record that the gateway takes requests, and under what.
+
+        Raises:
+            SekishoError: it cannot be.
+        """
+        await keep_bundle(self._archive, self.snapshot)
+        self._ledger.begin(self.describe_in_force, start)
+
     async def adopt(self, snapshot: Snapshot) -> None:
-        """Put a bundle in force, in one step, once its keys are there and the ledger says so.
+        """Put a bundle in force, in one step, once it is kept, its keys are there and the ledger says so.
 
         Raises:
             SekishoError: it cannot be; then nothing has changed.
         """
+        await keep_bundle(self._archive, snapshot)  # first: from the keys on there is but one step
         # Emergency denies leave the issuers as they are: a key file that went missing must not hold them up.
         is_same = snapshot.issuers is self.snapshot.issuers
         undo = _nothing if is_same else await self._adopt_issuers(snapshot.issuers)
         try:
-            checkpoint = self._make(snapshot)
+            parts, checkpoint = self._parts, self._make(snapshot)
             await self._record(_bundle_line(snapshot))
+            if self._parts != parts:  # they were changed while that was recorded
+                checkpoint = self._make(snapshot)
         except BaseException:
             undo()
             raise
@@ -210,7 +223,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
 
     Raises:
         BundleError: the policy folder does not load, or its own tests fail.
-        UsageError, KeySetError: something it needs cannot be had; the message is one sentence with the mend.
+        UsageError, KeySetError, ArchiveError: something it needs cannot be had; the message says how to mend it.
     """
     seen = take_fingerprint(settings.policies)
     snapshot = load_bundle(settings.policies, settings.upstream, settings.registers_folder)
@@ -223,22 +236,20 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     keys, introspector = await _ask_issuers(snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
     async with contextlib.AsyncExitStack() as stack:
-        ledger = _open_ledger(settings, metrics)
+        ledger = open_ledger(settings, metrics)
         stack.push_async_callback(ledger.close)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
         in_force = _InForce(
             snapshot,
             pseudonyms=pseudonyms,
-            callers=settings.ledger_callers,
             keys=keys,
             introspector=introspector,
             geolocator=geolocator,
-            client_address=settings.client_address,
+            settings=settings,
             ledger=ledger,
             metrics=metrics,
             tls=tls,
-            client_certificate=settings.client_certificate,
         )
         gateway = Gateway(
             checkpoint=lambda: in_force.checkpoint,
@@ -251,7 +262,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         )
         reloader = _make_reloader(settings, seen, in_force, metrics)
         renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
-        ledger.begin(in_force.describe_in_force, _start_line(snapshot, keys, settings, geolocator))
+        await in_force.begin(_start_line(snapshot, keys, settings, geolocator))
         admin = make_admin(metrics, lambda: _readiness(in_force, keys, renewal.stale, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
         _, admin_at = await _listen(stack, runner, settings.admin, "--admin")
@@ -268,17 +279,6 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         yield Running(
             listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke, pseudonyms.poke)
         )
-
-
-def _open_ledger(settings: Settings, metrics: Metrics) -> Journal:
-    limits = Limits(
-        segment_bytes=settings.ledger_segment_megabytes * 1024 * 1024,
-        checkpoint_lines=settings.ledger_checkpoint_lines,
-        checkpoint_seconds=settings.ledger_checkpoint_seconds,
-        keep_days=settings.ledger_keep_days,
-    )
-    writer = LedgerWriter(settings.ledger, metrics, read_signing_key(settings.ledger_key), limits)
-    return Journal(writer, synced=settings.ledger_durability == "synced")
 
 
 def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:
@@ -453,6 +453,7 @@ def _bundle_line(snapshot: Snapshot) -> BundleLine:
         registers=snapshot.registers_digest,
         mode="enforce" if snapshot.observe_until is None else "observe",
         observe_until="" if snapshot.observe_until is None else render_instant(snapshot.observe_until),
+        revision=snapshot.revision,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 from proxy.clock import render_instant
 from proxy.ledger.lines import (
+    NO_SECONDS,
     CallerRecorded,
     DatabaseRecorded,
     DecisionLine,
@@ -129,7 +130,7 @@ class Recorder:
             upstream=upstream,
             complete=None if whole is None else True,
             bytes=whole or 0,
-            seconds=0.0 if whole is None else round(seconds, 6),
+            seconds=NO_SECONDS if whole is None else round(seconds, 6),
         )
 
     def _render_caller(self, caller: Caller, names: Pseudonyms) -> CallerRecorded:

@@ -32,6 +32,13 @@ _STATES: Final[Mapping[str, State]] = {state.value: state for state in (ABSENT, 
 _DECODE: Final = msgspec.json.Decoder(DecisionLine).decode
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A decision line, and when it was decided."""
+
+    line: DecisionLine
+    time: float
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """What a line says of a request."""
 
@@ -40,17 +47,27 @@ class Recorded(msgspec.Struct, frozen=True):
     remarks: tuple[str, ...]
 
 
-def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
+def read_line(data: bytes) -> Asked:
     """Read a decision line.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        text = data.strip().split(b"\n")[0]
+        return Asked(_DECODE(text), _read_time(text))
+    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+        raise UsageError(f"That is no decision line of a ledger: {error}.") from error
+
+
+def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
+    """Return what a decision line says, in the words of a bundle.
 
     Raises:
         UsageError: it is none, or of a route that this bundle does not declare.
     """
-    try:
-        text = data.strip().split(b"\n")[0]
-        line, time = _DECODE(text), _read_time(text)
-    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
-        raise UsageError(f"That is no decision line of a ledger: {error}.") from error
+    asked = read_line(data)
+    line, time = asked.line, asked.time
     resource = snapshot.resources.get(line.route)
     if resource is None:
         raise UsageError(f"The line is of the route {line.route or line.shape!r}, which this bundle does not declare.")

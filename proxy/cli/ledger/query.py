@@ -130,7 +130,8 @@ def name_caller(who: str, key: Path | None) -> frozenset[str]:
         UsageError: it is neither, or there is no key to make it one.
     """
     if "|" in who:
-        return frozenset({who, *(names.of_caller(who) for names in read_key_ring(key).names.values())})
+        names = (each.of_caller(who) for each in read_key_ring(key).names.values())
+        return frozenset({who, *names})  # as it stands there where callers are recorded in clear
     if not SHORT <= len(who) <= 32 or not _HEXADECIMAL.issuperset(who):
         raise UsageError(
             f"--who {who!r} is neither a pseudonym (32 hexadecimal digits, or their first {SHORT} or more) nor "
@@ -147,7 +148,7 @@ def name_subject(whose: str, key: Path | None) -> frozenset[str]:
     """
     api, colon, rest = whose.partition(":")
     if colon and key is not None:
-        return frozenset(names.of_subject(api, rest) for names in read_key_ring(key).names.values())
+        return frozenset(each.of_subject(api, rest) for each in read_key_ring(key).names.values())
     digits = rest if colon else api
     if not SHORT <= len(digits) <= 32 or not _HEXADECIMAL.issuperset(digits):
         raise UsageError(
