@@ -9,7 +9,6 @@ import math
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -29,11 +28,11 @@ from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
 from proxy.ledger.archive import Archive
 from proxy.ledger.journal import Journal
-from proxy.ledger.key_file import read_signing_key
+from proxy.ledger.key_ring_file import read_key_ring
 from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
-from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
+from proxy.ledger.opening import STANDARD_OUTPUT, open_ledger
+from proxy.ledger.pseudonym import KeyRing, KeyRingError
 from proxy.ledger.record import Recorder, geolocation_line
-from proxy.ledger.writer import LedgerWriter, Limits
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.kept import keep_bundle
 from proxy.lifecycle.reload import Reloader, refuse_failing
@@ -68,24 +67,14 @@ class Running(msgspec.Struct, frozen=True):
     """Tries the policy folder now, and reads the listener's certificate again."""
 
 
-def read_pseudonym_key(path: Path | None) -> Pseudonyms:
-    """Read the key of pseudonyms.
-
-    Raises:
-        UsageError: there is none, or it is none.
-    """
-    mend = "Make one with `sekisho keygen FILE` and name it with --pseudonym-key FILE."
-    if path is None:
-        raise errors.UsageError(f"The key of pseudonyms is not set: people are never recorded by name. {mend}")
+def _read_keys(settings: Settings) -> KeyRing:
+    """Read the keys of pseudonyms; UsageError if there are none that name people now."""
+    ring = read_key_ring(settings.pseudonym_key)
     try:
-        text = path.read_text(encoding="ascii").strip()
-        return Pseudonyms(bytes.fromhex(text))
-    except OSError as error:
-        raise errors.UsageError(f"The key of pseudonyms {path} cannot be read: {error.strerror}. {mend}") from error
-    except ValueError as error:
-        raise errors.UsageError(
-            f"The key of pseudonyms {path} is none: {KEY_BYTES * 2} hexadecimal digits are needed. {mend}"
-        ) from error
+        ring.check_begun(unix_seconds())
+    except KeyRingError as error:
+        raise errors.UsageError(f"The key ring {settings.pseudonym_key} cannot be used: {error}.") from None
+    return ring
 
 
 class _InForce:
@@ -102,7 +91,7 @@ class _InForce:
         self,
         snapshot: Snapshot,
         *,
-        pseudonyms: Pseudonyms,
+        pseudonyms: KeyRing,
         keys: KeyStore,
         introspector: Introspector,
         geolocator: Geolocator,
@@ -118,7 +107,7 @@ class _InForce:
         self._introspector = introspector
         self.geolocator = geolocator
         self._ledger = ledger
-        self._archive = Archive(settings.ledger)
+        self._archive = None if settings.ledger == STANDARD_OUTPUT else Archive(settings.ledger)
         self._metrics = metrics
         self.snapshot = snapshot
         self.checkpoint = self._make(snapshot)
@@ -237,12 +226,12 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     geolocator = make_geolocator(settings)
     refuse_failing(snapshot, find_failed(snapshot, geolocator))
     _check_settings(snapshot, settings)
-    pseudonyms = read_pseudonym_key(settings.pseudonym_key)
+    pseudonyms = _read_keys(settings)
     metrics = Metrics()
     keys, introspector = await _ask_issuers(snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
     async with contextlib.AsyncExitStack() as stack:
-        ledger = _open_ledger(settings, metrics)
+        ledger = open_ledger(settings, metrics)
         stack.push_async_callback(ledger.close)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
@@ -283,17 +272,6 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         _tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept
         yield Running(listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke))
-
-
-def _open_ledger(settings: Settings, metrics: Metrics) -> Journal:
-    limits = Limits(
-        segment_bytes=settings.ledger_segment_megabytes * 1024 * 1024,
-        checkpoint_lines=settings.ledger_checkpoint_lines,
-        checkpoint_seconds=settings.ledger_checkpoint_seconds,
-        keep_days=settings.ledger_keep_days,
-    )
-    writer = LedgerWriter(settings.ledger, metrics, read_signing_key(settings.ledger_key), limits)
-    return Journal(writer, synced=settings.ledger_durability == "synced")
 
 
 def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:

@@ -92,9 +92,9 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """The version of the bundle in force: SHA-256 over both digests, 64 hexadecimal digits."""
-        versions = f"sekisho bundle\n{self.policy_digest}\n{self.registers_digest}\n"
-        return hashlib.sha256(versions.encode()).hexdigest()
+        """The name of the bundle, 64 hexadecimal digits: SHA-256 over what both digests say, and that it is these."""
+        content = f"sekisho bundle 1\n{self.policy_digest}\n{self.registers_digest}\n"
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def urgent_rules(self) -> list[Rule]:

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.bundle.openapi import draft_apis
 from proxy.bundle.read import MAX_FILE_BYTES, parse_document
+from proxy.cli.terminal import plain
 from proxy.errors import UsageError
 from proxy.model.entry import parse_id
 from proxy.settings import parse_endpoint, read_settings
@@ -141,7 +142,7 @@ def parse_seen(text: str, where: str) -> list[Seen]:
             found = found or family.name == FAMILY
             for sample in family.samples:
                 if sample.name == f"{FAMILY}_total":
-                    key = _show(sample.labels["method"]), _show(sample.labels["shape"])
+                    key = plain(sample.labels["method"]), plain(sample.labels["shape"])
                     counts[key] = counts.get(key, 0) + int(sample.value)
     except (ValueError, LookupError, OverflowError, TypeError) as error:
         raise UsageError(f"What {where} tells at /metrics cannot be read as metrics: is it a gateway?") from error
@@ -160,8 +161,3 @@ def print_table(rows: list[Seen]) -> None:
         print(f"{row.requests:>{counts}}  {row.method:<{methods}}  {row.shape}")
     print("\n* stands for what the bundle does not declare: values are never counted. `other` is what a full metric")
     print("folds. Counted since this gateway started; declare what should pass under `apis`.")
-
-
-def _show(text: str) -> str:
-    """Return a label without what a terminal would obey."""
-    return "".join(character if character.isprintable() else "?" for character in text)

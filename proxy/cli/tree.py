@@ -7,6 +7,7 @@ from typing import Final
 from rich.text import Text
 from rich.tree import Tree
 
+from proxy.cli.terminal import plain
 from proxy.lifecycle.explanation import Explanation
 from proxy.model.facts import Truth
 from proxy.policy.explain import ConditionExplained, RuleExplained
@@ -16,7 +17,7 @@ _TRUTH: Final[dict[Truth, str]] = {True: "yes", False: "no", None: "unknown"}
 
 def _text(told: str) -> Text:
     """Return a text without what a terminal would act on: a line of a ledger may be anybody's."""
-    return Text("".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in told))
+    return Text(plain(told, keep_newlines=True))
 
 
 def draw(explanation: Explanation) -> Tree:

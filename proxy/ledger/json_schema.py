@@ -29,7 +29,7 @@ _INSTANT: Final[Schema] = {
     "maxLength": TIME_LENGTH,
 }
 _HASH: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9+/]{43}=$"}
-_DIGEST: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{32,64}$"}
+_DIGEST: Final[Schema] = {"type": "string", "pattern": "^(?:sha256:)?[0-9a-f]{32,64}$"}
 _ID: Final[Schema] = {"type": "string", "pattern": f"^[{ALPHABET}]{{{LENGTH}}}$"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _FRAME: Final[Mapping[str, Schema]] = {

@@ -7,6 +7,7 @@ away but its own.
 """
 
 import base64
+import binascii
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -27,6 +28,8 @@ from proxy.model.request_id import read_instant
 _SIGNED: Final = b'"line":"checkpoint"'
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _AT_ONCE: Final = 4096
+_TOLD: Final = 3
+"""How many checkpoints that were passed over are told."""
 _FRAME_BYTES: Final = 256
 """No frame is longer."""
 
@@ -55,7 +58,7 @@ class Proven(msgspec.Struct, frozen=True):
     proof: InclusionProof
     head: TreeHead
     passed: tuple[str, ...]
-    """Checkpoints on the way that were not to be believed, each as a clause that says why."""
+    """Checkpoints on the way that were not to be believed, the first few, each as a clause that says why."""
 
 
 def find_decision(segments: Sequence[Segment], request_id: str) -> Place | None:
@@ -139,6 +142,25 @@ def prove_growth(segments: Sequence[Segment], earlier: TreeHead, later: TreeHead
     return prove_consistency(frontier, mend_leaves(lines), earlier.size, later.size)
 
 
+def root_at(segments: Sequence[Segment], size: int) -> bytes | None:
+    """Return the root of the tree over the first lines of a ledger; None where they are not all kept.
+
+    Raises:
+        OSError: a segment cannot be read.
+    """
+    try:
+        frontier, lines = _begin_before(segments, size)
+        stream, tree = mend_leaves(lines), frontier.copy()
+        while tree.size < size:
+            leaves = list(islice(stream, min(_AT_ONCE, size - tree.size)))
+            if not leaves:
+                return None
+            tree.extend(leaves)
+    except NotProvenError:
+        return None
+    return tree.root()
+
+
 def open_head(note: str, keys: Sequence[VerifierKey]) -> TreeHead:
     """Read a checkpoint, verified if there are keys.
 
@@ -148,7 +170,7 @@ def open_head(note: str, keys: Sequence[VerifierKey]) -> TreeHead:
     try:
         return open_tree_head(note, keys) if keys else parse_tree_head(read_unverified(note))
     except NoteError as error:
-        raise NotProvenError(f"the checkpoint is not to be believed: {error}") from None
+        raise NotProvenError(f"the checkpoint does not hold: {error}") from None
 
 
 def mend_leaves(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -174,11 +196,11 @@ def mend_leaves(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _read_prev(line: bytes) -> bytes:
     """Return the hash that a line has of the one before it; empty where it begins as none of a ledger."""
     frame = read_frame(line)
-    return base64.b64decode(frame.prev) if frame else b""
+    return binascii.a2b_base64(frame.prev) if frame else b""
 
 
 def _read_segment(segment: Segment) -> Iterator[bytes]:
-    file = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+    file = _open(segment)
     try:
         for lines in read_blocks(file, os.fstat(file).st_size):
             yield from lines
@@ -242,18 +264,24 @@ def _find_checkpoint(
     for last, line in enumerate(_read_from(segments, place.segment), place.segment.first):
         if last > place.number and _SIGNED in line and (frame := read_frame(line)) and frame.kind == "checkpoint":
             try:
-                note = msgspec.json.decode(line, type=CheckpointLine).note
-                head = open_head(note, keys)
-            except _UNREADABLE:
-                passed.append(f"line {last}: its checkpoint cannot be read")
+                return _read_checkpoint(line, last, keys)
             except NotProvenError as error:
-                passed.append(f"line {last}: {error}")
-            else:
-                if head.size == last:
-                    return head, note
-                passed.append(f"line {last}: its checkpoint covers {head.size} lines, not {last}")
-    behind = "".join(f"; {each}" for each in passed)
-    raise NotCoveredError(f"line {place.number} is not yet covered by a checkpoint: the last line is {last}{behind}")
+                if len(passed) < _TOLD:
+                    passed.append(f"line {last}: {error}")
+    if passed:
+        raise NotProvenError(f"no checkpoint after line {place.number} is to be believed: {'; '.join(passed)}")
+    raise NotCoveredError(f"line {place.number} is not yet covered by a checkpoint: the last line is {last}")
+
+
+def _read_checkpoint(line: bytes, number: int, keys: Sequence[VerifierKey]) -> tuple[TreeHead, str]:
+    try:
+        note = msgspec.json.decode(line, type=CheckpointLine).note
+    except _UNREADABLE:
+        raise NotProvenError("the checkpoint cannot be read") from None
+    head = open_head(note, keys)
+    if head.size != number:
+        raise NotProvenError(f"the checkpoint covers {head.size} lines")
+    return head, note
 
 
 def _explain_mismatch(segments: Sequence[Segment], place: Place, head: TreeHead, hashes: tuple[bytes, ...]) -> str:
@@ -307,5 +335,12 @@ def _render_asked(request_id: str) -> bytes:
 
 def _read_head(segment: Segment) -> Frame | None:
     """Return the frame of a segment's first line. There may be thousands: no more is read."""
-    with segment.path.open("rb") as file:
-        return read_frame(file.read(_FRAME_BYTES))
+    file = _open(segment)
+    try:
+        return read_frame(os.pread(file, _FRAME_BYTES, 0))
+    finally:
+        os.close(file)
+
+
+def _open(segment: Segment) -> int:
+    return os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe of that name is not waited for

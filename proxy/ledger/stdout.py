@@ -22,6 +22,7 @@ from typing import Final
 
 from proxy.clock import elapsed_seconds
 from proxy.errors import UsageError
+from proxy.ledger.segments import Segment
 
 LIMITS: Final = (
     "the ledger goes to standard output: a line is in a pipe before anything leaves, and on no disk of ours. What the "
@@ -154,6 +155,52 @@ class StandardOutput:
             with contextlib.suppress(OSError):
                 os.close(self._file)
         self._file, self._socket = -1, None
+
+
+class Stream:
+    """The sink of a ledger that is standard output: one segment without an end.
+
+    Args:
+        output: where lines go.
+    """
+
+    name: Final = "on standard output"
+    segment: Final = None
+
+    def __init__(self, output: StandardOutput) -> None:
+        self._output = output
+        self.length = 0
+
+    @property
+    def left(self) -> int:
+        """How much of what could not be written has left all the same."""
+        return self._output.left
+
+    def begin(self, first: int, data: bytes) -> None:  # noqa: ARG002 - nothing has a name here
+        """Begin with these lines."""
+        self._output.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Write whole lines; see ``StandardOutput.write``."""
+        self._output.write(data)
+
+    def is_in_place(self) -> bool:
+        """Say whether lines still go where they went: nobody can tell."""
+        return True
+
+    def sync(self) -> None:
+        """Wait for nothing: no disk of ours is there."""
+
+    def keep_checkpoint(self, note: str) -> None:
+        """Keep nothing: the checkpoint is among the lines."""
+
+    def find_older(self, limit: float) -> tuple[list[Segment], int]:  # noqa: ARG002 - there are none
+        """Return nothing: what is kept is the collector's part."""
+        return [], 0
+
+    def close(self) -> None:
+        """Let go of standard output."""
+        self._output.close()
 
 
 def _own(file: int) -> int:

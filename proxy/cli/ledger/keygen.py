@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     """Write a new key that only this user can read, and show what verifies its signatures."""
     key = _make_key(options.name)
     public = write_key_pair(options.file, key)
-    print(f"{options.file} holds the key that signs for {key.name}.")
+    print(f"{options.file} holds the key that signs for {key.name}: name it with --ledger-key {options.file}.")
     print("Whoever has it can sign another past: keep it from all but the gateway, and use it for one ledger alone.")
     print()
     print(key.verifier)

@@ -154,7 +154,7 @@ def test_when_nothing_was_seen_that_is_a_sentence(
 
 def test_what_a_terminal_would_obey_is_not_shown(serve: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["routes", "seen", "--admin", serve(metrics_with(("GET", "/\x1b[2J", 1)))]) == 0
-    assert "/?[2J" in capsys.readouterr().out
+    assert "/\N{REPLACEMENT CHARACTER}[2J" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the verbs that read a ledger take its lines from, and where they tell what they could not read."""
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from proxy.clock import parse_instant, render_instant
+from proxy.errors import UsageError
+from proxy.ledger.read import Entry, choose_by_time, find_files, read_forward, read_stream
+
+PIPE: Final = "-"
+_CLOCK_SECONDS: Final = 3600.0
+"""How far clocks are taken to have been set back when segments are chosen by time."""
+
+
+def tell(sentence: str) -> None:
+    """Tell what the output does not hold."""
+    print(f"note: {sentence}", file=sys.stderr)
+
+
+def read_place(place: str, *, since: str = "", until: str = "", holding: bytes = b"") -> Iterator[Entry]:
+    """Return the lines of a folder, a file, or of standard input where the place is ``-``.
+
+    Args:
+        place: the folder or file.
+        since: leave out segments that end before; the lines of one that is kept are all returned.
+        until: leave out segments that begin then or later.
+        holding: only lines with these bytes in them.
+
+    Raises:
+        UsageError: there is no such ledger, or it cannot be read.
+    """
+    if place == PIPE:
+        return (entry for entry in read_stream(sys.stdin.buffer) if holding in entry.data)
+    files = find_files(Path(place))
+    if files.folder is None:
+        return read_forward(files.paths, holding=holding)
+    if not files.paths:
+        tell(_describe_empty(files.folder))
+    chosen = choose_by_time(files.paths, _shift(since, -_CLOCK_SECONDS), _shift(until, _CLOCK_SECONDS))
+    return read_forward(chosen, holding=holding)
+
+
+def _describe_empty(folder: Path) -> str:
+    others = sorted(path.name for path in folder.glob("*.jsonl"))
+    if others:
+        return f"{folder} holds no segment of a ledger; to read {others[0]}, name that file."
+    return f"{folder} holds no segment of a ledger."
+
+
+def _shift(time: str, seconds: float) -> str:
+    try:
+        return render_instant(parse_instant(time) + seconds) if time else ""
+    except (ValueError, OverflowError):
+        return ""  # at the edge of what a date can be: no bound
+
+
+def parse_bound(text: str | None, flag: str, *, is_end: bool) -> str:
+    """Return an instant as lines write theirs.
+
+    Args:
+        text: RFC 3339 with an offset, or a date, which is a whole day in UTC; None for no bound.
+        flag: that said it.
+        is_end: whether a date means the end of the day.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text is None:
+        return ""
+    try:
+        if len(text) == len("2021-03-17"):
+            instant = datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() + (86400 if is_end else 0)
+        else:
+            read = datetime.fromisoformat(text)
+            if read.tzinfo is None:
+                raise ValueError("no offset")  # noqa: TRY301 - handled as the rest
+            instant = read.timestamp()
+        return render_instant(instant)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{flag} {text!r} is neither a date such as 2021-03-17 nor an instant with an offset such as "
+            "2021-03-17T09:00:00+09:00."
+        ) from error

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sekisho ledger tail``: the last lines of a ledger, and with ``-f`` those that come."""
+
+import argparse
+import select
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from proxy.cli.ledger.source import PIPE, read_place, tell
+from proxy.cli.ledger.telling import HEADING, render_json, tell_line
+from proxy.ledger.follow import Follower
+from proxy.ledger.query import Row
+from proxy.ledger.read import Entry, Files, Position, Reading, find_end, find_files, line_kind, read_backward
+
+_POLL_MILLISECONDS: Final = 200
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add = parser.add_argument
+    add("ledger", metavar="DIR", help="the ledger's folder, one of its files, or - for standard input")
+    add("-n", "--lines", type=_parse_count, default=10, metavar="N", help="how many lines (10)")
+    add("-f", "--follow", action="store_true", help="go on with the lines that come, until Ctrl-C")
+    add("--line", action="append", metavar="KIND", help="only lines of this kind: decision, end, checkpoint, …")
+    add("--json", action="store_true", help="print the lines as they stand in the ledger")
+    parser.epilog = "Times are UTC. `who` is the beginning of a pseudonym; `+?` says that there may be more countries."
+    parser.set_defaults(run=run)
+
+
+def _parse_count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of lines")
+    return int(text)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the last lines; with ``-f`` until whoever reads them goes."""
+    reading = Reading(tell)
+    kinds = frozenset(kind.encode() for kind in options.line or ())
+    if not options.json:
+        print(HEADING)
+    if options.ledger == PIPE:
+        entries = _choose(read_place(PIPE), reading, kinds)
+        _print(entries if options.follow else deque(entries, options.lines), options)
+        reading.finish()
+        return 0
+    files = find_files(Path(options.ledger))
+    end = find_end(files)
+    last = list(islice(_choose(read_backward(files, end if options.follow else None), reading, kinds), options.lines))
+    _print(reversed(last), options)
+    if options.follow:
+        _follow(files, end, reading, kinds, options)
+    elif not files.paths:
+        read_place(options.ledger)  # says that there is nothing
+    reading.finish()
+    return 0
+
+
+def _choose(entries: Iterable[Entry], reading: Reading, kinds: frozenset[bytes]) -> Iterator[tuple[Entry, Row]]:
+    for entry in entries:
+        if kinds and reading.is_intact(entry) and line_kind(entry.data) not in kinds:
+            continue
+        line = reading.decode(entry)
+        if line is not None:
+            yield entry, line
+
+
+def _print(chosen: Iterable[tuple[Entry, Row]], options: argparse.Namespace) -> None:
+    for entry, line in chosen:
+        print(render_json(entry.data, line) if options.json else tell_line(line))
+        if options.follow:
+            sys.stdout.flush()
+
+
+def _follow(
+    files: Files, end: Position | None, reading: Reading, kinds: frozenset[bytes], options: argparse.Namespace
+) -> None:
+    follower = Follower(files, end, tell)
+    try:
+        while True:
+            _print(_choose(follower.read(), reading, kinds), options)
+            _wait()
+    finally:
+        follower.close()
+
+
+def _wait() -> None:
+    """Wait a moment, or until whoever reads the output has gone: BrokenPipeError."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # POLLERR and POLLHUP come unasked
+    if poll.poll(_POLL_MILLISECONDS):
+        raise BrokenPipeError
