@@ -62,9 +62,9 @@ class Journal:
         """
         self.writer.append([start, *restate()])
         self.writer.restate = restate
-        self._has_begun = True
         if self._witnesses is not None:
             self._witnesses.start()
+        self._has_begun = True
 
     def append(self, lines: Sequence[Line]) -> Awaitable[None] | None:
         """Record lines, in the kernel when this returns.
