@@ -26,6 +26,9 @@ class Field(msgspec.Struct, frozen=True):
 
     path: tuple[str, ...]
     default: Any = ""
+    """Where it is left out."""
+    within: Any = None
+    """Where it alone is left out, of something that is there; None for no difference."""
     is_counted: bool = True
     """Whether ``--count-by`` takes it: not what is different in every line."""
 
@@ -64,9 +67,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "countries_open": Field(("caller", "countries_open"), default=False),
     "ties": Field(("caller", "ties")),
     "on_behalf_of": Field(("caller", "on_behalf_of", "who")),
-    "on_behalf_of_issuer": Field(("caller", "on_behalf_of", "issuer")),
-    "on_behalf_of_affiliate": Field(("caller", "on_behalf_of", "affiliate")),
-    "on_behalf_of_kind": Field(("caller", "on_behalf_of", "kind")),
+    "on_behalf_of_issuer": Field(("caller", "on_behalf_of", "issuer"), within=_UNKNOWN),
+    "on_behalf_of_affiliate": Field(("caller", "on_behalf_of", "affiliate"), within=_UNKNOWN),
+    "on_behalf_of_kind": Field(("caller", "on_behalf_of", "kind"), within=_UNKNOWN),
     "ip": Field(("origin", "ip"), default=_UNKNOWN),
     "origin_country": Field(("origin", "country"), default=_UNKNOWN),
     "network": Field(("origin", "network"), default=State.ABSENT.value),
@@ -78,9 +81,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "subject_country": Field(("subject", "country"), default=_UNKNOWN),
     "subject": Field(("subject", "id"), default=_UNKNOWN),
     "records_seen": Field(("content", "seen"), is_counted=False),
-    "records_dropped": Field(("content", "dropped"), is_counted=False),
-    "records_masked": Field(("content", "masked"), is_counted=False),
-    "subjects": Field(("content", "subjects"), is_counted=False),
+    "records_dropped": Field(("content", "dropped"), within=0, is_counted=False),
+    "records_masked": Field(("content", "masked"), within=0, is_counted=False),
+    "subjects": Field(("content", "subjects"), within=0, is_counted=False),
     "bundle": Field(("bundle",)),
     "geolocation": Field(("geolocation",)),
     "trace": Field(("trace",), is_counted=False),
@@ -124,11 +127,14 @@ def find_value(row: Mapping[str, Any], name: str) -> Any:
     """Return what a decision says under the name of a field, its default where that is left out."""
     field = FIELDS[name]
     value: Any = row
-    for key in field.path:
-        if not isinstance(value, Mapping) or key not in value:
-            return field.default
-        value = value[key]
-    return field.default if value is None else value
+    for key in field.path[:-1]:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping):
+        return field.default
+    value = value.get(field.path[-1])
+    if value is None:
+        return field.default if field.within is None else field.within
+    return value
 
 
 def find_words(row: Mapping[str, Any], name: str) -> tuple[str, ...]:

@@ -124,7 +124,8 @@ def _tell_tie(tie: str) -> str:
     country, _, path = rest.partition(":")
     part, slash, kind = label.rpartition("/")
     whose = f" of the {part.replace('_', ' ')}" if slash else ""
-    return f"{country} by {kind}{whose}" + (f" ({path.replace('<', ' ← ')})" if path else "")
+    by = f"{country} by {kind}" if country else kind
+    return f"{by}{whose}" + (f" ({path.replace('<', ' ← ')})" if path else "")
 
 
 def _person(row: Row) -> str:

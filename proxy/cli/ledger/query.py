@@ -19,7 +19,7 @@ from proxy.cli.ledger.telling import HEADING, SHORT, render_json, tell_decision
 from proxy.cli.terminal import plain
 from proxy.errors import UsageError
 from proxy.ledger.query import FIELDS, OBSERVED, Filter, Row, Search, count_by, find_words
-from proxy.ledger.read import Reading, line_kind, line_time
+from proxy.ledger.read import Reading
 from proxy.model.country import NAMES, refuse_country
 from proxy.model.decision import Effect, Reason
 from proxy.model.facts import State
@@ -96,9 +96,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _find(options: argparse.Namespace, asked: Filter, reading: Reading, search: Search) -> Iterator[Row]:
     for entry in read_place(options.ledger, since=asked.since, until=asked.until):
-        if reading.is_intact(entry):
-            data = entry.data
-            yield from search.take(line_kind(data), line_time(data).decode("ascii", "replace"), data, entry)
+        seen = reading.look(entry)
+        if seen is not None:
+            yield from search.take(*seen, entry.data, entry)
     yield from search.finish()
 
 
@@ -185,7 +185,7 @@ def _csv_writer() -> Callable[[list[str]], Any]:
 def disarm(cell: str) -> str:
     """Return a cell that no spreadsheet takes for a formula, and no terminal for a command."""
     shown = plain(cell)
-    return f"'{shown}" if shown.lstrip().startswith(_FORMULAS) else shown
+    return f"'{shown}" if shown.lstrip(" \N{REPLACEMENT CHARACTER}").startswith(_FORMULAS) else shown
 
 
 def _print_counted_table(name: str, counts: list[tuple[str, int]]) -> None:

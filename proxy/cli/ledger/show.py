@@ -106,7 +106,7 @@ def _is_open(lines: list[_Found]) -> bool:
 
 
 def _matching(place: str, beginning: str, since: str, until: str, reading: Reading) -> Iterator[tuple[str, _Found]]:
-    for entry in read_place(place, since=since, until=until, holding=f'"id":"{beginning}'.encode()):
+    for entry in read_place(place, since=since, until=until, holding=beginning.encode()):
         line = reading.decode(entry)
         if line is not None and line["line"] in _KINDS:
             request_id = line.get("id")
