@@ -10,6 +10,8 @@
      ├─ KeySetError         an issuer's key set could not be had or read
      │   └─ KeysWithdrawnError   it was had, and is empty
      ├─ StoreError          a file of large registers cannot be used, so nobody can be looked up
+     ├─ ArchiveError        a bundle could not be kept beside its records, so it is not put in force
+     │   └─ FolderChangedError   its folder holds something else by now
      └─ LedgerError         a line could not be made durable, so nothing may leave
 """
 
@@ -53,6 +55,14 @@ class KeysWithdrawnError(KeySetError):
 
 class StoreError(SekishoError):
     """A file of large registers is not there, not whole, not ours, or not what its name says."""
+
+
+class ArchiveError(SekishoError):
+    """A bundle could not be kept beside the records that name it."""
+
+
+class FolderChangedError(ArchiveError):
+    """A policy folder does not hold any more what was loaded from it."""
 
 
 class LedgerError(SekishoError):

@@ -277,13 +277,33 @@ class Metrics:
             registry=registry,
         )
         self.ledger_lines = Counter("sekisho_ledger_lines_total", "Lines made durable.", registry=registry)
-        self.ledger_checkpoints = Counter("sekisho_ledger_checkpoints_total", "Checkpoints signed.", registry=registry)
-        self.ledger_checkpoint_at = Gauge(
-            "sekisho_ledger_checkpoint_timestamp_seconds", "When the last checkpoint was signed.", registry=registry
-        )
         self.ledger_failures = Counter(
             "sekisho_ledger_failures_total",
             "Times that the ledger could not be written, so that nothing left.",
+            registry=registry,
+        )
+        self._declare_checkpoints()
+
+    def _declare_checkpoints(self) -> None:
+        """Declare what tells whether the ledger is signed, and whether others keep what was."""
+        registry = self.registry
+        self.ledger_checkpoints = Counter(
+            "sekisho_ledger_checkpoints_total", "Checkpoints of the ledger that were signed.", registry=registry
+        )
+        self.ledger_checkpoint_at = Gauge(
+            "sekisho_ledger_checkpoint_timestamp_seconds",
+            "When the last checkpoint of the ledger was signed; 0 if none was yet.",
+            registry=registry,
+        )
+        self.witness_deliveries = self._counter(
+            "sekisho_witness_deliveries_total",
+            "Attempts to give a checkpoint to a witness, by witness and result.",
+            ["witness", "result"],
+        )
+        self.witness_lag = Gauge(
+            "sekisho_witness_lag_seconds",
+            "How long ago a witness fell behind the checkpoints that were signed; 0 while it has them.",
+            ["witness"],
             registry=registry,
         )
 

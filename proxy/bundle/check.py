@@ -7,7 +7,6 @@ what is sound and the folder loads only if nothing is wrong anywhere.
 
 import contextlib
 import gc
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
@@ -31,6 +30,7 @@ from proxy.bundle.large_affiliates import LargeAffiliates
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
 from proxy.bundle.notes import find_identity_notes, find_notes, find_registered, find_reviews
 from proxy.bundle.read import parse_document
+from proxy.bundle.revision import read_revision
 from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
 from proxy.bundle.vocabulary import find_vouchers, make_vocabulary
@@ -98,6 +98,7 @@ def load_bundle(
         UsageError: ``upstreams`` names an API that the bundle does not declare, or what is no URL; or large
             registers cannot be written where they should be.
     """
+    revision = read_revision(folder)
     registers = Registers(folder)
     with _without_collector():
         manifest = registers.gather()
@@ -106,7 +107,7 @@ def load_bundle(
         snapshot = checker.assemble(manifest) if manifest is not None else None
     if snapshot is None:
         raise BundleError([str(problem) for problem in sorted(set(registers.problems))])
-    return snapshot
+    return msgspec.structs.replace(snapshot, base_sources=registers.sources, revision=revision)
 
 
 @contextlib.contextmanager
@@ -231,7 +232,7 @@ class _Checker:
             places=made.places(self._places()),
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
-        return None if registers.problems else snapshot.with_urgent(by_file)
+        return None if registers.problems else snapshot.with_urgent(by_file, self.urgent.files)
 
     def _find_notes(
         self, vocabulary: Vocabulary, *, apis: Loaded, rules: Loaded, issuers: Loaded, clients: Loaded, trusted: Any
@@ -388,16 +389,11 @@ class _Checker:
             if entry.jwks is None or not entry.jwks.startswith("file:"):
                 continue
             name = entry.jwks.removeprefix("file:")
-            try:
-                path = (self.folder / name).resolve()
-                is_there = path.is_file() and path.is_relative_to(self.folder.resolve())
-                digests[name] = hashlib.sha256(path.read_bytes()).hexdigest() if is_there else ""
-            except (OSError, RuntimeError, ValueError):
-                is_there = False
-            if not is_there:
-                self.registers.report(
-                    issuers, [Problem((index, "jwks"), f"there is no file {name!r} inside the policy folder")]
-                )
+            read = self.registers.read_file(name)
+            if read is None:
+                self.registers.report(issuers, [Problem((index, "jwks"), self.registers.refuse_file(name))])
+            else:
+                digests[name] = read[1]
         return digests
 
     def _take_authorities(self) -> tuple[tuple[Authority, ...], dict[str, str], dict[str, str]]:
@@ -407,15 +403,17 @@ class _Checker:
         affiliates, issuers = registers.declared_ids("affiliates"), registers.declared_ids("issuers")
         registers.report(loaded, check_authorities(loaded.entries, affiliates, issuers))
         files: dict[str, bytes] = {}
+        read: dict[str, tuple[bytes, str] | None] = {}
         digests: dict[str, dict[str, str]] = {"ca": {}, "crl": {}}
         for index, entry in enumerate(loaded.entries):
             for path, name in find_files(entry):
-                data = files[name] if name in files else registers.read_file(name)
-                if data is None:
+                if name not in read:
+                    read[name] = registers.read_file(name)
+                found = read[name]
+                if found is None:
                     registers.report(loaded, [Problem((index, *path), registers.refuse_file(name))])
-                    continue
-                files[name] = data
-                digests[str(path[0])][name] = hashlib.sha256(data).hexdigest()
+                else:
+                    files[name], digests[str(path[0])][name] = found
         authorities, problems = compile_authorities(loaded.entries, files)
         registers.report(loaded, problems)
         return authorities, digests["ca"], digests["crl"]

@@ -7,23 +7,35 @@ each rule stands for itself, and what they can speak of is the vocabulary of wha
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, Final
 
 import msgspec
 
 from proxy.bundle.manifest import EMERGENCY_FOLDER
-from proxy.bundle.read import Document, FileProblem, read_document
+from proxy.bundle.read import (
+    MAX_FILE_BYTES,
+    Document,
+    FileProblem,
+    escape_unseen,
+    parse_document,
+    read_bytes,
+)
 from proxy.bundle.schema import validate
 from proxy.model.problem import Path, Problem
 from proxy.policy.attributes import Vocabulary
 from proxy.policy.compile import compile_emergency
-from proxy.policy.rules import Rule, RuleEntry
+from proxy.policy.rules import EMERGENCY, Rule, RuleEntry
 
 MAX_FILES: Final = 100
 MAX_RULES: Final = 500
 """In all files: more than that is no emergency."""
+PUT_TOGETHER: Final = "in-force.yaml"
+_TOLD: Final = """\
+# Put together by Sekisho: the emergency denies that were in force while something was wrong in this folder,
+# those that could be read and those that stood here before.
+"""
 
 
 class UrgentEntry(msgspec.Struct, frozen=True):
@@ -45,6 +57,8 @@ class Urgent(msgspec.Struct, frozen=True):
 
     entries: tuple[UrgentEntry, ...] = ()
     problems: tuple[FileProblem, ...] = ()
+    files: Mapping[str, bytes] = {}
+    """The content of the files that were read, by their paths inside the policy folder."""
 
 
 def read_emergency(folder: FilePath) -> Urgent:
@@ -52,6 +66,7 @@ def read_emergency(folder: FilePath) -> Urgent:
     place = folder / EMERGENCY_FOLDER
     entries: list[UrgentEntry] = []
     problems: list[FileProblem] = []
+    read: dict[str, bytes] = {}
     try:
         files = sorted(path for path in place.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
@@ -66,14 +81,21 @@ def read_emergency(folder: FilePath) -> Urgent:
     if len(files) > MAX_FILES:
         problems.append(FileProblem(str(place), 1, 1, f"more than {MAX_FILES} files: only the first are read"))
     for path in files[:MAX_FILES]:
-        document, unread = read_document(path, str(path))
-        problems += unread
-        if document is not None:
-            for found in _read_rules(document):
-                (entries if isinstance(found, UrgentEntry) else problems).append(found)  # type: ignore[arg-type]
+        data = read_bytes(path, str(path), MAX_FILE_BYTES)
+        if isinstance(data, FileProblem):
+            problems.append(data)
+            continue
+        read[f"{EMERGENCY_FOLDER}/{_spell(path.name)}"] = data
+        for found in _read_entries(data, str(path)):
+            (entries if isinstance(found, UrgentEntry) else problems).append(found)  # type: ignore[arg-type]
     if len(entries) > MAX_RULES:
         problems.append(FileProblem(str(place), 1, 1, f"more than {MAX_RULES} rules: only the first are in force"))
-    return Urgent(tuple(entries[:MAX_RULES]), tuple(problems))
+    return Urgent(tuple(entries[:MAX_RULES]), tuple(problems), read)
+
+
+def _spell(name: str) -> str:
+    """Return a file's name as text that can be written anywhere."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _strange(path: FilePath, message: str) -> FileProblem:
@@ -85,6 +107,11 @@ def _is_inside(path: FilePath, folder: FilePath) -> bool:
         return path.resolve().is_relative_to(folder.resolve()) and not path.is_dir()
     except (OSError, RuntimeError):
         return False
+
+
+def _read_entries(data: bytes, name: str) -> Iterator[UrgentEntry | FileProblem]:
+    document, problems = parse_document(data, name)
+    yield from problems if document is None else _read_rules(document)
 
 
 def _read_rules(document: Document) -> Iterable[UrgentEntry | FileProblem]:
@@ -107,10 +134,19 @@ def _read_rules(document: Document) -> Iterable[UrgentEntry | FileProblem]:
 
 def compile_urgent(urgent: Urgent, vocabulary: Vocabulary) -> tuple[dict[str, list[Rule]], list[FileProblem]]:
     """Compile what can be compiled, by file; a rule that cannot be is told, and keeps no other out of force."""
-    by_file: dict[str, list[Rule]] = {}
     problems = list(urgent.problems)
+    by_file: dict[str, list[Rule]] = {}
+    for each, rule in _compile_each(urgent.entries, vocabulary, problems):
+        by_file.setdefault(each.document.name, []).append(rule)
+    return by_file, problems
+
+
+def _compile_each(
+    entries: Iterable[UrgentEntry], vocabulary: Vocabulary, problems: list[FileProblem]
+) -> Iterator[tuple[UrgentEntry, Rule]]:
+    """Yield what can be compiled, each rule under an id of its own, and note what is wrong."""
     taken: set[str] = set()
-    for each in urgent.entries:
+    for each in entries:
         compiled = compile_emergency(each.entry, vocabulary)
         if isinstance(compiled, list):
             problems += map(each.complain, compiled)
@@ -120,8 +156,7 @@ def compile_urgent(urgent: Urgent, vocabulary: Vocabulary) -> tuple[dict[str, li
             problems.append(each.complain(Problem(("id",), message)))
             compiled = compiled.renamed(f"{compiled.id}.{len(taken)}")
         taken.add(compiled.id)
-        by_file.setdefault(each.document.name, []).append(compiled)
-    return by_file, problems
+        yield each, compiled
 
 
 def keep_broken(
@@ -143,6 +178,41 @@ def keep_broken(
         if lost:
             kept[file] = [*kept.get(file, []), *lost]
     return kept
+
+
+def write_files(
+    urgent: Urgent,
+    kept: Mapping[str, Sequence[Rule]],
+    before: Mapping[str, bytes],
+    vocabulary: Vocabulary,
+    *,
+    is_whole: bool,
+) -> Mapping[str, bytes]:
+    """Return files that hold just the emergency denies in force, by their paths inside the policy folder.
+
+    Args:
+        urgent: what was read.
+        kept: what is in force of that, and of what was said before, by file.
+        before: the files that held what was in force before.
+        vocabulary: of the bundle in force.
+        is_whole: whether nothing was wrong; then the files that were read are it. Otherwise no file says it: one is
+            put together of the rules as they are written.
+    """
+    if is_whole:
+        return urgent.files
+    found = [each for path, data in sorted(before.items()) for each in _read_entries(data, path)]
+    written = {}
+    for entries in ([each for each in found if isinstance(each, UrgentEntry)], urgent.entries):
+        for each, rule in _compile_each(entries, vocabulary, []):
+            raw: Any = each.document.value
+            for step in each.path:
+                raw = raw[step]
+            written[rule.id] = {"title": rule.title, **raw, "id": rule.id.removeprefix(f"{EMERGENCY}.")}
+    rules = [written[rule.id] for rules in kept.values() for rule in rules]
+    if not rules:
+        return {}
+    lines = ",\n".join(escape_unseen(json.dumps(rule, ensure_ascii=False)) for rule in rules)
+    return {f"{EMERGENCY_FOLDER}/{PUT_TOGETHER}": f"{_TOLD}rules: [\n{lines}\n]\n".encode()}
 
 
 def digest_with(policy_digest: str, rules: Iterable[Rule]) -> str:

@@ -6,6 +6,7 @@ It knows the manifest and the shape of registers, not what they mean: ``check`` 
 
 import hashlib
 import json
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 from pathlib import PurePosixPath
@@ -26,11 +27,12 @@ from proxy.bundle.manifest import (
     Manifest,
     PackManifest,
 )
-from proxy.bundle.read import MAX_FILE_BYTES, MAX_PROBLEMS, Document, FileProblem, read_bytes, read_document
+from proxy.bundle.read import MAX_FILE_BYTES, MAX_PROBLEMS, Document, FileProblem, parse_document, read_bytes
 from proxy.bundle.schema import salvage, validate
 from proxy.bundle.tables import MAX_BYTES
 from proxy.model.entry import Entry
 from proxy.model.problem import Path, Problem, nearest
+from proxy.model.source import Source
 
 MAX_FILES: Final = 1000
 
@@ -97,6 +99,25 @@ class Registers:
         self.raw: dict[str, list[Item]] = {register: [] for register in REGISTERS}
         self._in_tables: dict[str, frozenset[str]] = {}
         self.tables: dict[str, list[Table]] = {register: [] for register in TABLES}
+        self._sources: dict[str, Source] = {}
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Every file of the folder that was read, in the order of their paths."""
+        return tuple(sorted(self._sources.values(), key=lambda source: source.path))
+
+    def _note(self, file: str, data: bytes) -> str:
+        """Note that a file was read, and return SHA-256 of what was in it."""
+        path = posixpath.normpath(file)
+        self._sources[path] = Source(path, hashlib.sha256(data).hexdigest(), len(data))
+        return self._sources[path].sha256
+
+    def _read_document(self, file: str) -> tuple[Document | None, list[FileProblem]]:
+        data = read_bytes(self.folder / file, self.name(file), MAX_FILE_BYTES)
+        if isinstance(data, FileProblem):
+            return None, [data]
+        self._note(file, data)
+        return parse_document(data, self.name(file))
 
     def gather(self) -> Manifest | None:
         """Read the manifest, all files and all packs; None if there is no manifest to go by."""
@@ -129,7 +150,7 @@ class Registers:
             message = f"{self.folder} {what} (`sekisho init DIR` writes a small bundle that loads)"
             self.problems = [FileProblem(self.name(MANIFEST), 1, 1, message)]
             return None
-        document, problems = read_document(self.folder / MANIFEST, self.name(MANIFEST))
+        document, problems = self._read_document(MANIFEST)
         if document is None:
             self.problems += problems
             if not (self.folder / MANIFEST).exists():
@@ -219,7 +240,7 @@ class Registers:
             is_file = (self.folder / prefix / file).is_file()
         except (OSError, RuntimeError, ValueError):
             return [Problem(("files", file), f"{file!r} is no file's name", at_key=True)]
-        if not self._is_inside(f"{prefix}{file}"):
+        if PurePosixPath(file).is_absolute() or not self._is_inside(f"{prefix}{file}"):
             return [Problem(("files", file), f"{file} leads out of the policy folder", at_key=True)]
         if not is_file:
             hint = nearest(file, [path.removeprefix(prefix) for path in self._find_files() if path.startswith(prefix)])
@@ -245,7 +266,7 @@ class Registers:
         if not self._is_pack(folder):
             self.incomplete.update(PACK_REGISTERS)
             return
-        document, problems = read_document(self.folder / file, self.name(file))
+        document, problems = self._read_document(file)
         self.problems += problems
         if document is None:
             self.incomplete.update(PACK_REGISTERS)
@@ -269,12 +290,11 @@ class Registers:
         self, prefix: str, namespace: str, files: Mapping[str, Sequence[str]], known: Sequence[str]
     ) -> None:
         for file, registers in files.items():
-            name = self.name(f"{prefix}{file}")
             if file.lower().endswith(TABLE):
                 self._read_table(prefix, file, registers)
                 continue
             document, problems = (
-                (None, []) if self._check_file(prefix, file) else read_document(self.folder / prefix / file, name)
+                (None, []) if self._check_file(prefix, file) else self._read_document(f"{prefix}{file}")
             )
             self.problems += problems
             if document is not None:
@@ -292,7 +312,7 @@ class Registers:
             self.problems.append(data)
             self.incomplete.update(registers)
             return
-        self.tables[registers[0]].append(Table(name, data, hashlib.sha256(data).hexdigest()))
+        self.tables[registers[0]].append(Table(name, data, self._note(file, data)))
 
     def _sort_registers(
         self, document: Document, registers: Sequence[str], namespace: str, known: Sequence[str]
@@ -355,17 +375,24 @@ class Registers:
                 self.fail(item.document, Problem((*item.path, "id"), message))
         return loaded
 
-    def read_file(self, name: str) -> bytes | None:
-        """Return what is in a file inside the folder that is no YAML; None if it cannot be read, or is too large."""
+    def read_file(self, name: str) -> tuple[bytes, str] | None:
+        """Return what is in a file inside the folder that is no YAML, and SHA-256 of that.
+
+        None: it cannot be read, or is too large. It is named from the folder on, so that a copy of the folder is whole.
+        """
         try:
             path = (self.folder / name).resolve()
-            if not path.is_relative_to(self.folder.resolve()) or not path.is_file():
+            if (
+                PurePosixPath(name).is_absolute()
+                or not path.is_relative_to(self.folder.resolve())
+                or not path.is_file()
+            ):
                 return None
             with path.open("rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
         except (OSError, RuntimeError, ValueError):
             return None
-        return data if len(data) <= MAX_FILE_BYTES else None
+        return (data, self._note(name, data)) if len(data) <= MAX_FILE_BYTES else None
 
     def refuse_file(self, name: str) -> str:
         """Say why `read_file` returned nothing."""

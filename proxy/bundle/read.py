@@ -74,20 +74,6 @@ class FileProblem(msgspec.Struct, frozen=True, order=True):
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
 
 
-def read_document(path: FilePath, name: str) -> tuple[Document | None, list[FileProblem]]:
-    """Read one YAML file.
-
-    Args:
-        path: the file.
-        name: what to call it in problems.
-
-    Returns:
-        The document, or None, and what is wrong with the file.
-    """
-    data = read_bytes(path, name, MAX_FILE_BYTES)
-    return (None, [data]) if isinstance(data, FileProblem) else parse_document(data, name)
-
-
 def read_bytes(path: FilePath, name: str, limit: int) -> bytes | FileProblem:
     """Return the content of a file, or why it cannot be had."""
     try:
@@ -105,8 +91,21 @@ def read_bytes(path: FilePath, name: str, limit: int) -> bytes | FileProblem:
     return data
 
 
+def escape_unseen(text: str) -> str:
+    """Return the inside of double-quoted YAML with everything escaped that may not stand in it as it is."""
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def parse_document(data: bytes, name: str) -> tuple[Document | None, list[FileProblem]]:
-    """Read the content of one YAML file."""
+    """Read the content of one YAML file.
+
+    Args:
+        data: the content.
+        name: what to call the file in problems.
+
+    Returns:
+        The document, or None, and what is wrong with the file.
+    """
     builder = _Builder(name)
     try:
         text = data.decode("utf-8").removeprefix("\ufeff")

@@ -16,6 +16,7 @@ from proxy.caller.people import People
 from proxy.caller.register import Affiliates, ControlRule, Party
 from proxy.caller.revocation import Revoked
 from proxy.caller.speaking import Registers
+from proxy.model.source import Source
 from proxy.origin.networks import Prefixes
 from proxy.policy.attributes import Resource, Vocabulary
 from proxy.policy.policy import Policy
@@ -69,19 +70,25 @@ class Snapshot(msgspec.Struct, frozen=True):
     places: Mapping[str, str]
     """``register id`` to ``file:line``, for explain."""
 
+    base_sources: tuple[Source, ...] = ()
+    """The files of the folder that were read, but for emergency denies."""
+    revision: str = ""
+    """The git revision that was checked out when the folder was read; empty where there is none."""
+
     urgent: Mapping[str, Sequence[Rule]] = {}
     """The emergency denies in force, by the file they stand in."""
+    urgent_files: Mapping[str, bytes] = {}
+    """Path inside the folder to what stands there: files that hold just these emergency denies."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The files that it was made of: loaded again they are this bundle."""
+        return (*self.base_sources, *(Source.of(path, data) for path, data in sorted(self.urgent_files.items())))
 
     @property
     def policy_digest(self) -> str:
         """The version of the policy in force, emergency denies included."""
         return digest_with(self.base_digest, self.urgent_rules)
-
-    @property
-    def digest(self) -> str:
-        """The version of the bundle in force: SHA-256 over both digests, 64 hexadecimal digits."""
-        versions = f"sekisho bundle\n{self.policy_digest}\n{self.registers_digest}\n"
-        return hashlib.sha256(versions.encode()).hexdigest()
 
     @property
     def urgent_rules(self) -> list[Rule]:
@@ -93,9 +100,16 @@ class Snapshot(msgspec.Struct, frozen=True):
         """What the bundle says of people and programs."""
         return Registers(self.affiliates, self.people, self.clients)
 
-    def with_urgent(self, by_file: Mapping[str, Sequence[Rule]]) -> "Snapshot":
-        """Return this snapshot with these emergency denies, in place of any that it has."""
-        changed = msgspec.structs.replace(self, urgent=by_file)
+    def with_urgent(
+        self, by_file: Mapping[str, Sequence[Rule]], files: Mapping[str, bytes] | None = None
+    ) -> "Snapshot":
+        """Return this snapshot with these emergency denies, in place of any that it has.
+
+        Args:
+            by_file: the rules, by the file they stand in.
+            files: files that hold just these, by their paths inside the folder.
+        """
+        changed = msgspec.structs.replace(self, urgent=by_file, urgent_files=files or {})
         return msgspec.structs.replace(changed, policy=self.policy.with_urgent(changed.urgent_rules))
 
     def observes(self, now: float) -> bool:

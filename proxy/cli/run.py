@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--listen", metavar="HOST:PORT", help="where callers are served (127.0.0.1:8080)")
     add("--admin", metavar="HOST:PORT", help="where probes and metrics are (127.0.0.1:9090)")
     add("--ledger", type=Path, metavar="DIR", help="the folder of the ledger (ledger)")
+    add("--ledger-witness", action="append", metavar="PLACE", help="a folder or URL that also keeps checkpoints")
     add("--ledger-key", type=Path, metavar="FILE", help="the key that signs the ledger")
     add("--ledger-durability", choices=["written", "synced"], help="in the kernel, or on disk, first (written)")
     add("--pseudonym-key", type=Path, metavar="FILE", help="the key under which people are recorded")
@@ -63,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
         listen=options.listen,
         admin=options.admin,
         ledger=options.ledger,
+        ledger_witness=options.ledger_witness,
         ledger_key=options.ledger_key,
         ledger_durability=options.ledger_durability,
         pseudonym_key=options.pseudonym_key,

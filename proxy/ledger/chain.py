@@ -47,6 +47,10 @@ class Staged(msgspec.Struct, frozen=True):
     now: float
     """The wall-clock reading of the last one."""
 
+    def first(self, count: int) -> "Staged":
+        """Return the first so many of them."""
+        return Staged(b"", self.leaves[:count], self.now)
+
 
 class Chain:
     """The end of a ledger, in memory.

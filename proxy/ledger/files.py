@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from proxy.ledger.segments import LOCK, Segment, list_segments, segment_name, sync_folder
+from proxy.ledger.segments import CHECKPOINT, LOCK, Segment, list_segments, replace_file, segment_name, sync_folder
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -23,7 +23,7 @@ log = logging.getLogger("sekisho.ledger")
 
 
 class Folder:
-    """A ledger's folder, held by a lock, and the segment that is written.
+    """The sink of a ledger that is a folder, held by a lock: the segment that is written.
 
     Args:
         path: made if it is missing, readable by its owner alone.
@@ -31,8 +31,11 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.name = str(path)
         self.length = 0
         """Of the segment that is written, in bytes."""
+        self.left = 0
+        """How much of what could not be written is there all the same: never anything."""
         self.segment: Path | None = None
         self._file = -1
         self._identity = (0, 0)
@@ -173,6 +176,24 @@ class Folder:
         finally:
             for file in files:
                 _close(file)
+
+    def keep_checkpoint(self, note: str) -> None:
+        """Put the latest checkpoint beside the segments, for whoever copies it elsewhere.
+
+        Raises:
+            OSError: the one before may be there still.
+        """
+        replace_file(self.path / CHECKPOINT, note.encode())
+
+    def find_older(self, limit: float) -> tuple[list[Segment], int]:
+        """Return the oldest segments, all of whose lines are older than an instant, and the first line behind them."""
+        segments = list_segments(self.path)
+        older: list[Segment] = []
+        for segment in segments:
+            if segment.path == self.segment or segment.path.stat().st_mtime >= limit:
+                return older, segment.first
+            older.append(segment)
+        return [], 0  # what is written is not among them: it was removed
 
     def close(self) -> None:
         """Let go of all files and of the lock."""

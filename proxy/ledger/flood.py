@@ -6,12 +6,13 @@ So within a minute so many of an address are written by themselves (of an IPv6 a
 has whole), and so many of all together; the others are counted by address and reason. Whose caller is known is not
 asked about here, and always written.
 
-- Nothing is lost: each refusal is written or counted, and what is counted is handed out once.
+- Nothing is lost: each refusal is written or counted, and what is counted is handed out once, unless it is put back.
 - Memory is bounded: by the number of addresses kept, and of reasons for each.
 - The wall clock may go anywhere. A minute ends once the clock stands 60 seconds after its beginning; where the clock is
   set back, what is left of the minute begins there. So 60 seconds of the clock going forward have one minute at most.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final, TypeAlias
@@ -111,6 +112,11 @@ class Flood:
             self._end_counts()
         ended, self._ended = self._ended, {}
         return [Counted(ip, each.count, each.reasons, each.since, each.until) for ip, each in ended.items()]
+
+    def put_back(self, counted: Iterable[Counted]) -> None:
+        """Take back what was handed out and could not be recorded; it is handed out again."""
+        for each in counted:
+            self._find(self._ended, each.ip).add(each.count, each.reasons, each.since, each.until)
 
     def _turn(self, now: float) -> None:
         """Begin another minute where one has ended."""

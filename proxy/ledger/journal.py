@@ -15,9 +15,10 @@ from typing import Final
 from proxy.clock import render_instant, unix_seconds
 from proxy.errors import LedgerError
 from proxy.ledger.commit import GroupCommit
-from proxy.ledger.flood import Flood
+from proxy.ledger.flood import Counted, Flood
 from proxy.ledger.lines import DecisionLine, Line, RefusalsLine, StopLine
-from proxy.ledger.writer import LedgerWriter, Published
+from proxy.ledger.witness import Witnesses
+from proxy.ledger.writer import LedgerWriter
 
 KEEP_SECONDS: Final = 1.0
 
@@ -30,7 +31,7 @@ class Journal:
     Args:
         writer: appends lines.
         synced: whether lines must be on disk, not only in the kernel, before anything leaves.
-        published: is told of each checkpoint whose lines are on disk.
+        witnesses: are told of each checkpoint whose lines are on disk.
         clock: reads the wall clock.
     """
 
@@ -39,12 +40,12 @@ class Journal:
         writer: LedgerWriter,
         *,
         synced: bool = False,
-        published: Callable[[Published], None] = lambda _: None,
+        witnesses: Witnesses | None = None,
         clock: Callable[[], float] = unix_seconds,
     ) -> None:
         self.writer = writer
         self._commit = GroupCommit(writer.sync) if synced else None
-        self._published = published
+        self._witnesses = witnesses
         self._clock = clock
         self._flood = Flood()
 
@@ -60,6 +61,8 @@ class Journal:
         """
         self.writer.append([start, *restate()])
         self.writer.restate = restate
+        if self._witnesses is not None:
+            self._witnesses.start()
 
     def append(self, lines: Sequence[Line]) -> Awaitable[None] | None:
         """Record lines, in the kernel when this returns.
@@ -84,19 +87,13 @@ class Journal:
 
     def _drain(self, *, all: bool = False) -> None:  # noqa: A002 - as the flood calls it
         counted = self._flood.drain(self._clock(), all=all)
-        if counted:
-            self.writer.append(
-                [
-                    RefusalsLine(
-                        ip=each.ip,
-                        count=each.count,
-                        reasons=dict(each.reasons),
-                        since=render_instant(each.since),
-                        until=render_instant(each.until),
-                    )
-                    for each in counted
-                ]
-            )
+        if not counted:
+            return
+        try:
+            self.writer.append([*map(_count, counted)])
+        except LedgerError:
+            self._flood.put_back(counted)
+            raise
 
     async def keep(self) -> None:
         """Do, again and again, what time asks for."""
@@ -113,8 +110,8 @@ class Journal:
 
     async def _publish(self) -> None:
         published = await asyncio.to_thread(self.writer.publish)
-        if published is not None:
-            self._published(published)
+        if published is not None and self._witnesses is not None:
+            self._witnesses.offer(published.head, published.note)
 
     async def close(self) -> None:
         """Record the stop, sign it, publish that, and let go of the files."""
@@ -129,3 +126,15 @@ class Journal:
                 await self._publish()
             except LedgerError as error:
                 log.warning("the stop could not be recorded", extra={"error": str(error)})
+            if self._witnesses is not None:
+                await self._witnesses.finish()
+
+
+def _count(counted: Counted) -> RefusalsLine:
+    return RefusalsLine(
+        ip=counted.ip,
+        count=counted.count,
+        reasons=counted.reasons,
+        since=render_instant(counted.since),
+        until=render_instant(counted.until),
+    )

@@ -180,6 +180,15 @@ def open_note(note: str, keys: Sequence[VerifierKey]) -> OpenedNote:
     return OpenedNote(text, tuple(verified))
 
 
+def read_unverified(note: str) -> str:
+    """Return the text of a note that nobody vouches for: what it says may be anybody's.
+
+    Raises:
+        NoteError: it is no note.
+    """
+    return _split_note(note)[0]
+
+
 def check_name(name: str) -> str:
     """Return why a text cannot be the name of a key; empty where it can."""
     if not name:

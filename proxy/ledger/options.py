@@ -2,9 +2,25 @@
 """Settings of this room."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+import msgspec
+from pydantic import BaseModel, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+
+def _read_places(raw: Any) -> Any:
+    """Read one place as it is, or several as a JSON list."""
+    if not isinstance(raw, str):
+        return raw
+    if not raw.startswith("["):
+        return (raw,) if raw else ()
+    try:
+        return msgspec.json.decode(raw, type=tuple[str, ...])
+    except msgspec.DecodeError as error:
+        raise ValueError(
+            'it is no JSON list of places, such as ["/mnt/witness", "https://host.example/path"]'
+        ) from error
 
 
 class LedgerOptions(BaseModel):
@@ -23,5 +39,7 @@ class LedgerOptions(BaseModel):
     """Seconds after which lines are signed."""
     ledger_keep_days: Annotated[int, Field(ge=1)] | None = None
     """Segments are removed after so many days; None keeps all."""
+    ledger_witness: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_places)] = ()
+    """The second places where checkpoints are kept: folders, or URLs that they are sent to."""
     pseudonym_key: Path | None = None
     """The file with the keys of pseudonyms, made by `sekisho keygen`."""

@@ -12,6 +12,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,19 +20,12 @@ import msgspec
 
 from proxy.clock import unix_seconds
 from proxy.errors import LedgerError, UsageError
-from proxy.ledger.chain import Chain, DamagedError, Replay
+from proxy.ledger.chain import Chain, DamagedError, Replay, Staged
 from proxy.ledger.files import Folder, open_segment
 from proxy.ledger.lines import Line, RecoveredLine, RetentionLine
 from proxy.ledger.note import SigningKey
-from proxy.ledger.segments import (
-    CHECKPOINT,
-    Segment,
-    find_end_of_lines,
-    list_segments,
-    read_blocks,
-    replace_file,
-    segment_name,
-)
+from proxy.ledger.segments import Segment, find_end_of_lines, list_segments, read_blocks
+from proxy.ledger.sink import Sink
 from proxy.ledger.tree_head import TreeHead
 from proxy.telemetry import Metrics
 
@@ -60,10 +54,10 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class LedgerWriter:
-    """The one writer of a ledger folder.
+    """The one writer of a ledger.
 
     Args:
-        folder: made if it is missing, readable by its owner alone.
+        place: a folder, made if it is missing, readable by its owner alone; or another sink.
         metrics: counted are lines, failures and checkpoints.
         key: signs checkpoints; its name is the ledger's.
         limits: when segments end and checkpoints are signed.
@@ -75,7 +69,7 @@ class LedgerWriter:
 
     def __init__(
         self,
-        folder: Path,
+        place: Path | Sink,
         metrics: Metrics,
         key: SigningKey,
         limits: Limits | None = None,
@@ -97,22 +91,42 @@ class LedgerWriter:
         self._is_begun = False
         self._unpublished: Published | None = None
         self._is_suspect = False
+        self._cut = 0
+        """Bytes of an unfinished last line that were cut off at the start."""
+        self._sink: Sink = self._open(place) if isinstance(place, Path) else place
+        if self._cut:
+            self._tell_cut()
+
+    # At the start.
+
+    def _open(self, path: Path) -> Folder:
+        """Hold a folder, and go on behind what is there."""
         try:
-            self._folder = Folder(folder)
+            folder = Folder(path)
             try:
-                self._recover()
+                cut = self._recover(folder)
             except BaseException:
-                self._folder.close()
+                folder.close()
                 raise
         except OSError as error:
-            if error.errno in {errno.EAGAIN, errno.EACCES} and folder.exists() and os.access(folder, os.W_OK):
+            if error.errno in {errno.EAGAIN, errno.EACCES} and path.exists() and os.access(path, os.W_OK):
                 raise UsageError(
-                    f"Another gateway writes the ledger {folder}: stop it, or name another folder with --ledger."
+                    f"Another gateway writes the ledger {path}: stop it, or name another folder with --ledger."
                 ) from error
             raise UsageError(
-                f"The ledger {folder} cannot be written: {error.strerror}. "
+                f"The ledger {path} cannot be written: {error.strerror}. "
                 "Name a folder this user may write with --ledger."
             ) from error
+        self._cut = cut
+        return folder
+
+    def _tell_cut(self) -> None:
+        log.warning("an unfinished last line was cut off", extra={"path": self._sink.name, "bytes": self._cut})
+        try:
+            self.append([RecoveredLine(cut_bytes=self._cut)])
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def size(self) -> int:
@@ -120,23 +134,24 @@ class LedgerWriter:
         return self._chain.size
 
     @property
-    def path(self) -> Path:
-        """The segment that is written, or will be first."""
-        return self._folder.segment or self._folder.path / segment_name(0)
+    def root(self) -> bytes:
+        """The root of the tree over them."""
+        return self._chain.frontier.root()
 
-    # At the start.
+    @property
+    def path(self) -> Path | None:
+        """The segment that is written; None before the first line, and where there is no file."""
+        return self._sink.segment
 
-    def _recover(self) -> None:
-        """Go on behind what is there; an unfinished last line, which nobody was answered on, is cut off."""
+    def _recover(self, folder: Folder) -> int:
+        """Go on in the last segment that holds a line; return how many bytes of an unfinished one were cut off."""
         cut = 0
-        segments = list_segments(self._folder.path)
+        segments = list_segments(folder.path)
         while segments and not self._is_begun:
-            cut += self._replay(segments.pop())
-        if cut:
-            log.warning("an unfinished last line was cut off", extra={"path": str(self.path), "bytes": cut})
-            self.append([RecoveredLine(cut_bytes=cut)])
+            cut += self._replay(segments.pop(), folder)
+        return cut
 
-    def _replay(self, segment: Segment) -> int:
+    def _replay(self, segment: Segment, folder: Folder) -> int:
         """Go on in a segment, or remove one that holds no line; return how many bytes were cut off."""
         file = open_segment(segment)
         try:
@@ -150,12 +165,12 @@ class LedgerWriter:
                     replay.feed(lines)
             except DamagedError as damage:
                 raise UsageError(
-                    f"The ledger {self._folder.path} is not as it was written: {segment.path.name}:{damage}. Keep it "
-                    "as evidence, see what `sekisho ledger verify` says of it, and begin another folder with --ledger."
+                    f"The ledger {folder.path} is not as it was written: {segment.path.name}:{damage}. Keep it as "
+                    "evidence, see what `sekisho ledger verify` says of it, and begin another folder with --ledger."
                 ) from damage
         finally:
             os.close(file)
-        self._folder.resume(segment, whole)
+        folder.resume(segment, whole)
         self._chain, kind = replay.end()
         self._signed = self._chain.size - 1 if kind == "checkpoint" else replay.signed
         self._day = int(self._chain.now // DAY_SECONDS)
@@ -184,38 +199,44 @@ class LedgerWriter:
             self._write(lines, now)
         except OSError as error:
             self._metrics.ledger_failures.inc()
-            raise LedgerError(f"The ledger {self._folder.path} cannot be written: {error.strerror}.") from error
+            raise LedgerError(f"The ledger {self._sink.name} cannot be written: {error.strerror}.") from error
         except (TypeError, ValueError) as error:
             self._metrics.ledger_failures.inc()
-            raise LedgerError(f"A line for the ledger {self._folder.path} cannot be rendered.") from error
+            raise LedgerError(f"A line for the ledger {self._sink.name} cannot be rendered.") from error
 
     def _write(self, lines: Sequence[object], now: float) -> None:
         staged = self._chain.stage(lines, now)
         if self._must_begin(len(staged.data), staged.now):
             self._begin(now)
             staged = self._chain.stage(lines, now)
-        self._folder.write(staged.data)
+        self._put(staged, self._sink.write)
+
+    def _put(self, staged: Staged, write: Callable[[bytes], None]) -> None:
+        try:
+            write(staged.data)
+        except OSError:
+            self._chain.take(staged.first(staged.data[: self._sink.left].count(b"\n")))
+            raise
         self._chain.take(staged)
 
     def _must_begin(self, more: int, now: float) -> bool:
         """Say whether the next lines stand in a new segment; one that is complete is signed first."""
         if not self._is_begun:
             return True
-        if self._is_suspect or not self._folder.is_in_place():
+        if self._is_suspect or not self._sink.is_in_place():
             log.error("the ledger's file was removed or changed: a new one is begun", extra={"path": str(self.path)})
             self._metrics.ledger_failures.inc()
             return True
-        length = self._folder.length
+        length = self._sink.length
         is_full = length + more > self._limits.segment_bytes and length > self._begun_bytes
         return is_full or int(now // DAY_SECONDS) > self._day
 
     def _begin(self, now: float) -> None:
-        if self._is_begun and not self._is_suspect and self._folder.is_in_place():
+        if self._is_begun and not self._is_suspect and self._sink.is_in_place():
             self._sign(now)
         # Nothing but its own line may stand first, not even that the clock was set back: the next line says so.
         staged = self._chain.stage([self._chain.segment(), *self.restate()], max(now, self._chain.now))
-        self._folder.begin(self._chain.size, staged.data)
-        self._chain.take(staged)
+        self._put(staged, partial(self._sink.begin, self._chain.size))
         self._chain.segments += 1
         self._day, self._begun_bytes = int(staged.now // DAY_SECONDS), len(staged.data)
         self._is_begun, self._is_suspect = True, False
@@ -232,15 +253,14 @@ class LedgerWriter:
             self._sign(now)
         except OSError as error:
             self._metrics.ledger_failures.inc()
-            raise LedgerError(f"The ledger {self._folder.path} cannot be written: {error.strerror}.") from error
+            raise LedgerError(f"The ledger {self._sink.name} cannot be written: {error.strerror}.") from error
 
     def _sign(self, now: float, *, idle: bool = False) -> None:
         if self._chain.size == self._signed + 1 and not idle:
             return
         head, line = self._chain.sign(self._key)
         staged = self._chain.stage([line], max(now, self._chain.now))
-        self._folder.write(staged.data)
-        self._chain.take(staged)
+        self._put(staged, self._sink.write)
         self._signed, self._signed_at = head.size, now
         self._unpublished = Published(head, line.note)
         self._metrics.ledger_checkpoints.inc()
@@ -265,25 +285,21 @@ class LedgerWriter:
                 self._sign(now, idle=True)
         except OSError as error:
             self._metrics.ledger_failures.inc()
-            raise LedgerError(f"The ledger {self._folder.path} cannot be written: {error.strerror}.") from error
+            raise LedgerError(f"The ledger {self._sink.name} cannot be written: {error.strerror}.") from error
 
     def _remove_old(self, now: float) -> None:
         """Remove segments whose last line is older than what is kept, once the ledger says so on disk."""
         if self._limits.keep_days is None:
             return
-        segments = list_segments(self._folder.path)
-        limit = now - self._limits.keep_days * DAY_SECONDS
-        behind = (segment for segment in segments if segment.path == self.path or segment.path.stat().st_mtime >= limit)
-        old = segments[: segments.index(next(behind))]
-        if not old:
+        older, first = self._sink.find_older(now - self._limits.keep_days * DAY_SECONDS)
+        if not older:
             return
-        first = segments[len(old)].first
         self._write([RetentionLine(first=first)], now)
         self._sign(now)
-        self._folder.sync()
-        for segment in old:
+        self._sink.sync()
+        for segment in older:
             segment.path.unlink()
-        log.info("segments older than is kept were removed", extra={"path": str(self._folder.path), "count": len(old)})
+        log.info("old segments were removed", extra={"path": self._sink.name, "count": len(older)})
 
     def publish(self) -> Published | None:
         """Make all lines durable on disk and return the checkpoint that was signed since the last call, if any.
@@ -298,9 +314,11 @@ class LedgerWriter:
             return None
         self.sync()
         try:
-            replace_file(self._folder.path / CHECKPOINT, published.note.encode())
+            self._sink.keep_checkpoint(published.note)
         except OSError as error:
-            raise LedgerError(f"The checkpoint beside {self.path} cannot be written: {error.strerror}.") from error
+            raise LedgerError(
+                f"The checkpoint of the ledger {self._sink.name} cannot be written: {error.strerror}."
+            ) from error
         if self._unpublished is published:
             self._unpublished = None
         return published
@@ -312,12 +330,12 @@ class LedgerWriter:
             LedgerError: the disk says no. What is written from then on stands in another segment.
         """
         try:
-            self._folder.sync()
+            self._sink.sync()
         except OSError as error:
             self._is_suspect = True
             self._metrics.ledger_failures.inc()
-            raise LedgerError(f"The ledger {self._folder.path} cannot be made durable: {error.strerror}.") from error
+            raise LedgerError(f"The ledger {self._sink.name} cannot be made durable: {error.strerror}.") from error
 
     def close(self) -> None:
         """Let go of the files and the lock."""
-        self._folder.close()
+        self._sink.close()

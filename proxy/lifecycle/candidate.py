@@ -99,7 +99,7 @@ def _quietly_read(folder: Path) -> Urgent:
     if (folder / MANIFEST).is_file():
         return urgent
     missing = FileProblem(place, 1, 1, f"what it said stays in force while {MANIFEST} is missing")
-    return Urgent(urgent.entries, (*urgent.problems, missing))
+    return msgspec.structs.replace(urgent, problems=(*urgent.problems, missing))
 
 
 def _pickle(value: object) -> bytes:

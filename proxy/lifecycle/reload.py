@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.bundle.emergency import Urgent, compile_urgent, keep_broken
+from proxy.bundle.emergency import Urgent, compile_urgent, keep_broken, write_files
 from proxy.bundle.snapshot import Snapshot
 from proxy.clock import unix_seconds
 from proxy.errors import BundleError, SekishoError
@@ -273,7 +273,8 @@ class Reloader:
         snapshot = self._in_force()
         by_file, problems = compile_urgent(urgent, snapshot.vocabulary)
         kept = keep_broken(by_file, snapshot.urgent, problems)
-        changed = snapshot.with_urgent(kept)
+        files = write_files(urgent, kept, snapshot.urgent_files, snapshot.vocabulary, is_whole=not problems)
+        changed = snapshot.with_urgent(kept, files)
         if changed.policy_digest != snapshot.policy_digest or _by_file(kept) != _by_file(snapshot.urgent):
             try:
                 await self._adopt(changed)

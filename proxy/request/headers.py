@@ -31,7 +31,6 @@ class Treatment(enum.Enum):
     BEHIND = "read by the gateway: the token of the person for whom the caller acts; dropped; refused if repeated"
     PURPOSE = "read by the gateway for rules that ask for it; dropped; refused if repeated or malformed"
     CERTIFICATE = "dropped; read only with `client_certificate: xfcc`, from a trusted proxy; refused if repeated"
-    TRACE = "forwarded; the trace id of W3C Trace Context is recorded, where there is one"
     SINGLE = "forwarded; refused if repeated"
 
 
@@ -85,7 +84,6 @@ REQUEST_FIELDS: Final[dict[str, Treatment]] = {
     "content-encoding": Treatment.SINGLE,
     "cookie": Treatment.SINGLE,
     "range": Treatment.SINGLE,
-    "traceparent": Treatment.TRACE,
 }
 """By canonical name. What is not named here, nor by a prefix below, is forwarded as it is."""
 
@@ -132,10 +130,9 @@ _REPEATABLE: Final = frozenset(
         "keep-alive",
         "upgrade",
         "proxy-authenticate",
-        "traceparent",
     }
 )
-"""Of the named fields, those that RFC 9110 5.3 lets a sender write more than once, and what is ignored if repeated."""
+"""Of the protected fields, those that RFC 9110 5.3 lets a sender write more than once."""
 
 RESPONSE_DROPPED: Final = frozenset(
     {
@@ -260,7 +257,7 @@ def read_request_fields(headers: Headers, table: FieldTable = TABLE) -> RequestF
             if canonical in single:
                 return _REPEATED.get(canonical, Reason.HEADER_REPEATED)
             single[canonical] = value
-        if treatment is Treatment.SINGLE or treatment is Treatment.TRACE:
+        if treatment is Treatment.SINGLE:
             forwardable.append((name, value))
         elif canonical == address_field:
             addresses.append(value)
@@ -324,7 +321,7 @@ def _finish(
 
 def _find_trace(fields: list[tuple[str, str]]) -> str:
     """Return the trace id (W3C Trace Context 3.2.2: more than one field is none)."""
-    values = [value for name, value in fields if name.lower() == _TRACE_FIELD]
+    values = [value for name, value in fields if len(name) == len(_TRACE_FIELD) and name.lower() == _TRACE_FIELD]
     match = _TRACE.fullmatch(values[0]) if len(values) == 1 else None
     return match["trace"] if match else ""
 
@@ -352,7 +349,7 @@ def _take_tokens(
 
 
 def _is_protected(name: str, table: FieldTable) -> bool:
-    return table.treatments.get(name) not in {None, Treatment.HOP_BY_HOP, Treatment.TRACE} or name.startswith(_PREFIXES)
+    return table.treatments.get(name) not in {None, Treatment.HOP_BY_HOP} or name.startswith(_PREFIXES)
 
 
 _CASE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:/-]{0,62}[A-Za-z0-9])?")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import argparse
+import json
 import re
 from pathlib import Path
 from typing import Final
@@ -8,6 +9,7 @@ import pytest
 
 from proxy.cli import VERBS
 from proxy.cli.run import configure
+from proxy.ledger.json_schema import make_schema
 from proxy.model.decision import Reason
 from proxy.policy.attributes import ATTRIBUTES
 from proxy.request.headers import REQUEST_FIELDS, REQUEST_PREFIXES
@@ -47,6 +49,11 @@ def test_the_table_of_settings_is_the_codes() -> None:
         if isinstance(default, str | int | float | Path):
             told = f"{default:g}" if isinstance(default, float) else str(default)
             assert missing.strip("`") == told, name
+
+
+def test_the_ledgers_schema_is_the_codes() -> None:
+    schema = json.loads((ROOT / "docs" / "ledger.schema.json").read_text(encoding="utf-8"))
+    assert schema == make_schema(), "sekisho ledger schema > docs/ledger.schema.json"
 
 
 def test_the_readmes_first_screen_has_the_two_commands() -> None:

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from proxy.demo.story import STORY
+from tests.support.ledger import read_records
 from tests.support.world import wait_for
 
 SEKISHO = [sys.executable, "-m", "proxy.cli"]
@@ -66,7 +67,7 @@ async def test_the_curl_lines_of_stay_do_what_they_say(staying: Path) -> None:
     await wait_for(lambda: "Running until Ctrl-C" in staying.read_text(encoding="utf-8"), 30)
     text = staying.read_text(encoding="utf-8")
     commands = re.findall(r"curl -i -H 'Authorization: (\S+ \S+)' -H 'X-Forwarded-For: (\S+)' (\S+)", text)
-    ledger = re.search(r"grep DECISION_ID (\S+)", text)
+    ledger = re.search(r"grep -r DECISION_ID (\S+)", text)
     assert len(commands) == 2
     assert ledger is not None
     for (token, address, url), status in zip(commands, (200, 403), strict=True):
@@ -77,4 +78,4 @@ async def test_the_curl_lines_of_stay_do_what_they_say(staying: Path) -> None:
             if status == 403:
                 assert response.content_type == "application/problem+json"
                 assert (await response.json(content_type=None))["decision_id"] == decision_id
-        assert decision_id in Path(ledger[1]).read_text(encoding="utf-8")
+        assert decision_id in {record.get("id") for record in read_records(Path(ledger[1]))}

@@ -196,7 +196,7 @@ async def test_a_caller_that_hangs_up_as_the_answer_ends_leaves_one_end_line(tmp
             writer.write(upload)
             with contextlib.suppress(OSError):
                 await read_all(reader)
-        ends = await world.wait_for_records(60)
+        ends = await world.wait_for_ends(60)
         assert len({end["id"] for end in ends}) == len(ends) == 60
 
 
@@ -214,7 +214,7 @@ async def test_an_upload_that_outlasts_its_route_is_408(tmp_path: Path) -> None:
     async with raw_api(answering()) as url, run_world(tmp_path, url, policies=policies) as world:
         async with connected(world, raw_request("PUT", PHONE, "Content-Length: 100", body=b"{")) as (reader, _):
             assert (await read_all(reader)).split()[1] == b"408"
-        (end,) = await world.wait_for_records(1)
+        (end,) = await world.wait_for_ends(1)
         assert end["reason"] == "request-timeout"
 
 
@@ -225,7 +225,7 @@ async def test_an_answer_that_outlasts_its_route_is_not_blamed_on_the_caller(tmp
         async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
             with pytest.raises(aiohttp.ClientError):
                 await response.read()
-        (end,) = await world.wait_for_records(1)
+        (end,) = await world.wait_for_ends(1)
         assert end["reason"] == "upstream-timeout"
 
 

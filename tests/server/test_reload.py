@@ -286,7 +286,7 @@ async def test_an_answer_under_way_is_cut_when_it_is_denied_meanwhile_and_anothe
             await asyncio.wait_for(staff.read(), 20)
         more.set()
         assert await status_page.read() == b"last"
-        ends = await place.wait_for_records(2)
+        ends = await place.wait_for_ends(2)
         assert sorted((end["complete"], end.get("reason", "")) for end in ends) == [
             (False, "policy-changed"), (True, "")
         ]  # fmt: skip

@@ -2,7 +2,6 @@
 import asyncio
 import os
 import re
-import secrets
 import signal
 import subprocess
 import sys
@@ -14,6 +13,8 @@ import pytest
 from aiohttp import web
 
 from proxy.demo.issuer import make_issuer_app
+from tests.support.keys import write_pseudonym_keys
+from tests.support.ledger import write_ledger_key
 from tests.support.world import (
     DATA_TEAM,
     ISSUERS,
@@ -95,7 +96,7 @@ async def test_an_api_that_dies_midway_is_never_mistaken_for_a_whole_answer(
         assert response.status == 200
         with pytest.raises(aiohttp.ClientError):
             await response.read()
-    (end,) = await world.wait_for_records(1)
+    (end,) = await world.wait_for_ends(1)
     assert (end["complete"], end["reason"]) == (False, "upstream-broken")
 
 
@@ -103,7 +104,7 @@ async def test_a_client_that_hangs_up_midway_ends_the_apis_work(world: World, ap
     api.blocks = 100_000
     async with aiohttp.request("GET", world.url + EXPORT, headers=headers(DATA_TEAM)) as response:
         await response.content.readany()
-    (end,) = await world.wait_for_records(1)
+    (end,) = await world.wait_for_ends(1)
     assert (end["complete"], end["reason"]) == (False, "client-gone")
     await wait_for(lambda: api.is_cancelled)
 
@@ -197,10 +198,10 @@ class TestMemory:
         assert big - small < 24 * 1024, f"{small} KiB with 1 MiB each way, {big} KiB with 100"
 
     async def _peak_kib(self, folder: Path, url: str, idp: str, api: StreamingApi, mib: int) -> int:
-        key = folder / f"{mib}.key"
-        key.write_text(secrets.token_hex(32), encoding="ascii")
+        key = write_pseudonym_keys(folder / f"{mib}.key")
         flags = ["--policies", str(POLICIES), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
         flags += ["--ledger", str(folder / f"ledger-{mib}"), "--pseudonym-key", str(key), "--upstream", f"users={url}"]
+        flags += ["--ledger-key", str(write_ledger_key(folder / f"{mib}.ledger-key"))]
         flags += [argument for name in ISSUERS for argument in ("--jwks", f"{name}={idp}/{name}/jwks.json")]
         log = folder / f"{mib}.log"
         with log.open("wb") as stderr:

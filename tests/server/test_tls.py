@@ -520,7 +520,7 @@ async def test_what_a_revoked_service_is_being_answered_is_cut(tmp_path: Path) -
         (place.policies / "mesh.crl").write_bytes(current_list(bad))
         with pytest.raises(aiohttp.ClientError):
             await asyncio.wait_for(answer.read(), 20)
-        (end,) = await place.wait_for_records(1)
+        (end,) = await place.wait_for_ends(1)
         assert end["reason"] == Reason.POLICY_CHANGED
         more.set()
 

@@ -29,3 +29,9 @@ def read_records(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
     """Return all lines of a ledger, or those of a kind."""
     records: list[dict[str, Any]] = [json.loads(line) for line in read_raw(folder)]
     return [record for record in records if kind in {None, record["line"]}]
+
+
+def read_ends(folder: Path) -> list[dict[str, Any]]:
+    """Return, for each request that has ended, the line that says how: its own, or the decision's."""
+    ended = {record["id"]: record for record in read_records(folder) if "complete" in record}
+    return list(ended.values())

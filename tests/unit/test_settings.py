@@ -36,6 +36,9 @@ ENVIRONMENT = [
     pytest.param("log_level", "debug", "debug", id="a choice"),
     pytest.param("upstream", '{"users": "http://u:1"}', {"users": "http://u:1"}, id="pairs, as JSON"),
     pytest.param("max_request_body_bytes", "0", 0, id="a zero that is allowed"),
+    pytest.param("ledger_witness", "/mnt/witness", ("/mnt/witness",), id="one place"),
+    pytest.param("ledger_witness", '["/mnt/w", "https://w/"]', ("/mnt/w", "https://w/"), id="places, as JSON"),
+    pytest.param("ledger_witness", "", (), id="no place"),
 ]
 
 
@@ -84,6 +87,8 @@ BAD = [
     pytest.param("upstream", "users=http://u:1", id="pairs of the environment that are no JSON"),
     pytest.param("jwks", "", id="pairs of the environment that are empty"),
     pytest.param("jwks", '{"corp": ', id="pairs of the environment that break off"),
+    pytest.param("ledger_witness", "[1]", id="a list of numbers in place of places"),
+    pytest.param("ledger_witness", '["/mnt', id="places that break off"),
 ]
 
 

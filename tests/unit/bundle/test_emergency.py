@@ -19,8 +19,10 @@ from proxy.bundle.emergency import (
     digest_with,
     keep_broken,
     read_emergency,
+    write_files,
 )
 from proxy.bundle.read import FileProblem
+from proxy.bundle.snapshot import Snapshot
 from proxy.policy.rules import Rule
 from tests.support.bundle_folder import write_bundle
 
@@ -233,3 +235,63 @@ def test_a_digest_is_the_same_in_every_process(tmp_path: Path) -> None:
         for seed in range(2)
     }
     assert len(digests) == 1
+
+
+# Files that hold just what is in force, so that it can be kept.
+
+
+def in_force(snapshot: Snapshot, urgent: Urgent) -> Snapshot:
+    """Put emergency denies in force as a reload does."""
+    by_file, problems = compile_urgent(urgent, snapshot.vocabulary)
+    kept = keep_broken(by_file, snapshot.urgent, problems)
+    files = write_files(urgent, kept, snapshot.urgent_files, snapshot.vocabulary, is_whole=not problems)
+    return snapshot.with_urgent(kept, files)
+
+
+SECOND: Final = (
+    'rules:\n  - {id: second, effect: deny, title: "\u5207 \\u200b \'x\' \\"y\\" ", when: {subject.country: TW}}\n'
+)
+TURNS: Final = {
+    "nothing wrong": [{"a": f"rules:\n{CUT}", "b": SECOND}],
+    "one file cannot be read": [{"a": f"rules:\n{CUT}", "b": SECOND}, {"a": "rules: [", "b": SECOND}],
+    "no file can be read": [{"a": f"rules:\n{CUT}", "b": SECOND}, {"a": "rules: [", "b": "\x00"}],
+    "one rule cannot be read, another is new": [
+        {"a": f"rules:\n{CUT}"}, {"a": f"rules:\n{OTHER}{CUT.replace('effect', 'efect')}"},
+    ],
+    "a rule was changed, another is broken": [
+        {"a": f"rules:\n{CUT}{OTHER}"},
+        {"a": f"rules:\n{CUT.replace('branch', 'home-co')}{OTHER.replace('when', 'wen')}"},
+    ],
+    "broken again, and again": [
+        {"a": f"rules:\n{CUT}"}, {"a": f"rules: [{OTHER}", "b": SECOND}, {"a": "x", "b": "y"}, {"c": "z"},
+    ],
+    "one id twice": [{"a": f"rules:\n{CUT}", "b": f"rules:\n{CUT.replace('branch', 'home-co')}"}],
+    "one id twice, and then broken": [
+        {"a": f"rules:\n{CUT}", "b": f"rules:\n{CUT.replace('branch', 'home-co')}"}, {"a": "x"},
+    ],
+    "broken and mended": [{"a": f"rules:\n{CUT}"}, {"a": "x"}, {"b": SECOND}],
+    "broken, and none before": [{"a": "x"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("turns", TURNS.values(), ids=TURNS)
+def test_what_is_in_force_can_be_written_and_loaded_again(tmp_path: Path, turns: list[dict[str, str]]) -> None:
+    snapshot = load_bundle(write_bundle(tmp_path / "sound"))
+    for number, files in enumerate(turns):
+        snapshot = in_force(snapshot, read(tmp_path / str(number), **files))
+    copy = write_bundle(tmp_path / "copy")
+    write_bundle(copy, {path: data.decode() for path, data in snapshot.urgent_files.items()})
+    assert load_bundle(copy).digest == snapshot.digest
+    assert [source.path for source in snapshot.sources[len(snapshot.base_sources) :]] == sorted(snapshot.urgent_files)
+
+
+def test_a_file_with_nothing_wrong_is_kept_to_the_letter(tmp_path: Path) -> None:
+    text = f"# since the call at nine\nrules:\n{CUT}"
+    snapshot = in_force(load_bundle(write_bundle(tmp_path / "sound")), read(tmp_path, a=text))
+    assert snapshot.urgent_files == {f"{FOLDER}/a.yaml": text.encode()}
+
+
+def test_a_name_that_is_no_text_is_spelled(tmp_path: Path) -> None:
+    (write_bundle(tmp_path) / FOLDER).mkdir()
+    (tmp_path / FOLDER / os.fsdecode(b"\xff.yaml")).write_text(f"rules:\n{CUT}")
+    assert list(load_bundle(tmp_path).urgent_files) == [f"{FOLDER}/\\xff.yaml"]

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from proxy.bundle.read import (
     MAX_FILE_BYTES,
     MAX_PROBLEMS,
     Document,
+    FileProblem,
+    escape_unseen,
     parse_document,
-    read_document,
+    read_bytes,
 )
 
 CHECKED = settings(max_examples=200, deadline=None, database=None, derandomize=True)
@@ -181,9 +184,9 @@ def test_the_size_is_bounded(tmp_path: Path, more: int, words: str) -> None:
     file = tmp_path / "f.yaml"
     with file.open("wb") as stream:
         stream.truncate(MAX_FILE_BYTES + more)
-    document, problems = read_document(file, "f")
-    assert document is None
-    assert words in problems[0].message
+    data = read_bytes(file, "f", MAX_FILE_BYTES)
+    (problem,) = [data] if isinstance(data, FileProblem) else parse_document(data, "f")[1][:1]
+    assert words in problem.message
 
 
 @pytest.mark.parametrize("make", ["missing", "folder"])
@@ -191,9 +194,7 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path, make: str) -> N
     path = tmp_path / "x.yaml"
     if make == "folder":
         path.mkdir()
-    document, problems = read_document(path, "x.yaml")
-    assert document is None
-    assert str(problems[0]).startswith("x.yaml:1:1: the file cannot be read: ")
+    assert str(read_bytes(path, "x.yaml", MAX_FILE_BYTES)).startswith("x.yaml:1:1: the file cannot be read: ")
 
 
 LOCATED = b"""\
@@ -302,3 +303,10 @@ def test_a_document_keeps_the_name_that_problems_use() -> None:
     document, _ = parse_document(b"a: 1", "rules/deny.yaml")
     assert isinstance(document, Document)
     assert document.name == "rules/deny.yaml"
+
+
+@CHECKED
+@given(text=st.text(st.characters(codec="utf-8", exclude_characters="\ufffe\uffff\x00")))
+def test_json_with_everything_unseen_escaped_reads_as_it_was(text: str) -> None:
+    written = escape_unseen(json.dumps({"a": [text]}, ensure_ascii=False))
+    assert value_of(written.encode()) == {"a": [text]}

@@ -128,7 +128,10 @@ def test_what_flags_do_not_say_is_unknown(capsys: pytest.CaptureFixture[str]) ->
     assert "caller.countries" in out.partition("it mattered: ")[2].splitlines()[0]
 
 
-ASKED = {"a case": ("--case", CASE, "mine: effect deny"), "a line": ("--line", a_line(), "request R1: effect deny")}
+ASKED = {
+    "a case": ("--case", CASE, "mine: effect deny"),
+    "a line": ("--line", a_line(), "request 01MCC5RM000000000000000001: effect deny"),
+}
 
 
 @pytest.mark.parametrize(("flag", "text", "title"), ASKED.values(), ids=ASKED.keys())
@@ -181,7 +184,7 @@ def test_what_cannot_be_explained_is_told_in_a_sentence(
 
 def test_nothing_that_a_terminal_would_act_on_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "line"
-    file.write_text(a_line(id="\x1b[31mred\x07", reason="\x1b]0;title\x9b"), encoding="utf-8")
+    file.write_text(a_line(rule="\x1b[31mred\x07", reason="\x1b]0;title\x9b"), encoding="utf-8")
     assert main(["explain", str(REFERENCE), "--line", str(file)]) == 0
     out = capsys.readouterr().out
     assert "red" in out

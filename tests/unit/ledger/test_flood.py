@@ -60,6 +60,15 @@ def test_what_is_handed_out_in_a_minute_leaves_its_limits_used_up() -> None:
     assert [each.count for each in flood.drain(NOON, all=True)] == [1]
 
 
+def test_what_could_not_be_recorded_is_handed_out_again_with_what_came_meanwhile() -> None:
+    flood = Flood(per_address=0)
+    take(flood, 2)
+    flood.put_back(flood.drain(NOON, all=True))
+    take(flood, 3, reason="token-expired", now=NOON + 90)
+    (counted,) = flood.drain(NOON + 150)
+    assert counted == Counted(IP, 5, {"token-missing": 2, "token-expired": 3}, NOON, NOON + 90)
+
+
 GROUPS = [
     pytest.param("2001:db8::1", "2001:db8::/64", id="of an IPv6 address the /64"),
     pytest.param("2001:db8:0:0:ffff::9", "2001:db8::/64", id="another address of that /64"),
@@ -119,7 +128,7 @@ def test_the_clock_neither_loses_counts_nor_freezes_them_when(readings: list[flo
 READINGS = st.one_of(st.integers(0, 200), st.integers(-(10**6), 10**12)).map(float)
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from(["take"] * 8 + ["drain", "drain all"]),
+        st.sampled_from(["take"] * 8 + ["drain", "drain all", "drain and put back"]),
         st.sampled_from(["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2", "unknown"]),
         st.sampled_from(["token-missing", "token-expired", "route-undeclared"]),
         READINGS,
@@ -147,6 +156,9 @@ def test_nothing_is_lost_and_what_is_written_is_bounded_whatever_the_clock_does(
         else:
             counted = flood.drain(now, all=what == "drain all")
             assert len(counted) <= addresses + 1
+            if what == "drain and put back":
+                flood.put_back(counted)
+                continue
             for each in counted:
                 found.update(each.reasons)
                 assert each.count == sum(each.reasons.values()) > 0

@@ -16,6 +16,7 @@ from proxy.ledger.note import (
     check_name,
     encode_base64,
     open_note,
+    read_unverified,
 )
 
 SPEC_VERIFIER = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
@@ -91,6 +92,12 @@ def test_as_many_signatures_as_the_specification_asks_for_and_more() -> None:
     assert open_note(NOTE + strangers, [KEY.verifier]).text == TEXT
     with pytest.raises(NoteError, match="at most 100 signatures"):
         open_note(NOTE + strangers + _line("stranger", b"12345"), [KEY.verifier])
+
+
+def test_the_text_of_a_note_that_nobody_vouches_for() -> None:
+    assert read_unverified(NOTE) == TEXT
+    with pytest.raises(NoteError, match="no signed note"):
+        read_unverified("text\n")
 
 
 SIGNATURE = NOTE.rpartition("\n\n")[2]
