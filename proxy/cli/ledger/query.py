@@ -8,7 +8,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,6 +96,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _find(options: argparse.Namespace, asked: Filter, reading: Reading, search: Search) -> Iterator[Row]:
     for entry in read_place(options.ledger, since=asked.since, until=asked.until):
+        if search.is_dismissed(entry.data):
+            continue
         seen = reading.look(entry)
         if seen is not None:
             yield from search.take(*seen, entry.data, entry)
@@ -172,7 +174,9 @@ def _print_csv(rows: Iterable[Row]) -> None:
     write = _csv_writer()
     write(list(FIELDS))
     for row in rows:
-        write([disarm(";".join(find_words(row, name))) for name in FIELDS])
+        write(
+            [disarm(words[0] if len(words) == 1 else ";".join(words)) for words in map(find_words, repeat(row), FIELDS)]
+        )
 
 
 def _csv_writer() -> Callable[[list[str]], Any]:
@@ -186,6 +190,8 @@ def _csv_writer() -> Callable[[list[str]], Any]:
 def disarm(cell: str) -> str:
     """Return a cell that no spreadsheet takes for a formula, and no terminal for a command."""
     shown = plain(cell)
+    if shown[:1].isalnum():
+        return shown
     return f"'{shown}" if shown.lstrip(" \N{REPLACEMENT CHARACTER}").startswith(_FORMULAS) else shown
 
 

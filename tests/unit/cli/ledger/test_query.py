@@ -13,8 +13,8 @@ import pytest
 from proxy.cli import main
 from proxy.cli.ledger.query import disarm
 from proxy.errors import UsageError
-from proxy.ledger.lines import CallerRecorded, RefusalsLine, StopLine
-from proxy.ledger.pseudonym import Pseudonyms
+from proxy.ledger.key_ring_file import read_key_ring
+from proxy.ledger.lines import CallerRecorded, RefusalsLine, StopLine, SubjectRecorded
 from proxy.ledger.query import FIELDS
 from tests.support.ledger_lines import (
     SATO,
@@ -200,12 +200,20 @@ def key(tmp_path: Path) -> Path:
 def test_a_person_and_a_subject_are_found_by_name_with_the_key(
     tmp_path: Path, key: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = Pseudonyms(bytes.fromhex(key.read_text(encoding="ascii")))
-    line = a_decision(caller=CallerRecorded(who=names.of_caller("corp|wang")))
-    path = write_ledger(tmp_path / "ledger", [DENIED, line]).folder
+    ring = read_key_ring(key)
+    of_months = [names.of_caller("corp|wang") for names in ring.names.values()]
+    lines = [
+        a_decision(caller=CallerRecorded(who=who)) for who in (of_months[0], of_months[1], "corp|wang", "corp|wang2")
+    ]
+    other = a_decision(
+        subject=SubjectRecorded(country="JP", id=next(iter(ring.names.values())).of_subject("users", "7"))
+    )
+    path = write_ledger(tmp_path / "ledger", [DENIED, *lines, other]).folder
     capsys.readouterr()
     rows, _ = query(capsys, path, "--who", "corp|wang", "--pseudonym-key", key, "--format", "json")
-    assert [json.loads(row)["id"] for row in rows] == [line.id]
+    assert [json.loads(row)["id"] for row in rows] == [line.id for line in lines[:3]], "in clear, too, and nobody else"
+    rows, _ = query(capsys, path, "--subject", "users:7", "--pseudonym-key", key, "--format", "json")
+    assert [json.loads(row)["id"] for row in rows] == [other.id]
     assert query(capsys, path, "--subject", "users:42", "--pseudonym-key", key)[1] == "note: no decision matches.\n"
 
 
