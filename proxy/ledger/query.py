@@ -126,12 +126,13 @@ OBSERVED: Final = "observed"
 def find_value(row: Mapping[str, Any], name: str) -> Any:
     """Return what a decision says under the name of a field, its default where that is left out."""
     field = FIELDS[name]
+    *above, last = field.path
     value: Any = row
-    for key in field.path[:-1]:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    if not isinstance(value, Mapping):
+    for key in above:
+        value = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
         return field.default
-    value = value.get(field.path[-1])
+    value = value.get(last)
     if value is None:
         return field.default if field.within is None else field.within
     return value

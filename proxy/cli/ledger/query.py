@@ -190,7 +190,7 @@ def _csv_writer() -> Callable[[list[str]], Any]:
 def disarm(cell: str) -> str:
     """Return a cell that no spreadsheet takes for a formula, and no terminal for a command."""
     shown = plain(cell)
-    if shown[:1].isalnum():
+    if not shown or shown[0].isalnum():
         return shown
     return f"'{shown}" if shown.lstrip(" \N{REPLACEMENT CHARACTER}").startswith(_FORMULAS) else shown
 
