@@ -162,6 +162,7 @@ def _next_steps(request_id: str, row: Row, place: Path) -> Iterator[str]:
     kept = sorted(place.glob(f"{BUNDLES}/{digest}*")) if digest.isalnum() else []
     if kept:
         yield f"The policies and registers that decided are kept in {kept[0]}."
+        yield f"Rule by rule: sekisho explain --ledger {shlex.quote(str(place))} --id {request_id}"
     elif digest and place.is_dir():
         yield f"The policies and registers that decided are not kept here: {place / BUNDLES} has no {digest}…"
     if place.is_dir():

@@ -87,7 +87,9 @@ def test_how_to_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"are not kept here: {folder}/bundles has no {'ab' * 16}…" in out
     kept = folder / "bundles" / ("ab" * 32)
     kept.mkdir(parents=True)
-    assert f"that decided are kept in {kept}." in show(capsys, folder, DENIED.id)
+    out = show(capsys, folder, DENIED.id)
+    assert f"that decided are kept in {kept}." in out
+    assert f"Rule by rule: sekisho explain --ledger {folder} --id {DENIED.id}" in out
 
 
 def test_the_lines_as_they_stand(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
