@@ -155,7 +155,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[_Item, ...]], ...]] = (
             _Item(
                 "who",
                 ("who",),
-                "a keyed pseudonym: whoever has the key can tell whom it means",
+                "a keyed pseudonym: whoever has the key can tell whom it means; or ISSUER|SUBJECT in clear",
                 lambda row: _join(row, "who") or "nobody who is known",
             ),
             _Item("issuer", ("issuer",), "who vouched for the caller: the id of the issuer in the policy"),

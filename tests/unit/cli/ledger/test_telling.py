@@ -178,6 +178,11 @@ def test_a_decision_is_one_row(line: DecisionLine, row: str) -> None:
     assert squeeze(tell_line(as_row(line))) == f"2021-03-23T00:00:00.000Z {row}"
 
 
+def test_who_is_recorded_in_clear_is_shown_whole() -> None:
+    row = as_row(a_decision(caller=CallerRecorded(who="corp|wang-xiaoming", affiliate="bot")))
+    assert " corp|wang-xiaoming  bot " in tell_line(row)
+
+
 def test_columns_stand_beneath_their_headings() -> None:
     row = tell_line(as_row(a_decision()))
     for heading, value in (
