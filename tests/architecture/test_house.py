@@ -31,6 +31,7 @@ WITH_IO: Final = {
     "fetch",
     "caller.introspection",
     "origin.geoip",
+    "ledger.audit",
     "ledger.commit",
     "ledger.files",
     "ledger.journal",
@@ -70,6 +71,7 @@ COUNTING: Final = {
     "caller.introspection",
     "origin.renewal",
     "lifecycle.reload",
+    "ledger.opening",
     "ledger.writer",
     "ledger.witness",
     "telemetry",
@@ -87,7 +89,8 @@ PURE_USE: Final = {
     ("caller.discovery", "urllib.parse"),
     ("bundle.snapshot", "pathlib"),
     ("bundle.options", "pathlib"),
-    ("caller.options", "pathlib"), ("ledger.options", "pathlib"), ("origin.options", "pathlib"),
+    ("caller.options", "pathlib"), ("ledger.options", "pathlib"),
+    ("ledger.sink", "pathlib"), ("origin.options", "pathlib"),
 }  # fmt: skip
 """A path as a value, not as a way to a file."""
 
