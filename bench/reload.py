@@ -24,9 +24,10 @@ import uvloop
 
 from bench import rulesets
 from bench.harness import BenchError, Target, render_json, render_table
-from proxy.clock import elapsed_seconds
+from proxy.clock import elapsed_seconds, unix_seconds
 from proxy.demo.issuer import Issuer
-from proxy.ledger.pseudonym import KEY_BYTES
+from proxy.ledger.key_ring_file import make_key_file
+from proxy.ledger.pseudonym import period_of
 from proxy.settings import read_settings
 from proxy.wiring import Running, run_gateway
 
@@ -61,7 +62,7 @@ class Ticker:
 async def serve(folder: Path) -> AsyncIterator[Running]:
     """Run a gateway on the folder."""
     key = folder.parent / "pseudonym.key"
-    key.write_text("00" * KEY_BYTES, encoding="ascii")
+    make_key_file(key, period_of(unix_seconds()))
     (folder / "jwks.json").write_text(json.dumps(Issuer("https://login.example.com").key_set()), encoding="utf-8")
     settings = read_settings(
         policies=folder,

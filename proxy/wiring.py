@@ -9,7 +9,6 @@ import math
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -27,13 +26,15 @@ from proxy.gateway.crossing import Gateway
 from proxy.gateway.server import GatewayServer
 from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
+from proxy.ledger.archive import Archive
 from proxy.ledger.journal import Journal
-from proxy.ledger.key_file import read_signing_key
+from proxy.ledger.key_ring_file import read_key_ring
 from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
-from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
+from proxy.ledger.opening import open_ledger
+from proxy.ledger.pseudonym import KeyRing, KeyRingError
 from proxy.ledger.record import Recorder, geolocation_line
-from proxy.ledger.writer import LedgerWriter, Limits
 from proxy.lifecycle.candidate import find_failed
+from proxy.lifecycle.kept import keep_bundle
 from proxy.lifecycle.reload import Reloader, refuse_failing
 from proxy.lifecycle.watch import take_fingerprint
 from proxy.model.origin import ClientAddress
@@ -66,24 +67,14 @@ class Running(msgspec.Struct, frozen=True):
     """Tries the policy folder now, and reads the listener's certificate again."""
 
 
-def read_pseudonym_key(path: Path | None) -> Pseudonyms:
-    """Read the key of pseudonyms.
-
-    Raises:
-        UsageError: there is none, or it is none.
-    """
-    mend = "Make one with `sekisho keygen FILE` and name it with --pseudonym-key FILE."
-    if path is None:
-        raise errors.UsageError(f"The key of pseudonyms is not set: people are never recorded by name. {mend}")
+def _read_keys(settings: Settings) -> KeyRing:
+    """Read the keys of pseudonyms; UsageError if there are none that name people now."""
+    ring = read_key_ring(settings.pseudonym_key)
     try:
-        text = path.read_text(encoding="ascii").strip()
-        return Pseudonyms(bytes.fromhex(text))
-    except OSError as error:
-        raise errors.UsageError(f"The key of pseudonyms {path} cannot be read: {error.strerror}. {mend}") from error
-    except ValueError as error:
-        raise errors.UsageError(
-            f"The key of pseudonyms {path} is none: {KEY_BYTES * 2} hexadecimal digits are needed. {mend}"
-        ) from error
+        ring.check_begun(unix_seconds())
+    except KeyRingError as error:
+        raise errors.UsageError(f"The key ring {settings.pseudonym_key} cannot be used: {error}.") from None
+    return ring
 
 
 class _InForce:
@@ -92,33 +83,31 @@ class _InForce:
     Args:
         snapshot: the bundle to begin with.
         pseudonyms: names people in records.
-        ledger: takes the line that says what is put in force, before it is.
+        ledger: takes the line that says what is put in force, before it is; what that names is kept before the line.
         tls: asks clients for certificates of the authorities in force.
-        client_certificate: where a caller's certificate is taken from.
     """
 
     def __init__(
         self,
         snapshot: Snapshot,
         *,
-        pseudonyms: Pseudonyms,
+        pseudonyms: KeyRing,
         keys: KeyStore,
         introspector: Introspector,
         geolocator: Geolocator,
-        client_address: ClientAddress,
+        settings: Settings,
         ledger: Journal,
         metrics: Metrics,
         tls: ListenerTls,
-        client_certificate: str,
     ) -> None:
         self._tls = tls
-        self._client_certificate = client_certificate
+        self._settings = settings
         self._pseudonyms = pseudonyms
         self._keys = keys
         self._introspector = introspector
         self.geolocator = geolocator
-        self._client_address = client_address
         self._ledger = ledger
+        self._archive = Archive(settings.ledger)
         self._metrics = metrics
         self.snapshot = snapshot
         self.checkpoint = self._make(snapshot)
@@ -133,16 +122,26 @@ class _InForce:
             geolocator,
             recorder,
             introspections=self._introspector,
-            client_certificate=self._client_certificate,
-            client_address=self._client_address,
+            client_certificate=self._settings.client_certificate,
+            client_address=self._settings.client_address,
         )
 
+    async def begin(self, start: StartLine) -> None:
+        """Record that the gateway takes requests, and under what.
+
+        Raises:
+            SekishoError: it cannot be.
+        """
+        await keep_bundle(self._archive, self.snapshot)
+        self._ledger.begin(self.describe_in_force, start)
+
     async def adopt(self, snapshot: Snapshot) -> None:
-        """Put a bundle in force, in one step, once its keys are there and the ledger says so.
+        """Put a bundle in force, in one step, once it is kept, its keys are there and the ledger says so.
 
         Raises:
             SekishoError: it cannot be; then nothing has changed.
         """
+        await keep_bundle(self._archive, snapshot)  # first: from the keys on there is but one step
         # Emergency denies leave the issuers as they are: a key file that went missing must not hold them up.
         is_same = snapshot.issuers is self.snapshot.issuers
         undo = _nothing if is_same else await self._adopt_issuers(snapshot.issuers)
@@ -219,7 +218,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
 
     Raises:
         BundleError: the policy folder does not load, or its own tests fail.
-        UsageError, KeySetError: something it needs cannot be had; the message is one sentence with the mend.
+        UsageError, KeySetError, ArchiveError: something it needs cannot be had; the message says how to mend it.
     """
     seen = take_fingerprint(settings.policies)
     snapshot = load_bundle(settings.policies, settings.upstream, settings.registers_folder)
@@ -227,12 +226,12 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     geolocator = make_geolocator(settings)
     refuse_failing(snapshot, find_failed(snapshot, geolocator))
     _check_settings(snapshot, settings)
-    pseudonyms = read_pseudonym_key(settings.pseudonym_key)
+    pseudonyms = _read_keys(settings)
     metrics = Metrics()
     keys, introspector = await _ask_issuers(snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
     async with contextlib.AsyncExitStack() as stack:
-        ledger = _open_ledger(settings, metrics)
+        ledger = open_ledger(settings, metrics)
         stack.push_async_callback(ledger.close)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
@@ -242,11 +241,10 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             keys=keys,
             introspector=introspector,
             geolocator=geolocator,
-            client_address=settings.client_address,
+            settings=settings,
             ledger=ledger,
             metrics=metrics,
             tls=tls,
-            client_certificate=settings.client_certificate,
         )
         gateway = Gateway(
             checkpoint=lambda: in_force.checkpoint,
@@ -259,7 +257,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         )
         reloader = _make_reloader(settings, seen, in_force, metrics)
         renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
-        ledger.begin(in_force.describe_in_force, _start_line(snapshot, keys, settings, geolocator))
+        await in_force.begin(_start_line(snapshot, keys, settings, geolocator))
         admin = make_admin(metrics, lambda: _readiness(in_force, keys, renewal.stale, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
         _, admin_at = await _listen(stack, runner, settings.admin, "--admin")
@@ -274,17 +272,6 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         _tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept
         yield Running(listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke))
-
-
-def _open_ledger(settings: Settings, metrics: Metrics) -> Journal:
-    limits = Limits(
-        segment_bytes=settings.ledger_segment_megabytes * 1024 * 1024,
-        checkpoint_lines=settings.ledger_checkpoint_lines,
-        checkpoint_seconds=settings.ledger_checkpoint_seconds,
-        keep_days=settings.ledger_keep_days,
-    )
-    writer = LedgerWriter(settings.ledger, metrics, read_signing_key(settings.ledger_key), limits)
-    return Journal(writer, synced=settings.ledger_durability == "synced")
 
 
 def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:
@@ -459,6 +446,7 @@ def _bundle_line(snapshot: Snapshot) -> BundleLine:
         registers=snapshot.registers_digest,
         mode="enforce" if snapshot.observe_until is None else "observe",
         observe_until="" if snapshot.observe_until is None else render_instant(snapshot.observe_until),
+        revision=snapshot.revision,
     )
 
 

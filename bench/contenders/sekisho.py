@@ -7,7 +7,6 @@ is, who owns the caller's affiliate, and that the decision is in the ledger befo
 
 from __future__ import annotations
 
-import secrets
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -16,6 +15,9 @@ from bench.countries import LISTED_COUNTRY, write_mmdb
 from bench.identity import AFFILIATE, AUDIENCE, ISSUER, LISTED_AFFILIATE
 from bench.processes import LOOPBACK, Launch, free_port, running
 from bench.setting import Contender, Duty
+from proxy.clock import unix_seconds
+from proxy.ledger.key_ring_file import make_key_file
+from proxy.ledger.pseudonym import period_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +78,7 @@ def write_inputs(room: Path, setting: Setting) -> None:
     (policies / "bundle.yaml").write_text(MANIFEST)
     (policies / "policy.yaml").write_text(POLICY)
     (policies / "jwks.json").write_text(setting.issuer.key_set())
-    (room / "pseudonym.key").write_text(secrets.token_hex(32))
+    make_key_file(room / "pseudonym.key", period_of(unix_seconds()))
     write_mmdb(room / "countries.mmdb")
 
 

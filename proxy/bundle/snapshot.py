@@ -81,12 +81,6 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Path inside the folder to what stands there: files that hold just these emergency denies."""
 
     @property
-    def digest(self) -> str:
-        """The name of the bundle, 64 hexadecimal digits: SHA-256 over what both digests say, and that it is these."""
-        content = f"sekisho bundle 1\n{self.policy_digest}\n{self.registers_digest}\n"
-        return hashlib.sha256(content.encode()).hexdigest()
-
-    @property
     def sources(self) -> tuple[Source, ...]:
         """The files that it was made of: loaded again they are this bundle."""
         return (*self.base_sources, *(Source.of(path, data) for path, data in sorted(self.urgent_files.items())))
@@ -98,9 +92,9 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """The version of the bundle in force: SHA-256 over both digests, 64 hexadecimal digits."""
-        versions = f"sekisho bundle\n{self.policy_digest}\n{self.registers_digest}\n"
-        return hashlib.sha256(versions.encode()).hexdigest()
+        """The name of the bundle, 64 hexadecimal digits: SHA-256 over what both digests say, and that it is these."""
+        content = f"sekisho bundle 1\n{self.policy_digest}\n{self.registers_digest}\n"
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def urgent_rules(self) -> list[Rule]:

@@ -8,9 +8,9 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Final
 
+from proxy.cli.verbs import add_verbs
 from proxy.errors import BundleError, SekishoError
 from proxy.version import VERSION
 
@@ -20,11 +20,12 @@ VERBS: Final[Mapping[str, str]] = {
     "test": "run the tests beside the policies",
     "explain": "show how a test, a described request or a ledger line is decided, rule by rule",
     "affiliates": "draw who owns an affiliate, for whom it works, and who controls it",
+    "ledger": "verify, prove and read what was recorded; make the key that signs it",
     "init": "write a small policy folder that loads",
     "routes": "draft the register of routes from an OpenAPI document; list what no route declares",
     "grant": "write a dated, approved exception",
     "schema": "print a JSON Schema of policy files, for editors",
-    "keygen": "make the key under which people are recorded",
+    "keygen": "make the keys under which people are recorded",
     "health": "ask a running gateway whether it lives",
     "demo": "play the LINE story through a real gateway",
 }
@@ -34,7 +35,7 @@ VERBS: Final[Mapping[str, str]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _make_parser(arguments[0] if arguments else "").parse_args(arguments)
+    options = _make_parser().parse_args(arguments)
     try:
         code: int = options.run(options)
     except BundleError as error:
@@ -53,14 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _make_parser(verb: str) -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sekisho", description="The checkpoint in front of internal APIs that hold personal data."
     )
     parser.add_argument("--version", action="version", version=f"sekisho {VERSION}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for name, summary in VERBS.items():
-        verb_parser = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        if name == verb:
-            import_module(f"proxy.cli.{name}").configure(verb_parser)
+    add_verbs(parser, "proxy.cli", VERBS)
     return parser

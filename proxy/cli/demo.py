@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -125,7 +125,7 @@ def _why(each: Played, titles: Mapping[str, str]) -> Text:
         return Text.assemble((reason, "bold"), f"\n{ANSWERS[Reason(reason)].title}" if reason in set(Reason) else "")
     if rule == "default":
         return Text.assemble((reason, "bold"), "\nWithout a rule that allows it, it is denied")
-    applied = next((each for each in each.record.get("rules", ()) if each["id"] == rule), {})
+    applied: Mapping[str, Any] = next((each for each in each.record.get("rules", ()) if each["id"] == rule), {})
     unknown = ", ".join(applied.get("unknown", ()))
     return Text.assemble((rule, "bold"), f"\n{titles[rule]}", f"\n(not known: {unknown})" if unknown else "")
 

@@ -2,11 +2,13 @@
 """``sekisho explain DIR``: every rule, and why it applied or did not, for one request.
 
 The request is one of the bundle's tests (by its sentence), a test case in a file, a line of the ledger, or described
-by flags. What is not given is unknown.
+by flags. What is not given is unknown. A line of the ledger is explained under the policy folder that is named, or
+where none is, under the very bundle that decided it, which is kept beside the segments.
 """
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -20,27 +22,32 @@ from proxy.bundle.snapshot import Snapshot
 from proxy.cli.tree import draw
 from proxy.clock import unix_seconds
 from proxy.errors import UsageError
+from proxy.ledger.segments import list_segments, read_blocks
 from proxy.lifecycle.cases import Cases
 from proxy.lifecycle.explanation import Explanation, explain_facts
-from proxy.lifecycle.recorded import read_recorded
+from proxy.lifecycle.kept import load_kept
+from proxy.lifecycle.recorded import read_line, read_recorded
 from proxy.model.decision import Reason
-from proxy.model.facts import State
 from proxy.model.problem import nearest
+from proxy.model.request_id import read_instant
 from proxy.origin.geoip import make_geolocator
 from proxy.settings import read_settings
 
 MIN_WIDTH: Final = 132
 """Columns that the tree needs so that nothing is cut off."""
 MAX_INPUT_BYTES: Final = 1024 * 1024
+_RECORDED: Final = frozenset({"line", "id"})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add = parser.add_argument
-    add("policies", type=Path, help="the policy folder")
+    add("policies", nargs="?", type=Path, help="the policy folder; for a line, else the bundle that --ledger keeps")
     add("sentence", nargs="?", help="one of the bundle's tests: its sentence, or a part of it")
     add("--case", metavar="FILE", help="a test case in a YAML file; - reads it from standard input")
     add("--line", metavar="FILE", help="a decision line of the ledger; - reads it from standard input")
+    add("--id", metavar="ID", help="a decision in --ledger, by what the caller was told")
+    add("--ledger", type=Path, metavar="DIR", help="the ledger's folder, with --line or --id")
     add("--request", metavar="'GET /PATH'", help="a method and a path")
     add("--host", help="with --request, where the bundle has more than one API")
     add("--caller", action="append", metavar="NAME=VALUE", help="an attribute of the caller; a,b is a set")
@@ -54,17 +61,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print how one request is decided."""
-    asked = [name for name in ("sentence", "case", "line", "request") if getattr(options, name) is not None]
+    asked = [name for name in ("sentence", "case", "line", "id", "request") if getattr(options, name) is not None]
     if len(asked) != 1:
-        raise UsageError("Say what to explain: a test's sentence, --case FILE, --line FILE or --request 'GET /PATH'.")
+        raise UsageError(
+            "Say what to explain: a test's sentence, --case FILE, --line FILE, --id ID or --request 'GET /PATH'."
+        )
+    _check_places(options, asked[0])
     if asked != ["request"]:
         loose = [name for name in ("host", "caller", "origin", "at", "purpose", "matter") if getattr(options, name)]
         if loose:
             raise UsageError(
                 f"--{loose[0]} describes a request: it goes with --request. To vary a test, use --case FILE."
             )
-    snapshot = load_bundle(options.policies)
-    explanation = _find(options, asked[0], snapshot)
+    explanation = _explain_recorded(options) if asked[0] in _RECORDED else _find(options, asked[0])
     if options.json:
         print(msgspec.json.encode(explanation).decode())
         return 0
@@ -74,21 +83,56 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _find(options: argparse.Namespace, asked: str, snapshot: Snapshot) -> Explanation:
+def _check_places(options: argparse.Namespace, asked: str) -> None:
+    """Refuse what names too few folders, or too many."""
+    if options.ledger is not None and asked not in _RECORDED:
+        raise UsageError("--ledger says where a record is: it goes with --line or --id.")
+    if options.ledger is None and asked == "id":
+        raise UsageError("Say which ledger holds the decision: --ledger DIR.")
+    if options.policies is None and options.ledger is None:
+        raise UsageError("Name the policy folder; or with --line, by --ledger DIR, where the one that decided is kept.")
+
+
+def _explain_recorded(options: argparse.Namespace) -> Explanation:
+    """Explain a line of the ledger."""
+    data = _read_input(options.line) if options.id is None else _find_line(options.ledger, options.id)
+    asked = read_line(data)
+    if options.policies is None:
+        snapshot, remarks = load_kept(options.ledger, asked.line.bundle, asked.time)
+    else:
+        snapshot, remarks = load_bundle(options.policies), ()
+        if _lacks(snapshot, asked.time):
+            snapshot = load_bundle(options.policies, now=asked.time)
+    recorded = read_recorded(data, snapshot)
+    return explain_facts(recorded.title, recorded.facts, snapshot, remarks=(*remarks, *recorded.remarks))
+
+
+def _find_line(ledger: Path, id_: str) -> bytes:
+    """Return the decision line of an id, looking at the last segments first."""
+    if read_instant(id_) is None:
+        raise UsageError(f"{id_!r} is no id of a decision: that is what a caller was told as `decision_id`.")
+    id_and_kind = f'"id":"{id_}"'.encode(), b'"line":"decision"'
+    try:
+        for segment in reversed(list_segments(ledger)):
+            with segment.path.open("rb") as file:
+                for lines in read_blocks(file.fileno(), os.fstat(file.fileno()).st_size):
+                    for line in lines:
+                        if all(each in line for each in id_and_kind):
+                            return line
+    except OSError as error:
+        raise UsageError(f"The ledger {ledger} cannot be read: {error.strerror}.") from error
+    raise UsageError(f"The ledger {ledger} holds no decision {id_}.")
+
+
+def _find(options: argparse.Namespace, asked: str) -> Explanation:
+    snapshot = load_bundle(options.policies)
     if asked == "sentence":
         return _explain_case(_find_sentence(snapshot, options.sentence), snapshot)
     if asked == "case":
         text = _read_input(options.case)
         return _explain_loose(options, load_case(text, options.case, snapshot), snapshot)
-    if asked == "request":
-        described = json.dumps(_describe(options)).encode()
-        return _explain_loose(options, load_case(described, "the flags", snapshot), snapshot)
-    line = _read_input(options.line)
-    recorded = read_recorded(line, snapshot)
-    if not isinstance(recorded.facts.time, State) and _lacks(snapshot, recorded.facts.time):
-        snapshot = load_bundle(options.policies, now=recorded.facts.time)
-        recorded = read_recorded(line, snapshot)
-    return explain_facts(recorded.title, recorded.facts, snapshot, remarks=recorded.remarks)
+    described = json.dumps(_describe(options)).encode()
+    return _explain_loose(options, load_case(described, "the flags", snapshot), snapshot)
 
 
 def _find_sentence(snapshot: Snapshot, sentence: str) -> CaseEntry:

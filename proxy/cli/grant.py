@@ -17,9 +17,9 @@ from proxy.bundle.read import parse_document
 from proxy.bundle.snapshot import Snapshot
 from proxy.clock import unix_seconds
 from proxy.errors import BundleError, UsageError
+from proxy.ledger.key_ring_file import read_key_ring
 from proxy.model.entry import parse_instant
 from proxy.model.problem import nearest
-from proxy.wiring import read_pseudonym_key
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -95,13 +95,13 @@ def load_bundle_without_grants_file(folder: Path) -> None:
 
 def _entry(options: argparse.Namespace) -> dict[str, Any]:
     """Return the grant as it is written."""
-    pseudonyms = read_pseudonym_key(options.pseudonym_key)
+    names = read_key_ring(options.pseudonym_key).subjects
     subjects = []
     for subject in options.subject:
         api, colon, subject_id = subject.partition(":")
         if not colon or not api or not subject_id:
             raise UsageError(f"{subject!r} is not of the form API:ID, such as users:42.")
-        subjects.append(pseudonyms.of_subject(api, subject_id))
+        subjects.append(names.of_subject(api, subject_id))
     document, problems = parse_document(options.when.encode(), "--when")
     if document is None or not isinstance(document.value, dict):
         told = f": {problems[0].message}" if problems else ""

@@ -1,42 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``sekisho keygen FILE``: makes the key of pseudonyms."""
+"""``sekisho keygen FILE``: makes the ring of keys of pseudonyms, or adds months to one."""
 
 import argparse
-import os
 import secrets
 from pathlib import Path
 
+from proxy.clock import unix_seconds
 from proxy.errors import UsageError
-from proxy.ledger.pseudonym import KEY_BYTES
+from proxy.ledger.key_ring_file import make_key_file, parse_key_text, read_key_text, replace_key_file
+from proxy.ledger.pseudonym import MONTHS, KeyRingError, period_of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("file", type=Path, help="the file to make; it must not exist")
+    parser.add_argument("file", type=Path, help="the file to make; it must not exist, unless with --extend")
+    parser.add_argument("--extend", action="store_true", help="add the months to come that an existing ring lacks")
+    parser.add_argument(
+        "--months", type=int, default=MONTHS, metavar="N", help=f"from this month on; {MONTHS} unless told"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write a new key that only this user can read."""
-    write_key(options.file)
-    print(f"{options.file} holds a new key.")
-    print("Whoever has it can tell whom a pseudonym means: keep it off the ledger's disk.")
+    """Write new keys that only this user can read."""
+    try:
+        if options.extend:
+            _extend(options.file, options.months)
+        else:
+            ring = make_key_file(options.file, period_of(unix_seconds()), options.months)
+            print(f"{options.file} holds new keys: of grants' subjects, and of {len(ring.periods)} months.")
+            print("Whoever has it can tell whom a pseudonym means: keep it off the ledger's disk.")
+    except KeyRingError as error:
+        raise UsageError(f"--months: {error}.") from error
     return 0
 
 
-def write_key(path: Path) -> None:
-    """Write a new key.
-
-    Raises:
-        UsageError: the file exists, or cannot be made.
-    """
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise UsageError(
-            f"{path} exists: a new key in its place would make old records unlinkable. Name another file."
-        ) from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be made: {error.strerror}. Name another file.") from error
-    with os.fdopen(file, "w", encoding="ascii") as stream:
-        stream.write(secrets.token_hex(KEY_BYTES) + "\n")
+def _extend(path: Path, months: int) -> None:
+    text = read_key_text(path)
+    before = parse_key_text(path, text)
+    ring = before.extend(period_of(unix_seconds()), months, secrets.token_bytes)
+    added = [period for period in ring.periods if period not in before.periods]
+    if not added:
+        print(f"{path} has a key of each of these months already: it is as it was.")
+        return
+    replace_key_file(path, ring.rewrite(text))
+    count = "a new key, of" if len(added) == 1 else f"{len(added)} new keys, from"
+    through = "" if len(added) == 1 else f" to {added[-1]}"
+    print(f"{path} has {count} {added[0]}{through}; those that it had are as they were.")
+    print("Every gateway with a copy of this file needs this one.")

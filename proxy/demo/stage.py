@@ -3,7 +3,6 @@
 
 import contextlib
 import json
-import secrets
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -20,8 +19,9 @@ from proxy.demo.issuer import Issuer, make_issuer_app, make_key
 from proxy.demo.people import generate_reports, generate_users
 from proxy.demo.sample_api import create_app, create_database
 from proxy.demo.story import STORY, Person, Scene
+from proxy.ledger.key_ring_file import make_key_file
 from proxy.ledger.note import SigningKey
-from proxy.ledger.pseudonym import KEY_BYTES
+from proxy.ledger.pseudonym import period_of
 from proxy.ledger.segments import list_segments
 from proxy.settings import read_settings
 from proxy.wiring import run_gateway
@@ -127,7 +127,7 @@ async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIte
         api = await _serve(stack, create_app(folder / "users.sqlite"))
         idp = await _serve(stack, make_issuer_app(issuers))
         key = folder / "pseudonym.key"
-        key.write_text(secrets.token_hex(KEY_BYTES), encoding="ascii")
+        make_key_file(key, period_of(unix_seconds()))
         ledger_key = folder / "ledger.key"
         ledger_key.write_text(SigningKey.generate("demo.sekisho.example/ledger").render(), encoding="ascii")
         settings = read_settings(

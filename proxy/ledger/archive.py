@@ -31,14 +31,13 @@ import msgspec
 
 from proxy.clock import render_instant, unix_seconds
 from proxy.errors import ArchiveError, FolderChangedError
+from proxy.ledger.record import BUNDLE_DIGITS
+from proxy.ledger.segments import BUNDLES, sync_folder
 from proxy.model.source import Source
 from proxy.version import VERSION
 
-FOLDER: Final = "bundles"
 KEPT: Final = "kept.json"
 FORMAT: Final = 1
-PREFIX_DIGITS: Final = 32
-"""Digits of a bundle's digest that a decision line names it by."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _LEFT_OVER: Final = re.compile(r"\.[0-9a-f]{64}(?:\.old)?\.tmp")
 _BLOCK_BYTES: Final = 1024 * 1024
@@ -88,7 +87,7 @@ class Archive:
     """
 
     def __init__(self, ledger: Path) -> None:
-        self.folder = ledger / FOLDER
+        self.folder = ledger / BUNDLES
         self._lock = threading.Lock()
         self._last: Path | None = None
         """What was kept last: most of its files are in the next one."""
@@ -156,12 +155,12 @@ class Archive:
         kept = Kept(FORMAT, bundle, render_instant(unix_seconds()), VERSION, files)
         _write_new(unfinished / KEPT, msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
         for folder in folders:
-            _sync_folder(folder)
+            sync_folder(folder)
         aside = self.folder / f".{bundle.digest}.old.tmp"
         if place.is_symlink() or place.exists():
             place.rename(aside)
         unfinished.rename(place)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         _remove(aside)
 
     def _find_before(self) -> dict[str, Path]:
@@ -186,12 +185,12 @@ class Archive:
 
 def find_kept(ledger: Path, prefix: str) -> Path | None:
     """Return the folder of the bundle whose digest begins so, as a decision line says it; None if it is not kept."""
-    if len(prefix) < PREFIX_DIGITS:
+    if len(prefix) < BUNDLE_DIGITS:
         return None
     try:
         found = [
             path
-            for path in (ledger / FOLDER).iterdir()
+            for path in (ledger / BUNDLES).iterdir()
             if path.name.startswith(prefix) and _DIGEST.fullmatch(path.name) and path.is_dir()
         ]
     except OSError:
@@ -354,11 +353,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -48,6 +48,7 @@ class Journal:
         self._witnesses = witnesses
         self._clock = clock
         self._flood = Flood()
+        self._has_begun = False
 
     def begin(self, restate: Callable[[], Sequence[Line]], start: Line) -> None:
         """Record that a gateway starts, and what is in force.
@@ -63,6 +64,7 @@ class Journal:
         self.writer.restate = restate
         if self._witnesses is not None:
             self._witnesses.start()
+        self._has_begun = True
 
     def append(self, lines: Sequence[Line]) -> Awaitable[None] | None:
         """Record lines, in the kernel when this returns.
@@ -114,11 +116,13 @@ class Journal:
             self._witnesses.offer(published.head, published.note)
 
     async def close(self) -> None:
-        """Record the stop, sign it, publish that, and let go of the files."""
+        """Record the stop, if there was a start, sign it, publish that, and let go of the files."""
         with contextlib.ExitStack() as stack:
             stack.callback(self.writer.close)
             if self._commit is not None:
                 stack.callback(self._commit.close)
+            if not self._has_begun:
+                return
             try:
                 self._drain(all=True)
                 self.writer.append([StopLine()])

@@ -11,10 +11,11 @@ from proxy.ledger.note import SigningKey
 from proxy.ledger.options import LedgerOptions
 from proxy.ledger.prove import root_at
 from proxy.ledger.segments import list_segments
+from proxy.ledger.sink import Sink
 from proxy.ledger.stdout import StandardOutput, Stream
 from proxy.ledger.witness import Witnesses, check_against
 from proxy.ledger.witness_place import FolderWitness, Witness, make_witness
-from proxy.ledger.writer import LedgerWriter, Limits, Sink
+from proxy.ledger.writer import LedgerWriter, Limits
 from proxy.telemetry import Metrics
 
 STANDARD_OUTPUT: Final = Path("-")
@@ -34,7 +35,7 @@ def open_ledger(options: LedgerOptions, metrics: Metrics) -> Journal:
             "A ledger on standard output begins anew at each start and is on no disk of ours: --ledger-witness and "
             "--ledger-durability synced go with a folder."
         )
-    places = [make_witness(place, options.ledger) for place in options.ledger_witness]
+    places: list[Witness] = [make_witness(place, options.ledger) for place in options.ledger_witness]
     sink: Path | Sink = Stream(StandardOutput.take()) if to_output else options.ledger
     limits = Limits(
         segment_bytes=options.ledger_segment_megabytes * _MEGABYTE,

@@ -142,6 +142,25 @@ def prove_growth(segments: Sequence[Segment], earlier: TreeHead, later: TreeHead
     return prove_consistency(frontier, mend_leaves(lines), earlier.size, later.size)
 
 
+def root_at(segments: Sequence[Segment], size: int) -> bytes | None:
+    """Return the root of the tree over the first lines of a ledger; None where they are not all kept.
+
+    Raises:
+        OSError: a segment cannot be read.
+    """
+    try:
+        frontier, lines = _begin_before(segments, size)
+        stream, tree = mend_leaves(lines), frontier.copy()
+        while tree.size < size:
+            leaves = list(islice(stream, min(_AT_ONCE, size - tree.size)))
+            if not leaves:
+                return None
+            tree.extend(leaves)
+    except NotProvenError:
+        return None
+    return tree.root()
+
+
 def open_head(note: str, keys: Sequence[VerifierKey]) -> TreeHead:
     """Read a checkpoint, verified if there are keys.
 

@@ -6,10 +6,11 @@ origins are kept between requests.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
 from proxy.clock import render_instant
 from proxy.ledger.lines import (
+    NO_SECONDS,
     CallerRecorded,
     DatabaseRecorded,
     DecisionLine,
@@ -20,7 +21,7 @@ from proxy.ledger.lines import (
     ShadowRecorded,
     SubjectRecorded,
 )
-from proxy.ledger.pseudonym import Pseudonyms
+from proxy.ledger.pseudonym import KeyRing, Pseudonyms
 from proxy.model.api import Route
 from proxy.model.caller import Caller, Part, Person, Tie
 from proxy.model.decision import AppliedRule, Certainty, Decision, Shadow
@@ -57,16 +58,21 @@ class Recorder:
     """Makes lines for one snapshot.
 
     Args:
-        pseudonyms: names people.
+        keys: of pseudonyms, by period.
         bundle: the digest of the snapshot.
         geolocation: the version of the geolocation data.
+        callers: how they are named, by ``pseudonym`` or in ``clear``; data subjects are never named in clear.
     """
 
-    def __init__(self, pseudonyms: Pseudonyms, bundle: str, geolocation: str = "") -> None:
-        self._pseudonyms = pseudonyms
+    def __init__(
+        self, keys: KeyRing, bundle: str, geolocation: str = "", callers: Literal["pseudonym", "clear"] = "pseudonym"
+    ) -> None:
+        self._keys = keys
+        self._names: Pseudonyms | None = None
+        self._caller: _Kept[Caller, CallerRecorded]
+        self._is_clear = callers == "clear"
         self._bundle = bundle[:BUNDLE_DIGITS]
         self._geolocation = geolocation
-        self._caller = _Kept(self._render_caller)
         self._origin = _Kept(_render_origin)
         self._data = _Kept(_render_data)
 
@@ -89,6 +95,10 @@ class Recorder:
             seconds: from the request's head until now; written where the answer is in hand.
         """
         decision, route = outcome.decision, outcome.route
+        names = self._keys.at(outcome.now)
+        if names is not self._names:  # another month: whoever was rendered has another name
+            self._names = names
+            self._caller = _Kept(lambda caller: self._render_caller(caller, names))
         return DecisionLine(
             id=outcome.request_id,
             effect=outcome.effect,
@@ -113,47 +123,46 @@ class Recorder:
             shape=outcome.shape,
             caller=self._caller(outcome.caller),
             origin=self._origin(outcome.origin),
-            subject=self._subject(outcome),
+            subject=_render_subject(outcome, names),
             bundle=self._bundle,
             geolocation=self._geolocation,
             trace=outcome.trace,
             upstream=upstream,
             complete=None if whole is None else True,
             bytes=whole or 0,
-            seconds=0.0 if whole is None else round(seconds, 6),
+            seconds=NO_SECONDS if whole is None else round(seconds, 6),
         )
 
-    def _render_caller(self, caller: Caller) -> CallerRecorded:
+    def _render_caller(self, caller: Caller, names: Pseudonyms) -> CallerRecorded:
         countries = caller.countries
         known = countries if isinstance(countries, FactSet) else None
         return CallerRecorded(
-            who=self._pseudonyms.of_caller(caller.principal) if caller.principal else "",
+            who=self._name(caller.principal, names),
             issuer=_render(caller.issuer),
             affiliate=_render(caller.affiliate),
             kind=_render(caller.kind),
             countries=tuple(sorted(known.members)) if known else _render_state(countries),
             countries_open=known.is_open if known else False,
             ties=tuple(map(_render_tie, caller.ties)),
-            on_behalf_of=self._render_person(caller.on_behalf_of),
+            on_behalf_of=self._render_person(caller.on_behalf_of, names),
         )
 
-    def _render_person(self, person: Person) -> PersonRecorded | None:
+    def _render_person(self, person: Person, names: Pseudonyms) -> PersonRecorded | None:
         if not person.principal and person.id is not UNKNOWN:
             return None
         return PersonRecorded(
-            who=self._pseudonyms.of_caller(person.principal) if person.principal else "",
+            who=self._name(person.principal, names),
             issuer=_render(person.issuer),
             affiliate=_render(person.affiliate),
             kind=_render(person.kind),
         )
 
-    def name_subject(self, api: str, subject_id: str) -> str:
-        """Return the keyed pseudonym under which a data subject of an API is recorded and granted."""
-        return self._pseudonyms.of_subject(api, subject_id)
+    def _name(self, principal: str, names: Pseudonyms) -> str:
+        return principal if self._is_clear or not principal else names.of_caller(principal)
 
-    def _subject(self, outcome: Outcome) -> SubjectRecorded:
-        subject = outcome.subject
-        return SubjectRecorded(_render(subject.country), subject.reference or _render_state(subject.id))
+    def name_subject(self, api: str, subject_id: str) -> str:
+        """Return the keyed pseudonym under which grants name a data subject of an API."""
+        return self._keys.subjects.of_subject(api, subject_id)
 
 
 def geolocation_line(version: str, databases: Iterable[DatabaseInfo]) -> GeolocationLine:
@@ -197,6 +206,14 @@ def _render_rule(rule: AppliedRule) -> RuleRecorded:
 
 def _render_shadow(shadow: Shadow) -> ShadowRecorded:
     return ShadowRecorded(shadow.would, shadow.changes, tuple(map(_render_rule, shadow.applied)))
+
+
+def _render_subject(outcome: Outcome, names: Pseudonyms) -> SubjectRecorded:
+    subject, route = outcome.subject, outcome.route
+    country = _render(subject.country)
+    if route is None or not isinstance(subject.id, str):
+        return SubjectRecorded(country, _render_state(subject.id))
+    return SubjectRecorded(country, names.of_subject(route.api.id, subject.id))
 
 
 def _render_origin(origin: Origin) -> OriginRecorded:

@@ -194,7 +194,7 @@ class Stream:
     def keep_checkpoint(self, note: str) -> None:
         """Keep nothing: the checkpoint is among the lines."""
 
-    def find_older(self, limit: float) -> tuple[list[Segment], int]:  # noqa: ARG002
+    def find_older(self, limit: float) -> tuple[list[Segment], int]:  # noqa: ARG002 - there are none
         """Return nothing: what is kept is the collector's part."""
         return [], 0
 

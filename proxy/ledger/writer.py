@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -25,6 +25,7 @@ from proxy.ledger.files import Folder, open_segment
 from proxy.ledger.lines import Line, RecoveredLine, RetentionLine
 from proxy.ledger.note import SigningKey
 from proxy.ledger.segments import Segment, find_end_of_lines, list_segments, read_blocks
+from proxy.ledger.sink import Sink
 from proxy.ledger.tree_head import TreeHead
 from proxy.telemetry import Metrics
 
@@ -50,26 +51,6 @@ class Published(msgspec.Struct, frozen=True):
 
     head: TreeHead
     note: str
-
-
-class Sink(Protocol):
-    """Where lines go. All of what one call is given is there, or it raises ``OSError`` and none is but ``left``."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def segment(self) -> Path | None: ...
-    @property
-    def length(self) -> int: ...
-    @property
-    def left(self) -> int: ...
-    def begin(self, first: int, data: bytes) -> None: ...
-    def write(self, data: bytes) -> None: ...
-    def is_in_place(self) -> bool: ...
-    def sync(self) -> None: ...
-    def keep_checkpoint(self, note: str) -> None: ...
-    def find_older(self, limit: float) -> tuple[list[Segment], int]: ...
-    def close(self) -> None: ...
 
 
 class LedgerWriter:
@@ -318,7 +299,7 @@ class LedgerWriter:
         self._sink.sync()
         for segment in older:
             segment.path.unlink()
-        log.info("segments older than is kept were removed", extra={"path": self._sink.name, "count": len(older)})
+        log.info("old segments were removed", extra={"path": self._sink.name, "count": len(older)})
 
     def publish(self) -> Published | None:
         """Make all lines durable on disk and return the checkpoint that was signed since the last call, if any.
@@ -335,7 +316,9 @@ class LedgerWriter:
         try:
             self._sink.keep_checkpoint(published.note)
         except OSError as error:
-            raise LedgerError(f"The checkpoint of the ledger {self._sink.name} cannot be written: {error.strerror}.") from error
+            raise LedgerError(
+                f"The checkpoint of the ledger {self._sink.name} cannot be written: {error.strerror}."
+            ) from error
         if self._unpublished is published:
             self._unpublished = None
         return published

@@ -32,6 +32,13 @@ _STATES: Final[Mapping[str, State]] = {state.value: state for state in (ABSENT, 
 _DECODE: Final = msgspec.json.Decoder(DecisionLine).decode
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A decision line, and when it was decided."""
+
+    line: DecisionLine
+    time: float
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """What a line says of a request."""
 
@@ -40,17 +47,27 @@ class Recorded(msgspec.Struct, frozen=True):
     remarks: tuple[str, ...]
 
 
-def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
+def read_line(data: bytes) -> Asked:
     """Read a decision line.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        text = data.strip().split(b"\n")[0]
+        return Asked(_DECODE(text), _read_time(text))
+    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+        raise UsageError(f"That is no decision line of a ledger: {error}.") from error
+
+
+def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
+    """Return what a decision line says, in the words of a bundle.
 
     Raises:
         UsageError: it is none, or of a route that this bundle does not declare.
     """
-    try:
-        text = data.strip().split(b"\n")[0]
-        line, time = _DECODE(text), _read_time(text)
-    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
-        raise UsageError(f"That is no decision line of a ledger: {error}.") from error
+    asked = read_line(data)
+    line, time = asked.line, asked.time
     resource = snapshot.resources.get(line.route)
     if resource is None:
         raise UsageError(f"The line is of the route {line.route or line.shape!r}, which this bundle does not declare.")
@@ -64,11 +81,10 @@ def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
         source=CountrySource[line.origin.source.upper()] if line.origin.source.upper() in CountrySource.__members__
         else CountrySource.NONE,
     )  # fmt: skip
-    subject = Subject(country=_fact(line.subject.country), id=UNKNOWN, reference=line.subject.id)
     facts = Facts(
         _caller(line, snapshot, time),
         origin,
-        subject if line.subject.id not in _STATES else Subject(country=subject.country, id=_fact(line.subject.id)),
+        _subject(line, snapshot),
         resource,
         purpose=line.purpose or ABSENT,
         case=UNKNOWN,
@@ -77,6 +93,21 @@ def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
     certainty = f" ({line.certainty})" if line.certainty else ""
     recorded = f"the ledger says: effect {line.effect}, rule {line.rule or 'none'}{certainty}, reason {line.reason}"
     return Recorded(f"request {line.id}", facts, (recorded, *_remark(line, snapshot)))
+
+
+def _subject(line: DecisionLine, snapshot: Snapshot) -> Subject:
+    """Return whose data it was: a key of its month names the subject in the line, another one does in grants.
+
+    So nobody can tell which grants name the subject, but for those that lifted a rule: the subject is one of theirs.
+    """
+    used = {grant for _, grant in line.lifted}
+    subjects = [grant.subjects for grant in snapshot.policy.grants if grant.id in used]
+    shared = frozenset.intersection(*subjects) if subjects else frozenset()
+    reference = min(shared, key=lambda each: (len(snapshot.policy.grants_of[each]), each), default="")
+    said = line.subject.id
+    return Subject(
+        country=_fact(line.subject.country), id=_fact(said) if said in _STATES else UNKNOWN, reference=reference
+    )
 
 
 def _read_time(text: bytes) -> float:

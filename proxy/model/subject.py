@@ -12,7 +12,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     country: Fact[str] = UNKNOWN
     id: Fact[str] = UNKNOWN
     reference: str = ""
-    """Keyed pseudonym of the id, as records and grants name the subject; empty where there is no id or no key."""
+    """Keyed pseudonym of the id, as grants name the subject; empty where there is no id, no key or no grant."""
 
 
 NO_SUBJECT = Subject(country=NOT_APPLICABLE, id=NOT_APPLICABLE)

@@ -64,6 +64,7 @@ class Checkpoint:
         self.callers = Callers(snapshot.issuers, snapshot.registers, snapshot.revoked, introspections)
         self.authorities = Authorities(snapshot.authorities)
         self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator, client_address)
+        self._has_grants = bool(snapshot.policy.grants)
         self._is_forwarded = client_certificate == FORWARDED
         self._reads_forwarded = client_address is not ClientAddress.PROXY_PROTOCOL
         """Whether trusted proxies read what their clients write: those that speak the PROXY protocol pass it on."""
@@ -115,7 +116,7 @@ class Checkpoint:
         """Return everything that one decision is made from."""
         route, snapshot = match.route, self.snapshot
         subject = select_subject(route.subject, match.parameters)
-        if isinstance(subject.id, str):
+        if self._has_grants and isinstance(subject.id, str):
             reference = self.recorder.name_subject(route.api.id, subject.id)
             subject = Subject(country=subject.country, id=subject.id, reference=reference)
         case = ABSENT if fields.case is None else fields.case

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from proxy.demo.issuer import make_issuer_app
 from tests.support.image import Rehearsal, as_another_user
+from tests.support.keys import write_pseudonym_keys
 from tests.support.world import ISSUERS, POLICIES, headers, serve_raw, wait_for
 
 
@@ -46,7 +47,7 @@ async def test_the_image_installs_starts_serves_and_stops_as_another_user(folder
     rehearsal.make_place("/var/lib/sekisho", owned=True)
     shutil.copytree(POLICIES, rehearsal.path("/etc/sekisho/policies"))
     key = rehearsal.make_place("/run/secrets") / "sekisho-pseudonym-key"
-    key.write_text("5e" * 32, encoding="ascii")
+    write_pseudonym_keys(key)
     runner = web.AppRunner(make_issuer_app(ISSUERS))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -7,7 +7,6 @@ import pytest
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.authorities import Authority
 from proxy.caller.clients import Client, Clients
-from proxy.ledger.pseudonym import Pseudonyms
 from proxy.ledger.record import Recorder
 from proxy.model.decision import Reason
 from proxy.model.request import RequestHead
@@ -15,13 +14,14 @@ from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Forward, Refuse
 from tests.support.certificates import BILLING, Held, a_leaf, a_list, an_authority, billing, corp_ca, partner_ca
-from tests.support.passages import KEY, HeldKeys, a_head, a_passage, reference_bundle
+from tests.support.keys import RING
+from tests.support.passages import HeldKeys, a_head, a_passage, reference_bundle
 
 
 def a_checkpoint(*authorities: Authority, source: str = "tls") -> Checkpoint:
     clients = Clients({("mesh", BILLING): Client("billing", "ly", autonomous=False)})
     snapshot: Snapshot = msgspec.structs.replace(reference_bundle(), authorities=authorities, clients=clients)
-    recorder = Recorder(Pseudonyms(KEY), snapshot.policy_digest, snapshot.registers_digest)
+    recorder = Recorder(RING, snapshot.policy_digest, snapshot.registers_digest)
     return Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder, client_certificate=source)
 
 

@@ -12,17 +12,18 @@ from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.ledger.entry import encode_body
 from proxy.ledger.lines import DecisionLine
-from proxy.ledger.pseudonym import Pseudonyms
+from proxy.lifecycle.recorded import read_recorded
 from proxy.model.decision import Reason
 from proxy.model.request import RequestHead
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Forward, Passage, Refuse, Step
 from proxy.telemetry import Metrics
 from tests.support.bundle_folder import REFERENCE
-from tests.support.passages import KEY, NOW, a_checkpoint, a_head, a_token
+from tests.support.keys import GRANTED
+from tests.support.passages import NOW, REQUEST_ID, a_checkpoint, a_head, a_token
 from tests.support.world import STAFF
 
-FOR_42 = Pseudonyms(KEY).of_subject("users", "42")
+FOR_42 = GRANTED.of_subject("users", "42")
 GRANT = f"""\
   - id: LE-1
     lifts: [only-when-asked]
@@ -72,7 +73,7 @@ def counted(step: Refuse) -> dict[str, float]:
 
 
 def begin(snapshot: Snapshot, head: RequestHead | None = None, now: float = NOW) -> tuple[Passage, Step]:
-    passage = Passage(a_checkpoint(snapshot), "R1", now)
+    passage = Passage(a_checkpoint(snapshot), REQUEST_ID, now)
     return passage, passage.begin(head or a_head())
 
 
@@ -157,6 +158,23 @@ def test_a_grant_lifts(
     line = a_line(refused)
     assert line.get("lifted", []) == ([["only-when-asked", "LE-1"]] if lifts else [])
     assert counted(refused).get("sekisho_grants_used_total{LE-1,only-when-asked}", 0) == int(lifts)
+    assert FOR_42 not in json.dumps(line), "a record names people by its month's key alone"
+    if line.get("route"):
+        assert read_recorded(json.dumps(line).encode(), snapshot).facts.subject.reference == (FOR_42 if lifts else "")
+
+
+def test_what_two_grants_lifted_was_of_a_subject_of_both(tmp_path: Path) -> None:
+    other = GRANT.replace("LE-1", "LE-2").replace("[only-when-asked]", "[nor-then]")
+    other = other.replace(f'["{FOR_42}"]', f'["{FOR_42}", "users:0"]')
+    more = LIFTABLE + LIFTABLE.replace("only-when-asked", "nor-then")
+    snapshot = a_bundle(tmp_path, rules=more, grants=GRANT.replace(f'["{FOR_42}"]', f'["{FOR_42}", "users:1"]') + other)
+    passage, step = begin(snapshot, a_head(token=a_token({**STAFF, "sub": "carol"})))
+    assert isinstance(step, Forward)
+    line = a_line(passage.fail(Reason.CLIENT_GONE))
+    assert [grant for _, grant in line["lifted"]] == ["LE-1", "LE-2"]
+    assert read_recorded(json.dumps(line).encode(), snapshot).facts.subject.reference == FOR_42
+    line["lifted"] = [["only-when-asked", "LE-9"]]
+    assert read_recorded(json.dumps(line).encode(), snapshot).facts.subject.reference == "", "a grant that is gone"
 
 
 def test_a_grant_lifts_nothing_that_does_not_say_so(tmp_path: Path) -> None:

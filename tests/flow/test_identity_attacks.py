@@ -17,7 +17,6 @@ from proxy.caller.people import Engagement, PeopleInMemory
 from proxy.caller.resolve import Callers, IntrospectionNeeded, KeysNeeded, Shown
 from proxy.caller.revocation import Introspected, Revoked
 from proxy.caller.speaking import Registers
-from proxy.ledger.pseudonym import Pseudonyms
 from proxy.ledger.record import Recorder
 from proxy.model.caller import NO_PERSON, Caller
 from proxy.model.decision import Reason
@@ -29,7 +28,8 @@ from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Forward, Passage, Refuse
 from tests.support.certificates import Held as HeldCertificate
 from tests.support.certificates import an_authority, billing, corp_ca
-from tests.support.passages import KEY, NOW, HeldKeys, a_head, a_passage, a_token, reference_bundle
+from tests.support.keys import RING
+from tests.support.passages import NOW, HeldKeys, a_head, a_passage, a_token, reference_bundle
 from tests.support.tokens import (
     CORP,
     PARTNER,
@@ -320,7 +320,7 @@ def a_checkpoint(*held: HeldCertificate, **options: Any) -> Checkpoint:
     snapshot: Snapshot = reference_bundle()
     if held:
         snapshot = msgspec.structs.replace(snapshot, authorities=(an_authority(*held),))
-    recorder = Recorder(Pseudonyms(KEY), snapshot.policy_digest, snapshot.registers_digest)
+    recorder = Recorder(RING, snapshot.policy_digest, snapshot.registers_digest)
     return Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder, **options)
 
 
@@ -382,7 +382,7 @@ def test_what_is_under_way_ends_when_the_person_behind_is_revoked() -> None:
     assert isinstance(passage.begin(behind(a_token(sub="bob"))), Forward)
     assert not passage.is_denied_under(checkpoint, NOW)
     snapshot = msgspec.structs.replace(reference_bundle(), revoked=Revoked(subjects={("corp", "bob"): math.inf}))
-    recorder = Recorder(Pseudonyms(KEY), snapshot.policy_digest, snapshot.registers_digest)
+    recorder = Recorder(RING, snapshot.policy_digest, snapshot.registers_digest)
     assert passage.is_denied_under(Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder), NOW)
 
 

@@ -19,13 +19,13 @@ from proxy.demo.stage import REFERENCE_BUNDLE
 from proxy.demo.story import CLOUD, OFFICE, SATO, SUPPORT, Person
 from proxy.ledger.entry import encode_body
 from proxy.ledger.lines import Line
-from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
 from proxy.ledger.record import Recorder
 from proxy.model.decision import Reason
 from proxy.model.request import Headers, RequestHead, ResponseHead
 from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Forward, Need, Passage, Refuse
+from tests.support.keys import RING
 
 NOW = 1616457600.0
 SECRET = st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789", min_size=4, max_size=20).map("zqx{}".format)
@@ -49,7 +49,7 @@ class Keys:
 
 @cache
 def checkpoint() -> Checkpoint:
-    recorder = Recorder(Pseudonyms(bytes(KEY_BYTES)), "policy", "registers")
+    recorder = Recorder(RING, "policy", "registers")
     return Checkpoint(load_bundle(REFERENCE_BUNDLE), Keys(), RegistryGeolocator(), recorder)
 
 

@@ -12,7 +12,6 @@ from proxy.bundle.snapshot import Snapshot
 from proxy.caller.issuers import Introspection
 from proxy.caller.resolve import IntrospectionNeeded, KeysNeeded
 from proxy.caller.revocation import Introspected, Revoked
-from proxy.ledger.pseudonym import Pseudonyms
 from proxy.ledger.record import Recorder
 from proxy.model.decision import Reason
 from proxy.model.request import RequestHead
@@ -20,7 +19,8 @@ from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.answers import ANSWERS, BEARER_CHALLENGE
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Forward, Need, Passage, Refuse
-from tests.support.passages import KEY, NOW, HeldKeys, a_checkpoint, a_head, a_token, reference_bundle
+from tests.support.keys import RING
+from tests.support.passages import NOW, HeldKeys, a_checkpoint, a_head, a_token, reference_bundle
 
 TOKEN = a_token()
 """One token: signatures by ES256 differ each time."""
@@ -44,7 +44,7 @@ def changed(**changes: Any) -> Snapshot:
 
 
 def checkpoint(snapshot: Snapshot, said: Said | None = None) -> Checkpoint:
-    recorder = Recorder(Pseudonyms(KEY), snapshot.policy_digest, snapshot.registers_digest)
+    recorder = Recorder(RING, snapshot.policy_digest, snapshot.registers_digest)
     return Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder, introspections=said)
 
 

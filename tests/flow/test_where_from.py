@@ -7,14 +7,14 @@ import msgspec
 import pytest
 
 from proxy.ledger.lines import DecisionLine
-from proxy.ledger.pseudonym import Pseudonyms
 from proxy.ledger.record import Recorder
 from proxy.model.facts import EMPTY_SET, UNKNOWN, Fact
 from proxy.model.origin import LOCAL, ClientAddress, CountrySource, DatabaseInfo, Geolocation
 from proxy.model.request import RequestHead, ResponseHead
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Forward, Passage, Refuse, Release
-from tests.support.passages import KEY, NOW, HeldKeys, a_head, reference_bundle
+from tests.support.keys import RING
+from tests.support.passages import NOW, HeldKeys, a_head, reference_bundle
 from tests.support.world import OFFICE
 
 PUBLIC = "198.41.0.4"
@@ -37,7 +37,7 @@ class AtlasOf(msgspec.Struct):
 def a_checkpoint(place: ClientAddress, country: Fact[str] = "JP") -> Checkpoint:
     snapshot = reference_bundle()
     atlas = AtlasOf(country)
-    recorder = Recorder(Pseudonyms(KEY), snapshot.digest, atlas.version)
+    recorder = Recorder(RING, snapshot.digest, atlas.version)
     return Checkpoint(snapshot, HeldKeys(snapshot), atlas, recorder, client_address=place)
 
 

@@ -2,7 +2,6 @@
 """``sekisho run`` as a process of its own, told to look at its folder."""
 
 import asyncio
-import secrets
 import shutil
 import signal
 import sys
@@ -11,13 +10,14 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from tests.support.keys import write_pseudonym_keys
 from tests.support.world import ISSUERS, POLICIES, serve_raw, wait_for
 
 
 async def start(folder: Path, idp: str) -> asyncio.subprocess.Process:
     policies = folder / "policies"
     shutil.copytree(POLICIES, policies)
-    (folder / "key").write_text(secrets.token_hex(32), encoding="ascii")
+    write_pseudonym_keys(folder / "key")
     flags = {"policies": policies, "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "ledger": folder / "ledger",
              "pseudonym-key": folder / "key"}  # fmt: skip
     arguments = [part for name, value in flags.items() for part in (f"--{name}", str(value))]

@@ -18,7 +18,7 @@ Flags = Callable[[Path], dict[str, Any]]
 CANNOT_START: dict[str, tuple[Flags, type[SekishoError], str]] = {
     "no pseudonym key": (lambda _: {"pseudonym_key": None}, SekishoError, "sekisho keygen"),
     "a pseudonym key that is not there": (lambda p: {"pseudonym_key": p / "none"}, SekishoError, "--pseudonym-key"),
-    "a pseudonym key that is none": (lambda p: {"pseudonym_key": _written(p / "k", "abc")}, SekishoError, "64 hexa"),
+    "a pseudonym key that is none": (lambda p: {"pseudonym_key": _written(p / "k", "abc")}, SekishoError, "line 1"),
     "a GeoIP database that is not there": (lambda p: {"geoip": p / "none.mmdb"}, SekishoError, "--geoip"),
     "a GeoIP database that is none": (lambda p: {"geoip": _written(p / "x.mmdb", "no")}, SekishoError, "--geoip"),
     "a database of autonomous systems that is one of countries": (

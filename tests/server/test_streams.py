@@ -2,7 +2,6 @@
 import asyncio
 import os
 import re
-import secrets
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from proxy.demo.issuer import make_issuer_app
+from tests.support.keys import write_pseudonym_keys
 from tests.support.ledger import write_ledger_key
 from tests.support.world import (
     DATA_TEAM,
@@ -198,8 +198,7 @@ class TestMemory:
         assert big - small < 24 * 1024, f"{small} KiB with 1 MiB each way, {big} KiB with 100"
 
     async def _peak_kib(self, folder: Path, url: str, idp: str, api: StreamingApi, mib: int) -> int:
-        key = folder / f"{mib}.key"
-        key.write_text(secrets.token_hex(32), encoding="ascii")
+        key = write_pseudonym_keys(folder / f"{mib}.key")
         flags = ["--policies", str(POLICIES), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
         flags += ["--ledger", str(folder / f"ledger-{mib}"), "--pseudonym-key", str(key), "--upstream", f"users={url}"]
         flags += ["--ledger-key", str(write_ledger_key(folder / f"{mib}.ledger-key"))]

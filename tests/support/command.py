@@ -4,7 +4,6 @@
 import asyncio
 import contextlib
 import json
-import secrets
 import shutil
 import socket
 import sys
@@ -15,6 +14,7 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
+from tests.support.keys import write_pseudonym_keys
 from tests.support.ledger import read_records, write_ledger_key
 from tests.support.watch import poll
 from tests.support.world import OFFICE, POLICIES
@@ -101,7 +101,7 @@ async def start_command(
         jwks: issuer to the URL of its keys, where it is another than in the folder.
     """
     folder.mkdir(exist_ok=True)
-    (folder / "pseudonym.key").write_text(secrets.token_hex(32), encoding="ascii")
+    write_pseudonym_keys(folder / "pseudonym.key")
     flags = {
         "policies": policies,
         "listen": "127.0.0.1:0",

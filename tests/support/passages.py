@@ -9,17 +9,16 @@ from typing import Any, Final
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.keys import KeySet, parse_key_set
-from proxy.ledger.pseudonym import Pseudonyms
 from proxy.ledger.record import Recorder
 from proxy.model.request import RequestHead
 from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Passage
+from tests.support.keys import RING
 from tests.support.tokens import HeldSets
 from tests.support.world import ISSUERS, OFFICE, POLICIES, STAFF
 
 NOW: Final = 1_800_000_000.0
-KEY: Final = b"k" * 32
 REQUEST_ID: Final = "01MCC5RM000000000000000001"
 """Of a request that was asked at ``NOW``."""
 
@@ -42,7 +41,7 @@ def reference_bundle() -> Snapshot:
 
 def a_checkpoint(snapshot: Snapshot | None = None) -> Checkpoint:
     snapshot = snapshot or reference_bundle()
-    recorder = Recorder(Pseudonyms(KEY), snapshot.digest)
+    recorder = Recorder(RING, snapshot.digest)
     return Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder)
 
 

@@ -3,7 +3,6 @@
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -15,6 +14,7 @@ from proxy.clock import unix_seconds
 from proxy.demo.issuer import Issuer, make_issuer_app
 from proxy.settings import read_settings
 from proxy.wiring import run_gateway
+from tests.support.keys import write_pseudonym_keys
 from tests.support.ledger import read_ends, read_records, write_ledger_key
 
 POLICIES: Final = Path(__file__).parents[2] / "policies"
@@ -104,8 +104,7 @@ async def _serving(runner: web.BaseRunner) -> AsyncIterator[str]:
 @contextlib.asynccontextmanager
 async def run_world(folder: Path, upstream: str, /, **flags: Any) -> AsyncIterator[World]:
     """Run a gateway in front of an API."""
-    key = folder / "pseudonym.key"
-    key.write_text(secrets.token_hex(32), encoding="ascii")
+    key = write_pseudonym_keys(folder / "pseudonym.key")
     async with _serving(web.AppRunner(make_issuer_app(ISSUERS))) as idp:
         settings = read_settings(
             **{

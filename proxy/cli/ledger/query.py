@@ -18,13 +18,13 @@ from proxy.cli.ledger.source import parse_bound, read_place, tell
 from proxy.cli.ledger.telling import HEADING, SHORT, render_json, tell_decision
 from proxy.cli.terminal import plain
 from proxy.errors import UsageError
+from proxy.ledger.key_ring_file import read_key_ring
 from proxy.ledger.query import FIELDS, OBSERVED, Filter, Row, Search, count_by, find_words
 from proxy.ledger.read import Reading, line_kind, line_time
 from proxy.model.country import NAMES, refuse_country
 from proxy.model.decision import Effect, Reason
 from proxy.model.facts import State
 from proxy.model.problem import nearest
-from proxy.wiring import read_pseudonym_key
 
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _FORMULAS: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001 - spreadsheets take these, too
@@ -130,7 +130,8 @@ def name_caller(who: str, key: Path | None) -> frozenset[str]:
         UsageError: it is neither, or there is no key to make it one.
     """
     if "|" in who:
-        return frozenset({read_pseudonym_key(key).of_caller(who)})
+        names = (each.of_caller(who) for each in read_key_ring(key).names.values())
+        return frozenset({who, *names})  # as it stands there where callers are recorded in clear
     if not SHORT <= len(who) <= 32 or not _HEXADECIMAL.issuperset(who):
         raise UsageError(
             f"--who {who!r} is neither a pseudonym (32 hexadecimal digits, or their first {SHORT} or more) nor "
@@ -147,7 +148,7 @@ def name_subject(whose: str, key: Path | None) -> frozenset[str]:
     """
     api, colon, rest = whose.partition(":")
     if colon and key is not None:
-        return frozenset({read_pseudonym_key(key).of_subject(api, rest)})
+        return frozenset(each.of_subject(api, rest) for each in read_key_ring(key).names.values())
     digits = rest if colon else api
     if not SHORT <= len(digits) <= 32 or not _HEXADECIMAL.issuperset(digits):
         raise UsageError(

@@ -9,10 +9,10 @@ import pytest
 
 from proxy.bundle.check import load_bundle
 from proxy.cli import main
-from proxy.ledger.pseudonym import Pseudonyms
 from proxy.pipeline.passage import Forward, Refuse
 from tests.support.bundle_folder import REFERENCE
-from tests.support.passages import KEY, a_checkpoint, a_head, a_passage, a_token
+from tests.support.keys import GRANTED, NAMES, RING, write_pseudonym_keys
+from tests.support.passages import a_checkpoint, a_head, a_passage, a_token
 
 PEOPLE = {"affiliate": "ly", "employment_type": "employee", "residence_country": "JP"}
 LIFTABLE = """\
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
     (folder / "tests" / "line-2021.yaml").unlink()
     liftable = LIFTABLE.replace("nobody-at-all", "naver")
     (folder / "rules" / "liftable.yaml").write_text(liftable, encoding="utf-8")
-    (tmp_path / "key").write_text(KEY.hex(), encoding="ascii")
+    write_pseudonym_keys(tmp_path / "key", RING)
     return folder
 
 
@@ -74,7 +74,7 @@ def test_a_grant_is_written_where_there_was_none(folder: Path, capsys: pytest.Ca
     out = capsys.readouterr().out
     assert "it lifts not-now for 1 subject" in out
     (written,) = load_bundle(folder).policy.grants
-    assert written.subjects == {Pseudonyms(KEY).of_subject("users", "42")}
+    assert written.subjects == {GRANTED.of_subject("users", "42")}
     text = (folder / "grants.yaml").read_text(encoding="utf-8")
     assert "42\n" not in text
     assert "users:42" not in text
@@ -180,7 +180,7 @@ def test_an_interrupt_while_the_folder_is_checked_leaves_it_as_it_was(
 def test_a_bundle_that_lists_no_file_for_grants_says_what_to_add(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "key").write_text(KEY.hex(), encoding="ascii")
+    write_pseudonym_keys(tmp_path / "key", RING)
     flags = [part for flag, value in SAID.items() for part in (flag, value)]
     assert main(["grant", "new", str(REFERENCE), *flags, *APPROVED, "--pseudonym-key", str(tmp_path / "key")]) == 2
     assert "grants.yaml: [grants]" in capsys.readouterr().err
@@ -210,10 +210,13 @@ def test_a_grant_that_was_written_lifts_for(
         assert step.outcome.decision.rule_id == "not-now"
 
 
-def test_a_written_grant_names_the_subject_as_a_passage_records_it(folder: Path) -> None:
+def test_a_written_grant_names_the_subject_by_a_key_that_stays_a_record_by_its_months(
+    folder: Path,
+) -> None:
     assert grant(folder) == 0
     snapshot = load_bundle(folder)
     step = a_passage(a_checkpoint(snapshot)).begin(a_head(token=a_token({**PEOPLE, "affiliate": "naver"})))
     assert isinstance(step, Refuse)
     (line,) = map(msgspec.to_builtins, step.lines)
-    assert {line["subject"]["id"]} == set(snapshot.policy.grants[0].subjects)
+    assert set(snapshot.policy.grants[0].subjects) == {GRANTED.of_subject("users", "42")}
+    assert line["subject"]["id"] == NAMES.of_subject("users", "42") != GRANTED.of_subject("users", "42")

@@ -21,9 +21,7 @@ from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.errors import ArchiveError, FolderChangedError
 from proxy.ledger.archive import (
-    FOLDER,
     KEPT,
-    PREFIX_DIGITS,
     Archive,
     Bundle,
     Kept,
@@ -31,6 +29,8 @@ from proxy.ledger.archive import (
     find_kept,
     read_kept,
 )
+from proxy.ledger.record import BUNDLE_DIGITS
+from proxy.ledger.segments import BUNDLES
 from proxy.model.source import Source
 from tests.support.bundle_folder import write_bundle
 
@@ -179,7 +179,7 @@ def test_a_kept_bundle_that_was_changed_is_kept_anew(tmp_path: Path, damage: Cal
 def test_what_a_stopped_machine_left_is_removed(tmp_path: Path) -> None:
     sources = put(tmp_path / "p")
     digest = called("first").digest
-    bundles = tmp_path / "l" / FOLDER
+    bundles = tmp_path / "l" / BUNDLES
     put(bundles / f".{digest}.tmp", {"bundle.yaml": b"half"})
     put(bundles / f".{called('other').digest}.old.tmp", {"sub/bundle.yaml": b"half"})
     (bundles / f".{called('third').digest}.tmp").write_bytes(b"")
@@ -259,7 +259,7 @@ def test_a_folder_that_changed_meanwhile_keeps_nothing(tmp_path: Path, change: C
     archive = Archive(tmp_path / "l")
     with pytest.raises(FolderChangedError, match=r"people\.csv is no longer as it was loaded"):
         archive.keep(tmp_path / "p", sources, called("first"))
-    assert list((tmp_path / "l" / FOLDER).iterdir()) == []
+    assert list((tmp_path / "l" / BUNDLES).iterdir()) == []
 
 
 def test_a_file_that_was_read_twice_and_differed_keeps_nothing(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_path_that_is_not_plain_keeps_nothing(tmp_path: Path, path: str) -> No
     put(tmp_path, {"x": b"outside"})
     with pytest.raises(ArchiveError, match="leads out of the policy folder"):
         Archive(tmp_path / "l").keep(tmp_path / "p", [Source.of(path, b"outside")], called("first"))
-    assert list((tmp_path / "l" / FOLDER).iterdir()) == []
+    assert list((tmp_path / "l" / BUNDLES).iterdir()) == []
 
 
 @settings(max_examples=300, deadline=None, database=None, derandomize=True)
@@ -290,7 +290,7 @@ def test_no_path_leads_out(tmp_path_factory: pytest.TempPathFactory, path: str) 
         place = Archive(folder / "l").keep(folder / "p", [Source.of(path, b"x")], called("first"))
         assert (place / path).resolve().is_relative_to(place)
     assert {each.name for each in folder.iterdir()} <= {"l"}
-    assert {each.name for each in (folder / "l").iterdir()} == {FOLDER}
+    assert {each.name for each in (folder / "l").iterdir()} == {BUNDLES}
     shutil.rmtree(folder)
 
 
@@ -321,20 +321,20 @@ def test_a_full_disk_keeps_nothing_and_the_next_try_all(tmp_path: Path, size: in
     archive = Archive(tmp_path / "l")
     with no_room(size), pytest.raises(ArchiveError, match="make room"):
         archive.keep(tmp_path / "p", sources, called("first"))
-    assert list((tmp_path / "l" / FOLDER).iterdir()) == []
+    assert list((tmp_path / "l" / BUNDLES).iterdir()) == []
     assert content(archive.keep(tmp_path / "p", sources, called("first"))) == FILES
 
 
 def test_a_place_that_is_no_folder_keeps_nothing(tmp_path: Path) -> None:
     (tmp_path / "l").mkdir()
-    (tmp_path / "l" / FOLDER).write_bytes(b"")
+    (tmp_path / "l" / BUNDLES).write_bytes(b"")
     with pytest.raises(ArchiveError, match="cannot be kept in"):
         Archive(tmp_path / "l").keep(tmp_path / "p", put(tmp_path / "p"), called("first"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_place_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
-    (tmp_path / "l" / FOLDER).mkdir(parents=True, mode=0o500)
+    (tmp_path / "l" / BUNDLES).mkdir(parents=True, mode=0o500)
     with pytest.raises(ArchiveError, match="Permission denied"):
         Archive(tmp_path / "l").keep(tmp_path / "p", put(tmp_path / "p"), called("first"))
 
@@ -352,7 +352,7 @@ def test_two_threads_keep_one_bundle(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert kept == [tmp_path / "l" / FOLDER / called("first").digest] * 8
+    assert kept == [tmp_path / "l" / BUNDLES / called("first").digest] * 8
     assert content(kept[0]) == FILES
 
 
@@ -364,11 +364,11 @@ def test_a_bundle_is_found_by_what_a_decision_line_calls_it(tmp_path: Path) -> N
     sources = put(tmp_path / "p")
     first = archive.keep(tmp_path / "p", sources, called("first"))
     archive.keep(tmp_path / "p", sources, called("second"))
-    assert find_kept(tmp_path / "l", first.name[:PREFIX_DIGITS]) == first
+    assert find_kept(tmp_path / "l", first.name[:BUNDLE_DIGITS]) == first
     assert find_kept(tmp_path / "l", first.name) == first
 
 
-@pytest.mark.parametrize("prefix", ["", "0", "0" * PREFIX_DIGITS, "../x", "." * PREFIX_DIGITS])
+@pytest.mark.parametrize("prefix", ["", "0", "0" * BUNDLE_DIGITS, "../x", "." * BUNDLE_DIGITS])
 def test_what_is_not_kept_is_not_found(tmp_path: Path, prefix: str) -> None:
     assert find_kept(tmp_path / "nowhere", prefix) is None
     Archive(tmp_path / "l").keep(tmp_path / "p", put(tmp_path / "p"), called("first"))

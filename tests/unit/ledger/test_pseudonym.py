@@ -1,11 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pseudonyms: keyed, stable over releases, apart by kind, and useless without the key."""
+"""Pseudonyms: keyed, stable over releases, apart by kind and by month, and useless without the key."""
+
+import contextlib
+import itertools
+import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
+from proxy.clock import parse_instant
+from proxy.ledger.pseudonym import (
+    KEY_BYTES,
+    KeyRing,
+    KeyRingError,
+    Pseudonyms,
+    SubjectNames,
+    begin_of,
+    following,
+    parse_period,
+    period_of,
+)
 
 KEY = bytes(range(KEY_BYTES))
 NAMES = Pseudonyms(KEY)
@@ -77,9 +94,223 @@ def test_a_key_of_another_length_is_refused_without_being_told(key: bytes) -> No
         Pseudonyms(key)
 
 
-@pytest.mark.parametrize("render", [repr, str, "{}".format, lambda names: repr(vars(names))])
-def test_no_rendering_shows_the_key(render: object) -> None:
-    assert callable(render)
-    shown = render(NAMES)
-    assert KEY.hex() not in shown
-    assert repr(KEY)[2:-1] not in shown
+@pytest.mark.parametrize("render", [repr, str, "{}".format])
+def test_no_rendering_shows_the_key(render: Callable[[object], str]) -> None:
+    ring = KeyRing(KEY, {"2026-11": KEY[::-1]})
+    for each in (NAMES, SubjectNames(KEY), ring, ring.names, [ring]):
+        shown = render(each)
+        for key in (KEY, KEY[::-1]):
+            assert key.hex() not in shown
+            assert repr(key)[2:-1] not in shown
+
+
+def test_subjects_have_the_name_in_grants_that_the_key_gives() -> None:
+    assert SubjectNames(KEY).of_subject("users", "42") == NAMES.of_subject("users", "42")
+
+
+# The ring.
+
+
+def draw_from(seed: int) -> Callable[[int], bytes]:
+    """Return a source of bytes that never gives the same ones twice."""
+    counter = itertools.count(seed)
+    return lambda size: next(counter).to_bytes(size, "big")
+
+
+def a_ring(*periods: str) -> KeyRing:
+    draw = draw_from(1)
+    return KeyRing(draw(KEY_BYTES), {period: draw(KEY_BYTES) for period in periods})
+
+
+def at(text: str) -> float:
+    return parse_instant(f"{text}+00:00")
+
+
+KEYS = st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)
+PERIODS = st.builds("{:04d}-{:02d}".format, st.integers(2000, 2899), st.integers(1, 12))
+
+
+@st.composite
+def rings(draw: st.DrawFn) -> KeyRing:
+    periods = draw(st.lists(PERIODS, unique=True, min_size=1, max_size=8))
+    subjects, *keys = draw(st.lists(KEYS, unique=True, min_size=len(periods) + 1, max_size=len(periods) + 1))
+    return KeyRing(subjects, dict(zip(periods, keys, strict=True)))
+
+
+@given(rings())
+def test_a_ring_that_is_written_is_read_back(ring: KeyRing) -> None:
+    read = KeyRing.parse(ring.render())
+    assert read.render() == ring.render()
+    assert read.periods == ring.periods == tuple(sorted(ring.periods))
+    assert read.subjects.of_subject("users", "42") == ring.subjects.of_subject("users", "42")
+
+
+@given(rings(), IDS, st.data())
+def test_a_person_has_one_name_in_a_period_and_another_in_every_other(ring: KeyRing, who: str, data: Any) -> None:
+    one, other = (data.draw(st.sampled_from(ring.periods)) for _ in range(2))
+    moment, later = (
+        data.draw(st.floats(begin_of(each), begin_of(following(each)), exclude_max=True)) for each in (one, other)
+    )
+    assert ring.at(moment).of_caller(who) == ring.names[one].of_caller(who)
+    assert (ring.at(moment).of_caller(who) == ring.at(later).of_caller(who)) == (one == other)
+    assert (ring.at(moment).of_subject("users", who) == ring.at(later).of_subject("users", who)) == (one == other)
+    assert ring.at(moment).of_subject("users", who) != ring.subjects.of_subject("users", who)
+
+
+@given(rings(), IDS)
+def test_without_a_period_nothing_gives_its_names(ring: KeyRing, who: str) -> None:
+    period = ring.periods[-1]
+    if len(ring.periods) == 1:
+        with pytest.raises(KeyRingError, match="no key of a month"):
+            ring.without(period)
+        return
+    rest = ring.without(period)
+    name = ring.names[period].of_caller(who)
+    assert name not in {names.of_caller(who) for names in rest.names.values()}
+    assert {**rest.names}.keys() == set(ring.periods) - {period}
+    assert rest.subjects.of_subject("users", who) == ring.subjects.of_subject("users", who)
+
+
+MOMENTS = {
+    "the first instant of a month": ("2026-11-01T00:00:00", "2026-11"),
+    "the last instant of a month": ("2026-11-30T23:59:59.999999", "2026-11"),
+    "the first of the next": ("2026-12-01T00:00:00", "2026-12"),
+    "a new year": ("2027-01-01T00:00:00", "2027-01"),
+    "an evening in Tokyo, which has that month already": ("2026-11-30T15:00:00", "2026-11"),
+    "a leap day": ("2028-02-29T23:59:59", "2028-02"),
+    "a month without a key, which has that of the latest before": ("2027-03-15T00:00:00", "2027-01"),
+    "long after the last": ("2999-01-01T00:00:00", "2028-02"),
+    "before the first": ("2001-01-01T00:00:00", "2026-10"),
+}
+
+
+@pytest.mark.parametrize(("moment", "period"), MOMENTS.values(), ids=MOMENTS.keys())
+def test_a_month_is_one_of_utc(moment: str, period: str) -> None:
+    ring = a_ring("2026-10", "2026-11", "2026-12", "2027-01", "2028-02")
+    assert ring.period_at(at(moment)) == period
+    assert ring.at(at(moment)) is ring.names[period]
+
+
+def test_a_ring_of_which_no_month_has_begun_is_refused() -> None:
+    ring = a_ring("2026-12")
+    ring.check_begun(at("2026-12-01T00:00:00"))
+    with pytest.raises(KeyRingError, match=r"first month is 2026-12, and it is 2026-11.*--extend"):
+        ring.check_begun(at("2026-11-30T23:59:59"))
+
+
+UNTIL = {
+    "the month after the last": (("2026-11", "2026-12"), "2027-01-01"),
+    "a gap to come": (("2026-11", "2027-01"), "2026-12-01"),
+    "a gap in the past does not matter": (("2026-09", "2026-11"), "2026-12-01"),
+    "this month itself": (("2026-09", "2026-10"), "2026-11-01"),
+    "this month itself, though the next has one": (("2026-10", "2026-12"), "2026-11-01"),
+}
+
+
+@pytest.mark.parametrize(("periods", "end"), UNTIL.values(), ids=UNTIL.keys())
+def test_until_when_each_month_has_a_key_of_its_own(periods: tuple[str, ...], end: str) -> None:
+    assert a_ring(*periods).until(at("2026-11-22T06:00:00")) == at(f"{end}T00:00:00")
+
+
+@given(rings(), PERIODS, st.integers(1, 40), IDS)
+def test_extending_adds_what_is_missing_and_changes_nothing(ring: KeyRing, first: str, months: int, who: str) -> None:
+    longer = ring.extend(first, months, draw_from(2**200))
+    asked = {first}
+    while len(asked) < months:
+        asked.add(following(max(asked)))
+    assert set(longer.periods) == {*ring.periods, *asked}
+    for period in ring.periods:
+        assert longer.names[period].of_caller(who) == ring.names[period].of_caller(who)
+    assert longer.subjects.of_subject("users", who) == ring.subjects.of_subject("users", who)
+    assert longer.extend(first, months, draw_from(0)).render() == longer.render()
+
+
+def test_a_ring_is_made_of_as_many_months_as_told() -> None:
+    ring = KeyRing.generate("2026-11", 3, draw_from(1))
+    assert ring.periods == ("2026-11", "2026-12", "2027-01")
+    assert len({ring.names[each].of_caller("corp|sato") for each in ring.periods}) == 3
+
+
+@pytest.mark.parametrize(("first", "months"), [("2026-11", 0), ("2026-11", -1), ("2026-11", 601), ("2999-12", 2)])
+def test_so_many_months_cannot_be_had(first: str, months: int) -> None:
+    with pytest.raises(KeyRingError):
+        KeyRing.generate(first, months, draw_from(1))
+
+
+def test_a_forgotten_key_covered_the_months_without_one_behind_it() -> None:
+    ring = a_ring("2026-08", "2026-09", "2026-12")
+    assert ring.months_of("2026-08") == ("2026-08",)
+    assert ring.months_of("2026-09") == ("2026-09", "2026-10", "2026-11")
+    assert ring.months_of("2026-12") == ("2026-12",)
+
+
+def test_comments_and_order_of_a_text_stay() -> None:
+    ring = a_ring("2026-10", "2026-11")
+    subjects, october, november = ring.render().splitlines()[-3:]
+    text = f"# ours\n\n{november}\r\n  # of grants:\n{subjects}\n\t{october}"
+    assert KeyRing.parse(text).render() == ring.render()
+    longer = ring.without("2026-10").extend("2026-11", 2, draw_from(9))
+    assert longer.rewrite(text) == (f"# ours\n\n{november}\r\n  # of grants:\n{subjects}\n2026-12 {9:064x}\n")
+
+
+A, B, C = ("a1" * KEY_BYTES, "b2" * KEY_BYTES, "c3" * KEY_BYTES)
+GOOD = f"subjects {A}\n2026-11 {B}\n"
+BAD = {
+    "nothing": ("", "no line `subjects KEY`.*sekisho keygen FILE"),
+    "comments alone": ("# 2026-11\n\n", "no line `subjects KEY`"),
+    "the bare key of earlier releases": (f"{A}\n", r"line 1: .*neither with `subjects` nor .*`subjects KEY`"),
+    "no key of grants' subjects": (f"2026-11 {B}\n", "no line `subjects KEY`"),
+    "no key of a month": (f"subjects {A}\n", "no key of a month: `sekisho keygen FILE`"),
+    "a month twice": (f"{GOOD}\n2026-11 {C}\n", "line 4: the key of 2026-11 stands in line 2 already: keep"),
+    "subjects twice": (f"{GOOD}subjects {C}\n", "line 3: the key `subjects` stands in line 1 already"),
+    "one key for two months": (f"{GOOD}2026-12 {B}\n", r"line 3: the key of 2026-12 is that of line 2 \(2026-11\)"),
+    "one key for two months, in capitals": (f"{GOOD}2026-12 {B.upper()}\n", "line 3: .* again"),
+    "a month's key is that of subjects": (f"{GOOD}2026-12 {A}\n", r"line 3: .* line 1 \(subjects\)"),
+    "a digit too few": (f"subjects {A[1:]}\n", "line 1: the key `subjects` is not 64 .* but 63 characters"),
+    "a digit too many": (f"{GOOD}2026-12 {C}0\n", "line 3: the key of 2026-12 is not 64 .* but 65 characters"),
+    "a letter that is no digit": (f"{GOOD}2026-12 {C[1:]}g\n", "line 3: the key of 2026-12 is not 64 hexadecimal"),
+    "a month without a key": (f"{GOOD}2026-12\n", "line 3: nothing after `2026-12`"),
+    "two keys in a line": (f"{GOOD}2026-12 {C} {C}\n", "line 3: 2 words after `2026-12`"),
+    "a comment behind a key": (f"{GOOD}2026-12 {C} # ours\n", "line 3: 3 words after `2026-12`"),
+    "a key before its month": (f"{GOOD}{C} 2026-12\n", "line 3: it begins neither"),
+    "a thirteenth month": (f"{GOOD}2026-13 {C}\n", "line 3: it begins neither"),
+    "a month of one digit": (f"{GOOD}2026-1 {C}\n", "line 3: it begins neither"),
+    "a day": (f"{GOOD}2026-11-01 {C}\n", "line 3: it begins neither"),
+    "a year long past": (f"{GOOD}1026-11 {C}\n", "line 3: it begins neither"),
+    "digits of another script": (f"{GOOD}２026-12 {C}\n", "line 3: it begins neither"),
+    "capitals": (f"Subjects {A}\n", "line 1: it begins neither"),
+    "an equals sign": (f"subjects={A}\n", "line 1: it begins neither"),
+    "a byte order mark": (f"\ufeff{GOOD}", "line 1: it begins neither"),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), BAD.values(), ids=BAD.keys())
+def test_what_is_no_ring_says_where_and_what_to_do(text: str, told: str) -> None:
+    with pytest.raises(KeyRingError) as caught:
+        KeyRing.parse(text)
+    message = str(caught.value)
+    assert re.search(told, message, re.DOTALL), message
+    assert "\n" not in message
+    for key in (A, B, C):
+        for start in range(0, len(key) - 8, 2):
+            assert key[start : start + 8] not in message.casefold(), "no part of a key is shown"
+
+
+@given(st.text(alphabet="subject 2026-1\n#abcdef\r\t\x00é") | st.text())
+def test_whatever_stands_there_is_a_ring_or_an_error(text: str) -> None:
+    for each in (text, GOOD + text):
+        with contextlib.suppress(KeyRingError):
+            assert KeyRing.parse(each).render()
+
+
+@given(st.floats(begin_of("2000-01"), begin_of("2999-12")))
+def test_a_moment_lies_in_its_month(now: float) -> None:
+    period = parse_period(period_of(now))
+    assert begin_of(period) <= now
+    assert now < begin_of(following(period)) or now == pytest.approx(begin_of(following(period)), abs=1e-3)
+
+
+@pytest.mark.parametrize("text", ["", "2026", "2026-00", "2026-13", "2026-1", "2026-11 ", "subjects", "1999-12"])
+def test_what_is_no_month_is_told(text: str) -> None:
+    with pytest.raises(KeyRingError, match="is no month such as 2026-11"):
+        parse_period(text)

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from proxy.ledger.entry import encode_body
 from proxy.ledger.lines import BundleLine, DecisionLine, EndLine, StartLine
-from proxy.ledger.pseudonym import KEY_BYTES, Pseudonyms
 from proxy.ledger.record import Recorder, geolocation_line
 from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
 from proxy.model.caller import KINDS, NO_PERSON, UNAUTHENTICATED, UNKNOWN_PERSON, Caller, Control, Tie, TieKind
@@ -24,9 +23,9 @@ from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, State
 from proxy.model.origin import CountrySource, DatabaseInfo, Origin
 from proxy.model.outcome import Outcome
 from proxy.model.subject import NO_SUBJECT, Subject
+from tests.support.keys import NAMES, RING
 
-PSEUDONYMS = Pseudonyms(bytes(range(KEY_BYTES)))
-RECORDER = Recorder(PSEUDONYMS, "b" * 64)
+RECORDER = Recorder(RING, "b" * 64)
 NOW = 1616457600.25
 
 API = Api("users", ("users.example",), Upstream("http://127.0.0.1:9000", "JP"), forwards_authorization=False)
@@ -63,7 +62,7 @@ def an_outcome(**changes: Any) -> Outcome:
         shape="",
         caller=CALLER,
         origin=Origin(ip="203.0.113.24", country="JP", network="tokyo-vpn", source=CountrySource.NETWORK),
-        subject=Subject(country="JP", id="42", reference=RECORDER.name_subject("users", "42")),
+        subject=Subject(country="JP", id="42"),
         purpose=ABSENT,
         decision=DECISION,
         effect=Effect.DENY,
@@ -100,7 +99,7 @@ def test_a_denial_is_written_with_everything_that_led_to_it() -> None:
         "action": "read",
         "data": ["name", "phone"],
         "caller": {
-            "who": PSEUDONYMS.of_caller("corp|wang"),
+            "who": NAMES.of_caller("corp|wang"),
             "issuer": "corp",
             "affiliate": "shanghai-digital",
             "kind": "contractor",
@@ -109,7 +108,7 @@ def test_a_denial_is_written_with_everything_that_led_to_it() -> None:
             "ties": ["employer:CN:shanghai-digital", "control.majority:JP:shanghai-digital<ly"],
         },
         "origin": {"ip": "203.0.113.24", "country": "JP", "network": "tokyo-vpn", "source": "network"},
-        "subject": {"country": "JP", "id": PSEUDONYMS.of_subject("users", "42")},
+        "subject": {"country": "JP", "id": NAMES.of_subject("users", "42")},
         "policy": "sha256:policy",
         "registers": "sha256:registers",
     }
@@ -283,8 +282,8 @@ def test_two_people_differ_in_their_pseudonym_alone(outcome: Outcome, one: str, 
         caller = msgspec.structs.replace(outcome.caller, principal=text, id=text, client=text)
         line = RECORDER.decision(msgspec.structs.replace(outcome, caller=caller), released=False)
         lines.append(msgspec.to_builtins(line))
-    assert lines[0]["caller"].pop("who") == PSEUDONYMS.of_caller(one)
-    assert lines[1]["caller"].pop("who") == PSEUDONYMS.of_caller(other)
+    assert lines[0]["caller"].pop("who") == NAMES.of_caller(one)
+    assert lines[1]["caller"].pop("who") == NAMES.of_caller(other)
     assert lines[0] == lines[1]
 
 
@@ -352,7 +351,7 @@ def test_the_state_of_a_fact_is_told_apart_in_the_origin(state: State) -> None:
 def test_what_geolocation_said_is_written_with_the_version_of_its_data() -> None:
     hidden = FactSet(frozenset({"vpn", "anonymous"}), is_open=True)
     origin = Origin(ip="192.0.2.1", country="JP", registered_country="US", asn="AS4134", anonymous=hidden)
-    recorder = Recorder(PSEUDONYMS, "b" * 64, "sha256:g")
+    recorder = Recorder(RING, "b" * 64, "sha256:g")
 
     line = json.loads(encode_body(recorder.decision(an_outcome(origin=origin), released=False)))
 

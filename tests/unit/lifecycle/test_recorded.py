@@ -12,13 +12,13 @@ from proxy.caller.parties import Party, Speaking, join, make_party, make_program
 from proxy.caller.people import Engagement
 from proxy.errors import UsageError
 from proxy.ledger.entry import encode_body
-from proxy.ledger.pseudonym import Pseudonyms
 from proxy.ledger.record import Recorder
 from proxy.lifecycle.recorded import read_recorded
 from proxy.model.caller import Part
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet
 from proxy.pipeline.passage import Refuse
 from proxy.policy.evaluate import decide
+from tests.support.keys import RING
 from tests.support.passages import a_head, a_passage, a_token, reference_bundle
 from tests.support.world import ENGINEER
 
@@ -40,7 +40,7 @@ def test_a_line_decides_as_it_says() -> None:
     read = read_recorded(json.dumps(record).encode(), reference_bundle())
     decision = decide(reference_bundle().policy, read.facts)
     assert (decision.effect, decision.rule_id) == (record["effect"], record["rule"])
-    assert read.facts.subject.reference == record["subject"]["id"]
+    assert read.facts.subject.reference == "", "a key of its month names it, under which grants know nobody"
     assert read.facts.purpose is ABSENT
     assert read.facts.case is UNKNOWN
     assert "effect deny, rule jp-no-china (matched), reason rule-denies" in read.remarks[0]
@@ -149,7 +149,7 @@ def test_everybody_who_took_part_is_read_back(caller: Party, others: list[Party]
     passage = a_passage()
     step = passage.begin(a_head(token=a_token(ENGINEER)))
     assert isinstance(step, Refuse)
-    recorder = Recorder(Pseudonyms(b"k" * 32), record["bundle"])
+    recorder = Recorder(RING, record["bundle"])
     line = recorder.decision(msgspec.structs.replace(step.outcome, caller=before), released=False)
     after = read_recorded(encode_body(line), reference_bundle()).facts.caller
     assert isinstance(before.countries, FactSet)
