@@ -9,7 +9,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from proxy.clock import render_instant, unix_seconds
@@ -101,14 +101,12 @@ class Journal:
         """Do, again and again, what time asks for."""
         while True:
             await asyncio.sleep(KEEP_SECONDS)
-            try:
+            with _telling("the ledger could not be kept"):
                 self._drain()
+            with _telling("the ledger could not be kept"):
                 self.writer.tick()
+            with _telling("the ledger could not be kept"):  # also what was signed before the disk was full
                 await self._publish()
-            except LedgerError as error:
-                log.warning("the ledger could not be kept", extra={"error": str(error)})
-            except Exception:  # nothing may end the round
-                log.exception("the ledger could not be kept")
 
     async def _publish(self) -> None:
         published = await asyncio.to_thread(self.writer.publish)
@@ -123,15 +121,26 @@ class Journal:
                 stack.callback(self._commit.close)
             if not self._has_begun:
                 return
-            try:
+            with _telling("the stop could not be recorded"):
                 self._drain(all=True)
+            with _telling("the stop could not be recorded"):
                 self.writer.append([StopLine()])
                 self.writer.sign(self._clock())
+            with _telling("the last checkpoint could not be published"):
                 await self._publish()
-            except LedgerError as error:
-                log.warning("the stop could not be recorded", extra={"error": str(error)})
             if self._witnesses is not None:
                 await self._witnesses.finish()
+
+
+@contextlib.contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Log what goes wrong, and go on: nothing may end the round, or keep the files from being closed."""
+    try:
+        yield
+    except LedgerError as error:
+        log.warning(what, extra={"error": str(error)})
+    except Exception:
+        log.exception(what)
 
 
 def _count(counted: Counted) -> RefusalsLine:
