@@ -11,10 +11,23 @@ import aiohttp
 import jsonschema
 from aiohttp import web
 
+from proxy.demo.issuer import make_issuer_app
 from proxy.ledger.json_schema import make_schema
 from proxy.ledger.lines import LINES
 from tests.support.ledger import read_raw
-from tests.support.world import ENGINEER, STAFF, SUPPORT, World, exchange, run_world, serve_raw, token, wait_for
+from tests.support.world import (
+    ENGINEER,
+    ISSUERS,
+    STAFF,
+    SUPPORT,
+    World,
+    exchange,
+    run_world,
+    serve_app,
+    serve_raw,
+    token,
+    wait_for,
+)
 
 MARK: Final = "zqxmarker"
 NUMBER: Final = "9182736"
@@ -98,13 +111,12 @@ async def _leave_midway(world: World) -> None:
 
 
 async def test_every_line_is_one_of_the_schema_and_nothing_that_anybody_wrote_is_in_it(tmp_path: Path) -> None:
-    async with (
-        serve_raw(_answer) as upstream,
-        run_world(tmp_path, upstream, ledger_checkpoint_lines=10, ledger_segment_megabytes=1) as world,
-    ):
-        seen = await _drive(world)
-        await _leave_midway(world)
-        await wait_for(lambda: any(end.get("reason") == "client-gone" for end in world.records("end")))
+    async with serve_raw(_answer) as upstream, serve_app(make_issuer_app(ISSUERS)) as idp:
+        jwks = {name: f"{idp}/{name}/jwks.json?key={MARK}" for name in ISSUERS}
+        async with run_world(tmp_path, upstream, ledger_checkpoint_lines=10, jwks=jwks) as world:
+            seen = await _drive(world)
+            await _leave_midway(world)
+            await wait_for(lambda: any(end.get("reason") == "client-gone" for end in world.records("end")))
     lines = read_raw(world.ledger)
     records = [json.loads(line) for line in lines]
     for record in records:
