@@ -31,7 +31,7 @@ from proxy.ledger.journal import Journal
 from proxy.ledger.key_ring_watch import HeldKeyRing
 from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
 from proxy.ledger.opening import STANDARD_OUTPUT, open_ledger
-from proxy.ledger.record import Recorder, geolocation_line
+from proxy.ledger.record import Recorder, geolocation_line, render_place
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.kept import keep_bundle
 from proxy.lifecycle.reload import Reloader, refuse_failing
@@ -441,7 +441,7 @@ def _start_line(snapshot: Snapshot, keys: KeyStore, settings: Settings, geolocat
         durability=settings.ledger_durability,
         geolocation=geolocator.build,
         upstreams={api.id: api.upstream.url for api in snapshot.catalog.apis},
-        key_places={issuer.id: keys.place(issuer.id) for issuer in snapshot.issuers},
+        key_places={issuer.id: render_place(keys.place(issuer.id)) for issuer in snapshot.issuers},
     )
 
 

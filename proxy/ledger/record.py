@@ -224,6 +224,15 @@ def geolocation_line(version: str, databases: Iterable[DatabaseInfo]) -> Geoloca
     )
 
 
+def render_place(url: str) -> str:
+    """Return where something is without what may be a secret there: user, password, query and fragment."""
+    scheme, colon, rest = url.partition("://")
+    if not colon:
+        return url  # a path in the policy folder
+    authority, slash, path = rest.partition("#")[0].partition("?")[0].partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+
+
 def _render(fact: Fact[str]) -> str:
     return fact.value if isinstance(fact, State) else fact
 

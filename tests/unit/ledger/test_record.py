@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from proxy.ledger.entry import encode_body
 from proxy.ledger.lines import BundleLine, DecisionLine, EndLine, StartLine
-from proxy.ledger.record import Recorder, geolocation_line
+from proxy.ledger.record import Recorder, geolocation_line, render_place
 from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
 from proxy.model.caller import KINDS, NO_PERSON, UNAUTHENTICATED, UNKNOWN_PERSON, Caller, Control, Tie, TieKind
 from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
@@ -374,3 +374,20 @@ def test_geolocation_data_are_recorded_as_evidence() -> None:
             {"use": "asn", "type": "GeoLite2-ASN", "built": "2023-11-14T22:13:20.000Z", "digest": "sha256:d"}
         ],
     }
+
+
+PLACES = {
+    "a plain one": ("https://idp.example/jwks.json", "https://idp.example/jwks.json"),
+    "user and password": ("https://zqx:zqx@idp.example:8443/jwks.json", "https://idp.example:8443/jwks.json"),
+    "a query": ("https://idp.example/jwks.json?key=zqx", "https://idp.example/jwks.json"),
+    "a query without a path": ("https://idp.example?key=z@x/zqx", "https://idp.example"),
+    "a fragment": ("https://idp.example/jwks.json#zqx", "https://idp.example/jwks.json"),
+    "an at sign in the path": ("https://idp.example/@team/jwks.json", "https://idp.example/@team/jwks.json"),
+    "two at signs": ("https://zqx@zqx@idp.example/", "https://idp.example/"),
+    "a file": ("file:keys/corp.json", "file:keys/corp.json"),
+}
+
+
+@pytest.mark.parametrize(("url", "recorded"), PLACES.values(), ids=PLACES.keys())
+def test_a_place_is_recorded_without_what_may_be_a_secret_there(url: str, recorded: str) -> None:
+    assert render_place(url) == recorded
