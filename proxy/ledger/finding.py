@@ -54,6 +54,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     follower: Follower | None = None
     is_last: bool = True
     """Whether nothing stands after it, so that somebody may be writing it."""
+    is_stream: bool = False
+    """Whether lines came through a pipe: one of which half has left is written again, behind that half."""
     sizes: tuple[int, ...] = ()
     """Sizes at which the root of the tree is asked for."""
     line: int = 0

@@ -36,8 +36,6 @@ from proxy.ledger.tree_head import open_tree_head
 FORMAT: Final = 1
 EDITED: Final = "this line was changed: the next line says that it had another hash"
 DOUBTFUL: Final = "this line was changed, or what the next line says of it"
-BLOCK_BYTES: Final = 128 * 1024
-"""A good size of blocks: what is done with a block stays in the processor's cache."""
 _CAUTIOUS: Final = 8
 """How many lines are looked at one by one before lines are taken at once again."""
 _TIME_AT: Final = len('{"n":,"prev":"","time":"') + HASH_LENGTH
@@ -51,7 +49,7 @@ def check_segment(task: Task, blocks: Iterable[bytes]) -> Checked:
 
     Args:
         task: which, and by what.
-        blocks: its bytes, in order; best of ``BLOCK_BYTES``.
+        blocks: its bytes, in order.
     """
     walk = _Walk(task)
     for lines in _split(blocks, walk):
@@ -191,6 +189,12 @@ class _Walk:
         self._line += 1
         read, expected, n = read_frame(line), self._expected, read_number(line)
         following = self._number_after(after)
+        if self._task.is_stream and self._is_half(line, following):
+            told = (
+                f"{len(line)} bytes of a line left before there was no room; it was written again, or nobody answered"
+            )
+            self._find("unfinished", (self._line, -1), told, fault=False)
+            return
         if len(line) > MAX_LINE:
             read = None
         if read is not None and n == expected:
@@ -206,6 +210,12 @@ class _Walk:
             self._accept(line, read.n, "")
         else:
             self._stray(line, n)
+
+    def _is_half(self, line: bytes, following: int | None) -> bool:
+        """Tell whether this is the beginning of the next line, which is written again behind it."""
+        begin = b'{"n":%d,"prev":"' % self._expected
+        is_begun = line[: len(begin)] == begin[: len(line)] and not line.endswith(b"}")
+        return bool(line) and is_begun and following in {None, self._expected}
 
     def _number_after(self, after: bytes | None) -> int | None:
         if after is not None:

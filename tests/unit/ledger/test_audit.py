@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import UsageError
-from proxy.ledger.audit import Audit, read_heads, read_key, verify_folder
+from proxy.ledger.audit import Audit, verify_folder
 from proxy.ledger.finding import Report
+from proxy.ledger.inventory import read_heads
 from proxy.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from proxy.ledger.note import SigningKey
 from proxy.ledger.tree_head import TreeHead, sign_tree_head
@@ -544,22 +545,3 @@ def test_a_ledger_that_grows_is_verified_up_to_what_was_there(tmp_path: Path) ->
     (report,) = audit.run()
     assert (told(report), report.next) == ([], 8)
     maker.stop()
-
-
-# Keys.
-
-
-def test_a_key_is_given_as_text_or_as_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    path.write_text(f"{KEY.verifier}\n")
-    assert read_key(str(KEY.verifier)) == read_key(str(path)) == KEY.verifier
-    for bad, message in {
-        "a+b+c": r"--key a\+b\+c is no verifier key",
-        str(tmp_path / "none"): "The key file .*none cannot be read: No such file or directory.",
-        KEY.render(): "this is a signing key, which is secret",
-    }.items():
-        with pytest.raises(UsageError, match=message):
-            read_key(bad)
-    path.write_bytes(b"\xff")
-    with pytest.raises(UsageError, match="holds no verifier key: it is no text"):
-        read_key(str(path))
