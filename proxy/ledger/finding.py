@@ -76,6 +76,8 @@ class End(msgspec.Struct, frozen=True):
     """Of the tree after its last line."""
     edited: tuple[tuple[int, int], ...]
     """Line of the file and number of each line that was changed, by this reading."""
+    more: int
+    """How many were changed beyond those."""
     roots: dict[int, bytes]
     """Those that were asked for."""
 
@@ -106,6 +108,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     roots: dict[int, bytes]
     """Those that were asked for, as far as they are certain."""
     signed: tuple[Signed, ...]
+    signed_at: str
+    """When the last of them was signed, or a gateway started behind it; empty without either."""
     chained: int
     """From this line to the last each one says what the one before was."""
     since: str

@@ -59,6 +59,11 @@ class _Piece:
         self.signed = checked.signed[-1].size if checked.signed else -1
 
     @property
+    def more(self) -> int:
+        """How many findings there are beyond those that are kept."""
+        return self.checked.more + sum(end.more for end in self.ends[:1])
+
+    @property
     def roots(self) -> dict[int, bytes]:
         """The roots that were asked for and are known."""
         return {**self.checked.roots, **(self.ends[0].roots if self.ends else {})}
@@ -238,10 +243,17 @@ class _Join:
                 self._find("cut", (piece.checked.name, *stop), told)
         behind = range(signed, last.next)
         if len(behind) > 1 or not self._ends_with_checkpoint(last):
-            told = (
-                f"{tell_lines(behind[0], behind[-1])} covered by no checkpoint yet ({tell_count(len(behind), 'line')})"
-            )
+            self._tell_uncovered(behind, last.until)
+
+    def _tell_uncovered(self, behind: range, until: str) -> None:
+        signed_at = max(piece.checked.signed_at for piece in self._pieces)
+        count = tell_count(len(behind), "line")
+        told = f"{tell_lines(behind[0], behind[-1])} covered by no checkpoint yet ({count})"
+        if not is_silence(signed_at, until):
             self._find("uncovered", _NOWHERE, told, fault=False)
+            return
+        told = f"{tell_lines(behind[0], behind[-1])} covered by no checkpoint, from {signed_at} to {until} ({count})"
+        self._find("unsigned", _NOWHERE, f"{told}: a gateway signs at least every hour")
 
     def _ends_with_checkpoint(self, last: Checked) -> bool:
         return bool(last.signed) and last.signed[-1].size == last.next - 1
@@ -306,14 +318,16 @@ class _Join:
         """Whether the peaks that the next segment stands on are proven."""
         for index in range(len(self._pieces) - 1, -1, -1):
             piece, after = self._pieces[index], self._pieces[index + 1 : index + 2]
-            segment = piece.checked
+            segment, found = piece.checked, []
             if later and piece.is_continued:
-                ranges.append((segment.first, segment.next))
+                found.append((segment.first, segment.next))
             else:
                 if later and after[0].follows and segment.leaf and segment.leaf == after[0].checked.prev:
-                    ranges.append((segment.chained, segment.next))
-                ranges.append((segment.first, piece.signed))
+                    found.append((segment.chained, segment.next))
+                found.append((segment.first, piece.signed))
                 later = piece.signed > segment.first
+            if not piece.more:  # else it is not known which of its lines are as they were
+                ranges += found
         return sorted(each for each in ranges if each[0] < each[1])
 
     def _all_findings(self, findings: Sequence[Finding]) -> list[Finding]:
@@ -353,7 +367,7 @@ class _Join:
             heads=heads,
             faults=tuple(each for each in every if each.fault),
             remarks=tuple(each for each in every if not each.fault),
-            more=sum(segment.more for segment in checked),
+            more=sum(piece.more for piece in self._pieces),
         )
 
 

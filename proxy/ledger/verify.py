@@ -71,7 +71,7 @@ def _split(blocks: Iterable[bytes], walk: "_Walk") -> Iterator[list[bytes]]:
             rest = [lines.pop()]
             held = len(rest[0])
             yield lines
-    walk.rest = b"".join(rest)
+    walk.rest, walk.rest_bytes = b"".join(rest), held
 
 
 class _Walk:
@@ -108,6 +108,7 @@ class _Walk:
         self._stated: tuple[bytes, ...] | None = None
         self._peaks: tuple[bytes, ...] | None = None
         self._signed: list[Signed] = []
+        self._signed_at = b""
         self._unsigned_stop: Place | None = None
         self._retained: list[tuple[int, int]] = []
         self._findings: list[Finding] = []
@@ -115,6 +116,7 @@ class _Walk:
         self._unheld = 0
         self.size_bytes = 0
         self.rest = b""
+        self.rest_bytes = 0
 
     # Findings.
 
@@ -368,7 +370,9 @@ class _Walk:
         self._course.turn(read.kind, place)
         try:
             if read.kind == "checkpoint":
-                self._hold(msgspec.json.decode(line, type=CheckpointLine).note, place)
+                self._hold(msgspec.json.decode(line, type=CheckpointLine).note, read.time, place)
+            elif read.kind == "start":
+                self._signed_at = read.time
             elif read.kind == "stop":
                 self._unsigned_stop = place
             elif read.kind == "segment":
@@ -382,7 +386,7 @@ class _Walk:
         except (ValueError, RecursionError) as error:
             self._find("malformed", place, f"this `{read.kind}` line cannot be read ({clean(str(error))})")
 
-    def _hold(self, note: str, place: Place) -> None:
+    def _hold(self, note: str, time: bytes, place: Place) -> None:
         """Hold a checkpoint against the lines before it."""
         n = place[1]
         try:
@@ -401,6 +405,7 @@ class _Walk:
             self._unheld += 1
         elif self._readings.holds(head.root):
             self._signed.append(Signed(n, head.origin))
+            self._signed_at = time
             self._unsigned_stop = None
         else:
             told = (
@@ -430,7 +435,7 @@ class _Walk:
             self._find("unfinished", (self._line + len(self._held), -1), "the last line has no newline: it was cut")
         elif self.rest:
             told = (
-                f"the last {len(self.rest)} bytes are no whole line: a gateway is writing it, or ended midway; "
+                f"the last {self.rest_bytes} bytes are no whole line: a gateway is writing it, or ended midway; "
                 "nobody was answered on it"
             )
             self._find("unfinished", (self._line + len(self._held) + 1, -1), told, fault=False)
@@ -470,6 +475,7 @@ class _Walk:
             ends=self._readings.ends(),
             roots=self._readings.roots,
             signed=tuple(self._signed),
+            signed_at=self._signed_at.decode(),
             chained=self._chained,
             since=course.since.decode(),
             until=course.until.decode(),

@@ -29,11 +29,14 @@ class Maker:
         folder: of the ledger.
         segment_bytes: after which a segment ends.
         checkpoint_lines: after how many lines it is signed.
+        begin: the first instant.
     """
 
-    def __init__(self, folder: Path, segment_bytes: int = 2**26, checkpoint_lines: int = 10) -> None:
+    def __init__(
+        self, folder: Path, segment_bytes: int = 2**26, checkpoint_lines: int = 10, begin: float = NOON
+    ) -> None:
         self.folder = folder
-        self.now = NOON
+        self.now = begin
         limits = Limits(segment_bytes=segment_bytes, checkpoint_lines=checkpoint_lines)
         self.writer = LedgerWriter(folder, Metrics(), KEY, limits, lambda: self.now)
 
