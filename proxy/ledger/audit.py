@@ -15,7 +15,7 @@ from proxy.ledger.join import Head, join_segments
 from proxy.ledger.note import VerifierKey
 from proxy.ledger.verify import check_segment
 
-PARALLEL_BYTES: Final = 8 * 1024 * 1024
+PARALLEL_BYTES: Final = 64 * 1024 * 1024
 """Less is not worth processes of its own."""
 _POLL_SECONDS: Final = 0.1
 

@@ -388,7 +388,7 @@ class _Walk:
 
     def _hold(self, note: str, time: bytes, place: Place) -> None:
         """Hold a checkpoint against the lines before it."""
-        n = place[1]
+        n, self._unsigned_stop = place[1], None
         try:
             head = open_tree_head(note, self._task.keys)
         except NoteError as error:
@@ -406,7 +406,6 @@ class _Walk:
         elif self._readings.holds(head.root):
             self._signed.append(Signed(n, head.origin))
             self._signed_at = time
-            self._unsigned_stop = None
         else:
             told = (
                 f"the lines before it are not those that its checkpoint signed: between lines {before} and {n - 1} "
