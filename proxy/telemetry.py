@@ -277,6 +277,11 @@ class Metrics:
             registry=registry,
         )
         self.ledger_lines = Counter("sekisho_ledger_lines_total", "Lines made durable.", registry=registry)
+        self.pseudonym_keys_until = Gauge(
+            "sekisho_pseudonym_keys_until_timestamp_seconds",
+            "The first month from now on without a key of its own for pseudonyms: its first instant.",
+            registry=registry,
+        )
         self.ledger_failures = Counter(
             "sekisho_ledger_failures_total",
             "Times that the ledger could not be written, so that nothing left.",

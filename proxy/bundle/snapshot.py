@@ -91,6 +91,12 @@ class Snapshot(msgspec.Struct, frozen=True):
         return digest_with(self.base_digest, self.urgent_rules)
 
     @property
+    def digest(self) -> str:
+        """The name of the bundle, 64 hexadecimal digits: SHA-256 over what both digests say, and that it is these."""
+        content = f"sekisho bundle 1\n{self.policy_digest}\n{self.registers_digest}\n"
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
     def urgent_rules(self) -> list[Rule]:
         """The emergency denies in force."""
         return [rule for rules in self.urgent.values() for rule in rules]

@@ -11,11 +11,11 @@ class VerbParser(argparse.ArgumentParser):
     """Parses one verb; its module is imported once there is something to parse.
 
     Args:
-        module: has ``configure(parser)``, which adds the arguments and sets ``run``.
+        module: has ``configure(parser)``, which adds the arguments and sets ``run``; empty where that is done already.
         options: those of ``argparse.ArgumentParser``.
     """
 
-    def __init__(self, *, module: str, **options: Any) -> None:
+    def __init__(self, *, module: str = "", **options: Any) -> None:
         super().__init__(**options)
         self._module = module
 

@@ -111,7 +111,7 @@ _CRITERIA: Final[Mapping[str, tuple[str, ...]]] = {
 _BY_BEGINNING: Final = frozenset({"who", "subject"})
 _WITHOUT_NEEDLE: Final = frozenset({"", *(state.value for state in State)})
 """What a line may say by leaving a field out."""
-_PLAIN: Final = re.compile(r"[A-Za-z0-9._:/-]+")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._:/|@-]+")
 """Texts that JSON has one way to write."""
 
 DEFAULT_RULE: Final = "default"
@@ -214,8 +214,10 @@ def _says(row: Row, field: str, values: frozenset[str], *, by_beginning: bool) -
     words = find_words(row, field)
     if not by_beginning:
         return any(word in values for word in words)
-    beginnings = tuple(values)
-    return any(word.startswith(beginnings) or word.partition(":")[2].startswith(beginnings) for word in words)
+    beginnings = tuple(value for value in values if "|" not in value)  # somebody in clear is no beginning
+    return any(
+        word in values or word.startswith(beginnings) or word.partition(":")[2].startswith(beginnings) for word in words
+    )
 
 
 _JOINED: Final = ("bytes", "seconds", "status", "upstream", "complete")

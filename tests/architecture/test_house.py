@@ -40,6 +40,7 @@ WITH_IO: Final = {
     "ledger.opening",
     "ledger.segments",
     "ledger.writer",
+    "ledger.key_ring_watch",
     "ledger.prove",
     "ledger.archive",
     "ledger.witness",
@@ -72,8 +73,10 @@ COUNTING: Final = {
     "caller.introspection",
     "origin.renewal",
     "lifecycle.reload",
+    "ledger.opening",
     "ledger.writer",
     "ledger.witness",
+    "ledger.key_ring_watch",
     "telemetry",
     "gateway",
     "admin",
@@ -89,7 +92,8 @@ PURE_USE: Final = {
     ("caller.discovery", "urllib.parse"),
     ("bundle.snapshot", "pathlib"),
     ("bundle.options", "pathlib"),
-    ("caller.options", "pathlib"), ("ledger.options", "pathlib"), ("origin.options", "pathlib"),
+    ("caller.options", "pathlib"), ("ledger.options", "pathlib"),
+    ("ledger.sink", "pathlib"), ("origin.options", "pathlib"),
 }  # fmt: skip
 """A path as a value, not as a way to a file."""
 

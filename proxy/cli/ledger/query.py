@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("ledger", metavar="DIR", help="the ledger's folder, one of its files, or - for standard input")
     add("--who", action="append", metavar="WHO", help=f"a pseudonym, or its first {SHORT} digits; or ISSUER|SUBJECT")
     add("--subject", action="append", metavar="WHOSE", help="a data subject's pseudonym, API:HASH; or API:ID")
-    add("--pseudonym-key", type=Path, metavar="FILE", help="the key that makes pseudonyms of ISSUER|SUBJECT and API:ID")
+    add("--pseudonym-key", type=Path, metavar="FILE", help="the keys that make pseudonyms of ISSUER|SUBJECT and API:ID")
     for name, (metavar, meaning) in _FLAGS.items():
         add(f"--{name.replace('_', '-')}", action="append", metavar=metavar, help=meaning)
     add("--effect", action="append", choices=[Effect.ALLOW, Effect.DENY, OBSERVED], help="what was decided")
@@ -124,7 +124,7 @@ def _read_filter(options: argparse.Namespace) -> Filter:
 
 
 def name_caller(who: str, key: Path | None) -> frozenset[str]:
-    """Return the pseudonyms of a caller, or what was given if it is one, or the beginning of one.
+    """Return the pseudonyms of a caller and its name in clear, or what was given if it is one, or begins one.
 
     Raises:
         UsageError: it is neither, or there is no key to make it one.
