@@ -32,6 +32,7 @@ WITH_IO: Final = {
     "caller.introspection",
     "origin.geoip",
     "ledger.audit",
+    "ledger.inventory",
     "ledger.commit",
     "ledger.files",
     "ledger.journal",
