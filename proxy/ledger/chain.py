@@ -16,8 +16,8 @@ from proxy.clock import parse_instant, render_instant
 from proxy.ledger.entry import FIRST_PREV, encode_body, frame, read_frame
 from proxy.ledger.lines import CheckpointLine, ClockLine, SegmentLine
 from proxy.ledger.merkle import Frontier, leaf_hash
-from proxy.ledger.note import NoteError, SigningKey, open_note
-from proxy.ledger.tree_head import TreeHead, parse_tree_head, sign_tree_head
+from proxy.ledger.note import NoteError, SigningKey, UnverifiedError
+from proxy.ledger.tree_head import TreeHead, open_tree_head, sign_tree_head
 
 FORMAT: Final = 1
 HELD_SECONDS: Final = 1.0
@@ -36,6 +36,15 @@ class DamagedError(ValueError):
         self.line = line
         self.what = what
         super().__init__(f"line {line}: {what}")
+
+
+class ForeignError(DamagedError):
+    """The segment is of another ledger than the key's.
+
+    Args:
+        line: the number of the line in its segment, from 1.
+        what: whose it is.
+    """
 
 
 class Staged(msgspec.Struct, frozen=True):
@@ -96,11 +105,9 @@ class Chain:
             TypeError, ValueError: one of them cannot be rendered.
         """
         bodies = [encode_body(line) for line in lines]
+        now = self.hold(now)
         if now < self.now:
-            if self.now - now < HELD_SECONDS:
-                now = self.now
-            else:
-                bodies.insert(0, encode_body(ClockLine(was=render_instant(self.now))))
+            bodies.insert(0, encode_body(ClockLine(was=render_instant(self.now))))
         time, n, prev = self._render(now), self.frontier.size, self.prev
         rendered, leaves = [], []
         for body in bodies:
@@ -112,6 +119,10 @@ class Chain:
             n += 1
         rendered.append(b"")
         return Staged(b"\n".join(rendered), tuple(leaves), now)
+
+    def hold(self, now: float) -> float:
+        """Return what a reading of the wall clock counts for: a small step back counts for none."""
+        return self.now if 0.0 < self.now - now < HELD_SECONDS else now
 
     def take(self, staged: Staged) -> None:
         """Go on behind lines that were staged last, and are durable now."""
@@ -148,11 +159,13 @@ class Replay:
     Args:
         first: the number of the segment's first line, from its name.
         key: that signs; a checkpoint of it whose signature is wrong is damage.
+        kept: a checkpoint that was kept of this ledger; lines that are not those it is over are damage.
     """
 
-    def __init__(self, first: int, key: SigningKey) -> None:
+    def __init__(self, first: int, key: SigningKey, kept: TreeHead | None = None) -> None:
         self._first = first
         self._key = key
+        self._kept = kept
         self._chain = Chain(key.name)
         self._line = 0
         self._kind = ""
@@ -177,6 +190,7 @@ class Replay:
                 raise DamagedError(
                     self._line, "it does not follow from the line before, which was changed or is not there"
                 )
+            self._compare()
             if read.kind == "checkpoint":
                 self._hold(line)
             leaf = leaf_hash(line)
@@ -194,23 +208,41 @@ class Replay:
         if head.format != FORMAT:
             raise DamagedError(1, f"the format of the segment is {head.format}, and this version writes {FORMAT}")
         if head.origin != self._key.name:
-            raise DamagedError(1, f"the ledger is {head.origin}'s, and the key is of {self._key.name}")
+            raise ForeignError(1, f"the ledger is {head.origin}'s, and the key is {self._key.name}'s")
+        if self._first == 0 and prev != FIRST_PREV:
+            raise DamagedError(1, "it is the first line of all, and names one before")
         return Chain(self._key.name, frontier, prev, 0.0, head.segment + 1)
 
     def _hold(self, line: bytes) -> None:
         """Hold a checkpoint against the tree so far."""
         try:
             note = msgspec.json.decode(line, type=CheckpointLine).note
-            head = parse_tree_head(open_note(note, [self._key.verifier]).text)
+            head = open_tree_head(note, [self._key.verifier])
+        except UnverifiedError as error:
+            raise ForeignError(self._line, f"its checkpoint is of another key ({error})") from error
         except (msgspec.MsgspecError, NoteError) as error:
-            raise DamagedError(self._line, f"its checkpoint is none of this key ({error})") from error
+            raise DamagedError(self._line, f"its checkpoint cannot be verified ({error})") from error
         if head != TreeHead(self._chain.origin, self._chain.size, self._chain.frontier.root()):
             raise DamagedError(self._line, "its checkpoint does not fit the lines before, which were changed")
         self.signed = head.size
 
+    def _compare(self) -> None:
+        """Hold the lines so far against the checkpoint that was kept."""
+        kept, chain = self._kept, self._chain
+        if kept is not None and kept.size == chain.size and kept.root != chain.frontier.root():
+            raise DamagedError(
+                self._line, f"the {kept.size} lines before it are not those of the checkpoint that is kept"
+            )
+
     def end(self) -> tuple[Chain, str]:
-        """Return the chain, and the kind of the last line."""
+        """Return the chain, and the kind of the last line.
+
+        Raises:
+            DamagedError: the lines are not those of the checkpoint that was kept.
+        """
         if self._line:
+            self._line += 1
+            self._compare()
             self._chain.now = parse_time(self._time)
         return self._chain, self._kind
 

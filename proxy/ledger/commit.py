@@ -36,25 +36,34 @@ class GroupCommit:
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         group, self._waiting = self._waiting, []
+        try:
+            running = loop.run_in_executor(self._executor, self._sync)
+        except RuntimeError:  # it was closed
+            _settle(group, LedgerError("The ledger is closed: nobody waits for the disk any more."))
+            return
         self._is_syncing = True
-        running = loop.run_in_executor(self._executor, self._sync)
         running.add_done_callback(lambda done: self._end(loop, group, done))
 
     def _end(
         self, loop: asyncio.AbstractEventLoop, group: list[asyncio.Future[None]], done: asyncio.Future[None]
     ) -> None:
         self._is_syncing = False
-        error = LedgerError("the wait for the disk was given up") if done.cancelled() else done.exception()
-        for future in group:
-            if future.done():  # whoever waited has left
-                continue
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
+        given_up = LedgerError("The wait for the disk was given up.")
+        _settle(group, given_up if done.cancelled() else done.exception())
         if self._waiting:
             self._begin(loop)
 
     def close(self) -> None:
         """Wait for the sync under way, and end the thread."""
         self._executor.shutdown(wait=True)
+
+
+def _settle(group: list[asyncio.Future[None]], error: BaseException | None) -> None:
+    for future in group:
+        if future.done():  # whoever waited has left
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+            future.exception()  # not everybody who records waits, and the writer has counted it

@@ -9,7 +9,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from proxy.clock import render_instant, unix_seconds
@@ -48,6 +48,7 @@ class Journal:
         self._witnesses = witnesses
         self._clock = clock
         self._flood = Flood()
+        self._has_begun = False
 
     def begin(self, restate: Callable[[], Sequence[Line]], start: Line) -> None:
         """Record that a gateway starts, and what is in force.
@@ -63,6 +64,7 @@ class Journal:
         self.writer.restate = restate
         if self._witnesses is not None:
             self._witnesses.start()
+        self._has_begun = True
 
     def append(self, lines: Sequence[Line]) -> Awaitable[None] | None:
         """Record lines, in the kernel when this returns.
@@ -99,14 +101,12 @@ class Journal:
         """Do, again and again, what time asks for."""
         while True:
             await asyncio.sleep(KEEP_SECONDS)
-            try:
+            with _telling("the ledger could not be kept"):
                 self._drain()
+            with _telling("the ledger could not be kept"):
                 self.writer.tick()
+            with _telling("the ledger could not be kept"):  # also what was signed before the disk was full
                 await self._publish()
-            except LedgerError as error:
-                log.warning("the ledger could not be kept", extra={"error": str(error)})
-            except Exception:  # nothing may end the round
-                log.exception("the ledger could not be kept")
 
     async def _publish(self) -> None:
         published = await asyncio.to_thread(self.writer.publish)
@@ -114,20 +114,33 @@ class Journal:
             self._witnesses.offer(published.head, published.note)
 
     async def close(self) -> None:
-        """Record the stop, sign it, publish that, and let go of the files."""
+        """Record the stop, if there was a start, sign it, publish that, and let go of the files."""
         with contextlib.ExitStack() as stack:
             stack.callback(self.writer.close)
             if self._commit is not None:
                 stack.callback(self._commit.close)
-            try:
+            if not self._has_begun:
+                return
+            with _telling("the stop could not be recorded"):
                 self._drain(all=True)
+            with _telling("the stop could not be recorded"):
                 self.writer.append([StopLine()])
                 self.writer.sign(self._clock())
+            with _telling("the last checkpoint could not be published"):
                 await self._publish()
-            except LedgerError as error:
-                log.warning("the stop could not be recorded", extra={"error": str(error)})
             if self._witnesses is not None:
                 await self._witnesses.finish()
+
+
+@contextlib.contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Log what goes wrong, and go on: nothing may end the round, or keep the files from being closed."""
+    try:
+        yield
+    except LedgerError as error:
+        log.warning(what, extra={"error": str(error)})
+    except Exception:
+        log.exception(what)
 
 
 def _count(counted: Counted) -> RefusalsLine:

@@ -32,6 +32,10 @@ class NoteError(ValueError):
     """A note, a key or a checkpoint is not well formed, or not to be believed; says why in a clause."""
 
 
+class UnverifiedError(NoteError):
+    """A note in good order that nobody signed who is believed."""
+
+
 class VerifierKey(msgspec.Struct, frozen=True):
     """What tells whether a signature of a name is true."""
 
@@ -176,7 +180,7 @@ def open_note(note: str, keys: Sequence[VerifierKey]) -> OpenedNote:
     if not verified:
         signed = ", ".join(f"{name}+{key_id.hex()}" for name, key_id, _ in signatures[:3])
         more = ", and others" if len(signatures) > 3 else ""
-        raise NoteError(f"no key that is asked for signed the note; it is signed by {signed}{more}")
+        raise UnverifiedError(f"no key that is asked for signed the note; it is signed by {signed}{more}")
     return OpenedNote(text, tuple(verified))
 
 

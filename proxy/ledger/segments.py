@@ -10,6 +10,7 @@
 """
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -54,16 +55,19 @@ def list_segments(folder: Path) -> list[Segment]:
 
 def read_blocks(file: int, end: int) -> Iterator[list[bytes]]:
     """Yield the whole lines of an open file up to ``end``, block by block, without their newlines."""
-    rest, at = b"", 0
+    parts: list[bytes] = []
+    at = 0
     while at < end:
         block = os.pread(file, min(BLOCK_BYTES, end - at), at)
         if not block:
             return
         at += len(block)
-        lines = (rest + block).split(b"\n")
-        rest = lines.pop()
+        first, *lines = block.split(b"\n")
+        parts.append(first)
         if lines:
-            yield lines
+            rest = lines.pop()
+            yield [b"".join(parts), *lines]
+            parts = [rest]
 
 
 def find_end_of_lines(file: int) -> tuple[int, int]:
@@ -92,14 +96,23 @@ def sync_folder(folder: Path) -> None:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a small file whole or not at all, durable when this returns."""
+    """Write a small file whole or not at all, durable when this returns.
+
+    Raises:
+        OSError: it is not; what was there before may be there still.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(file, data)
+        if os.write(file, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301
         os.fsync(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
     finally:
         os.close(file)
     temporary.replace(path)

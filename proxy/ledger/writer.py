@@ -6,11 +6,13 @@
 - All lines of one call are there, or none. A ledger that failed is opened anew at the next call, so that it recovers
   without a restart.
 - What others do to its files never ends the tree: the next segment goes on with it, so that what is missing shows.
+- It is called on one thread, but for ``publish`` and ``sync``, which wait for the disk.
 """
 
 import errno
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,18 +22,22 @@ import msgspec
 
 from proxy.clock import unix_seconds
 from proxy.errors import LedgerError, UsageError
-from proxy.ledger.chain import Chain, DamagedError, Replay, Staged
+from proxy.ledger.chain import Chain, DamagedError, ForeignError, Replay, Staged
 from proxy.ledger.files import Folder, open_segment
 from proxy.ledger.lines import Line, RecoveredLine, RetentionLine
-from proxy.ledger.note import SigningKey
-from proxy.ledger.segments import Segment, find_end_of_lines, list_segments, read_blocks
+from proxy.ledger.note import NoteError, SigningKey
+from proxy.ledger.segments import CHECKPOINT, Segment, find_end_of_lines, list_segments, read_blocks
 from proxy.ledger.sink import Sink
-from proxy.ledger.tree_head import TreeHead
+from proxy.ledger.tree_head import TreeHead, open_tree_head
 from proxy.telemetry import Metrics
 
 DAY_SECONDS: Final = 86400
 IDLE_SECONDS: Final = 3600.0
 """A checkpoint is signed so often though nothing happened: a gap then shows that something is missing."""
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+_KEEP_AND_BEGIN: Final = (
+    "Keep it as evidence, see what `sekisho ledger verify` says of it, and begin another folder with --ledger."
+)
 
 log = logging.getLogger("sekisho.ledger")
 
@@ -86,10 +92,18 @@ class LedgerWriter:
         """The size at the last checkpoint."""
         self._signed_at = clock()
         self._day = 0
+        """Of the segment that is written."""
+        self._kept_day = int(self._signed_at // DAY_SECONDS)
+        """The last day at whose beginning it was looked after what is old."""
+        self._old: tuple[Segment, ...] = ()
+        """Segments to be removed once it is on disk that they are."""
         self._begun_bytes = 0
         """How long the segment was when it was begun."""
         self._is_begun = False
         self._unpublished: Published | None = None
+        self._published = -1
+        """The size of the checkpoint that was published last."""
+        self._publishing = threading.Lock()
         self._is_suspect = False
         self._cut = 0
         """Bytes of an unfinished last line that were cut off at the start."""
@@ -113,10 +127,8 @@ class LedgerWriter:
                 raise UsageError(
                     f"Another gateway writes the ledger {path}: stop it, or name another folder with --ledger."
                 ) from error
-            raise UsageError(
-                f"The ledger {path} cannot be written: {error.strerror}. "
-                "Name a folder this user may write with --ledger."
-            ) from error
+            mend = "Make room, or name another" if error.errno in _FULL else "Name a folder this user may write"
+            raise UsageError(f"The ledger {path} cannot be written: {error.strerror}. {mend} with --ledger.") from error
         self._cut = cut
         return folder
 
@@ -145,13 +157,30 @@ class LedgerWriter:
 
     def _recover(self, folder: Folder) -> int:
         """Go on in the last segment that holds a line; return how many bytes of an unfinished one were cut off."""
+        kept = self._read_kept(folder)
         cut = 0
         segments = list_segments(folder.path)
         while segments and not self._is_begun:
-            cut += self._replay(segments.pop(), folder)
+            cut += self._replay(segments.pop(), folder, kept)
+        if kept is not None and kept.size > self._chain.size:
+            raise UsageError(
+                f"The ledger {folder.path} is not as it was written: it has {self._chain.size} lines, and the "
+                f"checkpoint beside them is over {kept.size}: lines at its end are gone. {_KEEP_AND_BEGIN}"
+            )
         return cut
 
-    def _replay(self, segment: Segment, folder: Folder) -> int:
+    def _read_kept(self, folder: Folder) -> TreeHead | None:
+        """Return what the checkpoint beside the segments says; it was published once its lines were on disk."""
+        path = folder.path / CHECKPOINT
+        try:
+            return open_tree_head(path.read_text(encoding="utf-8"), [self._key.verifier])
+        except FileNotFoundError:
+            return None
+        except (NoteError, UnicodeDecodeError) as error:
+            log.warning("the checkpoint beside the ledger is not used", extra={"path": str(path), "error": str(error)})
+            return None
+
+    def _replay(self, segment: Segment, folder: Folder, kept: TreeHead | None) -> int:
         """Go on in a segment, or remove one that holds no line; return how many bytes were cut off."""
         file = open_segment(segment)
         try:
@@ -159,21 +188,18 @@ class LedgerWriter:
             if whole == 0:
                 segment.path.unlink()
                 return length
-            replay = Replay(segment.first, self._key)
+            replay = Replay(segment.first, self._key, kept)
             try:
                 for lines in read_blocks(file, whole):
                     replay.feed(lines)
+                self._chain, kind = replay.end()
             except DamagedError as damage:
-                raise UsageError(
-                    f"The ledger {folder.path} is not as it was written: {segment.path.name}:{damage}. Keep it as "
-                    "evidence, see what `sekisho ledger verify` says of it, and begin another folder with --ledger."
-                ) from damage
+                raise _refuse(folder.path, segment, damage) from damage
         finally:
             os.close(file)
         folder.resume(segment, whole)
-        self._chain, kind = replay.end()
         self._signed = self._chain.size - 1 if kind == "checkpoint" else replay.signed
-        self._day = int(self._chain.now // DAY_SECONDS)
+        self._day = self._kept_day = int(self._chain.now // DAY_SECONDS)
         self._is_begun = True
         return length - whole
 
@@ -198,11 +224,14 @@ class LedgerWriter:
         try:
             self._write(lines, now)
         except OSError as error:
-            self._metrics.ledger_failures.inc()
-            raise LedgerError(f"The ledger {self._sink.name} cannot be written: {error.strerror}.") from error
+            raise self._fail(error) from error
         except (TypeError, ValueError) as error:
             self._metrics.ledger_failures.inc()
             raise LedgerError(f"A line for the ledger {self._sink.name} cannot be rendered.") from error
+
+    def _fail(self, error: OSError) -> LedgerError:
+        self._metrics.ledger_failures.inc()
+        return LedgerError(f"The ledger {self._sink.name} cannot be written: {error.strerror}.")
 
     def _write(self, lines: Sequence[object], now: float) -> None:
         staged = self._chain.stage(lines, now)
@@ -229,7 +258,7 @@ class LedgerWriter:
             return True
         length = self._sink.length
         is_full = length + more > self._limits.segment_bytes and length > self._begun_bytes
-        return is_full or int(now // DAY_SECONDS) > self._day
+        return is_full or int(now // DAY_SECONDS) != self._day
 
     def _begin(self, now: float) -> None:
         if self._is_begun and not self._is_suspect and self._sink.is_in_place():
@@ -238,7 +267,7 @@ class LedgerWriter:
         staged = self._chain.stage([self._chain.segment(), *self.restate()], max(now, self._chain.now))
         self._put(staged, partial(self._sink.begin, self._chain.size))
         self._chain.segments += 1
-        self._day, self._begun_bytes = int(staged.now // DAY_SECONDS), len(staged.data)
+        self._day, self._begun_bytes = int(self._chain.hold(now) // DAY_SECONDS), len(staged.data)
         self._is_begun, self._is_suspect = True, False
 
     # Checkpoints.
@@ -250,10 +279,16 @@ class LedgerWriter:
             LedgerError: the checkpoint cannot be written.
         """
         try:
-            self._sign(now)
+            self._sign_in_place(now)
         except OSError as error:
-            self._metrics.ledger_failures.inc()
-            raise LedgerError(f"The ledger {self._sink.name} cannot be written: {error.strerror}.") from error
+            raise self._fail(error) from error
+
+    def _sign_in_place(self, now: float, *, idle: bool = False) -> None:
+        if self._chain.size == self._signed + 1 and not idle:
+            return
+        if self._must_begin(0, self._chain.hold(now)):
+            self._begin(now)
+        self._sign(now, idle=idle)
 
     def _sign(self, now: float, *, idle: bool = False) -> None:
         if self._chain.size == self._signed + 1 and not idle:
@@ -267,7 +302,7 @@ class LedgerWriter:
         self._metrics.ledger_checkpoint_at.set(now)
 
     def tick(self) -> None:
-        """Do what time asks for: sign, begin the day's segment, remove what is old.
+        """Do what time asks for: sign, begin the day's segment, say that old ones are removed.
 
         Raises:
             LedgerError: it cannot be written.
@@ -276,52 +311,68 @@ class LedgerWriter:
         since = now - self._signed_at
         has_new = self._chain.size > self._signed + 1
         try:
-            if self._is_begun and int(now // DAY_SECONDS) > self._day:
+            if self._is_begun and int(self._chain.hold(now) // DAY_SECONDS) != self._day:
                 self._write([], now)
-                self._remove_old(now)
             elif not 0 <= since < (self._limits.checkpoint_seconds if has_new else IDLE_SECONDS):
-                if self._must_begin(0, now):
-                    self._begin(now)
-                self._sign(now, idle=True)
+                self._sign_in_place(now, idle=True)
+            self._look_after_old(now)
         except OSError as error:
-            self._metrics.ledger_failures.inc()
-            raise LedgerError(f"The ledger {self._sink.name} cannot be written: {error.strerror}.") from error
+            raise self._fail(error) from error
 
-    def _remove_old(self, now: float) -> None:
-        """Remove segments whose last line is older than what is kept, once the ledger says so on disk."""
-        if self._limits.keep_days is None:
+    def _look_after_old(self, now: float) -> None:
+        """Say once a day which segments are removed, all of whose lines are older than what is kept.
+
+        Only where one day follows another: a clock that jumps ahead removes nothing.
+        """
+        day = int(now // DAY_SECONDS)
+        if day == self._kept_day or self._limits.keep_days is None:
             return
-        older, first = self._sink.find_older(now - self._limits.keep_days * DAY_SECONDS)
-        if not older:
-            return
-        self._write([RetentionLine(first=first)], now)
-        self._sign(now)
-        self._sink.sync()
-        for segment in older:
-            segment.path.unlink()
-        log.info("old segments were removed", extra={"path": self._sink.name, "count": len(older)})
+        if day == self._kept_day + 1:
+            older, first = self._sink.find_older(now - self._limits.keep_days * DAY_SECONDS)
+            if older:
+                self._write([RetentionLine(first=first)], now)
+                self._sign(now)
+                self._old = tuple(older)
+        self._kept_day = day
+
+    # On disk.
 
     def publish(self) -> Published | None:
         """Make all lines durable on disk and return the checkpoint that was signed since the last call, if any.
 
-        It waits for the disk: call it from another thread than all else.
+        It waits for the disk: call it from another thread than all else. Then what is old is removed.
 
         Raises:
             LedgerError: the disk says no. It is tried again at the next call.
         """
-        published = self._unpublished
-        if published is None:
-            return None
-        self.sync()
-        try:
-            self._sink.keep_checkpoint(published.note)
-        except OSError as error:
-            raise LedgerError(
-                f"The checkpoint of the ledger {self._sink.name} cannot be written: {error.strerror}."
-            ) from error
-        if self._unpublished is published:
-            self._unpublished = None
+        with self._publishing:
+            published, old = self._unpublished, self._old
+            if published is None or published.head.size <= self._published:
+                return None
+            self.sync()
+            try:
+                self._sink.keep_checkpoint(published.note)
+            except OSError as error:
+                raise LedgerError(
+                    f"The checkpoint of the ledger {self._sink.name} cannot be written: {error.strerror}."
+                ) from error
+            self._published = published.head.size
+            self._remove(old)
         return published
+
+    def _remove(self, old: Sequence[Segment]) -> None:
+        """Remove segments; those that stay are found again the next day."""
+        if not old:
+            return
+        try:
+            for segment in old:
+                segment.path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("an old segment could not be removed", extra={"path": self._sink.name, "error": str(error)})
+        else:
+            log.info("old segments were removed", extra={"path": self._sink.name, "count": len(old)})
+        if self._old is old:
+            self._old = ()
 
     def sync(self) -> None:
         """Wait until all lines are on disk.
@@ -339,3 +390,13 @@ class LedgerWriter:
     def close(self) -> None:
         """Let go of the files and the lock."""
         self._sink.close()
+
+
+def _refuse(folder: Path, segment: Segment, damage: DamagedError) -> UsageError:
+    """Return why a ledger is not gone on with."""
+    if isinstance(damage, ForeignError):
+        return UsageError(
+            f"The ledger {folder} was not begun with this key: {segment.path.name}:{damage}. "
+            "Name its key with --ledger-key, or begin another folder with --ledger."
+        )
+    return UsageError(f"The ledger {folder} is not as it was written: {segment.path.name}:{damage}. {_KEEP_AND_BEGIN}")

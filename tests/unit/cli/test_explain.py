@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import asyncio
 import io
 import json
 from pathlib import Path
@@ -6,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from proxy.cli import main
+from proxy.ledger.archive import Archive
 from proxy.ledger.entry import encode_body
+from proxy.lifecycle.kept import keep_bundle
 from proxy.pipeline.passage import Refuse
 from tests.support.bundle_folder import REFERENCE, SMALL, edited, write_bundle
-from tests.support.passages import a_head, a_passage, a_token, reference_bundle
+from tests.support.passages import REQUEST_ID, a_head, a_passage, a_token, reference_bundle
 from tests.support.world import ENGINEER
 
 
@@ -171,6 +174,11 @@ REFUSED = {
     "a purpose that is none": (["--request", "GET /v1/jp/users/42", "--purpose", "fun"], "purpose"),
     "a file that is not there": (["--case", "/nonexistent"], "cannot be read"),
     "a folder for a file": (["--line", "/"], "cannot be read"),
+    "a decision of no ledger": (["--id", REQUEST_ID], "--ledger DIR"),
+    "a decision that is none": (["--id", "R1", "--ledger", "/"], "no id of a decision"),
+    "a decision of a ledger that is not there": (["--id", REQUEST_ID, "--ledger", "/nonexistent"], "cannot be read"),
+    "a decision of a ledger that does not hold it": (["--id", REQUEST_ID, "--ledger", "/"], "holds no decision"),
+    "a ledger for a test": (["a Shanghai", "--ledger", "/"], "goes with --line or --id"),
 }
 
 
@@ -189,3 +197,26 @@ def test_nothing_that_a_terminal_would_act_on_is_shown(tmp_path: Path, capsys: p
     out = capsys.readouterr().out
     assert "red" in out
     assert not set(out) & set("\x1b\x07\x9b")
+
+
+def test_a_line_without_a_folder_needs_one_that_keeps_its_bundle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "line").write_text(a_line(), encoding="utf-8")
+    asked = ["explain", "--line", str(tmp_path / "line")]
+    assert main(asked) == 2
+    assert "Name the policy folder; or with --line, by --ledger DIR" in capsys.readouterr().err
+    assert main([*asked, "--ledger", str(tmp_path / "ledger")]) == 2
+    assert "that decided it is not kept in" in capsys.readouterr().err
+    snapshot = reference_bundle()
+    asyncio.run(keep_bundle(Archive(tmp_path / "ledger"), snapshot))
+    assert main([*asked, "--ledger", str(tmp_path / "ledger"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["remarks"][0].startswith(f"explained under the bundle that decided it: {snapshot.name}, in force since")
+    kept = tmp_path / "ledger" / "bundles" / snapshot.digest
+    assert said["places"]["jp-no-china"].startswith(f"{kept}/rules/deny.yaml:")
+
+
+def test_without_a_folder_there_is_nothing_but_a_record_to_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--request", "GET /v1/jp/users/42"]) == 2
+    assert "Name the policy folder" in capsys.readouterr().err
