@@ -67,14 +67,15 @@ ROUND_SECONDS: Final = 1.0
 VERIFIED_LINES: Final = 40_000
 BATCH: Final = 256
 
-FIND: Final = Need("orjson", "make bench, or deploy/lock/bench.txt", lambda name: _find(name))
-
 
 def _find(name: str) -> object | None:
     try:
         return __import__(name)
     except ImportError:
         return None
+
+
+FIND: Final = Need("orjson", "make bench, or deploy/lock/bench.txt", _find)
 
 
 def make_writer(folder: Path) -> LedgerWriter:

@@ -30,7 +30,7 @@ from proxy.ledger.archive import Archive
 from proxy.ledger.journal import Journal
 from proxy.ledger.key_ring_watch import HeldKeyRing
 from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.opening import STANDARD_OUTPUT, open_ledger
 from proxy.ledger.record import Recorder, geolocation_line
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.kept import keep_bundle
@@ -96,7 +96,7 @@ class _InForce:
         self._introspector = introspector
         self.geolocator = geolocator
         self._ledger = ledger
-        self._archive = Archive(settings.ledger)
+        self._archive = None if settings.ledger == STANDARD_OUTPUT else Archive(settings.ledger)
         self._metrics = metrics
         self.snapshot = snapshot
         self.checkpoint = self._make(snapshot)

@@ -248,10 +248,10 @@ class Folder:
         if self.segment is None:
             return False
         try:
-            there = self.segment.lstat()
+            there = os.lstat(self._place)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        if _identity(there) != self._identity:
+        if (there.st_dev, there.st_ino) != self._identity:
             return False
         return there.st_size == self.length or (self._file < 0 and there.st_size > self.length)
 

@@ -161,7 +161,8 @@ def _next_steps(request_id: str, row: Row, place: Path) -> Iterator[str]:
     digest = str(find_value(row, "bundle"))
     kept = sorted(place.glob(f"{BUNDLES}/{digest}*")) if digest.isalnum() else []
     if kept:
-        yield f"The policies and registers that decided are kept in {kept[0]}."
+        command = f"sekisho explain --ledger {shlex.quote(str(place))} --id {request_id}"
+        yield f"The policies and registers that decided are kept in {kept[0]}. Rule by rule: {command}"
     elif digest and place.is_dir():
         yield f"The policies and registers that decided are not kept here: {place / BUNDLES} has no {digest}…"
     if place.is_dir():
