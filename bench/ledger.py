@@ -45,10 +45,10 @@ from proxy.ledger.audit import verify_folder
 from proxy.ledger.commit import GroupCommit
 from proxy.ledger.entry import encode_body, frame
 from proxy.ledger.note import SigningKey
+from proxy.ledger.opening import LOOK_SECONDS
 from proxy.ledger.pseudonym import KeyRing
 from proxy.ledger.record import Recorder
 from proxy.ledger.segments import list_segments
-from proxy.ledger.opening import LOOK_SECONDS
 from proxy.ledger.writer import LedgerWriter, Limits
 from proxy.telemetry import Metrics
 

@@ -276,9 +276,8 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(_cancel, tasks)
         _tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept
-        yield Running(
-            listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke, pseudonyms.poke)
-        )
+        poke = _all(reloader.poke, tls.poke, renewal.poke, pseudonyms.poke)
+        yield Running(listen_at, admin_at, lambda: in_force.snapshot, poke)
 
 
 def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:
