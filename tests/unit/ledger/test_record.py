@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.clock import parse_instant
-from proxy.ledger.entry import encode_body
+from proxy.ledger.entry import encode, encode_body
 from proxy.ledger.lines import BundleLine, DecisionLine, EndLine, StartLine
 from proxy.ledger.pseudonym import KeyRing
 from proxy.ledger.record import Recorder, geolocation_line, render_place
@@ -26,6 +26,7 @@ from proxy.model.origin import CountrySource, DatabaseInfo, Origin
 from proxy.model.outcome import Outcome
 from proxy.model.subject import NO_SUBJECT, Subject
 from tests.support.keys import NAMES, RING
+from tests.support.ledger import decode_decision
 
 RECORDER = Recorder(RING, "b" * 64)
 NOW = 1616457600.25
@@ -263,10 +264,14 @@ def forms(secret: str) -> tuple[str, ...]:
 @settings(max_examples=200, deadline=None)
 @given(OUTCOMES, st.booleans())
 def test_any_outcome_has_a_line_that_reads_back_the_same(outcome: Outcome, released: bool) -> None:  # noqa: FBT001
-    line = RECORDER.decision(outcome, released=released)
-    encoded = encode_body(line)
-    assert msgspec.json.decode(encoded, type=DecisionLine) == line
-    assert encoded.count(b"\n") == 1
+    encoded = encode_body(RECORDER.decision(outcome, released=released))
+    line = msgspec.json.decode(encoded, type=DecisionLine)
+    assert msgspec.json.decode(encode(line), type=DecisionLine) == line
+    assert json.loads(encoded).keys() <= {"line", *DecisionLine.__struct_fields__}
+    assert (line.id, line.effect, line.reason, line.released) == (
+        outcome.request_id, outcome.effect, outcome.reason, released
+    )  # fmt: skip
+    assert encoded.count(b"\n") == 0
 
 
 @settings(max_examples=200, deadline=None)
@@ -405,7 +410,7 @@ BEHIND = Person(principal="corp|sato", issuer="corp", kind="employee", affiliate
 def named(recorder: Recorder, now: float, **changes: Any) -> tuple[str, str, str]:
     """Return caller, person and subject as a line of that moment names them."""
     caller = msgspec.structs.replace(CALLER, on_behalf_of=BEHIND)
-    line = recorder.decision(an_outcome(now=now, **{"caller": caller, **changes}), released=False)
+    line = decode_decision(recorder.decision(an_outcome(now=now, **{"caller": caller, **changes}), released=False))
     behind = line.caller.on_behalf_of
     assert behind is not None
     return line.caller.who, behind.who, line.subject.id
@@ -431,5 +436,5 @@ def test_callers_can_be_named_in_clear_and_subjects_cannot() -> None:
     recorder = Recorder(MONTHS, "b" * 64, callers="clear")
     whose = MONTHS.names["2021-03"].of_subject("users", "42")
     assert named(recorder, NOW) == ("corp|wang", "corp|sato", whose)
-    nobody = recorder.decision(an_outcome(caller=UNAUTHENTICATED), released=False)
+    nobody = decode_decision(recorder.decision(an_outcome(caller=UNAUTHENTICATED), released=False))
     assert nobody.caller.who == ""
