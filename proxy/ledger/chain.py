@@ -107,7 +107,7 @@ class Chain:
         bodies = [encode_body(line) for line in lines]
         now = self.hold(now)
         if now < self.now:
-            bodies.insert(0, encode_body(ClockLine(was=render_instant(self.now))))
+            bodies.insert(0, encode_body(ClockLine(was=self._render(self.now).decode())))
         time, n, prev = self._render(now), self.frontier.size, self.prev
         rendered, leaves = [], []
         for body in bodies:
@@ -133,7 +133,7 @@ class Chain:
             self.now = staged.now
 
     def _render(self, now: float) -> bytes:
-        """Render an instant as ``clock.render_instant`` does; the second is rendered once."""
+        """Render an instant to the nearest millisecond, so that one that was read is rendered the same."""
         milliseconds = round(now * 1000)
         second, rest = divmod(milliseconds, 1000)
         if second != self._second:
