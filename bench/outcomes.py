@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import json
-import random
-from typing import TYPE_CHECKING
+import secrets
+from typing import TYPE_CHECKING, Any
 
 from bench.harness import BenchError
 from proxy.bundle.check import load_bundle
@@ -44,11 +44,11 @@ def make_outcomes(count: int) -> list[Outcome]:
     keys = Held(
         {each.id: parse_key_set(json.dumps(issuer.key_set()).encode(), each.algorithms) for each in snapshot.issuers}
     )
-    ring = KeyRing.generate("2026-01", 24, random.randbytes)
+    ring = KeyRing.generate("2026-01", 24, secrets.token_bytes)
     geolocator = RegistryGeolocator()
     checkpoint = Checkpoint(snapshot, keys, geolocator, Recorder(ring, snapshot.digest, geolocator.version))
     now = unix_seconds()
-    staff = {"affiliate": "ly", "employment_type": "employee", "residence_country": "JP"}
+    staff: dict[str, Any] = {"affiliate": "ly", "employment_type": "employee", "residence_country": "JP"}
     tokens = [issuer.token(now, sub=f"e-{number:06}", **staff) for number in range(max(1, count // 16))]
     outcomes = []
     for number in range(count):

@@ -28,11 +28,10 @@ from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
 from proxy.ledger.archive import Archive
 from proxy.ledger.journal import Journal
-from proxy.ledger.key_ring_file import read_key_ring
+from proxy.ledger.key_ring_watch import HeldKeyRing
 from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
-from proxy.ledger.opening import open_ledger
-from proxy.ledger.pseudonym import KeyRing, KeyRingError
-from proxy.ledger.record import Recorder, geolocation_line
+from proxy.ledger.opening import STANDARD_OUTPUT, open_ledger
+from proxy.ledger.record import Recorder, geolocation_line, render_place
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.kept import keep_bundle
 from proxy.lifecycle.reload import Reloader, refuse_failing
@@ -67,16 +66,6 @@ class Running(msgspec.Struct, frozen=True):
     """Tries the policy folder now, and reads the listener's certificate again."""
 
 
-def _read_keys(settings: Settings) -> KeyRing:
-    """Read the keys of pseudonyms; UsageError if there are none that name people now."""
-    ring = read_key_ring(settings.pseudonym_key)
-    try:
-        ring.check_begun(unix_seconds())
-    except KeyRingError as error:
-        raise errors.UsageError(f"The key ring {settings.pseudonym_key} cannot be used: {error}.") from None
-    return ring
-
-
 class _InForce:
     """The one place that knows which bundle is in force.
 
@@ -91,7 +80,7 @@ class _InForce:
         self,
         snapshot: Snapshot,
         *,
-        pseudonyms: KeyRing,
+        pseudonyms: HeldKeyRing,
         keys: KeyStore,
         introspector: Introspector,
         geolocator: Geolocator,
@@ -102,12 +91,12 @@ class _InForce:
     ) -> None:
         self._tls = tls
         self._settings = settings
-        self._pseudonyms = pseudonyms
+        self.pseudonyms = pseudonyms
         self._keys = keys
         self._introspector = introspector
         self.geolocator = geolocator
         self._ledger = ledger
-        self._archive = Archive(settings.ledger)
+        self._archive = None if settings.ledger == STANDARD_OUTPUT else Archive(settings.ledger)
         self._metrics = metrics
         self.snapshot = snapshot
         self.checkpoint = self._make(snapshot)
@@ -115,7 +104,7 @@ class _InForce:
 
     def _make(self, snapshot: Snapshot) -> Checkpoint:
         geolocator = self.geolocator
-        recorder = Recorder(self._pseudonyms, snapshot.digest, geolocator.version)
+        recorder = Recorder(self.pseudonyms.ring, snapshot.digest, geolocator.version, self._settings.ledger_callers)
         return Checkpoint(
             snapshot,
             self._keys,
@@ -125,6 +114,11 @@ class _InForce:
             client_certificate=self._settings.client_certificate,
             client_address=self._settings.client_address,
         )
+
+    @property
+    def _parts(self) -> tuple[object, ...]:
+        """What a checkpoint is made of beside its snapshot, and that is changed without one."""
+        return self.pseudonyms.ring, self.geolocator
 
     async def begin(self, start: StartLine) -> None:
         """Record that the gateway takes requests, and under what.
@@ -146,8 +140,10 @@ class _InForce:
         is_same = snapshot.issuers is self.snapshot.issuers
         undo = _nothing if is_same else await self._adopt_issuers(snapshot.issuers)
         try:
-            checkpoint = self._make(snapshot)
+            parts, checkpoint = self._parts, self._make(snapshot)
             await self._record(_bundle_line(snapshot))
+            if self._parts != parts:  # they were changed while that was recorded
+                checkpoint = self._make(snapshot)
         except BaseException:
             undo()
             raise
@@ -177,7 +173,7 @@ class _InForce:
     def describe_in_force(self) -> list[Line]:
         """Return the lines that say what is in force; the built-in geolocation data are named in decisions alone."""
         geolocation = [_geolocation_line(self.geolocator)] if self.geolocator.databases else []
-        return [_bundle_line(self.snapshot), *geolocation]
+        return [_bundle_line(self.snapshot), *geolocation, self.pseudonyms.line()]
 
     def relocate(self, geolocator: Geolocator) -> None:
         """Put geolocation data in force, in one step, once the ledger says so; requests under way are decided anew.
@@ -189,6 +185,15 @@ class _InForce:
         self.geolocator = geolocator
         self.checkpoint = self._make(self.snapshot)
         self._metrics.show_geolocation(geolocator.databases, unix_seconds)
+
+    def rename(self) -> None:
+        """Name people by the keys in use, once the ledger says so.
+
+        Raises:
+            LedgerError: the ledger cannot be written; then nothing has changed.
+        """
+        self._ledger.append([self.pseudonyms.line()])
+        self.checkpoint = self._make(self.snapshot)
 
     async def renew(self) -> None:
         """Read the keys again that lie in the policy folder."""
@@ -226,8 +231,8 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     geolocator = make_geolocator(settings)
     refuse_failing(snapshot, find_failed(snapshot, geolocator))
     _check_settings(snapshot, settings)
-    pseudonyms = _read_keys(settings)
     metrics = Metrics()
+    pseudonyms = HeldKeyRing(settings.pseudonym_key, metrics, seconds=settings.watch_seconds)
     keys, introspector = await _ask_issuers(snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
     async with contextlib.AsyncExitStack() as stack:
@@ -266,12 +271,13 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         listen_at = await _serve(stack, gateway, settings, tls)
         stack.callback(_begin_stop, gateway)
         watching = [keys.keep_fresh(), reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)]
-        keeping = [ledger.keep(), _remind(in_force), _revisit(gateway)]
+        keeping = [ledger.keep(), pseudonyms.watch(in_force.rename), _remind(in_force), _revisit(gateway)]
         tasks = [asyncio.ensure_future(coroutine) for coroutine in (*watching, *keeping)]
         stack.push_async_callback(_cancel, tasks)
         _tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept
-        yield Running(listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke))
+        poke = _all(reloader.poke, tls.poke, renewal.poke, pseudonyms.poke)
+        yield Running(listen_at, admin_at, lambda: in_force.snapshot, poke)
 
 
 def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:
@@ -434,7 +440,7 @@ def _start_line(snapshot: Snapshot, keys: KeyStore, settings: Settings, geolocat
         durability=settings.ledger_durability,
         geolocation=geolocator.build,
         upstreams={api.id: api.upstream.url for api in snapshot.catalog.apis},
-        key_places={issuer.id: keys.place(issuer.id) for issuer in snapshot.issuers},
+        key_places={issuer.id: render_place(keys.place(issuer.id)) for issuer in snapshot.issuers},
     )
 
 
@@ -473,4 +479,5 @@ def _readiness(
         geolocation_doubts=(*expired, *geolocation_stale),
         emergency_denies=tuple(sorted(rule.id for rule in snapshot.urgent_rules)),
         stale=stale,
+        pseudonym_doubts=in_force.pseudonyms.find_doubts(),
     )

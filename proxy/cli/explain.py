@@ -8,7 +8,6 @@ where none is, under the very bundle that decided it, which is kept beside the s
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,8 @@ from proxy.bundle.snapshot import Snapshot
 from proxy.cli.tree import draw
 from proxy.clock import unix_seconds
 from proxy.errors import UsageError
-from proxy.ledger.segments import list_segments, read_blocks
+from proxy.ledger.prove import find_decision
+from proxy.ledger.segments import list_segments
 from proxy.lifecycle.cases import Cases
 from proxy.lifecycle.explanation import Explanation, explain_facts
 from proxy.lifecycle.kept import load_kept
@@ -108,20 +108,16 @@ def _explain_recorded(options: argparse.Namespace) -> Explanation:
 
 
 def _find_line(ledger: Path, id_: str) -> bytes:
-    """Return the decision line of an id, looking at the last segments first."""
+    """Return the decision line of an id."""
     if read_instant(id_) is None:
         raise UsageError(f"{id_!r} is no id of a decision: that is what a caller was told as `decision_id`.")
-    id_and_kind = f'"id":"{id_}"'.encode(), b'"line":"decision"'
     try:
-        for segment in reversed(list_segments(ledger)):
-            with segment.path.open("rb") as file:
-                for lines in read_blocks(file.fileno(), os.fstat(file.fileno()).st_size):
-                    for line in lines:
-                        if all(each in line for each in id_and_kind):
-                            return line
+        place = find_decision(list_segments(ledger), id_)
     except OSError as error:
         raise UsageError(f"The ledger {ledger} cannot be read: {error.strerror}.") from error
-    raise UsageError(f"The ledger {ledger} holds no decision {id_}.")
+    if place is None:
+        raise UsageError(f"The ledger {ledger} holds no decision {id_}.")
+    return place.entry
 
 
 def _find(options: argparse.Namespace, asked: str) -> Explanation:

@@ -27,6 +27,7 @@ from proxy.gateway.ids import make_request_id
 from proxy.gateway.options import GatewayOptions
 from proxy.gateway.problem import render_problem
 from proxy.gateway.upstream import Upstreams, find_reason
+from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import Line
 from proxy.model.decision import Reason
 from proxy.model.ports import Ledger
@@ -126,7 +127,7 @@ class Gateway:
         response.force_close()
         return response
 
-    async def record(self, lines: Sequence[Line]) -> None:
+    async def record(self, lines: Sequence[Line | Rendered]) -> None:
         """Wait until lines are durable.
 
         Raises:

@@ -43,16 +43,36 @@ class Frame(msgspec.Struct, frozen=True):
     kind: str
 
 
-def encode_body(line: Any) -> bytes:
-    """Render a line's struct as one JSON object; no character that ends a line anywhere is left inside.
+class Rendered(msgspec.Struct, frozen=True):
+    """A line whose body is rendered already."""
+
+    body: bytes
+    """One JSON object, by ``encode``."""
+    stranger: str = ""
+    """Of a refusal of a caller that nobody knows: the address, or what is said in place of one that is not known."""
+    reason: str = ""
+    """Why it was refused."""
+
+
+def encode(value: Any) -> bytes:
+    """Render a value as JSON; no character that ends a line anywhere is left inside.
 
     Raises:
         TypeError, ValueError: it cannot be rendered.
     """
-    data = _ENCODE(line)
+    data = _ENCODE(value)
     if data.isascii():
         return data if b"\x7f" not in data else data.replace(b"\x7f", b"\\u007f")
     return data.decode().translate(_ESCAPED).encode()
+
+
+def encode_body(line: Any) -> bytes:
+    """Return a line as one JSON object, without its frame.
+
+    Raises:
+        TypeError, ValueError: it cannot be rendered.
+    """
+    return line.body if type(line) is Rendered else encode(line)
 
 
 def frame(n: int, prev: bytes, time: bytes, body: bytes) -> bytes:

@@ -54,6 +54,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     follower: Follower | None = None
     is_last: bool = True
     """Whether nothing stands after it, so that somebody may be writing it."""
+    is_stream: bool = False
+    """Whether lines came through a pipe: one of which half has left is written again, behind that half."""
     sizes: tuple[int, ...] = ()
     """Sizes at which the root of the tree is asked for."""
     line: int = 0
@@ -74,6 +76,8 @@ class End(msgspec.Struct, frozen=True):
     """Of the tree after its last line."""
     edited: tuple[tuple[int, int], ...]
     """Line of the file and number of each line that was changed, by this reading."""
+    more: int
+    """How many were changed beyond those."""
     roots: dict[int, bytes]
     """Those that were asked for."""
 
@@ -104,6 +108,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     roots: dict[int, bytes]
     """Those that were asked for, as far as they are certain."""
     signed: tuple[Signed, ...]
+    signed_at: str
+    """When the last of them was signed, or a gateway started behind it; empty without either."""
     chained: int
     """From this line to the last each one says what the one before was."""
     since: str

@@ -22,6 +22,8 @@ Recheck = Callable[[Checked, tuple[bytes, ...]], Checked]
 _UNTRUE: Final = frozenset({"edited", "missing"})
 """Kinds of findings whose lines do not lie there as they were."""
 
+_NOWHERE: Final = ("", 0, -1)
+
 
 class Head(msgspec.Struct, frozen=True):
     """A checkpoint that is kept elsewhere."""
@@ -29,8 +31,12 @@ class Head(msgspec.Struct, frozen=True):
     name: str
     """Of its file."""
     head: TreeHead | None
+    origin: str
+    """Which ledger it says to be of, whether or not that is to be believed."""
     problem: str = ""
     """Why it is not to be believed."""
+    is_found: bool = False
+    """Whether it was found in a folder, where those of other ledgers may lie as well."""
     is_own: bool = False
     """Whether it is the copy that lies in the ledger's own folder."""
 
@@ -51,6 +57,11 @@ class _Piece:
         self.is_continued = False
         """Whether the next segment stands on the very tree that this one ends with."""
         self.signed = checked.signed[-1].size if checked.signed else -1
+
+    @property
+    def more(self) -> int:
+        """How many findings there are beyond those that are kept."""
+        return self.checked.more + sum(end.more for end in self.ends[:1])
 
     @property
     def roots(self) -> dict[int, bytes]:
@@ -92,8 +103,7 @@ def join_segments(
         join.add(segment)
     join.front(is_alone=is_alone)
     join.tail()
-    good = [head for head in heads if join.hold(head)]
-    return join.report(sum(not head.is_own for head in good), findings)
+    return join.report(join.hold_all(heads), findings)
 
 
 class _Join:
@@ -233,52 +243,70 @@ class _Join:
                 self._find("cut", (piece.checked.name, *stop), told)
         behind = range(signed, last.next)
         if len(behind) > 1 or not self._ends_with_checkpoint(last):
-            told = (
-                f"{tell_lines(behind[0], behind[-1])} covered by no checkpoint yet ({tell_count(len(behind), 'line')})"
-            )
-            self._find("uncovered", ("", 0, -1), told, fault=False)
+            self._tell_uncovered(behind, last.until)
+
+    def _tell_uncovered(self, behind: range, until: str) -> None:
+        signed_at = max(piece.checked.signed_at for piece in self._pieces)
+        count = tell_count(len(behind), "line")
+        told = f"{tell_lines(behind[0], behind[-1])} covered by no checkpoint yet ({count})"
+        if not is_silence(signed_at, until):
+            self._find("uncovered", _NOWHERE, told, fault=False)
+            return
+        told = f"{tell_lines(behind[0], behind[-1])} covered by no checkpoint, from {signed_at} to {until} ({count})"
+        self._find("unsigned", _NOWHERE, f"{told}: a gateway signs at least every hour")
 
     def _ends_with_checkpoint(self, last: Checked) -> bool:
         return bool(last.signed) and last.signed[-1].size == last.next - 1
 
     # Checkpoints that are kept elsewhere.
 
-    def hold(self, kept: Head) -> bool:
-        """Hold a checkpoint against the lines; return whether they are those that it signed."""
-        name, head = clean(kept.name), kept.head
-        nowhere = ("", 0, -1)
-        if head is None:
-            self._find("forged", nowhere, f"the checkpoint {name} is not to be believed: {clean(kept.problem)}")
-            return False
+    def hold_all(self, heads: Sequence[Head]) -> int:
+        """Hold checkpoints against the lines; return how many of those that are not the ledger's own copy are true."""
         origins = {piece.checked.origin for piece in self._pieces} - {""}
-        end = self._pieces[-1].checked.next if self._pieces else 0
-        first = self._pieces[0].checked.first if self._pieces else 0
+        found = [head for head in heads if head.is_found]
+        foreign = [head for head in found if origins and head.origin not in origins]
+        if foreign:
+            told = f"{tell_count(len(foreign), 'file')} beside the checkpoints kept elsewhere: none of this ledger's"
+            self._find("foreign", _NOWHERE, told, fault=len(foreign) == len(found))
         roots = {size: (root, piece) for piece in self._pieces for size, root in piece.roots.items()}
-        root, where = roots.get(head.size, (b"", None))
+        return sum(
+            self._hold(head, roots.get(head.head.size if head.head else -1), origins) and not head.is_own
+            for head in heads
+            if not (head.is_found and origins and head.origin not in origins)
+        )
+
+    def _hold(self, kept: Head, known: tuple[bytes, _Piece] | None, origins: set[str]) -> bool:
+        """Hold a checkpoint against the root that is known at its size; return whether it is true."""
+        name, head = clean(kept.name), kept.head
+        if head is None:
+            self._find("forged", _NOWHERE, f"the checkpoint {name} is not to be believed: {clean(kept.problem)}")
+            return False
+        first, end = (self._pieces[0].checked.first, self._pieces[-1].checked.next) if self._pieces else (0, 0)
         if origins and head.origin not in origins:
             told = f"the checkpoint {name} is of the ledger {clean(head.origin)}, and this is {clean(min(origins))}"
-            self._find("origin", nowhere, told)
+            self._find("origin", _NOWHERE, told)
         elif head.size > end:
             told = (
                 f"the ledger was cut: the checkpoint {name} of size {head.size} was signed over more, "
                 f"{tell_lines(end, head.size - 1)} missing at the end"
             )
-            self._find("cut", nowhere, told)
+            self._find("cut", _NOWHERE, told)
         elif head.size < first:
             told = f"the checkpoint {name} of size {head.size} ends before line {first}, the first that is there"
-            self._find("unheld", nowhere, told, fault=False)
-        elif head.size == 0 or root == head.root:
-            if where is not None:
-                where.signed = max(where.signed, head.size)
+            self._find("unheld", _NOWHERE, told, fault=False)
+        elif head.size == 0:
             return True
-        elif root:
+        elif known is not None and known[0] == head.root:
+            known[1].signed = max(known[1].signed, head.size)
+            return True
+        elif known is not None:
             told = f"the ledger was rewritten: the checkpoint {name} of size {head.size} was signed over other lines"
-            self._find("rewritten", nowhere, told)
+            self._find("rewritten", _NOWHERE, told)
         else:
             told = (
                 f"the checkpoint {name} of size {head.size} cannot be held against the lines, which are not all known"
             )
-            self._find("unheld", nowhere, told)
+            self._find("unheld", _NOWHERE, told)
         return False
 
     # The sum.
@@ -290,14 +318,16 @@ class _Join:
         """Whether the peaks that the next segment stands on are proven."""
         for index in range(len(self._pieces) - 1, -1, -1):
             piece, after = self._pieces[index], self._pieces[index + 1 : index + 2]
-            segment = piece.checked
+            segment, found = piece.checked, []
             if later and piece.is_continued:
-                ranges.append((segment.first, segment.next))
+                found.append((segment.first, segment.next))
             else:
                 if later and after[0].follows and segment.leaf and segment.leaf == after[0].checked.prev:
-                    ranges.append((segment.chained, segment.next))
-                ranges.append((segment.first, piece.signed))
+                    found.append((segment.chained, segment.next))
+                found.append((segment.first, piece.signed))
                 later = piece.signed > segment.first
+            if not piece.more:  # else it is not known which of its lines are as they were
+                ranges += found
         return sorted(each for each in ranges if each[0] < each[1])
 
     def _all_findings(self, findings: Sequence[Finding]) -> list[Finding]:
@@ -337,7 +367,7 @@ class _Join:
             heads=heads,
             faults=tuple(each for each in every if each.fault),
             remarks=tuple(each for each in every if not each.fault),
-            more=sum(segment.more for segment in checked),
+            more=sum(piece.more for piece in self._pieces),
         )
 
 

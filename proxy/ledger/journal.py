@@ -15,8 +15,9 @@ from typing import Final
 from proxy.clock import render_instant, unix_seconds
 from proxy.errors import LedgerError
 from proxy.ledger.commit import GroupCommit
+from proxy.ledger.entry import Rendered
 from proxy.ledger.flood import Counted, Flood
-from proxy.ledger.lines import DecisionLine, Line, RefusalsLine, StopLine
+from proxy.ledger.lines import Line, RefusalsLine, StopLine
 from proxy.ledger.witness import Witnesses
 from proxy.ledger.writer import LedgerWriter
 
@@ -66,7 +67,7 @@ class Journal:
             self._witnesses.start()
         self._has_begun = True
 
-    def append(self, lines: Sequence[Line]) -> Awaitable[None] | None:
+    def append(self, lines: Sequence[Line | Rendered]) -> Awaitable[None] | None:
         """Record lines, in the kernel when this returns.
 
         Returns:
@@ -82,10 +83,10 @@ class Journal:
         self.writer.append(lines)
         return None if self._commit is None else self._commit.wait()
 
-    def _is_folded(self, line: Line) -> bool:
-        if type(line) is not DecisionLine or line.released or line.caller.who:
+    def _is_folded(self, line: Line | Rendered) -> bool:
+        if type(line) is not Rendered or not line.stranger:
             return False
-        return not self._flood.take(line.origin.ip, line.reason, self._clock())
+        return not self._flood.take(line.stranger, line.reason, self._clock())
 
     def _drain(self, *, all: bool = False) -> None:  # noqa: A002 - as the flood calls it
         counted = self._flood.drain(self._clock(), all=all)

@@ -28,8 +28,6 @@ NEVER: Final = (
 and keyed hashes alone; text that a caller chose is not among its sources. ``tests/flow`` holds the gateway to it."""
 
 UNKNOWN: Final = State.UNKNOWN.value
-NO_SECONDS: Final = 0.0
-"""The default of durations: this very object, since defaults are left out by identity."""
 
 
 def _one_of(kind: type[enum.StrEnum]) -> msgspec.Meta:
@@ -194,7 +192,7 @@ class DecisionLine(Line, frozen=True, kw_only=True, tag="decision"):
     but where it broke off after all."""
     bytes: int = 0
     """Of that answer's body."""
-    seconds: float = NO_SECONDS
+    seconds: float = 0.0
     """From the request's head to this line."""
 
 
@@ -217,7 +215,7 @@ class EndLine(Line, frozen=True, kw_only=True, tag="end"):
     """Why it is not complete."""
     upstream: int | None = None
     bytes: int = 0
-    seconds: float = NO_SECONDS
+    seconds: float = 0.0
     """From the request's head."""
 
 
@@ -245,7 +243,7 @@ class StartLine(Line, frozen=True, kw_only=True, tag="start"):
     upstreams: dict[str, str]
     """API id to where this deployment finds it."""
     key_places: dict[str, str]
-    """Issuer id to where this deployment finds its keys."""
+    """Issuer id to where this deployment finds its keys, without user, password and query."""
 
 
 class StopLine(Line, frozen=True, kw_only=True, tag="stop"):

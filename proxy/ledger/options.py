@@ -41,5 +41,7 @@ class LedgerOptions(BaseModel):
     """Segments are removed after so many days; None keeps all."""
     ledger_witness: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_places)] = ()
     """The second places where checkpoints are kept: folders, or URLs that they are sent to."""
+    ledger_callers: Literal["pseudonym", "clear"] = "pseudonym"
+    """How records name callers: by a keyed hash, or in clear, ``issuer|subject``."""
     pseudonym_key: Path | None = None
     """The file with the keys of pseudonyms, made by `sekisho keygen`."""

@@ -109,6 +109,14 @@ class KeyRing:
     def __repr__(self) -> str:
         return f"KeyRing(subjects=***, periods={self._periods})"
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, KeyRing):
+            return NotImplemented
+        return (self._subjects_key, self._keys) == (other._subjects_key, other._keys)
+
+    def __hash__(self) -> int:
+        return hash((self._subjects_key, self._periods))
+
     @property
     def periods(self) -> tuple[str, ...]:
         """The periods that have a key, earliest first."""

@@ -10,13 +10,15 @@ root one of them has decides.
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from proxy.ledger.finding import End
+from proxy.ledger.finding import MAX_FINDINGS, End
 from proxy.ledger.merkle import Frontier
 
 MAX_READINGS: Final = 8
 
 Place = tuple[int, int]
 """Line of the file, number in the ledger."""
+_Places = tuple[Place, "_Places"] | None
+"""The last of some places, and those before it: readings share what they have in common."""
 
 
 class _Reading:
@@ -31,9 +33,7 @@ class _Reading:
 
     __slots__ = ("edited", "frontier", "roots", "waits")
 
-    def __init__(
-        self, frontier: Frontier, edited: tuple[Place, ...], roots: dict[int, bytes], *, waits: bool = False
-    ) -> None:
+    def __init__(self, frontier: Frontier, edited: _Places, roots: dict[int, bytes], *, waits: bool = False) -> None:
         self.frontier = frontier
         self.edited = edited
         self.roots = roots
@@ -51,7 +51,7 @@ class Readings:
     def __init__(self, frontier: Frontier | None, sizes: Iterable[int] = ()) -> None:
         self._sizes = sorted(set(sizes), reverse=True)
         """Those that lie ahead, the nearest last."""
-        self._open = [_Reading(frontier, (), {})] if frontier is not None else []
+        self._open = [_Reading(frontier, None, {})] if frontier is not None else []
         self.settled: list[Place] = []
         """Lines that were changed."""
         self.doubtful: list[Place] = []
@@ -108,7 +108,7 @@ class Readings:
             said: the leaf that it had by the next line.
             place: of the line.
         """
-        changed = [_Reading(each.frontier.copy(), (*each.edited, place), dict(each.roots)) for each in self._open]
+        changed = [_Reading(each.frontier.copy(), (place, each.edited), dict(each.roots)) for each in self._open]
         others = [_Reading(each.frontier, each.edited, each.roots, waits=True) for each in self._open]
         others = others[: max(0, MAX_READINGS - len(changed))]
         if not self._open:
@@ -138,16 +138,16 @@ class Readings:
     def lose(self) -> None:
         """Go on without a tree."""
         if self._open:
-            sure, doubtful = tell_apart([reading.edited for reading in self._open])
+            sure, doubtful = tell_apart([_list(reading.edited) for reading in self._open])
             self.settled += sure
             self.doubtful += doubtful
             self.roots.update(self._open[0].roots)
         self._open = []
 
     def _settle(self, reading: _Reading) -> None:
-        self.settled.extend(reading.edited)
+        self.settled.extend(_list(reading.edited))
         self.roots.update(reading.roots)
-        reading.edited, reading.roots, reading.waits = (), {}, False
+        reading.edited, reading.roots, reading.waits = None, {}, False
 
     def peaks_of(self, size: int) -> set[tuple[bytes, ...]]:
         """Return the peaks that the tree may have at its size, if that is the one asked for."""
@@ -155,10 +155,25 @@ class Readings:
 
     def ends(self) -> tuple[End, ...]:
         """Return what is left open, the likeliest first."""
-        return tuple(End(tuple(each.frontier.peaks), each.edited, {**self.roots, **each.roots}) for each in self._open)
+        ends = []
+        for each in self._open:
+            edited = _list(each.edited)
+            kept = tuple(edited[:MAX_FINDINGS])
+            roots = {**self.roots, **each.roots}
+            ends.append(End(tuple(each.frontier.peaks), kept, len(edited) - len(kept), roots))
+        return tuple(ends)
+
+
+def _list(places: _Places) -> list[Place]:
+    """Return places in their order."""
+    found = []
+    while places is not None:
+        place, places = places
+        found.append(place)
+    return found[::-1]
 
 
 def tell_apart(readings: Sequence[Sequence[Place]]) -> tuple[list[Place], list[Place]]:
     """Return which lines were changed by every reading, and which others by the likeliest one, the first."""
-    sure = [place for place in readings[0] if all(place in edited for edited in readings)]
-    return sure, [place for place in readings[0] if place not in sure]
+    common = set(readings[0]).intersection(*readings[1:])
+    return [each for each in readings[0] if each in common], [each for each in readings[0] if each not in common]

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an outcome becomes a line. What may never stand in one is listed in ``lines.NEVER``, and has no way in here.
 
-What a caller, an origin and a route come to is rendered once for as long as the same value comes again: callers and
-origins are kept between requests.
+A line is put together of rendered pieces, each the members of a few fields of ``lines.DecisionLine``. What a caller, an
+origin, a route, a rule or a verdict comes to is rendered once, for they come again and again: of a request like others
+only the data subject and a few numbers are rendered anew. This is on the way of every request.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from proxy.clock import render_instant
+from proxy.ledger.entry import Rendered, encode
 from proxy.ledger.lines import (
-    NO_SECONDS,
     CallerRecorded,
     DatabaseRecorded,
-    DecisionLine,
     GeolocationLine,
     OriginRecorded,
     PersonRecorded,
@@ -26,7 +26,7 @@ from proxy.model.api import Route
 from proxy.model.caller import Caller, Part, Person, Tie
 from proxy.model.decision import AppliedRule, Certainty, Decision, Shadow
 from proxy.model.facts import UNKNOWN, Fact, FactSet, State, known
-from proxy.model.origin import DatabaseInfo, Origin
+from proxy.model.origin import CountrySource, DatabaseInfo, Origin
 from proxy.model.outcome import Outcome
 
 BUNDLE_DIGITS: Final = 32
@@ -34,18 +34,21 @@ BUNDLE_DIGITS: Final = 32
 _KEPT: Final = 4096
 """Rendered callers, and rendered origins."""
 
+_NOBODY: Final = CallerRecorded()
+_NOWHERE: Final = OriginRecorded()
+_NO_ONE: Final = SubjectRecorded()
+
 Value = TypeVar("Value")
-Rendered = TypeVar("Rendered")
 
 
-class _Kept(Generic[Value, Rendered]):
+class _Kept(Generic[Value]):
     """Renders each value once while it lives on: found by identity, since comparing would cost as much as rendering."""
 
-    def __init__(self, render: Callable[[Value], Rendered]) -> None:
+    def __init__(self, render: Callable[[Value], bytes]) -> None:
         self._render = render
-        self._found: dict[int, tuple[Value, Rendered]] = {}
+        self._found: dict[int, tuple[Value, bytes]] = {}
 
-    def __call__(self, value: Value) -> Rendered:
+    def __call__(self, value: Value) -> bytes:
         found = self._found.get(id(value))
         if found is None:
             if len(self._found) >= _KEPT:
@@ -69,12 +72,15 @@ class Recorder:
     ) -> None:
         self._keys = keys
         self._names: Pseudonyms | None = None
-        self._caller: _Kept[Caller, CallerRecorded]
+        self._caller: _Kept[Caller]
         self._is_clear = callers == "clear"
-        self._bundle = bundle[:BUNDLE_DIGITS]
-        self._geolocation = geolocation
+        self._bundle = _members(bundle=bundle[:BUNDLE_DIGITS])
+        self._bundle_there = self._bundle + (_members(geolocation=geolocation) if geolocation else b"")
         self._origin = _Kept(_render_origin)
-        self._data = _Kept(_render_data)
+        self._verdicts: dict[tuple[object, ...], bytes] = {}
+        self._routes: dict[tuple[str, str], bytes] = {}
+        self._rules: dict[str, bytes] = {}
+        self._countries: dict[Fact[str], bytes] = {}
 
     def decision(
         self,
@@ -84,7 +90,7 @@ class Recorder:
         upstream: int | None = None,
         whole: int | None = None,
         seconds: float = 0.0,
-    ) -> DecisionLine:
+    ) -> Rendered:
         """Return the line of an outcome.
 
         Args:
@@ -94,49 +100,91 @@ class Recorder:
             whole: how many bytes the body has, where the whole answer is in hand: then no ``end`` line follows.
             seconds: from the request's head until now; written where the answer is in hand.
         """
-        decision, route = outcome.decision, outcome.route
         names = self._keys.at(outcome.now)
         if names is not self._names:  # another month: whoever was rendered has another name
             self._names = names
             self._caller = _Kept(lambda caller: self._render_caller(caller, names))
-        return DecisionLine(
-            id=outcome.request_id,
-            effect=outcome.effect,
-            reason=outcome.reason,
-            enforced=outcome.enforced,
-            released=released,
-            status=outcome.status,
-            rule=decision.rule_id if decision else "",
-            certainty=decision.rule.certainty if decision and decision.rule else "",
-            rules=_render_rules(decision) if decision else (),
-            unlisted=decision.unlisted if decision else 0,
-            unknown=decision.unknown if decision else (),
-            transforms=dict(decision.transforms) if decision else {},
-            lifted=tuple((each.rule, each.grant) for each in decision.lifted) if decision else (),
-            shadow=_render_shadow(decision.shadow) if decision and decision.shadow else None,
-            purpose=known(outcome.purpose) or "",
-            method=outcome.method,
-            api=route.api.id if route else "",
-            route=route.id if route else "",
-            action=route.action if route else "",
-            data=self._data(route) if route else (),
-            shape=outcome.shape,
-            caller=self._caller(outcome.caller),
-            origin=self._origin(outcome.origin),
-            subject=_render_subject(outcome, names),
-            bundle=self._bundle,
-            geolocation=self._geolocation,
-            trace=outcome.trace,
-            upstream=upstream,
-            complete=None if whole is None else True,
-            bytes=whole or 0,
-            seconds=NO_SECONDS if whole is None else round(seconds, 6),
+        origin, caller = outcome.origin, outcome.caller
+        # Of a declared network geolocation had nothing to say.
+        is_declared = origin.source is CountrySource.NETWORK
+        body = b"".join(
+            (
+                b'{"line":"decision","id":',
+                encode(outcome.request_id),
+                self._verdict(outcome, released),
+                self._judgement(outcome.decision),
+                self._asked(outcome),
+                self._caller(caller),
+                self._origin(origin),
+                self._subject(outcome, names),
+                self._bundle if is_declared else self._bundle_there,
+                _members(trace=outcome.trace) if outcome.trace else b"",
+                b"" if upstream is None else _members(upstream=upstream),
+                b"}" if whole is None else b',"complete":true,"bytes":%d,"seconds":%.6f}' % (whole, seconds),
+            )
         )
+        return Rendered(body, "" if released or caller.principal else _render(origin.ip), outcome.reason)
 
-    def _render_caller(self, caller: Caller, names: Pseudonyms) -> CallerRecorded:
+    def _verdict(self, outcome: Outcome, released: bool) -> bytes:  # noqa: FBT001 - as above
+        """Render what came of it."""
+        key = outcome.effect, outcome.reason, outcome.enforced, released, outcome.status
+        found = self._verdicts.get(key)
+        if found is None:
+            effect, reason, enforced, _, status = key
+            members: dict[str, Any] = {"effect": effect, "reason": reason}
+            members |= {} if enforced else {"enforced": False}
+            members |= {"released": released} | ({} if status is None else {"status": status})
+            found = self._verdicts[key] = _members(**members)
+        return found
+
+    def _judgement(self, decision: Decision | None) -> bytes:
+        """Render which rules applied; the usual case is one rule, all of whose facts are known, and nothing else."""
+        if decision is None:
+            return b""
+        rule = decision.rule
+        if (
+            rule is None
+            or rule.certainty is not Certainty.MATCHED
+            or len(decision.applied) != 1
+            or decision.unknown
+            or decision.transforms
+            or decision.lifted
+            or decision.shadow is not None
+        ):
+            return _render_judgement(decision)
+        found = self._rules.get(rule.id)
+        if found is None:
+            found = self._rules[rule.id] = _render_judgement(decision)
+        return found
+
+    def _asked(self, outcome: Outcome) -> bytes:
+        """Render what was asked for, and what for."""
+        route, purpose = outcome.route, known(outcome.purpose)
+        if route is None:
+            found = _members(method=outcome.method) + (_members(shape=outcome.shape) if outcome.shape else b"")
+        else:
+            kept = self._routes.get((route.id, outcome.method))
+            if kept is None:
+                kept = self._routes[route.id, outcome.method] = _render_route(route, outcome.method)
+            found = kept
+        return found + _members(purpose=purpose) if purpose else found
+
+    def _subject(self, outcome: Outcome, names: Pseudonyms) -> bytes:
+        """Render whose data it is."""
+        subject, route = outcome.subject, outcome.route
+        country = self._countries.get(subject.country)
+        if country is None:
+            country = self._countries[subject.country] = encode(_render(subject.country))
+        if route is not None and isinstance(subject.id, str):
+            name = names.of_subject(route.api.id, subject.id).encode()
+            return b',"subject":{"country":%b,"id":"%b"}' % (country, name)
+        recorded = SubjectRecorded(_render(subject.country), _render_state(subject.id))
+        return b"" if recorded == _NO_ONE else _members(subject=recorded)
+
+    def _render_caller(self, caller: Caller, names: Pseudonyms) -> bytes:
         countries = caller.countries
         known = countries if isinstance(countries, FactSet) else None
-        return CallerRecorded(
+        recorded = CallerRecorded(
             who=self._name(caller.principal, names),
             issuer=_render(caller.issuer),
             affiliate=_render(caller.affiliate),
@@ -146,6 +194,7 @@ class Recorder:
             ties=tuple(map(_render_tie, caller.ties)),
             on_behalf_of=self._render_person(caller.on_behalf_of, names),
         )
+        return b"" if recorded == _NOBODY else _members(caller=recorded)
 
     def _render_person(self, person: Person, names: Pseudonyms) -> PersonRecorded | None:
         if not person.principal and person.id is not UNKNOWN:
@@ -175,6 +224,15 @@ def geolocation_line(version: str, databases: Iterable[DatabaseInfo]) -> Geoloca
     )
 
 
+def render_place(url: str) -> str:
+    """Return where something is without what may be a secret there: user, password, query and fragment."""
+    scheme, colon, rest = url.partition("://")
+    if not colon:
+        return url  # a path in the policy folder
+    authority, slash, path = rest.partition("#")[0].partition("?")[0].partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+
+
 def _render(fact: Fact[str]) -> str:
     return fact.value if isinstance(fact, State) else fact
 
@@ -188,16 +246,25 @@ def _render_tie(tie: Tie) -> str:
     return f"{part}{tie.label}:{tie.country}:{'<'.join(tie.path)}"
 
 
-def _render_data(route: Route) -> tuple[str, ...]:
-    return tuple(sorted(route.data.members))
+def _render_route(route: Route, method: str) -> bytes:
+    members: dict[str, Any] = {"method": method, "api": route.api.id, "route": route.id, "action": route.action}
+    return _members(**members, **({"data": sorted(route.data.members)} if route.data.members else {}))
 
 
-def _render_rules(decision: Decision) -> tuple[RuleRecorded, ...]:
-    """Return the rules that applied; none where only the determining one did, and every fact was known."""
-    applied = decision.applied
-    if len(applied) == 1 and applied[0] is decision.rule and applied[0].certainty is Certainty.MATCHED:
-        return ()
-    return tuple(map(_render_rule, applied))
+def _render_judgement(decision: Decision) -> bytes:
+    """Render which rules applied, those of them that do not say it all, and what was not known."""
+    says_all = len(decision.applied) == 1 and decision.applied[0] is decision.rule and not decision.rule.unknown
+    members: dict[str, Any] = {
+        "rule": decision.rule_id,
+        "certainty": decision.rule.certainty if decision.rule else "",
+        "rules": () if says_all else tuple(map(_render_rule, decision.applied)),
+        "unlisted": decision.unlisted,
+        "unknown": decision.unknown,
+        "transforms": dict(decision.transforms),
+        "lifted": tuple((each.rule, each.grant) for each in decision.lifted),
+        "shadow": _render_shadow(decision.shadow) if decision.shadow else None,
+    }
+    return _members(**{name: value for name, value in members.items() if value})
 
 
 def _render_rule(rule: AppliedRule) -> RuleRecorded:
@@ -208,23 +275,22 @@ def _render_shadow(shadow: Shadow) -> ShadowRecorded:
     return ShadowRecorded(shadow.would, shadow.changes, tuple(map(_render_rule, shadow.applied)))
 
 
-def _render_subject(outcome: Outcome, names: Pseudonyms) -> SubjectRecorded:
-    subject, route = outcome.subject, outcome.route
-    country = _render(subject.country)
-    if route is None or not isinstance(subject.id, str):
-        return SubjectRecorded(country, _render_state(subject.id))
-    return SubjectRecorded(country, names.of_subject(route.api.id, subject.id))
-
-
-def _render_origin(origin: Origin) -> OriginRecorded:
+def _render_origin(origin: Origin) -> bytes:
     anonymous = origin.anonymous
-    return OriginRecorded(
-        _render(origin.ip),
-        _render(origin.country),
-        _render(origin.network),
-        origin.source.name.lower(),
-        _render(origin.registered_country),
-        _render(origin.asn),
-        anonymous.value if isinstance(anonymous, State) else tuple(sorted(anonymous.members)),
-        not isinstance(anonymous, State) and anonymous.is_open,
+    members = () if isinstance(anonymous, State) else tuple(sorted(anonymous.members))
+    recorded = OriginRecorded(
+        ip=_render(origin.ip),
+        country=_render(origin.country),
+        network=_render(origin.network),
+        source=origin.source.name.lower(),
+        registered_country=_render(origin.registered_country),
+        asn=_render(origin.asn),
+        anonymous=anonymous.value if isinstance(anonymous, State) else members,
+        anonymous_open=not isinstance(anonymous, State) and anonymous.is_open,
     )
+    return b"" if recorded == _NOWHERE else _members(origin=recorded)
+
+
+def _members(**members: Any) -> bytes:
+    """Render members of an object, each with a comma before it."""
+    return b"," + encode(members)[1:-1]

@@ -36,8 +36,6 @@ from proxy.ledger.tree_head import open_tree_head
 FORMAT: Final = 1
 EDITED: Final = "this line was changed: the next line says that it had another hash"
 DOUBTFUL: Final = "this line was changed, or what the next line says of it"
-BLOCK_BYTES: Final = 128 * 1024
-"""A good size of blocks: what is done with a block stays in the processor's cache."""
 _CAUTIOUS: Final = 8
 """How many lines are looked at one by one before lines are taken at once again."""
 _TIME_AT: Final = len('{"n":,"prev":"","time":"') + HASH_LENGTH
@@ -51,7 +49,7 @@ def check_segment(task: Task, blocks: Iterable[bytes]) -> Checked:
 
     Args:
         task: which, and by what.
-        blocks: its bytes, in order; best of ``BLOCK_BYTES``.
+        blocks: its bytes, in order.
     """
     walk = _Walk(task)
     for lines in _split(blocks, walk):
@@ -73,7 +71,7 @@ def _split(blocks: Iterable[bytes], walk: "_Walk") -> Iterator[list[bytes]]:
             rest = [lines.pop()]
             held = len(rest[0])
             yield lines
-    walk.rest = b"".join(rest)
+    walk.rest, walk.rest_bytes = b"".join(rest), held
 
 
 class _Walk:
@@ -110,6 +108,7 @@ class _Walk:
         self._stated: tuple[bytes, ...] | None = None
         self._peaks: tuple[bytes, ...] | None = None
         self._signed: list[Signed] = []
+        self._signed_at = b""
         self._unsigned_stop: Place | None = None
         self._retained: list[tuple[int, int]] = []
         self._findings: list[Finding] = []
@@ -117,6 +116,7 @@ class _Walk:
         self._unheld = 0
         self.size_bytes = 0
         self.rest = b""
+        self.rest_bytes = 0
 
     # Findings.
 
@@ -191,6 +191,12 @@ class _Walk:
         self._line += 1
         read, expected, n = read_frame(line), self._expected, read_number(line)
         following = self._number_after(after)
+        if self._task.is_stream and self._is_half(line, following):
+            told = (
+                f"{len(line)} bytes of a line left before there was no room; it was written again, or nobody answered"
+            )
+            self._find("unfinished", (self._line, -1), told, fault=False)
+            return
         if len(line) > MAX_LINE:
             read = None
         if read is not None and n == expected:
@@ -206,6 +212,12 @@ class _Walk:
             self._accept(line, read.n, "")
         else:
             self._stray(line, n)
+
+    def _is_half(self, line: bytes, following: int | None) -> bool:
+        """Tell whether this is the beginning of the next line, which is written again behind it."""
+        begin = b'{"n":%d,"prev":"' % self._expected
+        is_begun = line[: len(begin)] == begin[: len(line)] and not line.endswith(b"}")
+        return bool(line) and is_begun and following in {None, self._expected}
 
     def _number_after(self, after: bytes | None) -> int | None:
         if after is not None:
@@ -358,7 +370,9 @@ class _Walk:
         self._course.turn(read.kind, place)
         try:
             if read.kind == "checkpoint":
-                self._hold(msgspec.json.decode(line, type=CheckpointLine).note, place)
+                self._hold(msgspec.json.decode(line, type=CheckpointLine).note, read.time, place)
+            elif read.kind == "start":
+                self._signed_at = read.time
             elif read.kind == "stop":
                 self._unsigned_stop = place
             elif read.kind == "segment":
@@ -372,9 +386,9 @@ class _Walk:
         except (ValueError, RecursionError) as error:
             self._find("malformed", place, f"this `{read.kind}` line cannot be read ({clean(str(error))})")
 
-    def _hold(self, note: str, place: Place) -> None:
+    def _hold(self, note: str, time: bytes, place: Place) -> None:
         """Hold a checkpoint against the lines before it."""
-        n = place[1]
+        n, self._unsigned_stop = place[1], None
         try:
             head = open_tree_head(note, self._task.keys)
         except NoteError as error:
@@ -391,7 +405,7 @@ class _Walk:
             self._unheld += 1
         elif self._readings.holds(head.root):
             self._signed.append(Signed(n, head.origin))
-            self._unsigned_stop = None
+            self._signed_at = time
         else:
             told = (
                 f"the lines before it are not those that its checkpoint signed: between lines {before} and {n - 1} "
@@ -420,7 +434,7 @@ class _Walk:
             self._find("unfinished", (self._line + len(self._held), -1), "the last line has no newline: it was cut")
         elif self.rest:
             told = (
-                f"the last {len(self.rest)} bytes are no whole line: a gateway is writing it, or ended midway; "
+                f"the last {self.rest_bytes} bytes are no whole line: a gateway is writing it, or ended midway; "
                 "nobody was answered on it"
             )
             self._find("unfinished", (self._line + len(self._held) + 1, -1), told, fault=False)
@@ -460,6 +474,7 @@ class _Walk:
             ends=self._readings.ends(),
             roots=self._readings.roots,
             signed=tuple(self._signed),
+            signed_at=self._signed_at.decode(),
             chained=self._chained,
             since=course.since.decode(),
             until=course.until.decode(),

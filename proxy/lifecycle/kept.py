@@ -20,11 +20,11 @@ class Decided(NamedTuple):
     """What whoever reads an explanation under it should know."""
 
 
-async def keep_bundle(archive: Archive, snapshot: Snapshot) -> None:
+async def keep_bundle(archive: Archive | None, snapshot: Snapshot) -> None:
     """Keep a bundle before it is put in force; requests are served meanwhile.
 
     Args:
-        archive: where.
+        archive: where; None keeps nothing: there is no folder beside the records.
         snapshot: the bundle.
 
     Raises:
@@ -33,7 +33,8 @@ async def keep_bundle(archive: Archive, snapshot: Snapshot) -> None:
     bundle = Bundle(
         snapshot.digest, snapshot.policy_digest, snapshot.registers_digest, snapshot.name, snapshot.revision
     )
-    await asyncio.to_thread(archive.keep, snapshot.folder, snapshot.sources, bundle)
+    if archive is not None:
+        await asyncio.to_thread(archive.keep, snapshot.folder, snapshot.sources, bundle)
 
 
 def load_kept(ledger: Path, prefix: str, now: float) -> Decided:

@@ -22,3 +22,5 @@ class Readiness(msgspec.Struct, frozen=True):
     """Why the policy folder as it lies there is not in force; empty while it is."""
     geolocation_doubts: tuple[str, ...] = ()
     """Databases that are too old to be believed, and those that lie there and could not be put in force."""
+    pseudonym_doubts: tuple[str, ...] = ()
+    """That people are named by a key of an earlier month, or that the key ring as it lies there cannot be used."""

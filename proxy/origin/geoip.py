@@ -70,7 +70,7 @@ class DatabaseGeolocator:
         self.databases = tuple(each.info for each in (country, asn, anonymous) if each is not None)
         builds = [f"{each.type} of {render_instant(each.built)}, {each.digest}" for each in self.databases]
         self.build = "; ".join([self._registry.build] * (country is None) + builds)
-        self.version = f"sha256:{hashlib.sha256(self.build.encode()).hexdigest()}"
+        self.version = f"sha256:{hashlib.sha256(self.build.encode()).hexdigest()[:16]}"
 
     def locate(self, ip: str, now: float) -> Geolocation:
         """Return what the databases say of an address that are not too old by now."""

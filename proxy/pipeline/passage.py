@@ -24,6 +24,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from proxy.caller.resolve import NOTHING_MET, CallerNeed, IntrospectionNeeded, KeysNeeded
+from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import EndLine, Line, ReleasedLine
 from proxy.model.api import Action, Api, Route
 from proxy.model.caller import Caller
@@ -61,7 +62,7 @@ class Refuse(msgspec.Struct, frozen=True):
     """The caller is answered by us, with a problem document."""
 
     outcome: Outcome
-    lines: tuple[Line, ...]
+    lines: tuple[Line | Rendered, ...]
     allowed_methods: tuple[str, ...] = ()
     error: Exception | None = None
     """What went wrong, for the operator's log alone."""
@@ -84,7 +85,7 @@ class Forward(msgspec.Struct, frozen=True):
     """Whether sending it twice does no harm."""
     seconds: float
     """How long it may take: as long as its route says, and no longer than its token and its grant hold."""
-    lines: tuple[Line, ...]
+    lines: tuple[Line | Rendered, ...]
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -93,13 +94,13 @@ class Release(msgspec.Struct, frozen=True):
     status: int
     headers: Headers
     outcome: Outcome
-    lines: tuple[Line, ...]
+    lines: tuple[Line | Rendered, ...]
 
 
 class Ended(msgspec.Struct, frozen=True):
     """The answer is through, or broke off."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[Line | Rendered, ...]
 
 
 Step: TypeAlias = Refuse | Need | Forward
@@ -413,7 +414,7 @@ class Passage:
             own.append(("Authorization", self._fields.authorization))
         return (*own, *self._fields.forwardable)
 
-    def _record(self, *, released: bool, whole: int | None = None, seconds: float = 0.0) -> tuple[Line, ...]:
+    def _record(self, *, released: bool, whole: int | None = None, seconds: float = 0.0) -> tuple[Line | Rendered, ...]:
         """Return the decision's line, once a passage."""
         if self._recorded or self._outcome is None:
             return ()

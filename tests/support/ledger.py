@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from proxy.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
+import msgspec
+
+from proxy.ledger.entry import encode_body
+from proxy.ledger.lines import DecisionLine
 from proxy.ledger.note import SigningKey
 from proxy.ledger.segments import list_segments
 from proxy.ledger.tree_head import TreeHead, open_tree_head
@@ -78,3 +82,8 @@ def read_verified(
             prev, time = base64.b64encode(leaf).decode(), record["time"]
             records.append(record)
     return records
+
+
+def decode_decision(line: object) -> DecisionLine:
+    """Return what a decision line says."""
+    return msgspec.json.decode(encode_body(line), type=DecisionLine)

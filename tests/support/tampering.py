@@ -2,6 +2,7 @@
 """Ledgers that the real writer makes at a clock of the test's, and what is done to their files."""
 
 import base64
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from proxy.ledger.entry import FIRST_PREV, encode_body, frame
 from proxy.ledger.lines import CheckpointLine, EndLine, Line, SegmentLine, StartLine, StopLine
 from proxy.ledger.merkle import Frontier, leaf_hash
 from proxy.ledger.note import SigningKey
-from proxy.ledger.segments import list_segments
+from proxy.ledger.segments import list_segments, segment_name
 from proxy.ledger.tree_head import TreeHead, sign_tree_head
 from proxy.ledger.writer import LedgerWriter, Limits
 from proxy.telemetry import Metrics
@@ -29,11 +30,14 @@ class Maker:
         folder: of the ledger.
         segment_bytes: after which a segment ends.
         checkpoint_lines: after how many lines it is signed.
+        begin: the first instant.
     """
 
-    def __init__(self, folder: Path, segment_bytes: int = 2**26, checkpoint_lines: int = 10) -> None:
+    def __init__(
+        self, folder: Path, segment_bytes: int = 2**26, checkpoint_lines: int = 10, begin: float = NOON
+    ) -> None:
         self.folder = folder
-        self.now = NOON
+        self.now = begin
         limits = Limits(segment_bytes=segment_bytes, checkpoint_lines=checkpoint_lines)
         self.writer = LedgerWriter(folder, Metrics(), KEY, limits, lambda: self.now)
 
@@ -86,6 +90,26 @@ def edit(path: Path, change: Callable[[list[bytes]], Sequence[bytes]]) -> None:
 def segment_paths(folder: Path) -> list[Path]:
     """Return the files of a ledger, oldest first."""
     return [segment.path for segment in list_segments(folder)]
+
+
+def link_anew(folder: Path) -> None:
+    """Number and link all lines of a folder anew, as somebody can who has everything but the signing key."""
+    frontier, prev = Frontier(), FIRST_PREV
+    for path in segment_paths(folder):
+        lines = []
+        for line in path.read_bytes().split(b"\n")[:-1]:
+            told = json.loads(line)
+            time = told.pop("time").encode()
+            del told["n"], told["prev"]
+            if told["line"] == "segment":
+                told["peaks"] = [base64.b64encode(peak).decode() for peak in frontier.peaks]
+            lines.append(frame(frontier.size, prev, time, encode_body(told)))
+            leaf = leaf_hash(lines[-1])
+            frontier.append(leaf)
+            prev = base64.b64encode(leaf)
+        path.unlink()
+        first = frontier.size - len(lines)
+        path.with_name(segment_name(first)).write_bytes(b"".join(line + b"\n" for line in lines))
 
 
 class Script:

@@ -106,7 +106,7 @@ def _is_open(lines: list[_Found]) -> bool:
 
 
 def _matching(place: str, beginning: str, since: str, until: str, reading: Reading) -> Iterator[tuple[str, _Found]]:
-    for entry in read_place(place, since=since, until=until, holding=f'"id":"{beginning}'.encode()):
+    for entry in read_place(place, since=since, until=until, holding=beginning.encode()):
         line = reading.decode(entry)
         if line is not None and line["line"] in _KINDS:
             request_id = line.get("id")
@@ -162,6 +162,7 @@ def _next_steps(request_id: str, row: Row, place: Path) -> Iterator[str]:
     kept = sorted(place.glob(f"{BUNDLES}/{digest}*")) if digest.isalnum() else []
     if kept:
         yield f"The policies and registers that decided are kept in {kept[0]}."
+        yield f"Rule by rule: sekisho explain --ledger {shlex.quote(str(place))} --id {request_id}"
     elif digest and place.is_dir():
         yield f"The policies and registers that decided are not kept here: {place / BUNDLES} has no {digest}…"
     if place.is_dir():

@@ -13,9 +13,12 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from proxy.ledger.audit import Audit, read_heads, read_key
+from proxy.cli.ledger.keys import add_key_flag, find_verifier_keys
+from proxy.errors import UsageError
+from proxy.ledger.audit import Audit
 from proxy.ledger.audit import Progress as Told
 from proxy.ledger.finding import Report
+from proxy.ledger.inventory import read_heads
 from proxy.ledger.links import clean
 
 LISTED: Final = 50
@@ -26,13 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add = parser.add_argument
     add("ledger", type=Path, metavar="DIR", help="the folder of the ledger, or a file of lines that a collector took")
-    add(
-        "--key",
-        action="append",
-        required=True,
-        metavar="VKEY",
-        help="a verifier key whose signatures are believed, or the file that holds it; may be repeated",
-    )
+    add_key_flag(parser)
     add(
         "--checkpoint",
         action="append",
@@ -48,7 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what is wrong, or what stands; return 1 where anything is wrong."""
-    keys = [read_key(text) for text in options.key]
+    if options.jobs < 0:
+        raise UsageError("--jobs is a number of processes, 1 or more.")
+    keys = find_verifier_keys(options.key)
     audit = Audit(options.ledger, keys, read_heads(options.checkpoint, keys))
     with _progress(audit.size_bytes) as told:
         reports = audit.run(options.jobs or len(os.sched_getaffinity(0)), told)

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import UsageError
-from proxy.ledger.audit import Audit, read_heads, read_key, verify_folder
+from proxy.ledger.audit import Audit, verify_folder
 from proxy.ledger.finding import Report
+from proxy.ledger.inventory import read_heads
 from proxy.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from proxy.ledger.note import SigningKey
 from proxy.ledger.tree_head import TreeHead, sign_tree_head
 from tests.support.ledger import KEY, read_raw
-from tests.support.tampering import START, Maker, edit, make_ledger, segment_paths
+from tests.support.tampering import START, Maker, edit, link_anew, make_ledger, segment_paths
 
 FIRST, SECOND, THIRD = (f"{first:020d}.jsonl" for first in (0, 26, 51))
 """The segments of the ledger that is tampered with: lines 0 to 25, 26 to 50, 51 to 72."""
@@ -331,6 +332,46 @@ def test_an_unfinished_line_at_the_end_is_a_remark(ledger: Path) -> None:
     ]
 
 
+# Everything is linked anew, by somebody who has everything but the key.
+
+
+def told_rewritten(place: str, first: int, last: int) -> str:
+    return (
+        f"{place}: the lines before it are not those that its checkpoint signed: between lines {first} and {last} "
+        "something was changed, put in or left out, and linked anew"
+    )
+
+
+def told_size(place: str, size: int, n: int) -> str:
+    return f"{place}: its checkpoint is over {size} lines, and {n} stand before it"
+
+
+def test_a_ledger_linked_anew_behind_an_edited_line_is_not_what_was_signed(ledger: Path) -> None:
+    edit(ledger / SECOND, at(5, other))
+    link_anew(ledger)
+    report = verify(ledger)
+    assert told(report) == [
+        told_rewritten(f"{SECOND}:11 (n 36)", 26, 35),
+        told_rewritten(f"{THIRD}:11 (n 61)", 51, 60),
+        "the checkpoint in its own folder of size 72 cannot be held against the lines, which are not all known",
+    ]
+    assert report.proven == ((0, 24),)
+
+
+def test_a_ledger_linked_anew_without_a_line_is_not_what_was_signed(ledger: Path) -> None:
+    edit(ledger / SECOND, lambda lines: [*lines[:5], *lines[6:]])
+    link_anew(ledger)
+    last = f"{50:020d}.jsonl"
+    assert told(verify(ledger)) == [
+        told_size(f"{SECOND}:10 (n 35)", 36, 35),
+        told_size(f"{SECOND}:21 (n 46)", 47, 46),
+        told_size(f"{SECOND}:24 (n 49)", 50, 49),
+        told_size(f"{last}:11 (n 60)", 61, 60),
+        told_size(f"{last}:22 (n 71)", 72, 71),
+        "the ledger was rewritten: the checkpoint in its own folder of size 72 was signed over other lines",
+    ]
+
+
 # Against checkpoints that are kept elsewhere.
 
 
@@ -544,22 +585,3 @@ def test_a_ledger_that_grows_is_verified_up_to_what_was_there(tmp_path: Path) ->
     (report,) = audit.run()
     assert (told(report), report.next) == ([], 8)
     maker.stop()
-
-
-# Keys.
-
-
-def test_a_key_is_given_as_text_or_as_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    path.write_text(f"{KEY.verifier}\n")
-    assert read_key(str(KEY.verifier)) == read_key(str(path)) == KEY.verifier
-    for bad, message in {
-        "a+b+c": r"--key a\+b\+c is no verifier key",
-        str(tmp_path / "none"): "The key file .*none cannot be read: No such file or directory.",
-        KEY.render(): "this is a signing key, which is secret",
-    }.items():
-        with pytest.raises(UsageError, match=message):
-            read_key(bad)
-    path.write_bytes(b"\xff")
-    with pytest.raises(UsageError, match="holds no verifier key: it is no text"):
-        read_key(str(path))

@@ -8,10 +8,11 @@ import pytest
 
 from proxy.ledger.audit import verify_folder
 from proxy.ledger.finding import Report
-from proxy.ledger.lines import RetentionLine, StopLine
+from proxy.ledger.lines import EndLine, RetentionLine, StopLine
 from proxy.ledger.merkle import leaf_hash
+from proxy.ledger.segments import segment_name
 from tests.support.ledger import KEY
-from tests.support.tampering import START, Maker, edit, segment_paths
+from tests.support.tampering import START, Maker, Script, edit, segment_paths
 
 
 def verify(maker: Maker) -> Report:
@@ -42,6 +43,28 @@ def test_lines_behind_the_last_checkpoint_are_a_remark(maker: Maker) -> None:
     assert report.proven == ((0, 60),)
     maker.sign()
     assert remarks(verify(maker)) == []
+
+
+def test_lines_of_hours_without_a_checkpoint_are_a_fault(tmp_path: Path) -> None:
+    script = Script().sign()
+    for _ in range(4):
+        script.add(EndLine(id="0" * 26, complete=True), 1800)
+    (tmp_path / segment_name(0)).write_bytes(script.data)
+    assert told(verify_folder(tmp_path, [KEY.verifier])) == [
+        (
+            "lines 1 to 5 are covered by no checkpoint, from 2026-11-22T12:00:01.000Z to 2026-11-22T14:00:01.000Z "
+            "(5 lines): a gateway signs at least every hour"
+        )
+    ]
+
+
+def test_a_gateway_that_started_a_moment_ago_has_not_signed_yet(maker: Maker) -> None:
+    maker.stop()
+    maker = Maker(maker.folder, begin=maker.now + 5 * 3600)
+    maker.append(START)
+    maker.ends(3)
+    report = verify(maker)
+    assert (told(report), remarks(report)) == ([], ["lines 69 to 73 are covered by no checkpoint yet (5 lines)"])
 
 
 def test_a_ledger_without_a_checkpoint_proves_nothing(tmp_path: Path) -> None:
@@ -158,3 +181,15 @@ def test_what_no_segment_shows_is_not_said_to_be_proven(maker: Maker) -> None:
     edit(segment_paths(maker.folder)[1], lambda lines: [*lines[:5], *lines[9:]])
     report = verify(maker)
     assert report.proven == ((0, 24), (35, 68))
+
+
+def test_a_segment_of_which_not_all_findings_are_kept_is_not_said_to_be_proven(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker.stop()
+    edit(segment_paths(maker.folder)[1], lambda lines: [line + b" " for line in lines])
+    for module in ("verify", "readings"):
+        monkeypatch.setattr(f"proxy.ledger.{module}.MAX_FINDINGS", 20)
+    report = verify(maker)
+    assert (len(report.faults), report.more) == (20, 5)
+    assert report.proven == ((0, 25), (51, 68))

@@ -141,6 +141,10 @@ def rings(draw: st.DrawFn) -> KeyRing:
 def test_a_ring_that_is_written_is_read_back(ring: KeyRing) -> None:
     read = KeyRing.parse(ring.render())
     assert read.render() == ring.render()
+    assert read == ring
+    assert hash(read) == hash(ring)
+    assert read != ring.extend("2999-01", 1, draw_from(2**200))
+    assert read != "a ring"
     assert read.periods == ring.periods == tuple(sorted(ring.periods))
     assert read.subjects.of_subject("users", "42") == ring.subjects.of_subject("users", "42")
 

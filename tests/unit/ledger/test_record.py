@@ -13,11 +13,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.clock import parse_instant
 from proxy.ledger.entry import encode_body
-from proxy.ledger.lines import BundleLine, ContentRecorded, DecisionLine, EndLine, StartLine
-from proxy.ledger.record import Recorder, geolocation_line
+from proxy.ledger.lines import (
+    BundleLine,
+    CallerRecorded,
+    ContentRecorded,
+    DecisionLine,
+    EndLine,
+    OriginRecorded,
+    StartLine,
+    SubjectRecorded,
+)
+from proxy.ledger.pseudonym import KeyRing
+from proxy.ledger.record import Recorder, geolocation_line, render_place
 from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
-from proxy.model.caller import KINDS, NO_PERSON, UNAUTHENTICATED, UNKNOWN_PERSON, Caller, Control, Tie, TieKind
+from proxy.model.caller import KINDS, NO_PERSON, UNAUTHENTICATED, UNKNOWN_PERSON, Caller, Control, Person, Tie, TieKind
 from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, State
 from proxy.model.origin import CountrySource, DatabaseInfo, Origin
@@ -76,6 +87,13 @@ def an_outcome(**changes: Any) -> Outcome:
 def write(outcome: Outcome, *, released: bool = False) -> dict[str, Any]:
     line: dict[str, Any] = json.loads(encode_body(RECORDER.decision(outcome, released=released)))
     return line
+
+
+def decide(outcome: Outcome, recorder: Recorder = RECORDER, **more: Any) -> DecisionLine:
+    """Return the line of an outcome as a reader has it."""
+    return msgspec.json.decode(
+        encode_body(recorder.decision(outcome, **{"released": False, **more})), type=DecisionLine
+    )
 
 
 # What a line says.
@@ -155,12 +173,12 @@ def test_a_caller_that_is_no_value_is_written_as_the_state_of(caller: Caller, wh
 
 
 def test_what_everybody_leaves_unsaid_is_left_out_and_read_back() -> None:
-    outcome = an_outcome(caller=Caller(on_behalf_of=NO_PERSON), origin=Origin(network=ABSENT), subject=Subject(), status=None)
-    line = RECORDER.decision(outcome, released=False)
-    said = write(outcome)
-    assert (said["caller"], said["subject"], said["origin"]) == ({}, {}, {"source": "none"})
-    assert said.keys().isdisjoint({"status", "trace", "upstream", "complete", "bytes", "content", "shadow"})
-    assert msgspec.json.decode(encode_body(line), type=DecisionLine) == line
+    caller, origin = Caller(on_behalf_of=NO_PERSON), Origin(network=ABSENT)
+    outcome = an_outcome(caller=caller, origin=origin, subject=Subject(), status=None)
+    said = {name: value for name, value in write(outcome).items() if value not in ({}, {"source": "none"})}
+    assert said.keys().isdisjoint({"caller", "origin", "subject", "status", "trace", "upstream", "complete", "bytes"})
+    read = decide(outcome)
+    assert (read.caller, read.origin, read.subject) == (CallerRecorded(), OriginRecorded(), SubjectRecorded())
 
 
 # What else is said of the answer.
@@ -194,7 +212,7 @@ def test_the_apis_own_status_and_the_trace_are_said_where_there_are_any() -> Non
 
 def test_what_was_found_in_records_can_be_said_and_is_left_out_where_it_is_nothing() -> None:
     content = ContentRecorded(seen=5, dropped=2, subjects=3, subject_ids=("users:ab",))
-    line = msgspec.structs.replace(RECORDER.decision(an_outcome(), released=True), content=content)
+    line = msgspec.structs.replace(decide(an_outcome(), released=True), content=content)
     assert json.loads(encode_body(line))["content"] == {
         "seen": 5,
         "dropped": 2,
@@ -310,9 +328,14 @@ def forms(secret: str) -> tuple[str, ...]:
 @settings(max_examples=200, deadline=None)
 @given(OUTCOMES, st.booleans())
 def test_any_outcome_has_a_line_that_reads_back_the_same(outcome: Outcome, released: bool) -> None:  # noqa: FBT001
-    line = RECORDER.decision(outcome, released=released)
-    encoded = encode_body(line)
-    assert msgspec.json.decode(encoded, type=DecisionLine) == line
+    encoded = encode_body(RECORDER.decision(outcome, released=released))
+    line = msgspec.json.decode(encoded, type=DecisionLine)
+    assert msgspec.json.decode(encode_body(line), type=DecisionLine) == line
+    assert json.loads(encoded).keys() <= {"line", *DecisionLine.__struct_fields__}
+    read = (line.id, line.effect, line.reason, line.method, line.status, line.released, line.enforced)
+    assert read == (
+        outcome.request_id, outcome.effect, outcome.reason, outcome.method, outcome.status, released, outcome.enforced
+    )  # fmt: skip
     assert encoded.count(b"\n") == 0
 
 
@@ -329,8 +352,7 @@ def test_two_people_differ_in_their_pseudonym_alone(outcome: Outcome, one: str, 
     lines = []
     for text in (one, other):
         caller = msgspec.structs.replace(outcome.caller, principal=text, id=text, client=text)
-        line = RECORDER.decision(msgspec.structs.replace(outcome, caller=caller), released=False)
-        lines.append(msgspec.to_builtins(line))
+        lines.append(msgspec.to_builtins(decide(msgspec.structs.replace(outcome, caller=caller))))
     assert lines[0]["caller"].pop("who") == NAMES.of_caller(one)
     assert lines[1]["caller"].pop("who") == NAMES.of_caller(other)
     assert lines[0] == lines[1]
@@ -418,3 +440,60 @@ def test_geolocation_data_are_recorded_as_evidence() -> None:
             {"use": "asn", "type": "GeoLite2-ASN", "built": "2023-11-14T22:13:20.000Z", "digest": "sha256:d"}
         ],
     }
+
+
+PLACES = {
+    "a plain one": ("https://idp.example/jwks.json", "https://idp.example/jwks.json"),
+    "user and password": ("https://zqx:zqx@idp.example:8443/jwks.json", "https://idp.example:8443/jwks.json"),
+    "a query": ("https://idp.example/jwks.json?key=zqx", "https://idp.example/jwks.json"),
+    "a query without a path": ("https://idp.example?key=z@x/zqx", "https://idp.example"),
+    "a fragment": ("https://idp.example/jwks.json#zqx", "https://idp.example/jwks.json"),
+    "an at sign in the path": ("https://idp.example/@team/jwks.json", "https://idp.example/@team/jwks.json"),
+    "two at signs": ("https://zqx@zqx@idp.example/", "https://idp.example/"),
+    "a file": ("file:keys/corp.json", "file:keys/corp.json"),
+}
+
+
+@pytest.mark.parametrize(("url", "recorded"), PLACES.values(), ids=PLACES.keys())
+def test_a_place_is_recorded_without_what_may_be_a_secret_there(url: str, recorded: str) -> None:
+    assert render_place(url) == recorded
+
+
+# By which key people are named.
+
+MONTHS = KeyRing(b"s" * 32, {"2021-03": b"m" * 32, "2021-04": b"a" * 32})
+APRIL = parse_instant("2021-04-01T00:00:00+00:00")
+BEHIND = Person(principal="corp|sato", issuer="corp", kind="employee", affiliate="ly", id="sato")
+
+
+def named(recorder: Recorder, now: float, **changes: Any) -> tuple[str, str, str]:
+    """Return caller, person and subject as a line of that moment names them."""
+    caller = msgspec.structs.replace(CALLER, on_behalf_of=BEHIND)
+    line = decide(an_outcome(now=now, **{"caller": caller, **changes}), recorder)
+    behind = line.caller.on_behalf_of
+    assert behind is not None
+    return line.caller.who, behind.who, line.subject.id
+
+
+def test_people_are_named_by_the_key_of_the_month_in_which_they_asked() -> None:
+    recorder = Recorder(MONTHS, "b" * 64)
+    caller = msgspec.structs.replace(CALLER, on_behalf_of=BEHIND)
+    for now, month in ((NOW, "2021-03"), (APRIL - 0.001, "2021-03"), (APRIL, "2021-04"), (APRIL - 1, "2021-03")):
+        names = MONTHS.names[month]
+        expected = names.of_caller("corp|wang"), names.of_caller("corp|sato"), names.of_subject("users", "42")
+        assert named(recorder, now, caller=caller) == expected, "also of a caller that was rendered before"
+
+
+def test_no_record_names_a_subject_as_grants_do() -> None:
+    recorder = Recorder(MONTHS, "b" * 64)
+    subject = Subject(country="JP", id="42", reference=recorder.name_subject("users", "42"))
+    assert named(recorder, NOW, subject=subject)[2] != subject.reference
+    assert subject.reference == MONTHS.subjects.of_subject("users", "42")
+
+
+def test_callers_can_be_named_in_clear_and_subjects_cannot() -> None:
+    recorder = Recorder(MONTHS, "b" * 64, callers="clear")
+    whose = MONTHS.names["2021-03"].of_subject("users", "42")
+    assert named(recorder, NOW) == ("corp|wang", "corp|sato", whose)
+    nobody = decide(an_outcome(caller=UNAUTHENTICATED), recorder)
+    assert nobody.caller.who == ""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pickle
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -177,3 +178,12 @@ def test_a_slice_that_is_cut_is_an_error() -> None:
     (*_, last) = pack(reference_bundle())
     with pytest.raises((EOFError, pickle.UnpicklingError)):
         Assembly().take(last[: len(last) // 2])
+
+
+def test_what_a_bundle_was_made_of_travels(tmp_path: Path) -> None:
+    cut = "rules:\n  - {id: cut, effect: deny, when: {caller.affiliate: branch}}\n"
+    folder = write_bundle(tmp_path, {**SMALL, "emergency_denies/now.yaml": cut, ".git/HEAD": "1" * 40})
+    snapshot = load_bundle(folder)
+    carried = carry_snapshot(snapshot)
+    assert (carried.digest, carried.sources, carried.revision) == (snapshot.digest, snapshot.sources, "1" * 40)
+    assert len(carried.sources) == len(SMALL) + 1

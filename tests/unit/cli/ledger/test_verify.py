@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sekisho ledger verify``: what it prints, and its exit codes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from proxy.cli import main
+from tests.support.ledger import KEY, read_raw
+from tests.support.tampering import edit, make_ledger, segment_paths
+
+VKEY = str(KEY.verifier)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_ledger(tmp_path_factory.mktemp("good") / "ledger")
+
+
+@pytest.fixture
+def ledger(good: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(good, tmp_path / "ledger")
+
+
+def verify(*arguments: str | Path) -> int:
+    return main(["ledger", "verify", *map(str, arguments)])
+
+
+def test_a_good_ledger_is_summed_up(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify(good, "--key", VKEY, "--checkpoint", good / "checkpoint") == 0
+    size = sum(path.stat().st_size for path in segment_paths(good))
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out == (
+        f"good: ledger {KEY.name}\n"
+        f"  73 lines (0 to 72) in 3 segments, {size:,} bytes\n"
+        "  from 2026-11-22T12:00:00.500Z to 2026-11-22T12:00:31.000Z\n"
+        f"  8 checkpoints signed by {KEY.name}\n"
+        "  1 checkpoint kept elsewhere that the ledger goes on from\n"
+        "  proven: lines 0 to 71\n"
+    )
+
+
+def test_each_fault_is_one_line(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit(segment_paths(ledger)[1], lambda lines: [*lines[:5], lines[5].replace(b"200", b"201"), *lines[6:]])
+    (ledger / "notes\x1b[2J").touch()
+    assert verify(ledger, "--key", VKEY) == 1
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0] == (
+        "00000000000000000026.jsonl:6 (n 31): this line was changed: the next line says that it had another hash"
+    )
+    assert lines[1] == f"NOT good: ledger {KEY.name}"
+    assert lines[-2:] == [
+        "  proven: lines 0 to 30, lines 32 to 71",
+        "  remark: notes\ufffd[2J: this file is not of a ledger, it is passed over",
+    ]
+    assert err == f"{ledger} is NOT as it was written: 1 fault.\n"
+
+
+def test_many_faults_are_counted_and_all_stand_in_the_json(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in segment_paths(ledger):
+        edit(path, lambda lines: [line + b" " for line in lines])
+    assert verify(ledger, "--key", VKEY) == 1
+    lines = capsys.readouterr().out.splitlines()
+    count = sum(": this line was changed" in line for line in lines)
+    more = next(line for line in lines if line.startswith("and "))
+    assert verify(ledger, "--key", VKEY, "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["good"] is False
+    faults = told["runs"][0]["faults"]
+    assert (count, more) == (50, f"and {len(faults) - 50} faults more: --json lists them")
+    assert faults[0] == {
+        "kind": "edited", "segment": "00000000000000000000.jsonl", "line": 1, "n": 0, "fault": True,
+        "message": "this line was changed: the next line says that it had another hash",
+    }  # fmt: skip
+
+
+def test_each_run_of_a_file_is_told(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "lines"
+    path.write_bytes(b"".join(line + b"\n" for line in read_raw(good) * 2))
+    assert verify(path, "--key", VKEY) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line for line in out if not line.startswith(" ")] == [
+        "run 1 of 2:", f"good: ledger {KEY.name}", "run 2 of 2:", f"good: ledger {KEY.name}",
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_used_is_said(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify(tmp_path, "--key", VKEY) == 2
+    assert verify(good, "--key", "a+b+c") == 2
+    assert verify(good, "--key", VKEY, "--checkpoint", tmp_path / "none") == 2
+    assert verify(good, "--key", VKEY, "--jobs", "-1") == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 4)
+
+
+def test_another_key_verifies_nothing(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
+    assert verify(good, "--key", key) == 1
+    assert "no checkpoint holds: nothing shows that these lines are as they were written\n" in capsys.readouterr().out
