@@ -118,7 +118,7 @@ class Chain:
         if now < self.now:
             now = self.hold(now)
             if now < self.now:
-                bodies.insert(0, encode_body(ClockLine(was=render_instant(self.now))))
+                bodies.insert(0, encode_body(ClockLine(was=self._render(self.now).decode())))
         time, n, prev = self._render(now), self.size, self.prev
         rendered, leaves = b"", []
         for body in bodies:
@@ -148,7 +148,7 @@ class Chain:
         self.prev = binascii.b2a_base64(leaf, newline=False)
 
     def _render(self, now: float) -> bytes:
-        """Render an instant as ``clock.render_instant`` does; the second is rendered once."""
+        """Render an instant to the nearest millisecond, so that one that was read is rendered the same."""
         milliseconds = round(now * 1000)
         second = milliseconds // 1000
         if second != self._second:

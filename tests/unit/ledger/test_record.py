@@ -14,8 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.clock import parse_instant
-from proxy.ledger.entry import encode, encode_body
-from proxy.ledger.lines import BundleLine, DecisionLine, EndLine, StartLine
+from proxy.ledger.entry import encode_body
+from proxy.ledger.lines import (
+    BundleLine,
+    CallerRecorded,
+    ContentRecorded,
+    DecisionLine,
+    EndLine,
+    OriginRecorded,
+    StartLine,
+    SubjectRecorded,
+)
 from proxy.ledger.pseudonym import KeyRing
 from proxy.ledger.record import Recorder, geolocation_line, render_place
 from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
@@ -81,6 +90,13 @@ def write(outcome: Outcome, *, released: bool = False) -> dict[str, Any]:
     return line
 
 
+def decide(outcome: Outcome, recorder: Recorder = RECORDER, **more: Any) -> DecisionLine:
+    """Return the line of an outcome as a reader has it."""
+    return msgspec.json.decode(
+        encode_body(recorder.decision(outcome, **{"released": False, **more})), type=DecisionLine
+    )
+
+
 # What a line says.
 
 
@@ -112,8 +128,7 @@ def test_a_denial_is_written_with_everything_that_led_to_it() -> None:
         },
         "origin": {"ip": "203.0.113.24", "country": "JP", "network": "tokyo-vpn", "source": "network"},
         "subject": {"country": "JP", "id": NAMES.of_subject("users", "42")},
-        "policy": "sha256:policy",
-        "registers": "sha256:registers",
+        "bundle": "b" * 32,
     }
 
 
@@ -145,27 +160,77 @@ CALLERS = [
 ]
 
 
+DEFAULT_CALLER = {"who": "", **dict.fromkeys(("issuer", "affiliate", "kind", "countries"), "unknown")}
+UNKNOWN_SUBJECT = {"country": "unknown", "id": "unknown"}
+
+
 @pytest.mark.parametrize(("caller", "who", "state"), CALLERS)
 def test_a_caller_that_is_no_value_is_written_as_the_state_of(caller: Caller, who: str, state: str) -> None:
     written = write(an_outcome(caller=caller))["caller"]
     countries = str(getattr(caller.countries, "value", ""))
-    behind = dict.fromkeys(("issuer", "affiliate", "kind"), "unknown")
-    for_whom = {"on_behalf_of": {"who": "", **behind}} if caller.on_behalf_of == UNKNOWN_PERSON else {}
+    for_whom: dict[str, object] = {"on_behalf_of": {}} if caller.on_behalf_of == UNKNOWN_PERSON else {}
     said = {"who": who, "issuer": state, "affiliate": state, "kind": state, "countries": countries}
-    assert written == {**said, **for_whom}
+    assert DEFAULT_CALLER | written == {**said, **for_whom}
+
+
+def test_what_everybody_leaves_unsaid_is_left_out_and_read_back() -> None:
+    caller, origin = Caller(on_behalf_of=NO_PERSON), Origin(network=ABSENT)
+    outcome = an_outcome(caller=caller, origin=origin, subject=Subject(), status=None)
+    said = {name: value for name, value in write(outcome).items() if value not in ({}, {"source": "none"})}
+    assert said.keys().isdisjoint({"caller", "origin", "subject", "status", "trace", "upstream", "complete", "bytes"})
+    read = decide(outcome)
+    assert (read.caller, read.origin, read.subject) == (CallerRecorded(), OriginRecorded(), SubjectRecorded())
+
+
+# What else is said of the answer.
+
+
+def test_the_rule_that_decided_is_not_listed_again_where_it_alone_applied_and_all_was_known() -> None:
+    rule = AppliedRule("own-staff", Effect.ALLOW, Certainty.MATCHED, "A title")
+    said = write(an_outcome(decision=Decision(Effect.ALLOW, Reason.RULE_ALLOWS, rule, (rule,), ())))
+    assert (said["rule"], said["certainty"]) == ("own-staff", "matched")
+    assert "rules" not in said
+
+
+def test_an_answer_in_hand_says_that_it_is_complete_how_long_it_is_and_how_long_it_took() -> None:
+    line = RECORDER.decision(an_outcome(status=200), released=True, whole=0, seconds=0.12345678)
+    said = json.loads(encode_body(line))
+    assert (said["complete"], said.get("bytes", 0), said["seconds"]) == (True, 0, 0.123457)
+    said = json.loads(encode_body(RECORDER.decision(an_outcome(status=200), released=True, whole=17, seconds=1.0)))
+    assert (said["bytes"], said["seconds"]) == (17, 1.0)
+
+
+def test_an_answer_that_is_not_in_hand_says_nothing_of_its_end() -> None:
+    said = json.loads(encode_body(RECORDER.decision(an_outcome(), released=True, seconds=1.0)))
+    assert said.keys().isdisjoint({"complete", "bytes", "seconds"})
+
+
+def test_the_apis_own_status_and_the_trace_are_said_where_there_are_any() -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    said = json.loads(encode_body(RECORDER.decision(an_outcome(trace=trace), released=True, upstream=404)))
+    assert (said["trace"], said["upstream"]) == (trace, 404)
+
+
+def test_what_was_found_in_records_can_be_said_and_is_left_out_where_it_is_nothing() -> None:
+    content = ContentRecorded(seen=5, dropped=2, subjects=3, subject_ids=("users:ab",))
+    line = msgspec.structs.replace(decide(an_outcome(), released=True), content=content)
+    assert json.loads(encode_body(line))["content"] == {
+        "seen": 5,
+        "dropped": 2,
+        "subjects": 3,
+        "subject_ids": ["users:ab"],
+    }
 
 
 @pytest.mark.parametrize("state", list(State))
 def test_a_subject_that_is_no_value_is_written_as_its_state(state: State) -> None:
-    assert write(an_outcome(subject=Subject(country=state, id=state)))["subject"] == {
-        "country": state.value,
-        "id": state.value,
-    }
+    said = write(an_outcome(subject=Subject(country=state, id=state))).get("subject", {})
+    assert UNKNOWN_SUBJECT | said == {"country": state.value, "id": state.value}
 
 
 def test_a_subject_without_a_route_has_no_pseudonym_of_any_api() -> None:
     subject = Subject(country="JP", id="42")
-    assert write(an_outcome(route=None, subject=subject))["subject"] == {"country": "JP", "id": "unknown"}
+    assert write(an_outcome(route=None, subject=subject))["subject"] == {"country": "JP"}
 
 
 def test_countries_that_could_be_any_are_told_apart_from_countries_that_have_no_meaning() -> None:
@@ -266,10 +331,11 @@ def forms(secret: str) -> tuple[str, ...]:
 def test_any_outcome_has_a_line_that_reads_back_the_same(outcome: Outcome, released: bool) -> None:  # noqa: FBT001
     encoded = encode_body(RECORDER.decision(outcome, released=released))
     line = msgspec.json.decode(encoded, type=DecisionLine)
-    assert msgspec.json.decode(encode(line), type=DecisionLine) == line
+    assert msgspec.json.decode(encode_body(line), type=DecisionLine) == line
     assert json.loads(encoded).keys() <= {"line", *DecisionLine.__struct_fields__}
-    assert (line.id, line.effect, line.reason, line.released) == (
-        outcome.request_id, outcome.effect, outcome.reason, released
+    read = (line.id, line.effect, line.reason, line.method, line.status, line.released, line.enforced)
+    assert read == (
+        outcome.request_id, outcome.effect, outcome.reason, outcome.method, outcome.status, released, outcome.enforced
     )  # fmt: skip
     assert encoded.count(b"\n") == 0
 
@@ -287,8 +353,7 @@ def test_two_people_differ_in_their_pseudonym_alone(outcome: Outcome, one: str, 
     lines = []
     for text in (one, other):
         caller = msgspec.structs.replace(outcome.caller, principal=text, id=text, client=text)
-        line = RECORDER.decision(msgspec.structs.replace(outcome, caller=caller), released=False)
-        lines.append(msgspec.to_builtins(line))
+        lines.append(msgspec.to_builtins(decide(msgspec.structs.replace(outcome, caller=caller))))
     assert lines[0]["caller"].pop("who") == NAMES.of_caller(one)
     assert lines[1]["caller"].pop("who") == NAMES.of_caller(other)
     assert lines[0] == lines[1]
@@ -345,14 +410,9 @@ def test_a_line_is_one_line_for_whoever_splits_at_line_feeds(text: str) -> None:
 @pytest.mark.parametrize("state", [UNKNOWN, ABSENT, NOT_APPLICABLE])
 def test_the_state_of_a_fact_is_told_apart_in_the_origin(state: State) -> None:
     origin = Origin(ip=state, country=state, network=state, registered_country=state, asn=state, anonymous=state)
-    others = {} if state is UNKNOWN else dict.fromkeys(("registered_country", "asn", "anonymous"), state.value)
-    assert write(an_outcome(origin=origin))["origin"] == {
-        "ip": state.value,
-        "country": state.value,
-        "network": state.value,
-        "source": "none",
-        **others,
-    }
+    said = dict.fromkeys(("ip", "country", "network", "registered_country", "asn", "anonymous"), state.value)
+    defaults = dict.fromkeys(said, "unknown") | {"network": "absent", "source": "none"}
+    assert defaults | write(an_outcome(origin=origin))["origin"] == {**said, "source": "none"}
 
 
 def test_what_geolocation_said_is_written_with_the_version_of_its_data() -> None:
@@ -410,7 +470,7 @@ BEHIND = Person(principal="corp|sato", issuer="corp", kind="employee", affiliate
 def named(recorder: Recorder, now: float, **changes: Any) -> tuple[str, str, str]:
     """Return caller, person and subject as a line of that moment names them."""
     caller = msgspec.structs.replace(CALLER, on_behalf_of=BEHIND)
-    line = decode_decision(recorder.decision(an_outcome(now=now, **{"caller": caller, **changes}), released=False))
+    line = decide(an_outcome(now=now, **{"caller": caller, **changes}), recorder)
     behind = line.caller.on_behalf_of
     assert behind is not None
     return line.caller.who, behind.who, line.subject.id
@@ -436,5 +496,5 @@ def test_callers_can_be_named_in_clear_and_subjects_cannot() -> None:
     recorder = Recorder(MONTHS, "b" * 64, callers="clear")
     whose = MONTHS.names["2021-03"].of_subject("users", "42")
     assert named(recorder, NOW) == ("corp|wang", "corp|sato", whose)
-    nobody = decode_decision(recorder.decision(an_outcome(caller=UNAUTHENTICATED), released=False))
+    nobody = decide(an_outcome(caller=UNAUTHENTICATED), recorder)
     assert nobody.caller.who == ""
