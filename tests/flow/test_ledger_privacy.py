@@ -69,7 +69,7 @@ def send(request: str, headers: Headers, how: How = How.STREAMED) -> tuple[list[
     method, _, target = request.partition(" ")
     step = passage.begin(RequestHead(method, target, headers, "127.0.0.1"))
     assert not isinstance(step, Need)
-    lines = list(step.lines)
+    lines: list[Line | Rendered] = list(step.lines)
     if not isinstance(step, Forward):
         return lines, step.outcome.status or 0
     if how is How.UNREACHED:
