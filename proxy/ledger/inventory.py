@@ -21,7 +21,7 @@ from proxy.ledger.note import NoteError, VerifierKey
 from proxy.ledger.segments import BUNDLES, CHECKPOINT, LOCK
 from proxy.ledger.tree_head import MAX_SIZE, open_tree_head
 
-BLOCK_BYTES: Final = 128 * 1024
+BLOCK_BYTES: Final = 256 * 1024
 """A good size of blocks: what is done with one stays in the processor's cache."""
 MAX_NOTE_BYTES: Final = 64 * 1024
 _PEEK_BYTES: Final = 64 * 1024
