@@ -30,6 +30,7 @@ ENV PATH=/opt/sekisho/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     SEKISHO_POLICIES=/etc/sekisho/policies \
     SEKISHO_PSEUDONYM_KEY=/run/secrets/sekisho-pseudonym-key \
+    SEKISHO_LEDGER_KEY=/run/secrets/sekisho-ledger-key \
     SEKISHO_LEDGER=/var/lib/sekisho/ledger \
     SEKISHO_REGISTERS_FOLDER=/var/lib/sekisho/registers \
     SEKISHO_LISTEN=0.0.0.0:8080 \

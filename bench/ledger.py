@@ -45,10 +45,11 @@ from proxy.ledger.audit import verify_folder
 from proxy.ledger.commit import GroupCommit
 from proxy.ledger.entry import encode_body, frame
 from proxy.ledger.note import SigningKey
+from proxy.ledger.opening import LOOK_SECONDS
 from proxy.ledger.pseudonym import KeyRing
 from proxy.ledger.record import Recorder
 from proxy.ledger.segments import list_segments
-from proxy.ledger.writer import LedgerWriter
+from proxy.ledger.writer import LedgerWriter, Limits
 from proxy.telemetry import Metrics
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ FIND: Final = Need("orjson", "make bench, or deploy/lock/bench.txt", _find)
 
 def make_writer(folder: Path) -> LedgerWriter:
     """Return a writer of a new ledger."""
-    return LedgerWriter(folder, Metrics(), SigningKey.generate("bench.example/ledger"))
+    limits = Limits(look_seconds=LOOK_SECONDS)
+    return LedgerWriter(folder, Metrics(), SigningKey.generate("bench.example/ledger"), limits)
 
 
 def make_recorder() -> Recorder:

@@ -31,7 +31,7 @@ from proxy.ledger.journal import Journal
 from proxy.ledger.key_ring_watch import HeldKeyRing
 from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
 from proxy.ledger.opening import STANDARD_OUTPUT, open_ledger
-from proxy.ledger.record import Recorder, geolocation_line
+from proxy.ledger.record import Recorder, geolocation_line, render_place
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.kept import keep_bundle
 from proxy.lifecycle.reload import Reloader, refuse_failing
@@ -276,9 +276,8 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(_cancel, tasks)
         _tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept
-        yield Running(
-            listen_at, admin_at, lambda: in_force.snapshot, _all(reloader.poke, tls.poke, renewal.poke, pseudonyms.poke)
-        )
+        poke = _all(reloader.poke, tls.poke, renewal.poke, pseudonyms.poke)
+        yield Running(listen_at, admin_at, lambda: in_force.snapshot, poke)
 
 
 def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:
@@ -441,7 +440,7 @@ def _start_line(snapshot: Snapshot, keys: KeyStore, settings: Settings, geolocat
         durability=settings.ledger_durability,
         geolocation=geolocator.build,
         upstreams={api.id: api.upstream.url for api in snapshot.catalog.apis},
-        key_places={issuer.id: keys.place(issuer.id) for issuer in snapshot.issuers},
+        key_places={issuer.id: render_place(keys.place(issuer.id)) for issuer in snapshot.issuers},
     )
 
 

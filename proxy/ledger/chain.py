@@ -52,13 +52,16 @@ class Staged(msgspec.Struct, frozen=True):
 
     data: bytes
     """With their newlines."""
-    leaves: tuple[bytes, ...]
+    leaves: list[bytes]
+    prev: bytes
+    """Base64 of the leaf hash of the last one."""
     now: float
     """The wall-clock reading of the last one."""
 
     def first(self, count: int) -> "Staged":
         """Return the first so many of them."""
-        return Staged(b"", self.leaves[:count], self.now)
+        leaves = self.leaves[:count]
+        return Staged(b"", leaves, binascii.b2a_base64(leaves[-1], newline=False) if leaves else b"", self.now)
 
 
 class Chain:
@@ -81,18 +84,25 @@ class Chain:
         segments: int = 0,
     ) -> None:
         self.origin = origin
-        self.frontier = Frontier() if frontier is None else frontier
+        self._frontier = Frontier() if frontier is None else frontier
+        self._leaves: list[bytes] = []
+        """Not in it yet: the tree above many at once costs less than above each."""
+        self.size = self._frontier.size
+        """How many lines there are, and so the number of the next."""
         self.prev = prev
         self.now = now
         self.segments = segments
         self._second = -1
-        self._rendered = ""
+        self._rendered = b""
         """Of that second, up to its point."""
 
     @property
-    def size(self) -> int:
-        """How many lines there are, and so the number of the next."""
-        return self.frontier.size
+    def frontier(self) -> Frontier:
+        """Of the tree over all lines."""
+        if self._leaves:
+            self._frontier.extend(self._leaves)
+            self._leaves = []
+        return self._frontier
 
     def stage(self, lines: Sequence[object], now: float) -> Staged:
         """Make lines follow from what is there.
@@ -105,20 +115,20 @@ class Chain:
             TypeError, ValueError: one of them cannot be rendered.
         """
         bodies = [encode_body(line) for line in lines]
-        now = self.hold(now)
         if now < self.now:
-            bodies.insert(0, encode_body(ClockLine(was=render_instant(self.now))))
-        time, n, prev = self._render(now), self.frontier.size, self.prev
-        rendered, leaves = [], []
+            now = self.hold(now)
+            if now < self.now:
+                bodies.insert(0, encode_body(ClockLine(was=render_instant(self.now))))
+        time, n, prev = self._render(now), self.size, self.prev
+        rendered, leaves = b"", []
         for body in bodies:
             line = frame(n, prev, time, body)
             leaf = sha256(b"\x00" + line).digest()
-            rendered.append(line)
             leaves.append(leaf)
             prev = binascii.b2a_base64(leaf, newline=False)
+            rendered += line + b"\n"
             n += 1
-        rendered.append(b"")
-        return Staged(b"\n".join(rendered), tuple(leaves), now)
+        return Staged(rendered, leaves, prev, now)
 
     def hold(self, now: float) -> float:
         """Return what a reading of the wall clock counts for: a small step back counts for none."""
@@ -126,19 +136,24 @@ class Chain:
 
     def take(self, staged: Staged) -> None:
         """Go on behind lines that were staged last, and are durable now."""
-        for leaf in staged.leaves:
-            self.frontier.append(leaf)
         if staged.leaves:
-            self.prev = binascii.b2a_base64(staged.leaves[-1], newline=False)
-            self.now = staged.now
+            self._leaves += staged.leaves
+            self.size += len(staged.leaves)
+            self.prev, self.now = staged.prev, staged.now
+
+    def follow(self, leaf: bytes) -> None:
+        """Go on behind a line that is there already."""
+        self._leaves.append(leaf)
+        self.size += 1
+        self.prev = binascii.b2a_base64(leaf, newline=False)
 
     def _render(self, now: float) -> bytes:
         """Render an instant as ``clock.render_instant`` does; the second is rendered once."""
         milliseconds = round(now * 1000)
-        second, rest = divmod(milliseconds, 1000)
+        second = milliseconds // 1000
         if second != self._second:
-            self._second, self._rendered = second, render_instant(second)[:-4]
-        return b"%b%03dZ" % (self._rendered.encode(), rest)
+            self._second, self._rendered = second, render_instant(second)[:-4].encode()
+        return b"%b%03dZ" % (self._rendered, milliseconds - second * 1000)
 
     def segment(self) -> SegmentLine:
         """Return the first line of the next segment."""
@@ -193,9 +208,7 @@ class Replay:
             self._compare()
             if read.kind == "checkpoint":
                 self._hold(line)
-            leaf = leaf_hash(line)
-            chain.frontier.append(leaf)
-            chain.prev = binascii.b2a_base64(leaf, newline=False)
+            chain.follow(leaf_hash(line))
             self._kind, self._time = read.kind, read.time
 
     def _begin(self, line: bytes, prev: bytes) -> Chain:

@@ -23,35 +23,38 @@ class GroupCommit:
         self._sync = sync
         self._executor = ThreadPoolExecutor(1, "ledger-sync")
         self._waiting: list[asyncio.Future[None]] = []
-        self._is_syncing = False
+        self._is_busy = False
 
     def wait(self) -> asyncio.Future[None]:
         """Return what is done once everything that was written before this call is on disk, or fails with why not."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         self._waiting.append(future)
-        if not self._is_syncing:
-            self._begin(loop)
+        if not self._is_busy:
+            self._is_busy = True
+            loop.call_soon(self._begin, loop)
         return future
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for the disk with all who have written by now; called last in a turn of the loop, so that they have."""
         group, self._waiting = self._waiting, []
+        self._is_busy = bool(group)
+        if not group:
+            return
         try:
             running = loop.run_in_executor(self._executor, self._sync)
         except RuntimeError:  # it was closed
+            self._is_busy = False
             _settle(group, LedgerError("The ledger is closed: nobody waits for the disk any more."))
             return
-        self._is_syncing = True
         running.add_done_callback(lambda done: self._end(loop, group, done))
 
     def _end(
         self, loop: asyncio.AbstractEventLoop, group: list[asyncio.Future[None]], done: asyncio.Future[None]
     ) -> None:
-        self._is_syncing = False
         given_up = LedgerError("The wait for the disk was given up.")
         _settle(group, given_up if done.cancelled() else done.exception())
-        if self._waiting:
-            self._begin(loop)
+        loop.call_soon(self._begin, loop)  # after those whose wait is over: what they write next is of the next group
 
     def close(self) -> None:
         """Wait for the sync under way, and end the thread."""

@@ -57,6 +57,8 @@ class Folder:
         self.left = 0
         """How much of what could not be written is there all the same: never anything."""
         self.segment: Path | None = None
+        self._place = ""
+        """Its path, as a text."""
         self._is_closed = False
         self._file = -1
         self._identity: Identity = (0, 0)
@@ -148,6 +150,7 @@ class Folder:
             os.close(file)
             raise
         self._file, self._identity, self.segment, self.length = file, _identity(found), segment.path, length
+        self._place = str(segment.path)
 
     def begin(self, first: int, data: bytes) -> None:
         """Begin the segment of that number with its first lines; the one before is left as it is.
@@ -177,6 +180,7 @@ class Folder:
         self._note_length()
         self._ours[path.name] = _Left(data[:_HEAD_BYTES], len(data))
         self._identity, self.segment, self.length = _identity(found), path, len(data)
+        self._place = str(path)
 
     def _remove_abandoned(self, path: Path) -> None:
         """Remove what an attempt to begin a segment has left; where that fails the next attempt does."""
@@ -204,13 +208,14 @@ class Folder:
         Raises:
             OSError: nothing was.
         """
-        self._check_open()
         if self._file < 0:
+            self._check_open()
             if self.segment is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             self.resume(Segment(self.segment, 0), self.length)
         try:
-            _write(self._file, data)
+            if os.write(self._file, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - one call less on the way
         except OSError:
             self._undo()
             raise

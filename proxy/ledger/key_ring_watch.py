@@ -43,7 +43,7 @@ class HeldKeyRing:
         self._seconds = seconds
         self._clock = clock
         self._told = asyncio.Event()
-        self._text = ""
+        self._text: str | None = None
         """What was read last; nothing at first, so that a change since the start is seen."""
         self._stale = ""
         """Why the file as it lies there is not in use; empty while it is."""

@@ -243,7 +243,7 @@ class StartLine(Line, frozen=True, kw_only=True, tag="start"):
     upstreams: dict[str, str]
     """API id to where this deployment finds it."""
     key_places: dict[str, str]
-    """Issuer id to where this deployment finds its keys."""
+    """Issuer id to where this deployment finds its keys, without user, password and query."""
 
 
 class StopLine(Line, frozen=True, kw_only=True, tag="stop"):

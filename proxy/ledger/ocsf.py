@@ -2,8 +2,9 @@
 """Lines as events of OCSF 1.8, class API Activity (6003) with the profile ``security_control``.
 
 OCSF has no class for decisions of an authorisation. What a line says and OCSF has a place for stands there; the rest
-stands under ``unmapped``, as the line has it; ``prev`` alone is left out: an event proves nothing, the ledger does. What a line does not say is left out or, where
-OCSF requires it, said to be unknown: never a path, a host or a header, which no line holds.
+stands under ``unmapped``, as the line has it. ``prev`` alone is left out: an event proves nothing, the ledger does.
+What a line does not say is left out or, where OCSF requires it, said to be unknown: never a path, a host or a header,
+which no line holds.
 
 Names of attributes are those of the schema's repository. Which severity a refusal has, that ``export`` is activity 99
 (Other), and what is success are ours: OCSF leaves them to the producer.

@@ -19,6 +19,8 @@ from proxy.ledger.writer import LedgerWriter, Limits
 from proxy.telemetry import Metrics
 
 STANDARD_OUTPUT: Final = Path("-")
+LOOK_SECONDS: Final = 0.01
+"""Under load it is not with every write that the file is looked for under its name."""
 _MEGABYTE: Final = 1024 * 1024
 
 
@@ -42,6 +44,7 @@ def open_ledger(options: LedgerOptions, metrics: Metrics) -> Journal:
         checkpoint_lines=options.ledger_checkpoint_lines,
         checkpoint_seconds=options.ledger_checkpoint_seconds,
         keep_days=options.ledger_keep_days,
+        look_seconds=LOOK_SECONDS,
     )
     writer = LedgerWriter(sink, metrics, key, limits)
     try:

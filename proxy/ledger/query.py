@@ -26,6 +26,9 @@ class Field(msgspec.Struct, frozen=True):
 
     path: tuple[str, ...]
     default: Any = ""
+    """Where it is left out."""
+    within: Any = None
+    """Where it alone is left out, of something that is there; None for no difference."""
     is_counted: bool = True
     """Whether ``--count-by`` takes it: not what is different in every line."""
 
@@ -64,9 +67,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "countries_open": Field(("caller", "countries_open"), default=False),
     "ties": Field(("caller", "ties")),
     "on_behalf_of": Field(("caller", "on_behalf_of", "who")),
-    "on_behalf_of_issuer": Field(("caller", "on_behalf_of", "issuer")),
-    "on_behalf_of_affiliate": Field(("caller", "on_behalf_of", "affiliate")),
-    "on_behalf_of_kind": Field(("caller", "on_behalf_of", "kind")),
+    "on_behalf_of_issuer": Field(("caller", "on_behalf_of", "issuer"), within=_UNKNOWN),
+    "on_behalf_of_affiliate": Field(("caller", "on_behalf_of", "affiliate"), within=_UNKNOWN),
+    "on_behalf_of_kind": Field(("caller", "on_behalf_of", "kind"), within=_UNKNOWN),
     "ip": Field(("origin", "ip"), default=_UNKNOWN),
     "origin_country": Field(("origin", "country"), default=_UNKNOWN),
     "network": Field(("origin", "network"), default=State.ABSENT.value),
@@ -78,9 +81,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "subject_country": Field(("subject", "country"), default=_UNKNOWN),
     "subject": Field(("subject", "id"), default=_UNKNOWN),
     "records_seen": Field(("content", "seen"), is_counted=False),
-    "records_dropped": Field(("content", "dropped"), is_counted=False),
-    "records_masked": Field(("content", "masked"), is_counted=False),
-    "subjects": Field(("content", "subjects"), is_counted=False),
+    "records_dropped": Field(("content", "dropped"), within=0, is_counted=False),
+    "records_masked": Field(("content", "masked"), within=0, is_counted=False),
+    "subjects": Field(("content", "subjects"), within=0, is_counted=False),
     "bundle": Field(("bundle",)),
     "geolocation": Field(("geolocation",)),
     "trace": Field(("trace",), is_counted=False),
@@ -123,12 +126,16 @@ OBSERVED: Final = "observed"
 def find_value(row: Mapping[str, Any], name: str) -> Any:
     """Return what a decision says under the name of a field, its default where that is left out."""
     field = FIELDS[name]
+    *above, last = field.path
     value: Any = row
-    for key in field.path:
-        if not isinstance(value, Mapping) or key not in value:
-            return field.default
-        value = value[key]
-    return field.default if value is None else value
+    for key in above:
+        value = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return field.default
+    value = value.get(last)
+    if value is None:
+        return field.default if field.within is None else field.within
+    return value
 
 
 def find_words(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -136,10 +143,11 @@ def find_words(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
     A list of rules that is left out holds the determining one alone.
     """
-    words = render_words(find_value(row, name))
-    if name == "rules" and words in {(), ("",)}:
-        return tuple(word for word in find_words(row, "rule") if word != DEFAULT_RULE)
-    return words
+    value = find_value(row, name)
+    if value == "" and name == "rules":
+        rule = find_words(row, "rule")
+        return () if rule == (DEFAULT_RULE,) else rule
+    return (value,) if isinstance(value, str) else render_words(value)
 
 
 def render_words(value: Any) -> tuple[str, ...]:
@@ -214,7 +222,7 @@ def _says(row: Row, field: str, values: frozenset[str], *, by_beginning: bool) -
     words = find_words(row, field)
     if not by_beginning:
         return any(word in values for word in words)
-    beginnings = tuple(value for value in values if "|" not in value)  # somebody in clear is no beginning
+    beginnings = tuple(value for value in values if "|" not in value)  # somebody in clear begins nobody else
     return any(
         word in values or word.startswith(beginnings) or word.partition(":")[2].startswith(beginnings) for word in words
     )
@@ -231,6 +239,11 @@ def join_end(row: Row, end: Row) -> None:
     """Put beside a decision what the line of its end says."""
     row |= {"bytes": 0, "seconds": 0.0} | {key: end[key] for key in _JOINED if end.get(key) is not None}
     row["end"] = end
+
+
+_DECISION: Final = b'","line":"decision",'
+_HEAD_BYTES: Final = 160
+"""Within which our frame says the kind of a line."""
 
 
 class _Held:
@@ -266,6 +279,16 @@ class Search:
         """How many decisions are asked for, so far."""
         self.uncounted = 0
         """Refusals within the time that floods left as a count alone: no decision tells of them."""
+
+    def is_dismissed(self, data: bytes) -> bool:
+        """Say whether a line is a decision that its bytes alone show not to be asked for: ``take`` needs not see it."""
+        return (
+            bool(self._needles)
+            and not self._settling
+            and data.find(_DECISION, 0, _HEAD_BYTES) > 0
+            and data[-1:] == b"}"
+            and not all(any(map(data.__contains__, group)) for group in self._needles)
+        )
 
     def take(self, kind: bytes, time: str, data: bytes, source: Any) -> Iterator[Row]:
         """Look at the next line and return rows that are ready.

@@ -269,11 +269,14 @@ class Reading:
             return None
         return decoded
 
-    def is_intact(self, entry: Entry) -> bool:
-        """Say whether a line looks like one, for those that nobody decodes; one that does not is counted and told."""
-        if entry.is_whole and entry.data[:1] == b"{" and entry.data[-1:] == b"}":
-            return True
-        return self.decode(entry) is not None
+    def look(self, entry: Entry) -> tuple[bytes, str] | None:
+        """Return the kind and the time of a line without decoding it, as ours are written; None as ``decode`` does."""
+        data = entry.data
+        kind, time = line_kind(data), line_time(data)
+        if kind and time and entry.is_whole and data[:1] == b"{" and data[-1:] == b"}":
+            return kind, time.decode("ascii", "replace")
+        line = self.decode(entry)
+        return None if line is None else (line["line"].encode("utf-8", "replace"), str(line.get("time", "")))
 
     def _note(self, entry: Entry, why: str) -> None:
         self.damaged += 1

@@ -75,7 +75,7 @@ class Recorder:
         self._caller: _Kept[Caller]
         self._is_clear = callers == "clear"
         self._bundle = _members(bundle=bundle[:BUNDLE_DIGITS])
-        self._geolocation = _members(geolocation=geolocation) if geolocation else b""
+        self._bundle_there = self._bundle + (_members(geolocation=geolocation) if geolocation else b"")
         self._origin = _Kept(_render_origin)
         self._verdicts: dict[tuple[object, ...], bytes] = {}
         self._routes: dict[tuple[str, str], bytes] = {}
@@ -105,28 +105,25 @@ class Recorder:
             self._names = names
             self._caller = _Kept(lambda caller: self._render_caller(caller, names))
         origin, caller = outcome.origin, outcome.caller
-        parts = [
-            b'{"line":"decision","id":',
-            encode(outcome.request_id),
-            self._verdict(outcome, released),
-            self._judgement(outcome.decision),
-            self._asked(outcome),
-            self._caller(caller),
-            self._origin(origin),
-            self._subject(outcome, names),
-            self._bundle,
-        ]
-        if self._geolocation and origin.source is not CountrySource.NETWORK:  # there it had nothing to say
-            parts.append(self._geolocation)
-        if outcome.trace:
-            parts.append(_members(trace=outcome.trace))
-        if upstream is not None:
-            parts.append(_members(upstream=upstream))
-        if whole is not None:
-            parts.append(b',"complete":true,"bytes":%d,"seconds":%.6f' % (whole, seconds))
-        parts.append(b"}")
-        stranger = "" if released or caller.principal else _render(origin.ip)
-        return Rendered(b"".join(parts), stranger, outcome.reason)
+        # Of a declared network geolocation had nothing to say.
+        is_declared = origin.source is CountrySource.NETWORK
+        body = b"".join(
+            (
+                b'{"line":"decision","id":',
+                encode(outcome.request_id),
+                self._verdict(outcome, released),
+                self._judgement(outcome.decision),
+                self._asked(outcome),
+                self._caller(caller),
+                self._origin(origin),
+                self._subject(outcome, names),
+                self._bundle if is_declared else self._bundle_there,
+                _members(trace=outcome.trace) if outcome.trace else b"",
+                b"" if upstream is None else _members(upstream=upstream),
+                b"}" if whole is None else b',"complete":true,"bytes":%d,"seconds":%.6f}' % (whole, seconds),
+            )
+        )
+        return Rendered(body, "" if released or caller.principal else _render(origin.ip), outcome.reason)
 
     def _verdict(self, outcome: Outcome, released: bool) -> bytes:  # noqa: FBT001 - as above
         """Render what came of it."""
@@ -225,6 +222,15 @@ def geolocation_line(version: str, databases: Iterable[DatabaseInfo]) -> Geoloca
             DatabaseRecorded(each.use, each.type, render_instant(each.built), each.digest) for each in databases
         ),
     )
+
+
+def render_place(url: str) -> str:
+    """Return where something is without what may be a secret there: user, password, query and fragment."""
+    scheme, colon, rest = url.partition("://")
+    if not colon:
+        return url  # a path in the policy folder
+    authority, slash, path = rest.partition("#")[0].partition("?")[0].partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def _render(fact: Fact[str]) -> str:

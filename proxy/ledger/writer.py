@@ -50,6 +50,8 @@ class Limits(msgspec.Struct, frozen=True):
     checkpoint_seconds: float = 60.0
     keep_days: int | None = None
     """None keeps all."""
+    look_seconds: float = 0.0
+    """How often it is looked at whether the file that is written is still there; 0 is with every write."""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -105,6 +107,8 @@ class LedgerWriter:
         """The size of the checkpoint that was published last."""
         self._publishing = threading.Lock()
         self._is_suspect = False
+        self._looked_at = self._look_at = 0.0
+        """Between these two instants nothing is known that would begin a new segment."""
         self._cut = 0
         """Bytes of an unfinished last line that were cut off at the start."""
         self._sink: Sink = self._open(place) if isinstance(place, Path) else place
@@ -212,15 +216,6 @@ class LedgerWriter:
             LedgerError: none of them is.
         """
         now = self._clock()
-        self._guarded(lines, now)
-        self._metrics.ledger_lines.inc(len(lines))
-        if self._chain.size - self._signed > self._limits.checkpoint_lines:
-            try:
-                self.sign(now)
-            except LedgerError as error:  # the lines are there: they are signed next time
-                log.warning("a checkpoint could not be written", extra={"error": str(error)})
-
-    def _guarded(self, lines: Sequence[object], now: float) -> None:
         try:
             self._write(lines, now)
         except OSError as error:
@@ -228,6 +223,12 @@ class LedgerWriter:
         except (TypeError, ValueError) as error:
             self._metrics.ledger_failures.inc()
             raise LedgerError(f"A line for the ledger {self._sink.name} cannot be rendered.") from error
+        self._metrics.ledger_lines.inc(len(lines))
+        if self._chain.size - self._signed > self._limits.checkpoint_lines:
+            try:
+                self.sign(now)
+            except LedgerError as error:  # the lines are there: they are signed next time
+                log.warning("a checkpoint could not be written", extra={"error": str(error)})
 
     def _fail(self, error: OSError) -> LedgerError:
         self._metrics.ledger_failures.inc()
@@ -244,12 +245,16 @@ class LedgerWriter:
         try:
             write(staged.data)
         except OSError:
+            self._look_at = 0.0
             self._chain.take(staged.first(staged.data[: self._sink.left].count(b"\n")))
             raise
         self._chain.take(staged)
 
     def _must_begin(self, more: int, now: float) -> bool:
         """Say whether the next lines stand in a new segment; one that is complete is signed first."""
+        limit = self._limits.segment_bytes
+        if self._looked_at <= now < self._look_at and self._sink.length + more <= limit:
+            return False
         if not self._is_begun:
             return True
         if self._is_suspect or not self._sink.is_in_place():
@@ -257,8 +262,11 @@ class LedgerWriter:
             self._metrics.ledger_failures.inc()
             return True
         length = self._sink.length
-        is_full = length + more > self._limits.segment_bytes and length > self._begun_bytes
-        return is_full or int(now // DAY_SECONDS) != self._day
+        if (length + more > limit and length > self._begun_bytes) or int(now // DAY_SECONDS) != self._day:
+            return True
+        self._looked_at = now
+        self._look_at = min(now + self._limits.look_seconds, (self._day + 1) * DAY_SECONDS)
+        return False
 
     def _begin(self, now: float) -> None:
         if self._is_begun and not self._is_suspect and self._sink.is_in_place():
@@ -268,7 +276,7 @@ class LedgerWriter:
         self._put(staged, partial(self._sink.begin, self._chain.size))
         self._chain.segments += 1
         self._day, self._begun_bytes = int(self._chain.hold(now) // DAY_SECONDS), len(staged.data)
-        self._is_begun, self._is_suspect = True, False
+        self._is_begun, self._is_suspect, self._look_at = True, False, 0.0
 
     # Checkpoints.
 
@@ -383,7 +391,7 @@ class LedgerWriter:
         try:
             self._sink.sync()
         except OSError as error:
-            self._is_suspect = True
+            self._is_suspect, self._look_at = True, 0.0
             self._metrics.ledger_failures.inc()
             raise LedgerError(f"The ledger {self._sink.name} cannot be made durable: {error.strerror}.") from error
 

@@ -2,12 +2,14 @@
 import argparse
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from proxy.cli import VERBS
+from proxy.cli.ledger import VERBS as LEDGER_VERBS
 from proxy.cli.run import configure
 from proxy.ledger.json_schema import make_schema
 from proxy.model.decision import Reason
@@ -67,6 +69,21 @@ def test_every_verb_that_the_pages_name_exists() -> None:
     for page in PAGES:
         for verb in re.findall(r"`?sekisho (?!\w+\.)([a-z]+)\b(?=[` ])", page.read_text(encoding="utf-8")):
             assert verb in VERBS, f"{page.name} names `sekisho {verb}`"
+
+
+def test_every_verb_and_flag_of_the_ledger_that_the_pages_name_exists() -> None:
+    parsers = {}
+    for verb in LEDGER_VERBS:
+        parsers[verb] = argparse.ArgumentParser()
+        import_module(f"proxy.cli.ledger.{verb.replace('-', '_')}").configure(parsers[verb])
+    for page in PAGES:
+        for verb, rest in re.findall(
+            r"sekisho ledger ([a-z]+(?:-[a-z]+)*)([^`#\n]*)", page.read_text(encoding="utf-8")
+        ):
+            assert verb in parsers, f"{page.name} names `sekisho ledger {verb}`"
+            known = {flag for action in parsers[verb]._actions for flag in action.option_strings}
+            named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest))
+            assert named <= known, f"{page.name} names `sekisho ledger {verb} {rest}`"
 
 
 def test_every_metric_that_the_pages_name_exists() -> None:

@@ -15,6 +15,7 @@ from aiohttp import web
 from proxy.demo.issuer import make_issuer_app
 from tests.support.image import Rehearsal, as_another_user
 from tests.support.keys import write_pseudonym_keys
+from tests.support.ledger import read_records, write_ledger_key
 from tests.support.world import ISSUERS, POLICIES, headers, serve_raw, wait_for
 
 
@@ -46,8 +47,9 @@ async def test_the_image_installs_starts_serves_and_stops_as_another_user(folder
     rehearsal.run_build()
     rehearsal.make_place("/var/lib/sekisho", owned=True)
     shutil.copytree(POLICIES, rehearsal.path("/etc/sekisho/policies"))
-    key = rehearsal.make_place("/run/secrets") / "sekisho-pseudonym-key"
-    write_pseudonym_keys(key)
+    secrets = rehearsal.make_place("/run/secrets")
+    write_pseudonym_keys(secrets / "sekisho-pseudonym-key")
+    write_ledger_key(secrets / "sekisho-ledger-key")
     runner = web.AppRunner(make_issuer_app(ISSUERS))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -79,16 +81,18 @@ async def test_the_image_installs_starts_serves_and_stops_as_another_user(folder
             if user:
                 for place in (rehearsal.path("/opt/sekisho/x"), f"{folder}/x"):
                     assert _run(["/usr/bin/touch", place], env, user).returncode != 0
-            ledger = Path(rehearsal.path("/var/lib/sekisho/ledger/ledger.jsonl"))
-            assert ledger.stat().st_mode & 0o077 == 0
+            ledger = Path(rehearsal.path("/var/lib/sekisho/ledger"))
+            assert [path for path in (ledger, *ledger.rglob("*")) if path.stat().st_mode & 0o077] == []
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-        assert '"line":"stop"' in ledger.read_text(encoding="utf-8").splitlines()[-1]
+        assert [record["line"] for record in read_records(ledger)][-2:] == ["stop", "checkpoint"]
     await runner.cleanup()
 
 
 def test_nothing_else_of_the_machine_is_in_the_image_s_environment(folder: Path) -> None:
     env = Rehearsal(folder).environment()
-    assert set(env) >= {"PATH", "SEKISHO_POLICIES", "SEKISHO_LEDGER", "SEKISHO_PSEUDONYM_KEY"}
+    assert set(env) >= {
+        "PATH", "SEKISHO_POLICIES", "SEKISHO_LEDGER", "SEKISHO_LEDGER_KEY", "SEKISHO_PSEUDONYM_KEY"
+    }  # fmt: skip
     assert "HOME" not in env

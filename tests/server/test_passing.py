@@ -189,7 +189,9 @@ async def test_a_ledger_that_fails_once_still_gets_the_decision(world: World, ap
     async with aiohttp.request("GET", world.url + USER, headers=headers()):
         pass
     await world.wait_for_ends(1)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (max(each.stat().st_size for each in world.ledger.iterdir()) + 10, hard))
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (max(each.stat().st_size for each in world.ledger.glob("*.jsonl")) + 10, hard)
+    )
     try:
         async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
             assert response.status == 503

@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from tests.support.keys import write_pseudonym_keys
+from tests.support.ledger import write_ledger_key
 from tests.support.world import ISSUERS, POLICIES, serve_raw, wait_for
 
 
@@ -19,7 +20,7 @@ async def start(folder: Path, idp: str) -> asyncio.subprocess.Process:
     shutil.copytree(POLICIES, policies)
     write_pseudonym_keys(folder / "key")
     flags = {"policies": policies, "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "ledger": folder / "ledger",
-             "pseudonym-key": folder / "key"}  # fmt: skip
+             "ledger-key": write_ledger_key(folder / "ledger.key"), "pseudonym-key": folder / "key"}  # fmt: skip
     arguments = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     for name in ISSUERS:
         arguments += ["--jwks", f"{name}={idp}/{name}"]

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ledgers as files, line by line: what readers read, without a gateway."""
 
+import argparse
 import base64
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,3 +124,12 @@ def write_ledger(folder: Path, *segments: Sequence[Line]) -> LedgerOnDisk:
         ledger.begin()
         ledger.write(*lines)
     return ledger
+
+
+def run_verb(verb: str, *arguments: object) -> int:
+    """Run a verb of ``sekisho ledger`` by itself and return its exit code."""
+    parser = argparse.ArgumentParser(prog=f"sekisho ledger {verb}")
+    import_module(f"proxy.cli.ledger.{verb}").configure(parser)
+    options = parser.parse_args(list(map(str, arguments)))
+    code: int = options.run(options)
+    return code

@@ -10,7 +10,7 @@ from proxy.cli.ledger.source import parse_bound, read_place, tell
 from proxy.errors import UsageError
 from proxy.ledger.ocsf import Event, convert_decision, convert_refusals
 from proxy.ledger.query import Filter, Search
-from proxy.ledger.read import Reading, line_kind, line_time
+from proxy.ledger.read import Reading
 from proxy.version import VERSION
 
 
@@ -45,9 +45,10 @@ def run(options: argparse.Namespace) -> int:
 def _convert(ledger: str, asked: Filter, reading: Reading) -> Iterator[Event]:
     search = Search(asked, reading.decode)
     for entry in read_place(ledger, since=asked.since, until=asked.until):
-        if not reading.is_intact(entry):
+        seen = reading.look(entry)
+        if seen is None:
             continue
-        kind, time = line_kind(entry.data), line_time(entry.data).decode("ascii", "replace")
+        kind, time = seen
         for row in search.take(kind, time, entry.data, entry):
             yield convert_decision(row, VERSION)
         if kind == b"refusals" and asked.is_within(time) and (counted := reading.decode(entry)) is not None:

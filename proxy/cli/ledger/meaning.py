@@ -124,7 +124,8 @@ def _tell_tie(tie: str) -> str:
     country, _, path = rest.partition(":")
     part, slash, kind = label.rpartition("/")
     whose = f" of the {part.replace('_', ' ')}" if slash else ""
-    return f"{country} by {kind}{whose}" + (f" ({path.replace('<', ' ← ')})" if path else "")
+    by = f"{country} by {kind}" if country else kind
+    return f"{by}{whose}" + (f" ({path.replace('<', ' ← ')})" if path else "")
 
 
 def _person(row: Row) -> str:
@@ -154,7 +155,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[_Item, ...]], ...]] = (
             _Item(
                 "who",
                 ("who",),
-                "a keyed pseudonym: whoever has the key can tell whom it means",
+                "a keyed pseudonym: whoever has the key can tell whom it means; or ISSUER|SUBJECT in clear",
                 lambda row: _join(row, "who") or "nobody who is known",
             ),
             _Item("issuer", ("issuer",), "who vouched for the caller: the id of the issuer in the policy"),

@@ -8,7 +8,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from proxy.cli.terminal import plain
 from proxy.errors import UsageError
 from proxy.ledger.key_ring_file import read_key_ring
 from proxy.ledger.query import FIELDS, OBSERVED, Filter, Row, Search, count_by, find_words
-from proxy.ledger.read import Reading, line_kind, line_time
+from proxy.ledger.read import Reading
 from proxy.model.country import NAMES, refuse_country
 from proxy.model.decision import Effect, Reason
 from proxy.model.facts import State
@@ -96,9 +96,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _find(options: argparse.Namespace, asked: Filter, reading: Reading, search: Search) -> Iterator[Row]:
     for entry in read_place(options.ledger, since=asked.since, until=asked.until):
-        if reading.is_intact(entry):
-            data = entry.data
-            yield from search.take(line_kind(data), line_time(data).decode("ascii", "replace"), data, entry)
+        if search.is_dismissed(entry.data):
+            continue
+        seen = reading.look(entry)
+        if seen is not None:
+            yield from search.take(*seen, entry.data, entry)
     yield from search.finish()
 
 
@@ -172,7 +174,9 @@ def _print_csv(rows: Iterable[Row]) -> None:
     write = _csv_writer()
     write(list(FIELDS))
     for row in rows:
-        write([disarm(";".join(find_words(row, name))) for name in FIELDS])
+        write(
+            [disarm(words[0] if len(words) == 1 else ";".join(words)) for words in map(find_words, repeat(row), FIELDS)]
+        )
 
 
 def _csv_writer() -> Callable[[list[str]], Any]:
@@ -186,7 +190,9 @@ def _csv_writer() -> Callable[[list[str]], Any]:
 def disarm(cell: str) -> str:
     """Return a cell that no spreadsheet takes for a formula, and no terminal for a command."""
     shown = plain(cell)
-    return f"'{shown}" if shown.lstrip().startswith(_FORMULAS) else shown
+    if not shown or shown[0].isalnum():
+        return shown
+    return f"'{shown}" if shown.lstrip(" \N{REPLACEMENT CHARACTER}").startswith(_FORMULAS) else shown
 
 
 def _print_counted_table(name: str, counts: list[tuple[str, int]]) -> None:

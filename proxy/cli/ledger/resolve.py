@@ -7,7 +7,6 @@ Nobody can turn a name in a record back into a person. With the keys, candidates
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from proxy.cli.ledger.source import PIPE, read_place
+from proxy.cli.terminal import plain
 from proxy.errors import UsageError
 from proxy.ledger.key_ring_file import read_key_ring
 from proxy.ledger.pseudonym import KeyRing
@@ -29,7 +30,7 @@ _NOBODY: Final = 1
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add = parser.add_argument
-    add("ledger", type=Path, metavar="DIR", help="the folder of the ledger, or one of its files")
+    add("ledger", metavar="DIR", help="the ledger's folder, one of its files, or - for standard input")
     add("candidate", nargs="*", metavar="CANDIDATE", help="a caller 'ISSUER|SUBJECT', or a data subject API:ID")
     add("--candidates", metavar="FILE", help="candidates, one a line; - reads them from standard input")
     add("--pseudonym-key", type=Path, metavar="FILE", required=True, help="the key ring of the gateway that wrote it")
@@ -44,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
     """Print where the candidates appear; exit code 1 if none does anywhere."""
     if options.limit < 0:
         raise UsageError(f"--limit {options.limit} is less than none.")
+    if options.ledger == options.candidates == PIPE:
+        raise UsageError("The ledger and the candidates cannot both come through standard input: name a file for one.")
     ring = read_key_ring(options.pseudonym_key)
     candidates = [_parse(text) for text in (*options.candidate, *_read_candidates(options.candidates))]
     if not candidates:
@@ -52,8 +55,9 @@ def run(options: argparse.Namespace) -> int:
         resolver = Resolver(ring, candidates, decision=options.id, limit=options.limit)
     except ValueError as error:
         raise UsageError(f"{error}.") from error
-    for line in _read_lines(options.ledger):
-        resolver.look(line)
+    for entry in read_place(options.ledger):
+        if entry.is_whole:
+            resolver.look(entry.data)
     if options.id and not resolver.decisions:
         raise UsageError(f"The ledger {options.ledger} has no decision {options.id!r}.")
     if options.json:
@@ -78,7 +82,7 @@ def _read_candidates(name: str | None) -> list[str]:
     if name is None:
         return []
     try:
-        if name == "-":
+        if name == PIPE:
             data = sys.stdin.buffer.read(MAX_CANDIDATES_BYTES)
         else:
             with Path(name).open("rb") as file:
@@ -89,21 +93,6 @@ def _read_candidates(name: str | None) -> list[str]:
     except UnicodeDecodeError as error:
         raise UsageError(f"{name} is no UTF-8 text: byte {error.start + 1} is none.") from error
     return [line for line in lines if line and not line.startswith("#")]
-
-
-def _read_lines(place: Path) -> Iterator[bytes]:
-    """Yield the whole lines of a ledger, oldest first, without their newlines."""
-    try:
-        paths = sorted(place.glob("[0-9]*.jsonl")) if place.is_dir() else [place]
-        if not paths:
-            raise UsageError(f"The folder {place} holds no ledger: no file in it is named as its segments are.")
-        for path in paths:
-            with path.open("rb") as file:
-                for line in file:
-                    if line.endswith(b"\n"):
-                        yield line[:-1]
-    except OSError as error:
-        raise UsageError(f"The ledger {place} cannot be read: {error.strerror}.") from error
 
 
 def _to_json(resolver: Resolver, ring: KeyRing | None) -> dict[str, Any]:
@@ -147,7 +136,7 @@ def _show(resolver: Resolver, ring: KeyRing | None, options: argparse.Namespace)
     missing = [each.text for each in resolver.candidates if each not in {seen.candidate for seen in found}]
     if missing and not options.id:
         more = f" and {len(missing) - options.limit} more" if len(missing) > options.limit else ""
-        shown = ", ".join(map(_shown, missing[: options.limit])) + more
+        shown = ", ".join(map(plain, missing[: options.limit])) + more
         console.print(Text(f"in no record: {shown}"))
     for period, count in sorted(resolver.unnamed.items()):
         records = "1 record names" if count == 1 else f"{count:,} records name"
@@ -155,14 +144,14 @@ def _show(resolver: Resolver, ring: KeyRing | None, options: argparse.Namespace)
     if resolver.damaged:
         console.print(f"{resolver.damaged:,} lines could not be read: `sekisho ledger verify` says what is wrong.")
     for candidate, name in _in_grants(resolver, ring).items() if ring is not None else ():
-        console.print(Text(f"grants know {_shown(candidate)} as {name}"))
+        console.print(Text(f"grants know {plain(candidate)} as {name}"))
 
 
 def _show_one(console: Console, resolver: Resolver, found: list[Appearance], decision: str) -> None:
     for role in Role:
         for each in found:
             if each.role is role:
-                console.print(Text(f"{decision}: the {_WORDS[role]} {_shown(each.candidate.text)}"))
+                console.print(Text(f"{decision}: the {_WORDS[role]} {plain(each.candidate.text)}"))
         if resolver.others[role]:
             console.print(Text(f"{decision}: the {_WORDS[role]} somebody who is none of the candidates"))
 
@@ -175,11 +164,6 @@ _WORDS: Final = {
 }
 
 
-def _shown(text: str) -> str:
-    """Return a text without anything that a terminal would take for a command."""
-    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
-
-
 def _draw(found: list[Appearance]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("candidate", "as", "decisions", "first", "last", "decision ids"):
@@ -187,7 +171,7 @@ def _draw(found: list[Appearance]) -> Table:
     for each in found:
         more = f" and {each.count - len(each.ids):,} more" if each.count > len(each.ids) else ""
         table.add_row(
-            Text(_shown(each.candidate.text)), each.role.value, f"{each.count:,}", each.first, each.last,
+            Text(plain(each.candidate.text)), each.role.value, f"{each.count:,}", each.first, each.last,
             Text("\n".join(each.ids) + more),
         )  # fmt: skip
     return table

@@ -106,7 +106,7 @@ def _is_open(lines: list[_Found]) -> bool:
 
 
 def _matching(place: str, beginning: str, since: str, until: str, reading: Reading) -> Iterator[tuple[str, _Found]]:
-    for entry in read_place(place, since=since, until=until, holding=f'"id":"{beginning}'.encode()):
+    for entry in read_place(place, since=since, until=until, holding=beginning.encode()):
         line = reading.decode(entry)
         if line is not None and line["line"] in _KINDS:
             request_id = line.get("id")
@@ -161,8 +161,8 @@ def _next_steps(request_id: str, row: Row, place: Path) -> Iterator[str]:
     digest = str(find_value(row, "bundle"))
     kept = sorted(place.glob(f"{BUNDLES}/{digest}*")) if digest.isalnum() else []
     if kept:
-        command = f"sekisho explain --ledger {shlex.quote(str(place))} --id {request_id}"
-        yield f"The policies and registers that decided are kept in {kept[0]}. Rule by rule: {command}"
+        yield f"The policies and registers that decided are kept in {kept[0]}."
+        yield f"Rule by rule: sekisho explain --ledger {shlex.quote(str(place))} --id {request_id}"
     elif digest and place.is_dir():
         yield f"The policies and registers that decided are not kept here: {place / BUNDLES} has no {digest}…"
     if place.is_dir():

@@ -14,7 +14,7 @@ from proxy.cli.ledger.source import PIPE, read_place, tell
 from proxy.cli.ledger.telling import HEADING, render_json, tell_line
 from proxy.ledger.follow import Follower
 from proxy.ledger.query import Row
-from proxy.ledger.read import Entry, Files, Position, Reading, find_end, find_files, line_kind, read_backward
+from proxy.ledger.read import Entry, Files, Position, Reading, find_end, find_files, read_backward
 
 _POLL_MILLISECONDS: Final = 200
 
@@ -62,8 +62,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _choose(entries: Iterable[Entry], reading: Reading, kinds: frozenset[bytes]) -> Iterator[tuple[Entry, Row]]:
     for entry in entries:
-        if kinds and reading.is_intact(entry) and line_kind(entry.data) not in kinds:
-            continue
+        if kinds:
+            seen = reading.look(entry)
+            if seen is None or seen[0] not in kinds:
+                continue
         line = reading.decode(entry)
         if line is not None:
             yield entry, line

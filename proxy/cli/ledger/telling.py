@@ -33,8 +33,7 @@ def tell_line(line: Row) -> str:
 
 def tell_decision(row: Row) -> str:
     """Return a decision as one row."""
-    who = _word(row, "caller", "who")[:SHORT]
-    person = str(find_value(row, "on_behalf_of"))[:SHORT]
+    who, person = (_shorten(str(find_value(row, name))) for name in ("who", "on_behalf_of"))
     cells = (
         _word(row, "time"),
         tell_answer(row),
@@ -47,6 +46,11 @@ def tell_decision(row: Row) -> str:
         _why(row),
     )
     return _lay_out(tuple(map(plain, cells)))
+
+
+def _shorten(who: str) -> str:
+    """Return the beginning of a pseudonym; whoever is recorded in clear is shown whole."""
+    return who if "|" in who else who[:SHORT]
 
 
 def tell_answer(row: Row) -> str:

@@ -221,11 +221,16 @@ def test_only_the_first_damaged_lines_are_named_and_all_are_counted() -> None:
     assert notes[-1].startswith("1,234 lines were skipped")
 
 
-def test_what_looks_like_no_line_is_told_though_nobody_decodes_it() -> None:
+def test_the_kind_and_time_of_whatever_is_a_line_are_told(tmp_path: Path) -> None:
     notes: list[str] = []
     reading = Reading(notes.append)
-    looked = [reading.is_intact(entry) for entry in read_stream(io.BytesIO(GOOD + b"\n" + GOOD[:9] + b"\n{}x\n"))]
-    assert (looked, reading.damaged, len(notes)) == ([True, False, False], 2, 2)
+    lines = [GOOD, GOOD[:-1], b"{}x", b'{ "time": "t", "line": "\xe6\x97\xa5" }', b'{"line":"stop"}']
+    lines.append(b'{"line":"stop","time":7}')
+    seen = [reading.look(entry) for entry in read_stream(io.BytesIO(b"\n".join(lines) + b"\n" + GOOD))]
+    assert seen == [
+        (b"stop", "2021-03-23T00:00:01.000Z"), None, None, ("日".encode(), "t"), (b"stop", ""), (b"stop", "7"), None,
+    ]  # fmt: skip
+    assert (reading.damaged, len(notes)) == (3, 3)
 
 
 def test_the_number_of_a_line_is_that_of_its_file(tmp_path: Path) -> None:

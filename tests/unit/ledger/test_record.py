@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.clock import parse_instant
 from proxy.ledger.entry import encode_body
 from proxy.ledger.lines import BundleLine, DecisionLine, EndLine, StartLine
-from proxy.ledger.record import Recorder, geolocation_line
+from proxy.ledger.pseudonym import KeyRing
+from proxy.ledger.record import Recorder, geolocation_line, render_place
 from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
-from proxy.model.caller import KINDS, NO_PERSON, UNAUTHENTICATED, UNKNOWN_PERSON, Caller, Control, Tie, TieKind
+from proxy.model.caller import KINDS, NO_PERSON, UNAUTHENTICATED, UNKNOWN_PERSON, Caller, Control, Person, Tie, TieKind
 from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, State
 from proxy.model.origin import CountrySource, DatabaseInfo, Origin
@@ -374,3 +376,60 @@ def test_geolocation_data_are_recorded_as_evidence() -> None:
             {"use": "asn", "type": "GeoLite2-ASN", "built": "2023-11-14T22:13:20.000Z", "digest": "sha256:d"}
         ],
     }
+
+
+PLACES = {
+    "a plain one": ("https://idp.example/jwks.json", "https://idp.example/jwks.json"),
+    "user and password": ("https://zqx:zqx@idp.example:8443/jwks.json", "https://idp.example:8443/jwks.json"),
+    "a query": ("https://idp.example/jwks.json?key=zqx", "https://idp.example/jwks.json"),
+    "a query without a path": ("https://idp.example?key=z@x/zqx", "https://idp.example"),
+    "a fragment": ("https://idp.example/jwks.json#zqx", "https://idp.example/jwks.json"),
+    "an at sign in the path": ("https://idp.example/@team/jwks.json", "https://idp.example/@team/jwks.json"),
+    "two at signs": ("https://zqx@zqx@idp.example/", "https://idp.example/"),
+    "a file": ("file:keys/corp.json", "file:keys/corp.json"),
+}
+
+
+@pytest.mark.parametrize(("url", "recorded"), PLACES.values(), ids=PLACES.keys())
+def test_a_place_is_recorded_without_what_may_be_a_secret_there(url: str, recorded: str) -> None:
+    assert render_place(url) == recorded
+
+
+# By which key people are named.
+
+MONTHS = KeyRing(b"s" * 32, {"2021-03": b"m" * 32, "2021-04": b"a" * 32})
+APRIL = parse_instant("2021-04-01T00:00:00+00:00")
+BEHIND = Person(principal="corp|sato", issuer="corp", kind="employee", affiliate="ly", id="sato")
+
+
+def named(recorder: Recorder, now: float, **changes: Any) -> tuple[str, str, str]:
+    """Return caller, person and subject as a line of that moment names them."""
+    caller = msgspec.structs.replace(CALLER, on_behalf_of=BEHIND)
+    line = recorder.decision(an_outcome(now=now, **{"caller": caller, **changes}), released=False)
+    behind = line.caller.on_behalf_of
+    assert behind is not None
+    return line.caller.who, behind.who, line.subject.id
+
+
+def test_people_are_named_by_the_key_of_the_month_in_which_they_asked() -> None:
+    recorder = Recorder(MONTHS, "b" * 64)
+    caller = msgspec.structs.replace(CALLER, on_behalf_of=BEHIND)
+    for now, month in ((NOW, "2021-03"), (APRIL - 0.001, "2021-03"), (APRIL, "2021-04"), (APRIL - 1, "2021-03")):
+        names = MONTHS.names[month]
+        expected = names.of_caller("corp|wang"), names.of_caller("corp|sato"), names.of_subject("users", "42")
+        assert named(recorder, now, caller=caller) == expected, "also of a caller that was rendered before"
+
+
+def test_no_record_names_a_subject_as_grants_do() -> None:
+    recorder = Recorder(MONTHS, "b" * 64)
+    subject = Subject(country="JP", id="42", reference=recorder.name_subject("users", "42"))
+    assert named(recorder, NOW, subject=subject)[2] != subject.reference
+    assert subject.reference == MONTHS.subjects.of_subject("users", "42")
+
+
+def test_callers_can_be_named_in_clear_and_subjects_cannot() -> None:
+    recorder = Recorder(MONTHS, "b" * 64, callers="clear")
+    whose = MONTHS.names["2021-03"].of_subject("users", "42")
+    assert named(recorder, NOW) == ("corp|wang", "corp|sato", whose)
+    nobody = recorder.decision(an_outcome(caller=UNAUTHENTICATED), released=False)
+    assert nobody.caller.who == ""
