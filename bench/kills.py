@@ -139,11 +139,12 @@ class Api:
         if not request.path.endswith("/photo"):
             return web.json_response({"name": "Hanako", "phone": "+81-3-0000-0000"})
         response = web.StreamResponse()
-        await response.prepare(request)
-        for _ in range(4):
-            await response.write(b"x" * 4096)
-            await asyncio.sleep(0)
-        await response.write_eof()
+        with contextlib.suppress(ConnectionResetError):  # whoever asked was killed
+            await response.prepare(request)
+            for _ in range(4):
+                await response.write(b"x" * 4096)
+                await asyncio.sleep(0)
+            await response.write_eof()
         return response
 
 

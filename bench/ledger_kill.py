@@ -31,10 +31,12 @@ async def measure(durability: str, kills: int, seed: int) -> list[Kill]:
         async with contextlib.aclosing(run(folder, durability, kills, seed, at_start=AT_START)) as killing:
             async for each in killing:
                 done.append(each)
-                print(f"\r{durability}: {len(done)} of {kills} kills", end="", file=sys.stderr, flush=True)
+                if sys.stderr.isatty():
+                    print(f"\r{durability}: {len(done)} of {kills} kills", end="", file=sys.stderr, flush=True)
                 for problem in each.problems:
                     print(f"\n{durability}, {each.when}: {problem}", file=sys.stderr)
-    print(file=sys.stderr)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
     return done
 
 

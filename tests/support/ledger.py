@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 import msgspec
 
 from proxy.ledger.entry import encode_body
 from proxy.ledger.lines import DecisionLine
+from proxy.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from proxy.ledger.note import SigningKey
 from proxy.ledger.segments import list_segments
 from proxy.ledger.tree_head import TreeHead, open_tree_head
