@@ -19,9 +19,9 @@ from proxy.ledger.join import Head
 from proxy.ledger.links import clean, read_link
 from proxy.ledger.note import NoteError, VerifierKey
 from proxy.ledger.segments import BUNDLES, CHECKPOINT, LOCK
-from proxy.ledger.tree_head import open_tree_head
+from proxy.ledger.tree_head import MAX_SIZE, open_tree_head
 
-BLOCK_BYTES: Final = 128 * 1024
+BLOCK_BYTES: Final = 256 * 1024
 """A good size of blocks: what is done with one stays in the processor's cache."""
 MAX_NOTE_BYTES: Final = 64 * 1024
 _PEEK_BYTES: Final = 64 * 1024
@@ -150,7 +150,7 @@ def _look_into_folder(path: Path, keys: tuple[VerifierKey, ...], kept: Sequence[
     except OSError as error:
         findings.append(_find("unreadable", CHECKPOINT, f"it cannot be read: {error.strerror}"))
     names = sorted(entry.name for entry in path.iterdir())
-    segments = [name for name in names if _SEGMENT.fullmatch(name)]
+    segments = [name for name in names if _SEGMENT.fullmatch(name) and int(name[:20]) <= MAX_SIZE]
     if not segments:
         raise UsageError(
             f"{path} holds no ledger: no segment such as {0:020d}.jsonl lies in it. Name the folder of one."
@@ -279,7 +279,7 @@ def _find_begins(path: Path, size: int, first: int) -> list[_Begin]:
             if match is not None:
                 lines += data.count(b"\n", counted, match.start() + 1)
                 counted = match.start() + 1
-                found.append(_Begin(base + counted, lines, int(match[1])))
+                found.append(_Begin(base + counted, lines, min(int(match[1]), MAX_SIZE)))
         keep = max(counted, len(data) - _FRAME_BYTES - len(_BEGIN))
         lines += data.count(b"\n", counted, keep)
         carry, at = data[keep:], at + len(block)

@@ -241,18 +241,17 @@ class _Join:
             if stop is not None and stop[1] >= signed:
                 told = "a gateway stopped here, and signs when it does: the checkpoint behind it was cut off"
                 self._find("cut", (piece.checked.name, *stop), told)
-        behind = range(signed, last.next)
-        if len(behind) > 1 or not self._ends_with_checkpoint(last):
-            self._tell_uncovered(behind, last.until)
+        if last.next - signed > 1 or not self._ends_with_checkpoint(last):
+            self._tell_uncovered(signed, last)
 
-    def _tell_uncovered(self, behind: range, until: str) -> None:
-        signed_at = max(piece.checked.signed_at for piece in self._pieces)
-        count = tell_count(len(behind), "line")
-        told = f"{tell_lines(behind[0], behind[-1])} covered by no checkpoint yet ({count})"
+    def _tell_uncovered(self, signed: int, last: Checked) -> None:
+        signed_at, until = max(piece.checked.signed_at for piece in self._pieces), last.until
+        behind, count = tell_lines(signed, last.next - 1), tell_count(last.next - signed, "line")
+        told = f"{behind} covered by no checkpoint yet ({count})"
         if not is_silence(signed_at, until):
             self._find("uncovered", _NOWHERE, told, fault=False)
             return
-        told = f"{tell_lines(behind[0], behind[-1])} covered by no checkpoint, from {signed_at} to {until} ({count})"
+        told = f"{behind} covered by no checkpoint, from {signed_at} to {until} ({count})"
         self._find("unsigned", _NOWHERE, f"{told}: a gateway signs at least every hour")
 
     def _ends_with_checkpoint(self, last: Checked) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 
 from proxy.ledger.entry import HASH_LENGTH, read_frame
 from proxy.ledger.merkle import HASH_BYTES
+from proxy.ledger.tree_head import MAX_SIZE
 
 MAX_LINE: Final = 1024 * 1024
 """Bytes of a line; the writer's are far shorter."""
@@ -20,7 +21,7 @@ def read_link(line: bytes) -> tuple[int, bytes] | None:
     """Return the number of a line and the leaf before it (32 bytes), as it says itself; None if it does not."""
     read = read_frame(line)
     prev = decode_hash(read.prev) if read is not None else None
-    return None if read is None or prev is None else (read.n, prev)
+    return None if read is None or prev is None or read.n > MAX_SIZE else (read.n, prev)
 
 
 def are_linked(lines: Sequence[bytes], first: int, leaves: Sequence[bytes]) -> bool:
@@ -50,7 +51,7 @@ def decode_hash(encoded: bytes) -> bytes | None:
 def read_number(line: bytes) -> int | None:
     """Return the number that a line says, also where its frame is damaged elsewhere."""
     match = _NUMBER.match(line)
-    return int(match[1]) if match is not None else None
+    return int(match[1]) if match is not None and int(match[1]) <= MAX_SIZE else None
 
 
 def find_prev(line: bytes) -> bytes | None:

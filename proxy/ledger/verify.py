@@ -197,7 +197,7 @@ class _Walk:
             )
             self._find("unfinished", (self._line, -1), told, fault=False)
             return
-        if len(line) > MAX_LINE:
+        if len(line) > MAX_LINE or n is None:
             read = None
         if read is not None and n == expected:
             self._accept(line, expected, "")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from proxy.demo.issuer import make_key
-from proxy.ledger.lines import DecisionLine
 from proxy.model.request import RequestHead
 from proxy.pipeline.passage import Forward, Need, Refuse
+from tests.support.ledger import decode_decision
 from tests.support.passages import NOW, a_head, a_passage, a_token
 from tests.support.world import ENGINEER, STAFF
 
@@ -140,7 +140,7 @@ def test_an_attack_is_refused_and_recorded(attack: Attack) -> None:
     step = a_passage().begin(attack.head)
     assert isinstance(step, Refuse)
     (line,) = step.lines
-    assert isinstance(line, DecisionLine)
+    line = decode_decision(line)
     assert (step.outcome.status, line.rule or line.reason) == (attack.status, attack.by)
     assert (line.effect, line.released, line.status) == ("deny", False, attack.status)
 

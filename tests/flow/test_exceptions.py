@@ -11,7 +11,6 @@ import pytest
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.ledger.entry import encode_body
-from proxy.ledger.lines import DecisionLine
 from proxy.lifecycle.recorded import read_recorded
 from proxy.model.decision import Reason
 from proxy.model.request import RequestHead
@@ -20,6 +19,7 @@ from proxy.pipeline.passage import Forward, Passage, Refuse, Step
 from proxy.telemetry import Metrics
 from tests.support.bundle_folder import REFERENCE
 from tests.support.keys import GRANTED
+from tests.support.ledger import decode_decision
 from tests.support.passages import NOW, REQUEST_ID, a_checkpoint, a_head, a_token
 from tests.support.world import STAFF
 
@@ -57,7 +57,7 @@ def a_bundle(folder: Path, *, manifest: str = "", **registers: str) -> Snapshot:
 def a_line(step: Step) -> dict[str, Any]:
     assert isinstance(step, Refuse)
     (line,) = step.lines
-    assert isinstance(line, DecisionLine)
+    line = decode_decision(line)
     record: dict[str, Any] = json.loads(encode_body(line))
     return record
 

@@ -17,7 +17,7 @@ from proxy.caller.keys import parse_key_set
 from proxy.demo.issuer import Issuer
 from proxy.demo.stage import REFERENCE_BUNDLE
 from proxy.demo.story import CLOUD, OFFICE, SATO, SUPPORT, Person
-from proxy.ledger.entry import encode_body
+from proxy.ledger.entry import Rendered, encode_body
 from proxy.ledger.lines import Line
 from proxy.ledger.record import Recorder
 from proxy.model.decision import Reason
@@ -63,13 +63,13 @@ class How(enum.Enum):
     ODD = "the API answers what is no answer"
 
 
-def send(request: str, headers: Headers, how: How = How.STREAMED) -> tuple[list[Line], int]:
+def send(request: str, headers: Headers, how: How = How.STREAMED) -> tuple[list[Line | Rendered], int]:
     """Take a request all the way; return its lines and the answer's status."""
     passage = Passage(checkpoint(), "0" * 26, NOW)
     method, _, target = request.partition(" ")
     step = passage.begin(RequestHead(method, target, headers, "127.0.0.1"))
     assert not isinstance(step, Need)
-    lines = list(step.lines)
+    lines: list[Line | Rendered] = list(step.lines)
     if not isinstance(step, Forward):
         return lines, step.outcome.status or 0
     if how is How.UNREACHED:

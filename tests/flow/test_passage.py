@@ -6,13 +6,14 @@ import pytest
 
 from proxy.caller.resolve import Callers
 from proxy.ledger.entry import encode_body
-from proxy.ledger.lines import DecisionLine, EndLine
+from proxy.ledger.lines import EndLine
 from proxy.model.decision import Effect, Reason
 from proxy.model.request import ResponseHead
 from proxy.pipeline import checkpoint
 from proxy.pipeline import passage as flow
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Forward, Need, Passage, Refuse, Release
+from tests.support.ledger import decode_decision
 from tests.support.passages import NOW, REQUEST_ID, HeldKeys, a_checkpoint, a_head, a_passage, a_token, reference_bundle
 from tests.support.world import DATA_TEAM, ENGINEER, SUPPORT
 
@@ -35,7 +36,7 @@ def test_a_read_is_recorded_before_its_answer_is_released() -> None:
     passage = a_passage()
     assert _forwarded(passage).lines == ()
     (line,) = _released(passage).lines
-    assert isinstance(line, DecisionLine)
+    line = decode_decision(line)
     assert (line.effect, line.rule, line.released, line.status) == ("allow", "ly-staff-read-japan", True, 200)
 
 
@@ -49,7 +50,7 @@ def test_a_read_is_recorded_before_its_answer_is_released() -> None:
 def test_what_is_no_read_is_recorded_before_it_is_forwarded(method: str, target: str, claims: dict[str, str]) -> None:
     passage = a_passage()
     (line,) = _forwarded(passage, method=method, target=target, token=a_token(claims)).lines
-    assert isinstance(line, DecisionLine)
+    line = decode_decision(line)
     assert line.effect == "allow"
     assert _released(passage).lines == ()
 
@@ -68,7 +69,7 @@ def test_an_api_that_fails_after_an_allow_is_recorded_as_such() -> None:
     _forwarded(passage)
     step = passage.fail(Reason.UPSTREAM_UNREACHABLE)
     (line,) = step.lines
-    assert isinstance(line, DecisionLine)
+    line = decode_decision(line)
     assert (line.effect, line.reason, line.status, line.released) == ("allow", "upstream-unreachable", 502, False)
 
 
@@ -230,7 +231,7 @@ class TestObserveMode:
         forward = _forwarded(passage, **parts)
         release = _released(passage)
         (line,) = (*forward.lines, *release.lines)
-        assert isinstance(line, DecisionLine)
+        line = decode_decision(line)
         assert (line.effect, line.reason, line.enforced, line.released) == ("deny", reason, False, True)
         assert dict(release.headers)["Sekisho-Mode"] == "observe"
         assert release.outcome.effect is Effect.DENY

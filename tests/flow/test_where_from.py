@@ -14,6 +14,7 @@ from proxy.model.request import RequestHead, ResponseHead
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Forward, Passage, Refuse, Release
 from tests.support.keys import RING
+from tests.support.ledger import decode_decision
 from tests.support.passages import NOW, HeldKeys, a_head, reference_bundle
 from tests.support.world import OFFICE
 
@@ -50,9 +51,7 @@ def decide(place: ClientAddress, peer: str, proxied: tuple[str, ...], *fields: t
     step = passage.begin(head(peer, proxied, *fields))
     answered = passage.answer(ResponseHead(200, ())) if isinstance(step, Forward) else step
     assert isinstance(answered, (Refuse, Release))
-    line = answered.lines[0]
-    assert isinstance(line, DecisionLine)
-    return line
+    return decode_decision(answered.lines[0])
 
 
 EVERYWHERE = {

@@ -12,6 +12,7 @@ from proxy.cli import main
 from proxy.pipeline.passage import Forward, Refuse
 from tests.support.bundle_folder import REFERENCE
 from tests.support.keys import GRANTED, NAMES, RING, write_pseudonym_keys
+from tests.support.ledger import decode_decision
 from tests.support.passages import a_checkpoint, a_head, a_passage, a_token
 
 PEOPLE = {"affiliate": "ly", "employment_type": "employee", "residence_country": "JP"}
@@ -217,6 +218,6 @@ def test_a_written_grant_names_the_subject_by_a_key_that_stays_a_record_by_its_m
     snapshot = load_bundle(folder)
     step = a_passage(a_checkpoint(snapshot)).begin(a_head(token=a_token({**PEOPLE, "affiliate": "naver"})))
     assert isinstance(step, Refuse)
-    (line,) = map(msgspec.to_builtins, step.lines)
+    (line,) = map(msgspec.to_builtins, map(decode_decision, step.lines))
     assert set(snapshot.policy.grants[0].subjects) == {GRANTED.of_subject("users", "42")}
     assert line["subject"]["id"] == NAMES.of_subject("users", "42") != GRANTED.of_subject("users", "42")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -519,6 +520,18 @@ def test_any_bytes_are_findings(tmp_path_factory: pytest.TempPathFactory, data: 
     else:
         assert not any(report.is_good for report in reports)
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("n", [2**63 - 1, 2**63, 10**19 - 1, 10**19, 10**200])
+def test_numbers_of_any_length_are_findings(ledger: Path, n: int) -> None:
+    edit(ledger / SECOND, at(5, lambda line: line.replace(b'{"n":31,', b'{"n":%d,' % n)))
+    edit(ledger / THIRD, lambda lines: [*lines, lines[-1].replace(b'{"n":72,', b'{"n":%d,' % n)])
+    (ledger / FIRST).rename(ledger / f"{n:020d}.jsonl"[-26:])
+    report = verify(ledger)
+    assert (SECOND, 6) in {(fault.segment, fault.line) for fault in report.faults}
+    assert msgspec.json.encode(report)
+    (report,) = Audit(ledger / THIRD, [KEY.verifier]).run()
+    assert msgspec.json.encode(report)
 
 
 # What is no ledger.

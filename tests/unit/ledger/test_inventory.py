@@ -49,7 +49,7 @@ def remarks(report: Report) -> list[str]:
 # Files of lines.
 
 
-@pytest.mark.parametrize("block", [500, 1013, 128 * 1024])
+@pytest.mark.parametrize("block", [500, 1013, 256 * 1024])
 def test_segments_and_runs_are_found_in_a_file(
     good: Path, second: Path, tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
