@@ -292,7 +292,7 @@ class TestKeys:
 @pytest.mark.parametrize(
     ("answer", "last"),
     [
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", ["decision", "end", "stop"], id="midway"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", ["decision", "released", "end", "stop"], id="midway"),
         pytest.param(b"", ["decision", "stop"], id="before its answer"),
     ],
 )
