@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from proxy.ledger.entry import encode_body
-from proxy.ledger.lines import DecisionLine
+from proxy.ledger.lines import CallerRecorded, DecisionLine, OriginRecorded, SubjectRecorded
 from proxy.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from proxy.ledger.note import SigningKey
 from proxy.ledger.segments import list_segments
@@ -36,6 +36,18 @@ def read_records(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
     """Return all lines of a ledger, or those of a kind."""
     records: list[dict[str, Any]] = [json.loads(line) for line in read_raw(folder)]
     return [record for record in records if kind in {None, record["line"]}]
+
+
+def read_decisions(folder: Path) -> list[dict[str, Any]]:
+    """Return all decisions; whatever a line leaves unsaid of caller, origin and subject is said."""
+    parts: list[tuple[str, Any]] = [
+        ("caller", CallerRecorded()), ("origin", OriginRecorded()), ("subject", SubjectRecorded())
+    ]  # fmt: skip
+    unsaid = {name: msgspec.structs.asdict(part) for name, part in parts}
+    return [
+        record | {name: unsaid[name] | record.get(name, {}) for name in unsaid}
+        for record in read_records(folder, "decision")
+    ]
 
 
 def read_ends(folder: Path) -> list[dict[str, Any]]:
