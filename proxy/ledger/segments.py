@@ -57,12 +57,10 @@ def describe_no_ledger(folder: Path) -> str:
     """Return the sentence for a folder in which no segment lies, with the ledger below it that may be meant."""
     told = f"{folder} is no ledger: there is no segment in it, such as {segment_name(0)}."
     try:
-        for below in sorted(each for each in folder.iterdir() if each.is_dir()):
-            if list_segments(below):
-                return f"{told} Is {below} meant?"
+        below = [each for each in folder.iterdir() if each.is_dir() and list_segments(each)]
     except OSError:
-        pass
-    return told
+        below = []
+    return f"{told} Is {below[0]} meant?" if len(below) == 1 else told
 
 
 def read_blocks(file: int, end: int) -> Iterator[list[bytes]]:
