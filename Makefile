@@ -55,7 +55,7 @@ $(PROVIDER_STAMP): $(PROVIDER)/package-lock.json $(PROVIDER)/package.json
 e2e: $(STAMP) $(PROVIDER_STAMP)  ## against a real OpenID provider, Prometheus and Alertmanager, and the image's own steps
 	@$(BIN)/python -m pytest tests/e2e -p no:cacheprovider --capture=no
 
-bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions beside cedarpy, CEL, Cerbos; loading; reload; registers; look-ups
+bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions beside cedarpy, CEL, Cerbos; loading; reload; registers; look-ups; the ledger
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/lock/bench.txt
 	@$(BIN)/python -m bench.edge
 	@$(BIN)/python -m bench.decisions
@@ -63,6 +63,7 @@ bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions b
 	@$(BIN)/python -m bench.reload
 	@$(BIN)/python -m bench.registers
 	@$(BIN)/python -m bench.lookups
+	@$(BIN)/python -m bench.ledger
 
 fix: $(STAMP)  ## format and mend what can be mended
 	@$(BIN)/ruff check --fix .

@@ -38,7 +38,8 @@ class PlainCounter(Collector):
     """
 
     def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
-        self._name = name
+        self._name = name.removesuffix("_total")
+        self._labelnames = ()
         self._documentation = documentation
         self._value = 0
         registry.register(self)

@@ -72,7 +72,8 @@ class _InForce:
     Args:
         snapshot: the bundle to begin with.
         pseudonyms: names people in records.
-        ledger: takes the line that says what is put in force, before it is; what that names is kept before the line.
+        ledger: takes the line that says what is put in force, before it is.
+        archive: keeps what that line names, before it.
         tls: asks clients for certificates of the authorities in force.
     """
 
@@ -86,6 +87,7 @@ class _InForce:
         geolocator: Geolocator,
         settings: Settings,
         ledger: Journal,
+        archive: Archive | None,
         metrics: Metrics,
         tls: ListenerTls,
     ) -> None:
@@ -96,7 +98,7 @@ class _InForce:
         self._introspector = introspector
         self.geolocator = geolocator
         self._ledger = ledger
-        self._archive = None if settings.ledger == STANDARD_OUTPUT else Archive(settings.ledger)
+        self._archive = archive
         self._metrics = metrics
         self.snapshot = snapshot
         self.checkpoint = self._make(snapshot)
@@ -119,15 +121,6 @@ class _InForce:
     def _parts(self) -> tuple[object, ...]:
         """What a checkpoint is made of beside its snapshot, and that is changed without one."""
         return self.pseudonyms.ring, self.geolocator
-
-    async def begin(self, start: StartLine) -> None:
-        """Record that the gateway takes requests, and under what.
-
-        Raises:
-            SekishoError: it cannot be.
-        """
-        await keep_bundle(self._archive, self.snapshot)
-        self._ledger.begin(self.describe_in_force, start)
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """Put a bundle in force, in one step, once it is kept, its keys are there and the ledger says so.
@@ -233,11 +226,10 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     _check_settings(snapshot, settings)
     metrics = Metrics()
     pseudonyms = HeldKeyRing(settings.pseudonym_key, metrics, seconds=settings.watch_seconds)
-    keys, introspector = await _ask_issuers(snapshot, settings, metrics)
-    tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
     async with contextlib.AsyncExitStack() as stack:
-        ledger = open_ledger(settings, metrics)
-        stack.push_async_callback(ledger.close)
+        ledger, archive = await _open_records(stack, snapshot, settings, metrics)
+        keys, introspector = await _ask_issuers(snapshot, settings, metrics)
+        tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
         in_force = _InForce(
@@ -248,6 +240,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             geolocator=geolocator,
             settings=settings,
             ledger=ledger,
+            archive=archive,
             metrics=metrics,
             tls=tls,
         )
@@ -262,7 +255,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         )
         reloader = _make_reloader(settings, seen, in_force, metrics)
         renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
-        await in_force.begin(_start_line(snapshot, keys, settings, geolocator))
+        ledger.begin(in_force.describe_in_force, _start_line(snapshot, keys, settings, geolocator))
         admin = make_admin(metrics, lambda: _readiness(in_force, keys, renewal.stale, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
         _, admin_at = await _listen(stack, runner, settings.admin, "--admin")
@@ -278,6 +271,17 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         del snapshot  # one that is no longer in force must not be kept
         poke = _all(reloader.poke, tls.poke, renewal.poke, pseudonyms.poke)
         yield Running(listen_at, admin_at, lambda: in_force.snapshot, poke)
+
+
+async def _open_records(
+    stack: contextlib.AsyncExitStack, snapshot: Snapshot, settings: Settings, metrics: Metrics
+) -> tuple[Journal, Archive | None]:
+    """Open the ledger, and keep the bundle beside it before its folder has time to change."""
+    ledger = open_ledger(settings, metrics)
+    stack.push_async_callback(ledger.close)
+    archive = None if settings.ledger == STANDARD_OUTPUT else Archive(settings.ledger)
+    await keep_bundle(archive, snapshot)
+    return ledger, archive
 
 
 def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:

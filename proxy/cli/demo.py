@@ -3,11 +3,13 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from proxy.cli import main
 from proxy.cli.run import run_loop
+from proxy.demo.evidence import change_one_byte
 from proxy.demo.stage import REFERENCE_BUNDLE, Played, Stage, run_stage
 from proxy.demo.story import JP_USER, OFFICE, SATO, SHANGHAI, TOKYO_VPN
 from proxy.model.caller import Tie, TieKind
@@ -55,9 +59,13 @@ async def _play(options: argparse.Namespace, outcomes: list[bool]) -> None:
         _tell_outcome(console, played)
         _show_ledger(console, stage)
         await _show_metrics(console, stage)
-        _show_next(console, stage, stay=options.stay)
         if options.stay:
+            _show_next(console, stage, stay=True)
             await _wait_for_signal()
+            return
+        await stage.stop()
+        outcomes += _show_evidence(console, stage, played)
+        _show_next(console, stage, stay=False)
 
 
 def _draw_story(played: Sequence[Played], stage: Stage) -> Table:
@@ -159,6 +167,33 @@ async def _show_metrics(console: Console, stage: Stage) -> None:
     console.print()
 
 
+def _show_evidence(console: Console, stage: Stage, played: Sequence[Played]) -> Iterator[bool]:
+    """Verify the ledger that the gateway has left, prove one denial, and change one byte of a copy.
+
+    Yields:
+        Whether each came out as it must.
+    """
+    console.print(f"[bold]The ledger as evidence[/bold], now that the gateway has stopped ({stage.ledger}):")
+    denied = next(each.record["id"] for each in played if each.status == HTTPStatus.FORBIDDEN and "id" in each.record)
+    proof, copy = stage.ledger.with_name("denial.tlog-proof"), stage.ledger.with_name("copy")
+    key = ("--key", str(stage.verifier))
+    yield _call(console, "verify", str(stage.ledger), *key) == 0
+    console.print("\n[bold]One denial[/bold], handed to a regulator without the rest:")
+    yield _call(console, "prove", str(stage.ledger), denied, *key, "--out", str(proof)) == 0
+    yield _call(console, "check-proof", str(proof), *key) == 0
+    changed = change_one_byte(stage.ledger, copy, denied)
+    console.print(f"\n[bold]One byte of a copy is changed[/bold], {changed}:")
+    yield _call(console, "verify", str(copy), *key) == 1
+    console.print()
+
+
+def _call(console: Console, verb: str, *arguments: str) -> int:
+    """Show a command of the ledger as it is typed, and run it."""
+    console.print(Text(f"$ sekisho ledger {verb} {' '.join(arguments)}"), soft_wrap=True, style="dim")
+    with contextlib.redirect_stderr(sys.stdout):
+        return main(["ledger", verb, *arguments])
+
+
 def _show_next(console: Console, stage: Stage, *, stay: bool) -> None:
     console.print("[bold]What to try next[/bold]")
     if not stay:
@@ -178,8 +213,15 @@ def _show_next(console: Console, stage: Stage, *, stay: bool) -> None:
             f"-H 'X-Forwarded-For: {address}' {stage.gateway}{target}"
         )
         console.print(Text(command), soft_wrap=True)
-    console.print("\n# the record of a decision_id, the counters, the probes", style="bold")
-    for command in (f"grep -r DECISION_ID {stage.ledger}", f"curl {stage.admin}/metrics", f"curl {stage.admin}/readyz"):
+    console.print("\n# the record of a decision_id, the ledger as it grows, the counters, the probes", style="bold")
+    ledger = f"{_command()} ledger"
+    for command in (
+        f"{ledger} show {stage.ledger} DECISION_ID",
+        f"{ledger} tail -f {stage.ledger}",
+        f"{ledger} verify {stage.ledger} --key {stage.verifier}",
+        f"curl {stage.admin}/metrics",
+        f"curl {stage.admin}/readyz",
+    ):
         console.print(Text(command), soft_wrap=True)
     console.print(
         "\nRunning until Ctrl-C. The edge proxy is trusted on 127.0.0.1, so X-Forwarded-For says where you are."

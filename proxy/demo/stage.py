@@ -4,7 +4,7 @@
 import contextlib
 import json
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from proxy.demo.issuer import Issuer, make_issuer_app, make_key
 from proxy.demo.people import generate_reports, generate_users
 from proxy.demo.sample_api import create_app, create_database
 from proxy.demo.story import STORY, Person, Scene
+from proxy.ledger.key_file import write_key_pair
 from proxy.ledger.key_ring_file import make_key_file
 from proxy.ledger.note import SigningKey
 from proxy.ledger.pseudonym import period_of
@@ -58,14 +59,28 @@ class Stage:
         gateway: the gateway's URL.
         admin: the admin listener's URL.
         ledger: the ledger's folder.
+        verifier: the file with the key that verifies it.
         snapshot: the bundle in force.
         issuers: by declared issuer id.
     """
 
-    def __init__(self, gateway: str, admin: str, ledger: Path, snapshot: Snapshot, issuers: dict[str, Issuer]) -> None:
+    def __init__(
+        self,
+        *,
+        gateway: str,
+        admin: str,
+        ledger: Path,
+        verifier: Path,
+        snapshot: Snapshot,
+        issuers: dict[str, Issuer],
+        stop: Callable[[], Awaitable[None]],
+    ) -> None:
         self.gateway = gateway
         self.admin = admin
         self.ledger = ledger
+        self.verifier = verifier
+        self.stop = stop
+        """Ends the gateway in order; the ledger stays as it leaves it."""
         self.snapshot = snapshot
         self.issuers = issuers
         self._other_key = make_key("RS256")
@@ -129,7 +144,7 @@ async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIte
         key = folder / "pseudonym.key"
         make_key_file(key, period_of(unix_seconds()))
         ledger_key = folder / "ledger.key"
-        ledger_key.write_text(SigningKey.generate("demo.sekisho.example/ledger").render(), encoding="ascii")
+        verifier = write_key_pair(ledger_key, SigningKey.generate("demo.sekisho.example/ledger"))
         settings = read_settings(
             **{
                 "policies": policies,
@@ -143,9 +158,17 @@ async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIte
                 **flags,
             }
         )
-        running = await stack.enter_async_context(run_gateway(settings))
-        ledger = settings.ledger
-        yield Stage(f"http://{running.listen}", f"http://{running.admin}", ledger, running.in_force(), issuers)
+        serving = await stack.enter_async_context(contextlib.AsyncExitStack())
+        running = await serving.enter_async_context(run_gateway(settings))
+        yield Stage(
+            gateway=f"http://{running.listen}",
+            admin=f"http://{running.admin}",
+            ledger=settings.ledger,
+            verifier=verifier,
+            snapshot=running.in_force(),
+            issuers=issuers,
+            stop=serving.aclose,
+        )
 
 
 async def _serve(stack: contextlib.AsyncExitStack, app: web.Application) -> str:

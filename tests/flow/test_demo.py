@@ -27,6 +27,9 @@ def test_the_demo_plays_the_story_as_expected() -> None:
         "Shanghai LINE Digital",
         "owned by line-plus ← ly",
         "sekisho_denials_total{",
+        "good: ledger demo.sekisho.example/ledger",
+        "is line 5 of the ledger",
+        "jsonl:6 (n 5): this line was changed",
         "--stay",
     ):
         assert shown in run.stdout
@@ -67,7 +70,7 @@ async def test_the_curl_lines_of_stay_do_what_they_say(staying: Path) -> None:
     await wait_for(lambda: "Running until Ctrl-C" in staying.read_text(encoding="utf-8"), 30)
     text = staying.read_text(encoding="utf-8")
     commands = re.findall(r"curl -i -H 'Authorization: (\S+ \S+)' -H 'X-Forwarded-For: (\S+)' (\S+)", text)
-    ledger = re.search(r"grep -r DECISION_ID (\S+)", text)
+    ledger = re.search(r"ledger show (\S+) DECISION_ID", text)
     assert len(commands) == 2
     assert ledger is not None
     for (token, address, url), status in zip(commands, (200, 403), strict=True):

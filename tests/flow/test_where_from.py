@@ -51,9 +51,7 @@ def decide(place: ClientAddress, peer: str, proxied: tuple[str, ...], *fields: t
     step = passage.begin(head(peer, proxied, *fields))
     answered = passage.answer(ResponseHead(200, ())) if isinstance(step, Forward) else step
     assert isinstance(answered, (Refuse, Release))
-    line = answered.lines[0]
-    line = decode_decision(line)
-    return line
+    return decode_decision(answered.lines[0])
 
 
 EVERYWHERE = {

@@ -35,7 +35,6 @@ from proxy.model.origin import CountrySource, DatabaseInfo, Origin
 from proxy.model.outcome import Outcome
 from proxy.model.subject import NO_SUBJECT, Subject
 from tests.support.keys import NAMES, RING
-from tests.support.ledger import decode_decision
 
 RECORDER = Recorder(RING, "b" * 64)
 NOW = 1616457600.25
