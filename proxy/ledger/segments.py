@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,27 @@ class Segment(msgspec.Struct, frozen=True):
     path: Path
     first: int
     """The number of its first line, by its name."""
+
+
+def is_segment(path: Path) -> bool:
+    """Say whether a file is called as segments are."""
+    return _NAME.fullmatch(path.name) is not None
+
+
+def open_regular(path: Path) -> int:
+    """Open a file of a ledger's folder to read; whoever can write there may have put a pipe, which is not waited for.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))  # noqa: TRY301
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
 def segment_name(first: int) -> str:

@@ -10,6 +10,7 @@
 """
 
 import errno
+import io
 import logging
 import os
 import threading
@@ -25,8 +26,8 @@ from proxy.errors import LedgerError, UsageError
 from proxy.ledger.chain import Chain, DamagedError, ForeignError, Replay, Staged
 from proxy.ledger.files import Folder, open_segment
 from proxy.ledger.lines import Line, RecoveredLine, RetentionLine
-from proxy.ledger.note import NoteError, SigningKey
-from proxy.ledger.segments import CHECKPOINT, Segment, find_end_of_lines, list_segments, read_blocks
+from proxy.ledger.note import MAX_NOTE_CHARS, NoteError, SigningKey
+from proxy.ledger.segments import CHECKPOINT, Segment, find_end_of_lines, list_segments, open_regular, read_blocks
 from proxy.ledger.sink import Sink
 from proxy.ledger.tree_head import TreeHead, open_tree_head
 from proxy.telemetry import Metrics
@@ -186,7 +187,9 @@ class LedgerWriter:
         """Return what the checkpoint beside the segments says; it was published once its lines were on disk."""
         path = folder.path / CHECKPOINT
         try:
-            return open_tree_head(path.read_text(encoding="utf-8"), [self._key.verifier])
+            with io.FileIO(open_regular(path)) as file:
+                note = file.read(MAX_NOTE_CHARS).decode()
+            return open_tree_head(note, [self._key.verifier])
         except FileNotFoundError:
             return None
         except (NoteError, UnicodeDecodeError) as error:

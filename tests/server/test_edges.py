@@ -119,12 +119,8 @@ async def read_all(reader: asyncio.StreamReader) -> bytes:
 
 
 def lines_of(world: World) -> list[dict[str, Any]]:
-<<<<<<< HEAD
-    return [record for record in read_records(world.ledger) if record["line"] != "checkpoint"]
-=======
     """Return what was recorded of requests, and of the gateway's end."""
     return [record for record in read_records(world.ledger) if record["line"] not in {"released", "checkpoint"}]
->>>>>>> bf68c7ff94ed80d012e833dcd53d3da2025f36c0
 
 
 def with_duration(folder: Path, duration: str) -> Path:
@@ -297,7 +293,7 @@ class TestKeys:
 @pytest.mark.parametrize(
     ("answer", "last"),
     [
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", ["decision", "released", "end", "stop"], id="midway"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", ["decision", "end", "stop"], id="midway"),
         pytest.param(b"", ["decision", "stop"], id="before its answer"),
     ],
 )

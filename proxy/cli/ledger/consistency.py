@@ -10,6 +10,7 @@ from pathlib import Path
 
 from proxy.cli.ledger.keys import add_key_flag, find_verifier_keys, read_note
 from proxy.cli.ledger.prove import find_segments, write_new
+from proxy.cli.terminal import plain
 from proxy.errors import UsageError
 from proxy.ledger.note import NoteError, VerifierKey, encode_base64
 from proxy.ledger.proof import ConsistencyProof, check_consistency, parse_consistency
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         proof = _read_proof(options) if options.source.is_file() else _prove(options, earlier, keys)
         later = check_consistency(proof, earlier, keys)
     except (NoteError, NotProvenError) as error:
-        print(f"inconsistent: {error}.", file=sys.stderr)
+        print(plain(f"inconsistent: {error}."), file=sys.stderr)
         return 1
     except OSError as error:
         raise UsageError(f"The ledger {options.source} cannot be read: {error.strerror}.") from error

@@ -10,6 +10,7 @@ from typing import Final
 
 from proxy.cli.ledger.keys import add_key_flag, find_verifier_keys, read_note
 from proxy.cli.ledger.source import COUNTED, where_counted
+from proxy.cli.terminal import plain
 from proxy.errors import UsageError
 from proxy.ledger.options import LedgerOptions
 from proxy.ledger.proof import check_proof
@@ -57,10 +58,10 @@ def run(options: argparse.Namespace) -> int:
         print(f"{request_id} cannot be proven: {error}.{'' if note else f' {_NEXT}'}", file=sys.stderr)
         return 1
     except NotProvenError as error:
-        print(f"{request_id} cannot be proven: {error}.", file=sys.stderr)
+        print(plain(f"{request_id} cannot be proven: {error}."), file=sys.stderr)
         return 1
     for each in proven.passed:
-        print(f"passed over: {each}", file=sys.stderr)
+        print(plain(f"passed over: {each}"), file=sys.stderr)
     if keys:
         check_proof(proven.proof, proven.proof.extra, keys)
     _hand_out(request_id, proven, options.out, is_signed=bool(keys))

@@ -534,6 +534,12 @@ def test_numbers_of_any_length_are_findings(ledger: Path, n: int) -> None:
     assert msgspec.json.encode(report)
 
 
+def test_a_pipe_in_the_checkpoints_place_is_named_and_not_waited_for(ledger: Path) -> None:
+    (ledger / "checkpoint").unlink()
+    os.mkfifo(ledger / "checkpoint")
+    assert told(verify(ledger)) == ["checkpoint: it cannot be read: it is no regular file"]
+
+
 # What is no ledger.
 
 

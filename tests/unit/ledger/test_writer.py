@@ -965,6 +965,11 @@ def a_pipe_as_segment(folder: Path) -> None:
     os.mkfifo(folder / segment_name(0))
 
 
+def a_pipe_as_checkpoint(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / CHECKPOINT)
+
+
 def a_link_as_segment(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / segment_name(0)).symlink_to("/dev/full")
@@ -981,6 +986,7 @@ IN_THE_WAY = [
     pytest.param(a_folder_as_lock, id="a folder stands in the lock's place"),
     pytest.param(a_folder_as_segment, id="a folder stands in the segment's place"),
     pytest.param(a_pipe_as_segment, id="a pipe stands in the segment's place"),
+    pytest.param(a_pipe_as_checkpoint, id="a pipe stands in the checkpoint's place"),
     pytest.param(a_link_as_segment, id="the segment is a link to a device"),
     pytest.param(a_link_to_nowhere, id="the segment is a link to nowhere"),
 ]

@@ -51,6 +51,18 @@ def test_without_a_key_it_is_said_what_was_not_verified(
     assert "was not verified: name the verifier key with --key" in capsys.readouterr().out
 
 
+def test_a_note_of_the_ledger_commands_nobodys_terminal(
+    ledger: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, ids = ledger
+    for number, _ in find_checkpoints(folder):
+        change_line(folder, number, lambda line: line.replace(KEY.name.encode() + b" ", "\x9b31mx\u202e ".encode()))
+    assert _run(folder, ids[7], "--key", VERIFIER) == 1
+    told = capsys.readouterr().err
+    assert "signed by \ufffd31mx\ufffd" in told
+    assert told.removesuffix("\n").isprintable()
+
+
 def test_a_proof_goes_to_standard_output(ledger: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     folder, ids = ledger
     assert _run(folder, ids[7], "--key", VERIFIER, "--out", "-") == 0
