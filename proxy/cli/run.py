@@ -27,11 +27,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--policies", type=Path, metavar="DIR", help="the policy folder (policies)")
     add("--listen", metavar="HOST:PORT", help="where callers are served (127.0.0.1:8080)")
     add("--admin", metavar="HOST:PORT", help="where probes and metrics are (127.0.0.1:9090)")
-    add("--ledger", type=Path, metavar="DIR", help="the folder of the ledger (ledger)")
+    add("--ledger", type=Path, metavar="DIR", help="the folder of the ledger, or - for standard output (ledger)")
     add("--ledger-witness", action="append", metavar="PLACE", help="a folder or URL that also keeps checkpoints")
     add("--ledger-key", type=Path, metavar="FILE", help="the key that signs the ledger")
-    add("--ledger-durability", choices=["written", "synced"], help="in the kernel, or on disk, first (written)")
-    add("--pseudonym-key", type=Path, metavar="FILE", help="the key under which people are recorded")
+    text = "what a line is before anything leaves: in the kernel, or on disk (written)"
+    add("--ledger-durability", choices=["written", "synced"], help=text)
+    add("--pseudonym-key", type=Path, metavar="FILE", help="the keys under which people are recorded")
     add(
         "--geoip",
         type=Path,
