@@ -47,7 +47,7 @@ class ForeignError(DamagedError):
     """
 
 
-class Staged(msgspec.Struct, frozen=True):
+class Staged(msgspec.Struct, frozen=True, gc=False):
     """Lines that follow from a chain as it stood, not yet part of it."""
 
     data: bytes
@@ -92,8 +92,8 @@ class Chain:
         self.prev = prev
         self.now = now
         self.segments = segments
-        self._second = -1
-        self._rendered = b""
+        self._second = self._milliseconds = -1
+        self._rendered = self._begin_of_second = b""
         """Of that second, up to its point."""
 
     @property
@@ -150,10 +150,13 @@ class Chain:
     def _render(self, now: float) -> bytes:
         """Render an instant to the nearest millisecond, so that one that was read is rendered the same."""
         milliseconds = round(now * 1000)
-        second = milliseconds // 1000
-        if second != self._second:
-            self._second, self._rendered = second, render_instant(second)[:-4].encode()
-        return b"%b%03dZ" % (self._rendered, milliseconds - second * 1000)
+        if milliseconds != self._milliseconds:
+            second = milliseconds // 1000
+            if second != self._second:
+                self._second, self._begin_of_second = second, render_instant(second)[:-4].encode()
+            self._milliseconds = milliseconds
+            self._rendered = b"%b%03dZ" % (self._begin_of_second, milliseconds - second * 1000)
+        return self._rendered
 
     def segment(self) -> SegmentLine:
         """Return the first line of the next segment."""

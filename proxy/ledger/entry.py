@@ -43,7 +43,7 @@ class Frame(msgspec.Struct, frozen=True):
     kind: str
 
 
-class Rendered(msgspec.Struct, frozen=True):
+class Rendered(msgspec.Struct, frozen=True, gc=False):
     """A line whose body is rendered already."""
 
     body: bytes

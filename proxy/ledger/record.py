@@ -77,9 +77,8 @@ class Recorder:
         self._bundle = _members(bundle=bundle[:BUNDLE_DIGITS])
         self._bundle_there = self._bundle + (_members(geolocation=geolocation) if geolocation else b"")
         self._origin = _Kept(_render_origin)
-        self._verdicts: dict[tuple[object, ...], bytes] = {}
+        self._judgements: dict[tuple[object, ...], bytes] = {}
         self._routes: dict[tuple[str, str], bytes] = {}
-        self._rules: dict[str, bytes] = {}
         self._countries: dict[Fact[str], bytes] = {}
 
     def decision(
@@ -111,8 +110,7 @@ class Recorder:
             (
                 b'{"line":"decision","id":',
                 encode(outcome.request_id),
-                self._verdict(outcome, released),
-                self._judgement(outcome.decision),
+                self._judge(outcome, released),
                 self._asked(outcome),
                 self._caller(caller),
                 self._origin(origin),
@@ -125,36 +123,20 @@ class Recorder:
         )
         return Rendered(body, "" if released or caller.principal else _render(origin.ip), outcome.reason)
 
-    def _verdict(self, outcome: Outcome, released: bool) -> bytes:  # noqa: FBT001 - as above
-        """Render what came of it."""
-        key = outcome.effect, outcome.reason, outcome.enforced, released, outcome.status
-        found = self._verdicts.get(key)
-        if found is None:
-            effect, reason, enforced, _, status = key
-            members: dict[str, Any] = {"effect": effect, "reason": reason}
-            members |= {} if enforced else {"enforced": False}
-            members |= {"released": released} | ({} if status is None else {"status": status})
-            found = self._verdicts[key] = _members(**members)
-        return found
+    def _judge(self, outcome: Outcome, released: bool) -> bytes:  # noqa: FBT001 - as above
+        """Render what came of it, and which rules applied.
 
-    def _judgement(self, decision: Decision | None) -> bytes:
-        """Render which rules applied; the usual case is one rule, all of whose facts are known, and nothing else."""
-        if decision is None:
-            return b""
-        rule = decision.rule
-        if (
-            rule is None
-            or rule.certainty is not Certainty.MATCHED
-            or len(decision.applied) != 1
-            or decision.unknown
-            or decision.transforms
-            or decision.lifted
-            or decision.shadow is not None
-        ):
-            return _render_judgement(decision)
-        found = self._rules.get(rule.id)
+        The usual case is kept: one rule, all of whose facts are known, and nothing else.
+        """
+        decision = outcome.decision
+        rule = "" if decision is None else decision.rule_id
+        if decision is not None and not _is_plain(decision):
+            return _render_verdict(outcome, released) + _render_judgement(decision)
+        key = rule, outcome.effect, outcome.reason, outcome.enforced, released, outcome.status
+        found = self._judgements.get(key)
         if found is None:
-            found = self._rules[rule.id] = _render_judgement(decision)
+            judged = b"" if decision is None else _render_judgement(decision)
+            found = self._judgements[key] = _render_verdict(outcome, released) + judged
         return found
 
     def _asked(self, outcome: Outcome) -> bytes:
@@ -249,6 +231,26 @@ def _render_tie(tie: Tie) -> str:
 def _render_route(route: Route, method: str) -> bytes:
     members: dict[str, Any] = {"method": method, "api": route.api.id, "route": route.id, "action": route.action}
     return _members(**members, **({"data": sorted(route.data.members)} if route.data.members else {}))
+
+
+def _is_plain(decision: Decision) -> bool:
+    """Say whether the rule that determined it, and whose every fact is known, says it all."""
+    return not (
+        decision.unknown
+        or decision.transforms
+        or decision.lifted
+        or decision.shadow is not None
+        or len(decision.applied) != 1
+        or decision.rule is None
+        or decision.rule.certainty is not Certainty.MATCHED
+    )
+
+
+def _render_verdict(outcome: Outcome, released: bool) -> bytes:  # noqa: FBT001 - as above
+    members: dict[str, Any] = {"effect": outcome.effect, "reason": outcome.reason}
+    members |= {} if outcome.enforced else {"enforced": False}
+    members |= {"released": released} | ({} if outcome.status is None else {"status": outcome.status})
+    return _members(**members)
 
 
 def _render_judgement(decision: Decision) -> bytes:

@@ -6,10 +6,10 @@ Needs Debian's ``prometheus`` and ``prometheus-alertmanager``; run by ``make e2e
 
 import asyncio
 import contextlib
-import json
 import math
 import re
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +21,7 @@ import pytest
 from proxy.clock import elapsed_seconds
 from proxy.demo.stage import Stage, run_stage
 from proxy.demo.story import STORY
+from tests.support.ledger import fill
 from tests.support.watch import (
     DEPLOY,
     RULES,
@@ -127,7 +128,7 @@ def _render(alert: Delivered, seconds: float) -> str:
 
 
 def _decided(stage: Stage) -> list[Record]:
-    return [record for record in stage.records() if record["line"] == "decision"]
+    return [fill(record) for record in stage.records() if record["line"] == "decision"]
 
 
 def _denied(stage: Stage) -> list[Record]:
@@ -211,12 +212,23 @@ async def _check_dashboard(stage: Stage, watch: Watch) -> None:
 
 
 def _check_runbook(stage: Stage) -> None:
-    """Run the page's commands on the ledger of the story; jq's only where there is one."""
+    """Run the page's commands on the ledger of the story."""
     blocks = re.findall(r"^```\n(.*?)^```", RUNBOOK.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    expected = [record["id"] for record in _denied(stage) if "CN" in record["caller"].get("countries", ())]
-    greps = [block for block in blocks if block.startswith("grep")]
-    assert len(greps) == 1
-    run = subprocess.run(
-        ["/bin/sh", "-c", greps[0]], cwd=stage.ledger.parent, capture_output=True, text=True, timeout=20, check=True
+    commands = [block.split() for block in blocks if block.startswith("sekisho ledger query ledger ")]
+    expected = [record for record in _denied(stage) if "CN" in record["caller"].get("countries", ())]
+    who = expected[0]["caller"]["who"]
+    listed, counted, allowed = (
+        _run_query(stage, [who if word == "WHO" else word for word in command]) for command in commands
     )
-    assert [json.loads(line)["id"] for line in run.stdout.splitlines()] == expected
+    assert [line.split()[0] for line in listed[1:]] == [record["time"] for record in expected]
+    tries = sum(record["caller"]["who"] == who for record in expected)
+    assert f"{tries}  {who}" in map(str.strip, counted)
+    assert len(allowed) == 1
+
+
+def _run_query(stage: Stage, command: list[str]) -> list[str]:
+    run = subprocess.run(
+        [sys.executable, "-m", "proxy.cli", *command[1:]],
+        cwd=stage.ledger.parent, capture_output=True, text=True, timeout=20, check=True,
+    )  # fmt: skip
+    return run.stdout.splitlines()

@@ -35,7 +35,19 @@ def read_raw(folder: Path) -> list[bytes]:
 def read_records(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
     """Return all lines of a ledger, or those of a kind."""
     records: list[dict[str, Any]] = [json.loads(line) for line in read_raw(folder)]
-    return [record for record in records if kind in {None, record["line"]}]
+    return [fill(record) for record in records if kind in {None, record["line"]}]
+
+
+def fill(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a line with what is left out of a decision because nobody knows it."""
+    if record["line"] != "decision":
+        return record
+    told = {
+        "caller": {"who": ""} | dict.fromkeys(("issuer", "affiliate", "kind", "countries"), "unknown"),
+        "origin": {"ip": "unknown", "country": "unknown", "network": "absent"},
+        "subject": {"country": "unknown", "id": "unknown"},
+    }
+    return record | {part: defaults | record.get(part, {}) for part, defaults in told.items()}
 
 
 def read_ends(folder: Path) -> list[dict[str, Any]]:
