@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         write_new(options.out, proof.render())
     print(
-        f"consistent: the {later.size} lines that {later.origin} signed go on from the {earlier.size} that it had signed\n"
+        f"consistent: the {later.size} lines that {later.origin} signed go on from the {earlier.size} signed before\n"
         "Whether they still lie there as they were signed: sekisho ledger verify DIR --key VKEY"
     )
     for name, value in _describe(earlier, later):

@@ -43,9 +43,7 @@ def test_the_ledger_continues_a_checkpoint_that_was_kept(ledger: Path, capsys: p
     out = capsys.readouterr().out
     last = find_checkpoints(ledger)[-1][0]
     early = _head("early").size
-    assert out.startswith(
-        f"consistent: the {last} lines that {KEY.name} signed go on from the {early} that it had signed"
-    )
+    assert out.startswith(f"consistent: the {last} lines that {KEY.name} signed go on from the {early} signed before")
     assert "\nproof     " in out
 
 
