@@ -93,8 +93,9 @@ def _summary(report: Report) -> Iterator[str]:
     verdict = "good" if report.is_good else "NOT good"
     origins = ", ".join(map(clean, report.origins)) or "unknown"
     yield f"{verdict}: ledger {origins}"
+    numbers = f"({report.first:,} to {report.next - 1:,}) " if report.next > report.first else ""
     yield (
-        f"  {_count(report.lines, 'line')} ({report.first:,} to {report.next - 1:,}) "
+        f"  {_count(report.lines, 'line')} {numbers}"
         f"in {_count(report.segments, 'segment')}, {report.size_bytes:,} bytes"
     )
     if report.since:
