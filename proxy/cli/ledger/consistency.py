@@ -73,6 +73,7 @@ def _open(file: Path, note: str, keys: tuple[VerifierKey, ...]) -> TreeHead:
 
 
 def _prove(options: argparse.Namespace, earlier: TreeHead, keys: tuple[VerifierKey, ...]) -> ConsistencyProof:
+    segments = find_segments(options.source)
     file = options.to or options.source / CHECKPOINT
     note = read_note(file)
     later = _open(file, note, keys)
@@ -83,7 +84,7 @@ def _prove(options: argparse.Namespace, earlier: TreeHead, keys: tuple[VerifierK
             f"{options.from_} covers {earlier.size} lines, and the last checkpoint of the ledger {later.size}: "
             "its end is gone"
         )
-    return ConsistencyProof(earlier.size, prove_growth(find_segments(options.source), earlier, later), note)
+    return ConsistencyProof(earlier.size, prove_growth(segments, earlier, later), note)
 
 
 def _read_proof(options: argparse.Namespace) -> ConsistencyProof:
