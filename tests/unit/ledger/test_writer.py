@@ -968,7 +968,7 @@ def test_something_in_the_next_segments_place_is_a_ledger_error_until_it_is_gone
 def test_a_file_in_the_folders_place_is_a_ledger_error_until_it_is_gone(writer: LedgerWriter, ledger: Ledger) -> None:
     shutil.rmtree(ledger.folder)
     ledger.folder.write_bytes(b"in the way")
-    with pytest.raises(LedgerError, match="it is a file, and a ledger is a folder"):
+    with pytest.raises(LedgerError, match="Not a directory"):
         writer.append([a_line()])
     ledger.folder.unlink()
     ledger.folder.mkdir()
