@@ -42,8 +42,17 @@ def test_the_ledger_continues_a_checkpoint_that_was_kept(ledger: Path, capsys: p
     assert _run(ledger, "--from", "early") == 0
     out = capsys.readouterr().out
     last = find_checkpoints(ledger)[-1][0]
-    assert out.startswith(f"consistent: the first {_head('early').size} of the {last} lines of {KEY.name} are as they")
+    early = _head("early").size
+    assert out.startswith(f"consistent: the {last} lines that {KEY.name} signed go on from the {early} signed before")
     assert "\nproof     " in out
+
+
+def test_of_lines_that_were_edited_since_it_claims_nothing(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change_line(ledger, 3, flip)
+    assert _run(ledger, "--from", "early") == 0
+    out = capsys.readouterr().out
+    assert "signed go on from" in out
+    assert "\nWhether they still lie there as they were signed: sekisho ledger verify" in out
 
 
 def test_a_proof_is_made_and_verified_without_the_ledger(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:

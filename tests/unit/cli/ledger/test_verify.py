@@ -44,6 +44,12 @@ def test_a_good_ledger_is_summed_up(good: Path, capsys: pytest.CaptureFixture[st
     )
 
 
+def test_a_file_that_is_no_ledgers_has_no_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "log").write_text("started\n", encoding="utf-8")
+    assert verify(tmp_path / "log", "--key", VKEY) == 1
+    assert "\n  1 line in 1 segment, 8 bytes\n  proven: nothing\n" in capsys.readouterr().out
+
+
 def test_each_fault_is_one_line(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit(segment_paths(ledger)[1], lambda lines: [*lines[:5], lines[5].replace(b"200", b"201"), *lines[6:]])
     (ledger / "notes\x1b[2J").touch()
