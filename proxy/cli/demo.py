@@ -173,7 +173,9 @@ def _show_evidence(console: Console, stage: Stage, played: Sequence[Played]) -> 
     Yields:
         Whether each came out as it must.
     """
-    console.print(f"[bold]The ledger as evidence[/bold], now that the gateway has stopped; the folder goes with the demo:")
+    console.print(
+        "[bold]The ledger as evidence[/bold], now that the gateway has stopped; the folder goes with the demo:"
+    )
     denied = next(each.record["id"] for each in played if each.status == HTTPStatus.FORBIDDEN and "id" in each.record)
     proof, copy = stage.ledger.with_name("denial.tlog-proof"), stage.ledger.with_name("copy")
     key = ("--key", str(stage.verifier))
