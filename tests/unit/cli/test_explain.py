@@ -209,6 +209,7 @@ def test_a_line_without_a_folder_needs_one_that_keeps_its_bundle(
     assert main([*asked, "--ledger", str(tmp_path / "ledger")]) == 2
     assert "that decided it is not kept in" in capsys.readouterr().err
     snapshot = reference_bundle()
+    (tmp_path / "ledger").mkdir()
     asyncio.run(keep_bundle(Archive(tmp_path / "ledger"), snapshot))
     assert main([*asked, "--ledger", str(tmp_path / "ledger"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
