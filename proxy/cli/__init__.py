@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from proxy.cli.terminal import plain
 from proxy.cli.verbs import add_verbs
 from proxy.errors import BundleError, SekishoError
 from proxy.version import VERSION
@@ -39,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except BundleError as error:
-        print(error, file=sys.stderr)
+        print(plain(str(error), keep_newlines=True), file=sys.stderr)
         count = len(error.problems)
         print(f"{count} problem{'' if count == 1 else 's'}: nothing was loaded.", file=sys.stderr)
         return 2
     except SekishoError as error:
-        print(f"sekisho: {error}", file=sys.stderr)
+        print(plain(f"sekisho: {error}", keep_newlines=True), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

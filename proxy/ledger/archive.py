@@ -203,7 +203,7 @@ def read_kept(folder: Path) -> Kept | None:
     try:
         with _open_regular(folder / KEPT) as file:
             kept = msgspec.json.decode(os.read(file, _MAX_KEPT_BYTES), type=Kept)
-    except (OSError, msgspec.MsgspecError, ValueError):
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
         return None
     return kept if kept.format == FORMAT and kept.bundle.digest == folder.name else None
 

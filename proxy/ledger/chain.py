@@ -219,7 +219,7 @@ class Replay:
             head = msgspec.json.decode(line, type=SegmentLine)
             peaks = [base64.b64decode(peak, validate=True) for peak in head.peaks]
             frontier = Frontier(self._first, peaks)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise DamagedError(1, "it is no first line of a segment") from error
         if head.format != FORMAT:
             raise DamagedError(1, f"the format of the segment is {head.format}, and this version writes {FORMAT}")
@@ -236,7 +236,7 @@ class Replay:
             head = open_tree_head(note, [self._key.verifier])
         except UnverifiedError as error:
             raise ForeignError(self._line, f"its checkpoint is of another key ({error})") from error
-        except (msgspec.MsgspecError, NoteError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, NoteError, RecursionError) as error:
             raise DamagedError(self._line, f"its checkpoint cannot be verified ({error})") from error
         if head != TreeHead(self._chain.origin, self._chain.size, self._chain.frontier.root()):
             raise DamagedError(self._line, "its checkpoint does not fit the lines before, which were changed")

@@ -86,6 +86,8 @@ class Folder:
 
     def _make(self) -> None:
         is_new = not self.path.exists()
+        if self.path.is_file():
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file, and a ledger is a folder")
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         if is_new:
             sync_folder(self.path.parent)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.errors import UsageError
-from proxy.ledger.read import MAX_LINE_BYTES, Entry, Files, Position, read_backward
+from proxy.ledger.read import MAX_LINE_BYTES, Entry, Files, Position, open_file, read_backward
 from proxy.ledger.segments import find_end_of_lines, list_segments
 
 _NUMBER: Final = re.compile(rb'\{"n":([0-9]{1,18}),')
@@ -73,7 +73,7 @@ class Follower:
     def _ensure_open(self) -> io.FileIO | None:
         if self._file is None and self._path is not None:
             with contextlib.suppress(FileNotFoundError):
-                self._file = self._path.open("rb", buffering=0)
+                self._file = open_file(self._path)
         return self._file
 
     def _read_lines(self, file: io.FileIO, path: Path) -> Iterator[Entry]:

@@ -4,9 +4,9 @@
 Checkpoints are read before the lengths of files: a ledger that is written meanwhile has every line that they cover.
 """
 
+import io
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from proxy.ledger.finding import Finding, Follower, Task
 from proxy.ledger.join import Head
 from proxy.ledger.links import clean, read_link
 from proxy.ledger.note import NoteError, VerifierKey
-from proxy.ledger.segments import BUNDLES, CHECKPOINT, LOCK
+from proxy.ledger.segments import BUNDLES, CHECKPOINT, LOCK, describe_no_ledger, open_regular
 from proxy.ledger.tree_head import MAX_SIZE, open_tree_head
 
 BLOCK_BYTES: Final = 256 * 1024
@@ -113,7 +113,7 @@ def _read_head(
     Raises:
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
+    with io.FileIO(open_regular(path)) if is_own else path.open("rb") as file:
         data = file.read(MAX_NOTE_BYTES + 1)
     problem, origin = "it is too long", ""
     if len(data) <= MAX_NOTE_BYTES:
@@ -152,9 +152,7 @@ def _look_into_folder(path: Path, keys: tuple[VerifierKey, ...], kept: Sequence[
     names = sorted(entry.name for entry in path.iterdir())
     segments = [name for name in names if _SEGMENT.fullmatch(name) and int(name[:20]) <= MAX_SIZE]
     if not segments:
-        raise UsageError(
-            f"{path} holds no ledger: no segment such as {0:020d}.jsonl lies in it. Name the folder of one."
-        )
+        raise UsageError(describe_no_ledger(path))
     findings += [_remark_foreign(name) for name in names if name not in _OURS and name not in segments]
     for name in segments:
         try:
@@ -291,12 +289,9 @@ def _find_begins(path: Path, size: int, first: int) -> list[_Begin]:
 
 def _peek(path: Path, at: int = 0) -> tuple[int, bytes]:
     """Return the length of a file and how it begins, or goes on at a place."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    file = open_regular(path)
     try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(0, "it is no regular file")
-        return found.st_size, os.pread(file, _PEEK_BYTES, at)
+        return os.fstat(file).st_size, os.pread(file, _PEEK_BYTES, at)
     finally:
         os.close(file)
 

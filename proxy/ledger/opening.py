@@ -32,7 +32,7 @@ def open_ledger(options: LedgerOptions, metrics: Metrics) -> Journal:
     """
     key = read_signing_key(options.ledger_key)
     to_output = options.ledger == STANDARD_OUTPUT
-    if to_output and (options.ledger_witness or options.ledger_durability == "synced" or options.ledger_keep_days):
+    if to_output and (options.ledger_witness or options.ledger_keep_days or options.ledger_durability == "synced"):
         raise UsageError(
             "A ledger on standard output begins anew at each start and is on no disk of ours: --ledger-witness, "
             "--ledger-durability synced and SEKISHO_LEDGER_KEEP_DAYS go with a folder."

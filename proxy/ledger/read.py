@@ -18,7 +18,7 @@ import msgspec
 
 from proxy.errors import UsageError
 from proxy.ledger.entry import TIME_LENGTH
-from proxy.ledger.segments import find_end_of_lines, list_segments
+from proxy.ledger.segments import find_end_of_lines, is_segment, list_segments, open_regular
 
 MAX_LINE_BYTES: Final = 1024 * 1024
 """A longer line is none of ours: an entry of a log that is served as tiles has at most 65,535 bytes."""
@@ -76,6 +76,15 @@ def find_files(place: Path) -> Files:
         raise UsageError(f"The ledger {place} cannot be read: {error.strerror}.") from error
 
 
+def open_file(path: Path) -> io.FileIO:
+    """Open a file to read. A pipe may be named to be read; one that is called as segments are is refused.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return io.FileIO(open_regular(path) if is_segment(path) else path)
+
+
 def choose_by_time(paths: Sequence[Path], since: str, until: str) -> tuple[Path, ...]:
     """Leave out segments that hold no line of a time.
 
@@ -99,7 +108,7 @@ def choose_by_time(paths: Sequence[Path], since: str, until: str) -> tuple[Path,
 def _first_time(path: Path) -> str:
     """Return the time of a segment's first line, empty if that cannot be told."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             head = file.read(_HEAD_BYTES).partition(b"\n")[0]
     except OSError:
         return ""
@@ -132,7 +141,7 @@ def read_forward(paths: Iterable[Path], *, holding: bytes = b"") -> Iterator[Ent
     """
     for path in paths:
         try:
-            with path.open("rb", buffering=0) as file:
+            with open_file(path) as file:
                 yield from _read_blocks(file, path, holding)
         except FileNotFoundError:
             continue
@@ -140,7 +149,7 @@ def read_forward(paths: Iterable[Path], *, holding: bytes = b"") -> Iterator[Ent
             raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _read_blocks(file: io.RawIOBase | io.FileIO, path: Path, holding: bytes) -> Iterator[Entry]:
+def _read_blocks(file: io.FileIO, path: Path, holding: bytes) -> Iterator[Entry]:
     rest, offset = b"", 0
     while block := file.read(_BLOCK_BYTES):
         block = rest + block
@@ -174,7 +183,7 @@ def find_end(files: Files) -> Position | None:
     """Return where the next line will begin; None for a folder without a segment."""
     for path in reversed(files.paths):
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 return Position(path, find_end_of_lines(file.fileno())[0])
         except FileNotFoundError:
             continue
@@ -197,7 +206,7 @@ def read_backward(files: Files, end: Position | None = None) -> Iterator[Entry]:
         if end is not None and path.name > end.path.name:
             continue
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 size = end.offset if end and path == end.path else os.fstat(file.fileno()).st_size
                 yield from _read_file_backward(file, path, size)
         except FileNotFoundError:
@@ -206,7 +215,7 @@ def read_backward(files: Files, end: Position | None = None) -> Iterator[Entry]:
             raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _read_file_backward(file: BinaryIO, path: Path, size: int) -> Iterator[Entry]:
+def _read_file_backward(file: io.FileIO, path: Path, size: int) -> Iterator[Entry]:
     file.seek(max(0, size - 1))
     is_whole = size > 0 and file.read(1) == b"\n"
     rest, start = b"", size - 1 if is_whole else size
@@ -231,7 +240,7 @@ def locate(entry: Entry) -> str:
         return f"standard input:{entry.offset + 1}"
     number, left = 1, entry.offset
     try:
-        with entry.path.open("rb") as file:
+        with open_file(entry.path) as file:
             while left > 0 and (block := file.read(min(left, _BLOCK_BYTES))):
                 number, left = number + block.count(b"\n"), left - len(block)
     except OSError:

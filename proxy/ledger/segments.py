@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,27 @@ class Segment(msgspec.Struct, frozen=True):
     """The number of its first line, by its name."""
 
 
+def is_segment(path: Path) -> bool:
+    """Say whether a file is called as segments are."""
+    return _NAME.fullmatch(path.name) is not None
+
+
+def open_regular(path: Path) -> int:
+    """Open a file of a ledger's folder to read; whoever can write there may have put a pipe, which is not waited for.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))  # noqa: TRY301
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
 def segment_name(first: int) -> str:
     """Return the name of the segment that begins with a line of that number."""
     return f"{first:020d}.jsonl"
@@ -51,6 +73,16 @@ def list_segments(folder: Path) -> list[Segment]:
         if match is not None:
             found.append(Segment(entry, int(match[1])))
     return sorted(found, key=lambda segment: segment.first)
+
+
+def describe_no_ledger(folder: Path) -> str:
+    """Return the sentence for a folder in which no segment lies, with the ledger below it that may be meant."""
+    told = f"{folder} is no ledger: there is no segment in it, such as {segment_name(0)}."
+    try:
+        below = [each for each in folder.iterdir() if each.is_dir() and list_segments(each)]
+    except OSError:
+        below = []
+    return f"{told} Is {below[0]} meant?" if len(below) == 1 else told
 
 
 def read_blocks(file: int, end: int) -> Iterator[list[bytes]]:

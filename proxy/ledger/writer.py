@@ -10,6 +10,7 @@
 """
 
 import errno
+import io
 import logging
 import os
 import threading
@@ -25,8 +26,8 @@ from proxy.errors import LedgerError, UsageError
 from proxy.ledger.chain import Chain, DamagedError, ForeignError, Replay, Staged
 from proxy.ledger.files import Folder, open_segment
 from proxy.ledger.lines import Line, RecoveredLine, RetentionLine
-from proxy.ledger.note import NoteError, SigningKey
-from proxy.ledger.segments import CHECKPOINT, Segment, find_end_of_lines, list_segments, read_blocks
+from proxy.ledger.note import MAX_NOTE_CHARS, NoteError, SigningKey
+from proxy.ledger.segments import CHECKPOINT, Segment, find_end_of_lines, list_segments, open_regular, read_blocks
 from proxy.ledger.sink import Sink
 from proxy.ledger.tree_head import TreeHead, open_tree_head
 from proxy.telemetry import Metrics
@@ -34,9 +35,14 @@ from proxy.telemetry import Metrics
 DAY_SECONDS: Final = 86400
 IDLE_SECONDS: Final = 3600.0
 """A checkpoint is signed so often though nothing happened: a gap then shows that something is missing."""
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+_MENDS: Final = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room there"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Let this user write in that folder"),
+}
+"""What whoever starts a gateway does about a folder that cannot be written, beside beginning another ledger."""
 _KEEP_AND_BEGIN: Final = (
-    "Keep it as evidence, see what `sekisho ledger verify` says of it, and begin another folder with --ledger."
+    "Keep it as evidence, see what `sekisho ledger verify` says of it, and begin another one with --ledger and a key "
+    "of another name."
 )
 
 log = logging.getLogger("sekisho.ledger")
@@ -129,10 +135,14 @@ class LedgerWriter:
         except OSError as error:
             if error.errno in {errno.EAGAIN, errno.EACCES} and path.exists() and os.access(path, os.W_OK):
                 raise UsageError(
-                    f"Another gateway writes the ledger {path}: stop it, or name another folder with --ledger."
+                    f"Another gateway writes the ledger {path}: stop it, or begin another ledger with --ledger and a "
+                    "key of another name."
                 ) from error
-            mend = "Make room, or name another" if error.errno in _FULL else "Name a folder this user may write"
-            raise UsageError(f"The ledger {path} cannot be written: {error.strerror}. {mend} with --ledger.") from error
+            mend = _MENDS.get(error.errno or 0, "Mend that")
+            raise UsageError(
+                f"The ledger {path} cannot be written: {error.strerror}. {mend}, or begin another ledger with --ledger "
+                "and a key of another name."
+            ) from error
         self._cut = cut
         return folder
 
@@ -177,7 +187,9 @@ class LedgerWriter:
         """Return what the checkpoint beside the segments says; it was published once its lines were on disk."""
         path = folder.path / CHECKPOINT
         try:
-            return open_tree_head(path.read_text(encoding="utf-8"), [self._key.verifier])
+            with io.FileIO(open_regular(path)) as file:
+                note = file.read(MAX_NOTE_CHARS).decode()
+            return open_tree_head(note, [self._key.verifier])
         except FileNotFoundError:
             return None
         except (NoteError, UnicodeDecodeError) as error:
@@ -405,6 +417,6 @@ def _refuse(folder: Path, segment: Segment, damage: DamagedError) -> UsageError:
     if isinstance(damage, ForeignError):
         return UsageError(
             f"The ledger {folder} was not begun with this key: {segment.path.name}:{damage}. "
-            "Name its key with --ledger-key, or begin another folder with --ledger."
+            "Name its key with --ledger-key, or begin another ledger with --ledger."
         )
     return UsageError(f"The ledger {folder} is not as it was written: {segment.path.name}:{damage}. {_KEEP_AND_BEGIN}")

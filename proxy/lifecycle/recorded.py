@@ -56,7 +56,7 @@ def read_line(data: bytes) -> Asked:
     try:
         text = data.strip().split(b"\n")[0]
         return Asked(_DECODE(text), _read_time(text))
-    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"That is no decision line of a ledger: {error}.") from error
 
 

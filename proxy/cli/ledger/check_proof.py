@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from proxy.cli.ledger.keys import add_key_flag, find_verifier_keys, read_note
+from proxy.cli.terminal import plain
 from proxy.errors import UsageError
 from proxy.ledger.note import NoteError, encode_base64
 from proxy.ledger.proof import InclusionProof, check_proof, parse_proof
@@ -16,7 +17,9 @@ from proxy.ledger.tree_head import TreeHead
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("file", type=Path, help="the proof, *.tlog-proof, as `sekisho ledger prove` writes it")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="the proof, *.tlog-proof, as `sekisho ledger prove` writes it"
+    )
     add_key_flag(parser)
     text = "the line that is proven, where the proof does not carry it"
     parser.add_argument("--line", type=Path, metavar="FILE", help=text)
@@ -32,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         entry = _find_entry(options, proof)
         head = check_proof(proof, entry, keys)
     except NoteError as error:
-        print(f"{options.file} proves nothing: {error}.", file=sys.stderr)
+        print(plain(f"{options.file} proves nothing: {error}."), file=sys.stderr)
         return 1
     print(render_line(entry))
     print()

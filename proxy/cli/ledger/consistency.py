@@ -11,6 +11,7 @@ from pathlib import Path
 
 from proxy.cli.ledger.keys import add_key_flag, find_verifier_keys, read_note
 from proxy.cli.ledger.prove import find_segments, write_new
+from proxy.cli.terminal import plain
 from proxy.errors import UsageError
 from proxy.ledger.note import NoteError, VerifierKey, encode_base64
 from proxy.ledger.proof import ConsistencyProof, check_consistency, parse_consistency
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         proof = _read_proof(options) if options.source.is_file() else _prove(options, earlier, keys)
         later = check_consistency(proof, earlier, keys)
     except (NoteError, NotProvenError) as error:
-        print(f"inconsistent: {error}.", file=sys.stderr)
+        print(plain(f"inconsistent: {error}."), file=sys.stderr)
         return 1
     except OSError as error:
         raise UsageError(f"The ledger {options.source} cannot be read: {error.strerror}.") from error
@@ -72,6 +73,7 @@ def _open(file: Path, note: str, keys: tuple[VerifierKey, ...]) -> TreeHead:
 
 
 def _prove(options: argparse.Namespace, earlier: TreeHead, keys: tuple[VerifierKey, ...]) -> ConsistencyProof:
+    segments = find_segments(options.source)
     file = options.to or options.source / CHECKPOINT
     note = read_note(file)
     later = _open(file, note, keys)
@@ -82,7 +84,7 @@ def _prove(options: argparse.Namespace, earlier: TreeHead, keys: tuple[VerifierK
             f"{options.from_} covers {earlier.size} lines, and the last checkpoint of the ledger {later.size}: "
             "its end is gone"
         )
-    return ConsistencyProof(earlier.size, prove_growth(find_segments(options.source), earlier, later), note)
+    return ConsistencyProof(earlier.size, prove_growth(segments, earlier, later), note)
 
 
 def _read_proof(options: argparse.Namespace) -> ConsistencyProof:

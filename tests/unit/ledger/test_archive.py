@@ -163,6 +163,10 @@ DAMAGE: Final[Mapping[str, Callable[[Path], object]]] = {
     "a file was added": lambda place: (place / "more.yaml").write_bytes(b""),
     "what it is, is gone": instead(KEPT, nothing),
     "what it is, is no JSON": instead(KEPT, lambda path: path.write_bytes(b"{")),
+    "what it is, is brackets without end": instead(
+        KEPT, lambda path: path.write_bytes(b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+    ),
+    "what it is, is a pipe": instead(KEPT, os.mkfifo),
     "it is another one under this name": rename_inside,
     "it is a file": instead(".", lambda path: path.parent.joinpath(path.name).write_bytes(b"")),
     "it is a link to nowhere": instead(".", linked("nowhere")),

@@ -143,6 +143,7 @@ def test_it_is_known_what_was_signed_and_what_stood_last() -> None:
     assert (again.signed, again.end()[1]) == (4, "checkpoint")
 
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
 Change = Callable[[list[bytes]], list[bytes]]
 CHANGES: list[object] = [
     pytest.param(lambda lines: [lines[0], *lines[2:]], 2, "does not follow", id="a line is gone"),
@@ -164,6 +165,12 @@ CHANGES: list[object] = [
     pytest.param(
         lambda lines: [*lines[:-1], lines[-1].replace(b"\\n4\\n", b"\\n5\\n")], 5, "checkpoint cannot be verified",
         id="a checkpoint was edited",
+    ),
+    pytest.param(lambda lines: [lines[0][:-1] + b',"x":' + DEEP + b"}", *lines[1:]], 1, "no first line of a segment",
+        id="the first line holds brackets without end",
+    ),
+    pytest.param(lambda lines: [*lines[:-1], lines[-1][:-1] + b',"x":' + DEEP + b"}"], 5, "checkpoint cannot be",
+        id="a checkpoint holds brackets without end",
     ),
 ]  # fmt: skip
 

@@ -193,7 +193,7 @@ def test_a_line_without_end_takes_bounded_memory(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     following = Following(tmp_path)
     (tmp_path / f"{0:020d}.jsonl").mkdir()
-    with pytest.raises(UsageError, match=r"00000000000000000000\.jsonl cannot be read: Is a directory\.$"):
+    with pytest.raises(UsageError, match=r"00000000000000000000\.jsonl cannot be read: it is no regular file\.$"):
         following.numbers()
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import UsageError
 from proxy.ledger import read
+from proxy.ledger.follow import Follower
 from proxy.ledger.lines import StopLine
 from proxy.ledger.read import (
     MAX_LINE_BYTES,
@@ -154,8 +155,31 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         lambda: list(read_backward(files)),
         lambda: find_end(files),
     ):
-        with pytest.raises(UsageError, match=r"00000000000000000000\.jsonl cannot be read: Is a directory\.$"):
+        with pytest.raises(UsageError, match=r"00000000000000000000\.jsonl cannot be read: it is no regular file\.$"):
             read_it()
+
+
+def test_a_pipe_in_a_segments_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / f"{0:020d}.jsonl")
+    files = find_files(tmp_path)
+    assert choose_by_time(files.paths, "2021-03-23T00:00:00.000Z", "") == files.paths
+    for read_it in (
+        lambda: list(read_forward(files.paths)),
+        lambda: list(read_backward(files)),
+        lambda: find_end(files),
+        lambda: list(Follower(files, None, print).read()),
+    ):
+        with pytest.raises(UsageError, match=r"00000000000000000000\.jsonl cannot be read: it is no regular file\.$"):
+            read_it()
+
+
+def test_a_pipe_that_is_named_is_read(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, GOOD + b"\n")
+    os.close(writer)
+    path = Path(f"/proc/self/fd/{reader}")
+    assert list(read_forward(find_files(path).paths)) == [Entry(path, 0, GOOD)]
+    os.close(reader)
 
 
 def test_a_stream_gives_its_lines_as_they_come() -> None:

@@ -598,7 +598,7 @@ def test_a_damaged_last_segment_is_refused_with_its_place_and_left_as_it_is(
     damaged = damage(path.read_bytes())
     path.write_bytes(damaged)
     with pytest.raises(
-        UsageError, match=rf"is not as it was written: {path.name}{message}.+ledger verify.+--ledger\.$"
+        UsageError, match=rf"is not as it was written: {path.name}{message}.+ledger verify.+a key of another name\.$"
     ):
         ledger.open()
     assert path.read_bytes() == damaged
@@ -968,7 +968,7 @@ def test_something_in_the_next_segments_place_is_a_ledger_error_until_it_is_gone
 def test_a_file_in_the_folders_place_is_a_ledger_error_until_it_is_gone(writer: LedgerWriter, ledger: Ledger) -> None:
     shutil.rmtree(ledger.folder)
     ledger.folder.write_bytes(b"in the way")
-    with pytest.raises(LedgerError, match="Not a directory"):
+    with pytest.raises(LedgerError, match="it is a file, and a ledger is a folder"):
         writer.append([a_line()])
     ledger.folder.unlink()
     ledger.folder.mkdir()
@@ -1012,6 +1012,11 @@ def a_pipe_as_segment(folder: Path) -> None:
     os.mkfifo(folder / segment_name(0))
 
 
+def a_pipe_as_checkpoint(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / CHECKPOINT)
+
+
 def a_link_as_segment(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / segment_name(0)).symlink_to("/dev/full")
@@ -1028,6 +1033,7 @@ IN_THE_WAY = [
     pytest.param(a_folder_as_lock, id="a folder stands in the lock's place"),
     pytest.param(a_folder_as_segment, id="a folder stands in the segment's place"),
     pytest.param(a_pipe_as_segment, id="a pipe stands in the segment's place"),
+    pytest.param(a_pipe_as_checkpoint, id="a pipe stands in the checkpoint's place"),
     pytest.param(a_link_as_segment, id="the segment is a link to a device"),
     pytest.param(a_link_to_nowhere, id="the segment is a link to nowhere"),
 ]
@@ -1036,7 +1042,9 @@ IN_THE_WAY = [
 @pytest.mark.parametrize("prepare", IN_THE_WAY)
 def test_it_does_not_start_and_says_what_to_do_when(ledger: Ledger, prepare: Callable[[Path], None]) -> None:
     prepare(ledger.folder)
-    with pytest.raises(UsageError, match=rf"^The ledger {ledger.folder} cannot be written: .+ with --ledger\.$"):
+    with pytest.raises(
+        UsageError, match=rf"^The ledger {ledger.folder} cannot be written: .+ a key of another name\.$"
+    ):
         ledger.open()
 
 

@@ -57,6 +57,8 @@ GARBAGE = {
     "no UTF-8": b"\xff\xfe", "an end line": b'{"line":"end","time":"x"}', "brackets without end": b"[" * 100_000,
     "a lone surrogate": json.dumps(a_record(id="\ud800")).encode(),
     "no instant in its id, and no frame": json.dumps(a_record(id="R1")).encode(),
+    "brackets without end in a field that is none of ours":
+        json.dumps(a_record())[:-1].encode() + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "a route of others": json.dumps(a_record(route="nosuch")).encode(),
     "a number for a text": json.dumps(a_record(caller__kind=1)).encode(),
 }  # fmt: skip

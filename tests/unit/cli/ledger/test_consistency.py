@@ -95,7 +95,7 @@ def test_one_changed_line_does_not_hide_that_nothing_else_was(ledger: Path) -> N
 
 def test_another_key_is_not_believed(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(ledger, "--from", "early", key=str(SigningKey(KEY.name, bytes(32)).verifier)) == 1
-    assert "inconsistent: early is not to be believed: no key" in capsys.readouterr().err
+    assert "inconsistent: early is not to be believed: none of the given keys" in capsys.readouterr().err
 
 
 def test_two_ledgers_of_one_size(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +110,7 @@ def test_what_cannot_be_asked(ledger: Path) -> None:
         _run(ledger, "--from", "late", "--to", "early")
     with pytest.raises(UsageError, match="missing cannot be read"):
         _run(ledger, "--from", "missing")
-    with pytest.raises(UsageError, match="missing/checkpoint cannot be read"):
+    with pytest.raises(UsageError, match="The ledger missing cannot be read"):
         _run("missing", "--from", "early")
     Path("empty").mkdir()
     with pytest.raises(UsageError, match="is no ledger"):

@@ -51,6 +51,18 @@ def test_without_a_key_it_is_said_what_was_not_verified(
     assert "was not verified: name the verifier key with --key" in capsys.readouterr().out
 
 
+def test_a_note_of_the_ledger_commands_nobodys_terminal(
+    ledger: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, ids = ledger
+    for number, _ in find_checkpoints(folder):
+        change_line(folder, number, lambda line: line.replace(KEY.name.encode() + b" ", "\x9b31mx\u202e ".encode()))
+    assert _run(folder, ids[7], "--key", VERIFIER) == 1
+    told = capsys.readouterr().err
+    assert "signed by \ufffd31mx\ufffd" in told
+    assert told.removesuffix("\n").isprintable()
+
+
 def test_a_proof_goes_to_standard_output(ledger: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     folder, ids = ledger
     assert _run(folder, ids[7], "--key", VERIFIER, "--out", "-") == 0
@@ -119,12 +131,16 @@ def test_a_checkpoint_of_another_key(ledger: tuple[Path, list[str]], capsys: pyt
     other = SigningKey(KEY.name, bytes(32))
     Path("kept").write_text(find_checkpoints(folder)[-1][1], encoding="utf-8")
     assert _run(folder, ids[0], "--checkpoint", "kept", "--key", str(other.verifier)) == 1
-    assert "no key that is asked for signed the note" in capsys.readouterr().err
+    assert "none of the given keys signed the note" in capsys.readouterr().err
 
 
 def test_what_cannot_be_asked(ledger: tuple[Path, list[str]], tmp_path: Path) -> None:
     folder, ids = ledger
-    for request_id, why in ((ids[0][::-1], "No decision of the ledger"), ('a"', "is no id"), ("", "is no id")):
+    for request_id, why in (
+        (ids[0][::-1], "No decision of the ledger .*are only counted"),
+        ('a"', "is no id"),
+        ("", "is no id"),
+    ):
         with pytest.raises(UsageError, match=why):
             _run(folder, request_id)
     with pytest.raises(UsageError, match=r"cannot be read: No such file"):
@@ -134,6 +150,14 @@ def test_what_cannot_be_asked(ledger: tuple[Path, list[str]], tmp_path: Path) ->
         _run(tmp_path / "empty", ids[0])
     with pytest.raises(UsageError, match=r"cannot be read: No such file"):
         _run(folder, ids[0], "--checkpoint", "missing")
+    with pytest.raises(UsageError, match="is a file, and proofs are made of a ledger's folder"):
+        _run(folder / f"{0:020d}.jsonl", ids[0])
+
+
+def test_an_id_as_it_was_copied(ledger: tuple[Path, list[str]]) -> None:
+    folder, ids = ledger
+    assert _run(folder, f" {ids[0]}\n", "--key", VERIFIER) == 0
+    assert Path(f"{ids[0]}.tlog-proof").exists()
 
 
 def test_what_is_no_segment_is_not_waited_for(ledger: tuple[Path, list[str]]) -> None:

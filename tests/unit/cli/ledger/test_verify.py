@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli import main
+from proxy.ledger.note import SigningKey
 from tests.support.ledger import KEY, read_raw
 from tests.support.tampering import edit, make_ledger, segment_paths
 
@@ -64,6 +65,20 @@ def test_each_fault_is_one_line(ledger: Path, capsys: pytest.CaptureFixture[str]
         "  remark: notes\ufffd[2J: this file is not of a ledger, it is passed over",
     ]
     assert err == f"{ledger} is NOT as it was written: 1 fault.\n"
+
+
+def test_another_key_or_none_yet_is_not_told_as_a_change(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = str(SigningKey.generate(KEY.name).verifier)
+    assert verify(ledger, "--key", other) == 1
+    assert "is NOT proven: no checkpoint in it is signed by a key that was given. Is it" in capsys.readouterr().err
+    edit(segment_paths(ledger)[1], lambda lines: [*lines[:5], lines[5] + b" ", *lines[6:]])
+    assert verify(ledger, "--key", other) == 1
+    assert "is NOT as it was written" in capsys.readouterr().err
+
+
+def test_a_file_of_no_lines_has_no_numbers(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify(ledger / "checkpoint", "--key", VKEY) == 1
+    assert "\n  5 lines in 1 segment, " in capsys.readouterr().out
 
 
 def test_many_faults_are_counted_and_all_stand_in_the_json(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
