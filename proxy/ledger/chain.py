@@ -20,6 +20,8 @@ from proxy.ledger.note import NoteError, SigningKey, UnverifiedError
 from proxy.ledger.tree_head import TreeHead, open_tree_head, sign_tree_head
 
 FORMAT: Final = 1
+_AT_OPENING: Final = frozenset({"segment", "clock", "recovered"})
+"""What may stand before the ``start`` of a gateway."""
 HELD_SECONDS: Final = 1.0
 """A clock that steps back by less is waited for; one that steps back further is declared."""
 
@@ -169,6 +171,35 @@ class Chain:
         return head, CheckpointLine(note=sign_tree_head(key, head))
 
 
+class Unsigned:
+    """How long gateways ran since the last checkpoint, by the lines that they wrote: to the minute."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._open = 0.0
+        """What passed before lines with which a start begins: nothing ran then, if it is one."""
+        self._minute = b""
+
+    def see(self, kind: str, time: bytes) -> None:
+        """Take the next line."""
+        minute, passed = time[:16], 0.0
+        if minute != self._minute:
+            passed = abs(_parse_minute(minute) - _parse_minute(self._minute)) if self._minute else 0.0
+            self._minute = minute
+        if kind == "checkpoint":
+            self.seconds = self._open = 0.0
+        elif kind == "start":
+            self._open = 0.0
+        elif kind in _AT_OPENING:
+            self._open += passed
+        else:
+            self.seconds, self._open = self.seconds + self._open + passed, 0.0
+
+
+def _parse_minute(minute: bytes) -> float:
+    return parse_time(minute + b":00.000Z")
+
+
 class Replay:
     """Builds a chain again from the lines of the last segment, and refuses to go on behind what is not as it was.
 
@@ -178,17 +209,23 @@ class Replay:
         first: the number of the segment's first line, from its name.
         key: that signs; a checkpoint of it whose signature is wrong is damage.
         kept: a checkpoint that was kept of this ledger; lines that are not those it is over are damage.
+        unsigned: is told of each line.
     """
 
-    def __init__(self, first: int, key: SigningKey, kept: TreeHead | None = None) -> None:
+    def __init__(
+        self, first: int, key: SigningKey, kept: TreeHead | None = None, unsigned: "Unsigned | None" = None
+    ) -> None:
         self._first = first
         self._key = key
         self._kept = kept
+        self.unsigned = unsigned or Unsigned()
         self._chain = Chain(key.name)
         self._line = 0
         self._kind = ""
         self.signed = -1
         """The size at the last checkpoint; -1 without one."""
+        self.continues: tuple[int, bytes, tuple[bytes, ...]] = (0, b"", ())
+        """What the first line says that it stands on: size and peaks of the tree, and hash of the line before."""
 
     def feed(self, lines: Iterable[bytes]) -> None:
         """Take the next whole lines, without their newlines.
@@ -211,6 +248,7 @@ class Replay:
             self._compare()
             if read.kind == "checkpoint":
                 self._hold(line)
+            self.unsigned.see(read.kind, read.time)
             chain.follow(leaf_hash(line))
             self._kind, self._time = read.kind, read.time
 
@@ -227,6 +265,7 @@ class Replay:
             raise ForeignError(1, f"the ledger is {head.origin}'s, and the key is {self._key.name}'s")
         if self._first == 0 and prev != FIRST_PREV:
             raise DamagedError(1, "it is the first line of all, and names one before")
+        self.continues = self._first, prev, tuple(peaks)
         return Chain(self._key.name, frontier, prev, 0.0, head.segment + 1)
 
     def _hold(self, line: bytes) -> None:
@@ -249,6 +288,11 @@ class Replay:
             raise DamagedError(
                 self._line, f"the {kept.size} lines before it are not those of the checkpoint that is kept"
             )
+
+    @property
+    def ends(self) -> tuple[int, bytes, tuple[bytes, ...]]:
+        """What the next segment stands on."""
+        return self._chain.size, self._chain.prev, tuple(self._chain.frontier.peaks)
 
     def end(self) -> tuple[Chain, str]:
         """Return the chain, and the kind of the last line.

@@ -177,7 +177,7 @@ class _Join:
             self._silence = Finding("gap", *place, describe_silence(before.until, segment.since))
         if before.origin and segment.origin and before.origin != segment.origin:
             told = f"the ledger is called {clean(segment.origin)} from here on, before it was {clean(before.origin)}"
-            self._find("origin", place, told, fault=False)
+            self._find("origin", place, told)
 
     def _events(self, piece: _Piece) -> None:
         """Look at who starts and stops."""
@@ -203,7 +203,9 @@ class _Join:
             return
         segment, first = self._pieces[0].checked, self._pieces[0].checked.first
         told = [each for piece in self._pieces for each in piece.checked.retained]
-        kept = max((kept for n, kept in told if n < self._signed), default=0)
+        signed = {each.size for piece in self._pieces for each in piece.checked.signed}
+        # At once, or not at all: behind a gateway that died anybody can put a line, and the next one signs it later.
+        kept = max((kept for n, kept in told if n + 1 in signed), default=0)
         place = (segment.name, 0, kept)
         if kept >= first:
             self._find("retention", place, f"{tell_lines(0, first - 1)} removed, as a signed line says", fault=False)
@@ -213,7 +215,7 @@ class _Join:
             self._find(
                 "retention",
                 place,
-                f"{tell_lines(kept, first - 1)} missing, and no checkpoint covers the `retention` line that says so",
+                f"{tell_lines(kept, first - 1)} missing, and no checkpoint follows the `retention` line that says so",
             )
         else:
             gone = tell_lines(kept, first - 1)

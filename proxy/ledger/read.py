@@ -215,7 +215,7 @@ def read_backward(files: Files, end: Position | None = None) -> Iterator[Entry]:
             raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _read_file_backward(file: io.FileIO, path: Path, size: int) -> Iterator[Entry]:
+def _read_file_backward(file: io.RawIOBase | io.BufferedIOBase, path: Path, size: int) -> Iterator[Entry]:
     file.seek(max(0, size - 1))
     is_whole = size > 0 and file.read(1) == b"\n"
     rest, start = b"", size - 1 if is_whole else size

@@ -23,7 +23,7 @@ import msgspec
 
 from proxy.clock import unix_seconds
 from proxy.errors import LedgerError, UsageError
-from proxy.ledger.chain import Chain, DamagedError, ForeignError, Replay, Staged
+from proxy.ledger.chain import Chain, DamagedError, ForeignError, Replay, Staged, Unsigned
 from proxy.ledger.files import Folder, open_segment
 from proxy.ledger.lines import Line, RecoveredLine, RetentionLine
 from proxy.ledger.note import MAX_NOTE_CHARS, NoteError, SigningKey
@@ -40,6 +40,8 @@ _MENDS: Final = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Let this user write in that folder"),
 }
 """What whoever starts a gateway does about a folder that cannot be written, beside beginning another ledger."""
+_LATE_SECONDS: Final = 300.0
+"""By so much a checkpoint may be late, on a machine under load."""
 _KEEP_AND_BEGIN: Final = (
     "Keep it as evidence, see what `sekisho ledger verify` says of it, and begin another one with --ledger and a key "
     "of another name."
@@ -108,6 +110,8 @@ class LedgerWriter:
         self._begun_bytes = 0
         """How long the segment was when it was begun."""
         self._is_begun = False
+        self._is_resumed = False
+        """Whether the last lines are those of a writer that ended before it signed them."""
         self._unpublished: Published | None = None
         self._published = -1
         """The size of the checkpoint that was published last."""
@@ -149,7 +153,7 @@ class LedgerWriter:
     def _tell_cut(self) -> None:
         log.warning("an unfinished last line was cut off", extra={"path": self._sink.name, "bytes": self._cut})
         try:
-            self.append([RecoveredLine(cut_bytes=self._cut)])
+            self._append([RecoveredLine(cut_bytes=self._cut)], self._clock())  # not signed: no witness was asked yet
         except BaseException:
             self.close()
             raise
@@ -175,7 +179,7 @@ class LedgerWriter:
         cut = 0
         segments = list_segments(folder.path)
         while segments and not self._is_begun:
-            cut += self._replay(segments.pop(), folder, kept)
+            cut += self._replay(segments, folder, kept)
         if kept is not None and kept.size > self._chain.size:
             raise UsageError(
                 f"The ledger {folder.path} is not as it was written: it has {self._chain.size} lines, and the "
@@ -196,8 +200,9 @@ class LedgerWriter:
             log.warning("the checkpoint beside the ledger is not used", extra={"path": str(path), "error": str(error)})
             return None
 
-    def _replay(self, segment: Segment, folder: Folder, kept: TreeHead | None) -> int:
-        """Go on in a segment, or remove one that holds no line; return how many bytes were cut off."""
+    def _replay(self, segments: list[Segment], folder: Folder, kept: TreeHead | None) -> int:
+        """Go on in the last segment, or remove one that holds no line; return how many bytes were cut off."""
+        segment = segments.pop()
         file = open_segment(segment)
         try:
             whole, length = find_end_of_lines(file)
@@ -209,6 +214,7 @@ class LedgerWriter:
                 for lines in read_blocks(file, whole):
                     replay.feed(lines)
                 self._chain, kind = replay.end()
+                self._look_back(segment, segments, replay)
             except DamagedError as damage:
                 raise _refuse(folder.path, segment, damage) from damage
         finally:
@@ -216,8 +222,33 @@ class LedgerWriter:
         folder.resume(segment, whole)
         self._signed = self._chain.size - 1 if kind == "checkpoint" else replay.signed
         self._day = self._kept_day = int(self._chain.now // DAY_SECONDS)
-        self._is_begun = True
+        self._is_begun, self._is_resumed = True, kind != "checkpoint"
         return length - whole
+
+    def _look_back(self, segment: Segment, segments: list[Segment], replay: Replay) -> None:
+        """Go back to the last checkpoint: what is behind it is signed next, and must be no more than a gateway leaves.
+
+        What does not hang together with the lines before it is found by whoever verifies, signed or not.
+
+        Raises:
+            DamagedError: it is more: somebody may have written it who has no key to sign it with.
+        """
+        behind = [segment]
+        while replay.signed < 0 and segments:
+            before = _read_again(segments[-1], self._key, Unsigned())
+            if before is None or before.ends != replay.continues:
+                break
+            behind.insert(0, segments.pop())
+            replay = before
+        unsigned = replay.unsigned
+        if len(behind) > 1:
+            unsigned = Unsigned()
+            for each in behind:
+                _read_again(each, self._key, unsigned)
+        if unsigned.seconds > max(IDLE_SECONDS, self._limits.checkpoint_seconds) + _LATE_SECONDS:
+            hours = f"{unsigned.seconds / 3600:.1f} hours"
+            told = f"no checkpoint covers its end, in which a gateway ran for {hours}, and it signs every hour"
+            raise DamagedError(1, told)
 
     # Lines.
 
@@ -228,6 +259,14 @@ class LedgerWriter:
             LedgerError: none of them is.
         """
         now = self._clock()
+        self._append(lines, now)
+        if self._is_resumed or self._chain.size - self._signed > self._limits.checkpoint_lines:
+            try:
+                self.sign(now)
+            except LedgerError as error:  # the lines are there: they are signed next time
+                log.warning("a checkpoint could not be written", extra={"error": str(error)})
+
+    def _append(self, lines: Sequence[object], now: float) -> None:
         try:
             self._write(lines, now)
         except OSError as error:
@@ -236,11 +275,6 @@ class LedgerWriter:
             self._metrics.ledger_failures.inc()
             raise LedgerError(f"A line for the ledger {self._sink.name} cannot be rendered.") from error
         self._metrics.ledger_lines.inc(len(lines))
-        if self._chain.size - self._signed > self._limits.checkpoint_lines:
-            try:
-                self.sign(now)
-            except LedgerError as error:  # the lines are there: they are signed next time
-                log.warning("a checkpoint could not be written", extra={"error": str(error)})
 
     def _fail(self, error: OSError) -> LedgerError:
         self._metrics.ledger_failures.inc()
@@ -281,7 +315,9 @@ class LedgerWriter:
         return False
 
     def _begin(self, now: float) -> None:
-        if self._is_begun and not self._is_suspect and self._sink.is_in_place():
+        # What was found is not signed before something is written behind it: no line of it then has, as one of ours
+        # may, a checkpoint that follows at once.
+        if self._is_begun and not self._is_resumed and not self._is_suspect and self._sink.is_in_place():
             self._sign(now)
         # Nothing but its own line may stand first, not even that the clock was set back: the next line says so.
         staged = self._chain.stage([self._chain.segment(), *self.restate()], max(now, self._chain.now))
@@ -316,7 +352,7 @@ class LedgerWriter:
         head, line = self._chain.sign(self._key)
         staged = self._chain.stage([line], max(now, self._chain.now))
         self._put(staged, self._sink.write)
-        self._signed, self._signed_at = head.size, now
+        self._signed, self._signed_at, self._is_resumed = head.size, now, False
         self._unpublished = Published(head, line.note)
         self._metrics.ledger_checkpoints.inc()
         self._metrics.ledger_checkpoint_at.set(now)
@@ -410,6 +446,20 @@ class LedgerWriter:
     def close(self) -> None:
         """Let go of the files and the lock."""
         self._sink.close()
+
+
+def _read_again(segment: Segment, key: SigningKey, unsigned: Unsigned) -> Replay | None:
+    """Follow the lines of a segment; None where they are not as they were written."""
+    replay = Replay(segment.first, key, unsigned=unsigned)
+    file = open_regular(segment.path)
+    try:
+        for lines in read_blocks(file, find_end_of_lines(file)[0]):
+            replay.feed(lines)
+    except DamagedError:
+        return None
+    finally:
+        os.close(file)
+    return replay
 
 
 def _refuse(folder: Path, segment: Segment, damage: DamagedError) -> UsageError:

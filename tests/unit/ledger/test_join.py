@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from proxy.ledger.audit import verify_folder
+from proxy.ledger.chain import Chain
 from proxy.ledger.finding import Report
 from proxy.ledger.lines import EndLine, RetentionLine, StopLine
-from proxy.ledger.merkle import leaf_hash
-from proxy.ledger.segments import segment_name
+from proxy.ledger.merkle import Frontier, leaf_hash
+from proxy.ledger.note import SigningKey
+from proxy.ledger.segments import CHECKPOINT, segment_name
 from tests.support.ledger import KEY
 from tests.support.tampering import START, Maker, Script, edit, segment_paths
 
@@ -156,17 +158,23 @@ def test_a_signed_line_may_say_that_what_is_missing_at_the_front_was_removed(mak
     first = segment_paths(maker.folder)[0]
     maker.append(RetentionLine(first=26))
     first.unlink()
-    assert told(verify(maker)) == [
+    missing = [
         (
-            "00000000000000000026.jsonl (n 0): lines 0 to 25 are missing, and no checkpoint covers "
+            "00000000000000000026.jsonl (n 0): lines 0 to 25 are missing, and no checkpoint follows "
             "the `retention` line that says so"
         )
     ]
+    assert told(verify(maker)) == missing
+    maker.ends(1)
+    maker.sign()
+    assert told(verify(maker)) == missing, "anybody could have put it there, for somebody to sign it later"
+    maker.append(RetentionLine(first=26))
+    maker.sign()
     maker.stop()
     report = verify(maker)
     assert told(report) == []
     assert remarks(report) == ["00000000000000000026.jsonl (n 26): lines 0 to 25 are removed, as a signed line says"]
-    assert report.proven == ((26, 69),)
+    assert report.proven == ((26, 73),)
     segment_paths(maker.folder)[0].unlink()
     assert told(verify(maker)) == [
         (
@@ -193,3 +201,23 @@ def test_a_segment_of_which_not_all_findings_are_kept_is_not_said_to_be_proven(
     report = verify(maker)
     assert (len(report.faults), report.more) == (20, 5)
     assert report.proven == ((0, 25), (51, 68))
+
+
+def test_another_ledger_does_not_go_on_with_this_one(maker: Maker) -> None:
+    other = SigningKey.generate("other.example/ledger")
+    for path in segment_paths(maker.folder)[1:]:
+        path.unlink()
+    lines = segment_paths(maker.folder)[0].read_bytes().split(b"\n")[:-1]
+    tree = Frontier()
+    tree.extend([leaf_hash(line) for line in lines])
+    chain = Chain(other.name, tree, base64.b64encode(leaf_hash(lines[-1])), maker.now, 1)
+    path = maker.folder / segment_name(chain.size)
+    data = b""
+    for make in (chain.segment, lambda: chain.sign(other)[1]):
+        staged = chain.stage([make()], maker.now)
+        chain.take(staged)
+        data += staged.data
+    path.write_bytes(data)
+    (maker.folder / CHECKPOINT).unlink(missing_ok=True)
+    report = verify_folder(maker.folder, [KEY.verifier, other.verifier])
+    assert [fault.kind for fault in report.faults] == ["origin"], "whoever verifies may believe both keys"

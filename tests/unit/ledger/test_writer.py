@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The writer on real files: all lines or none, one writer, one tree over restarts, and recovery without one."""
 
+import base64
 import contextlib
 import json
 import os
 import resource
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,25 @@ from hypothesis import strategies as st
 
 from proxy.clock import parse_instant
 from proxy.errors import LedgerError, UsageError
-from proxy.ledger.chain import HELD_SECONDS
-from proxy.ledger.lines import KeysLine, StartLine
+from proxy.ledger.audit import verify_folder
+from proxy.ledger.chain import HELD_SECONDS, Chain
+from proxy.ledger.lines import KeysLine, Line, RetentionLine, StartLine
+from proxy.ledger.merkle import Frontier, leaf_hash
 from proxy.ledger.note import SigningKey
 from proxy.ledger.segments import CHECKPOINT, LOCK, list_segments, segment_name
 from proxy.ledger.tree_head import open_tree_head
 from proxy.ledger.writer import DAY_SECONDS, IDLE_SECONDS, LedgerWriter, Limits
 from proxy.telemetry import Metrics
-from tests.support.ledger import KEY, read_records, read_verified
+from tests.support import tampering
+from tests.support.ledger import KEY, read_raw, read_records, read_verified
 
 DAY = parse_instant("2026-11-22T00:00:00.000Z")
 NOON = DAY + DAY_SECONDS / 2
 NEVER = Limits(checkpoint_lines=10**9, checkpoint_seconds=1e9)
 """Nothing is signed but at rotation, on demand and in idle hours."""
+
+
+START = StartLine(version="1", durability="written", geolocation="", upstreams={}, key_places={})
 
 
 class Clock:
@@ -329,7 +336,7 @@ def test_a_restart_on_another_day_begins_a_segment(ledger: Ledger) -> None:
     ledger.close()
     ledger.clock.now += DAY_SECONDS
     ledger.open().append([a_line("2")])
-    assert ledger.kinds() == ["segment", "keys", "checkpoint", "segment", "keys"]
+    assert ledger.kinds() == ["segment", "keys", "segment", "keys", "checkpoint"]
 
 
 # Checkpoints.
@@ -469,7 +476,114 @@ def test_the_clock_may_be_behind_the_ledger_at_a_start(ledger: Ledger) -> None:
     ledger.close()
     ledger.clock.now -= 10
     ledger.open().append([a_line("2")])
-    assert ledger.kinds() == ["segment", "keys", "clock", "keys"]
+    assert ledger.kinds() == ["segment", "keys", "clock", "keys", "checkpoint"]
+
+
+# What somebody without the key put there meanwhile.
+
+
+def put_behind(folder: Path, lines: Sequence[Line], seconds: float = 1.0) -> None:
+    """Write lines behind the last one as the writer would, so many seconds apart."""
+    segment = list_segments(folder)[-1]
+    tree = Frontier()
+    raw = read_raw(folder)
+    tree.extend([leaf_hash(line) for line in raw])
+    last = base64.b64encode(leaf_hash(raw[-1]))
+    chain = Chain(KEY.name, tree, last, parse_instant(json.loads(raw[-1])["time"]))
+    for line in lines:
+        staged = chain.stage([line], chain.now + seconds)
+        chain.take(staged)
+        with segment.path.open("ab") as file:
+            file.write(staged.data)
+
+
+def strip_checkpoints(folder: Path) -> None:
+    """Take out all checkpoints and link the lines anew."""
+    for segment in list_segments(folder):
+        tampering.edit(segment.path, lambda lines: [line for line in lines if b'"line":"checkpoint"' not in line])
+    tampering.link_anew(folder)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+SIGNING = Limits(segment_bytes=5000, checkpoint_lines=10)
+
+
+def test_history_that_nobody_signed_is_not_signed_now(ledger: Ledger) -> None:
+    ledger.open(SIGNING).append([a_line()])
+    ledger.close()
+    put_behind(ledger.folder, [a_line("forged")] * 20, IDLE_SECONDS / 10)
+    before = read_raw(ledger.folder)
+    with pytest.raises(UsageError, match=r"in which a gateway ran for 2\.\d hours, and it signs every hour"):
+        ledger.open(SIGNING)
+    assert read_raw(ledger.folder) == before
+
+
+def test_history_that_nobody_signed_is_not_signed_now_in_whatever_segments_it_stands(ledger: Ledger) -> None:
+    writer = ledger.open(SIGNING)
+    for number in range(60):
+        ledger.clock.now += 120
+        writer.append([a_line(str(number))])
+    writer.sign(ledger.clock.now)
+    writer.publish()
+    writer.close()
+    strip_checkpoints(ledger.folder)
+    assert len(list_segments(ledger.folder)) > 2
+    with pytest.raises(UsageError, match="no checkpoint covers its end"):
+        ledger.open(SIGNING)
+
+
+def test_a_clock_line_makes_unsigned_history_no_shorter(ledger: Ledger) -> None:
+    ledger.open(SIGNING).append([a_line()])
+    ledger.close()
+    put_behind(ledger.folder, [a_line("forged")] * 3, 3 * IDLE_SECONDS)
+    put_behind(ledger.folder, [a_line("forged")], -9 * IDLE_SECONDS)
+    with pytest.raises(UsageError, match="no checkpoint covers its end"):
+        ledger.open(SIGNING)
+
+
+def test_days_between_starts_that_failed_are_no_unsigned_history(ledger: Ledger) -> None:
+    ledger.open(SIGNING).append([a_line()])
+    for _ in range(3):
+        ledger.close()
+        with path_of(ledger.open(SIGNING)).open("ab") as file:
+            file.write(b"{")
+        ledger.close()
+        ledger.clock.now += DAY_SECONDS
+    writer = ledger.open(SIGNING)
+    writer.append([START])
+    assert ledger.kinds()[-3:] == ["recovered", "start", "checkpoint"]
+
+
+def test_what_a_crash_left_is_signed_once_the_next_start_is_recorded(ledger: Ledger) -> None:
+    ledger.open(SIGNING).append([a_line("1")])
+    ledger.close()
+    with path_of(ledger.open(SIGNING)).open("ab") as file:
+        file.write(b"{")
+    ledger.close()
+    ledger.clock.now += DAY_SECONDS
+    writer = ledger.open(SIGNING)
+    assert ledger.kinds() == ["segment", "keys", "segment", "recovered"], "witnesses are asked before it is signed"
+    writer.append([a_line("2")])
+    assert ledger.kinds()[4:] == ["keys", "checkpoint"]
+
+
+@pytest.mark.parametrize("later", [1.0, DAY_SECONDS], ids=["on the same day", "on the next, in another segment"])
+def test_a_forged_line_does_not_excuse_what_is_removed(ledger: Ledger, later: float) -> None:
+    writer = ledger.open(SIGNING)
+    for number in range(40):
+        writer.append([a_line(str(number))])
+    writer.close()
+    *older, last = list_segments(ledger.folder)
+    put_behind(ledger.folder, [RetentionLine(first=last.first)])
+    ledger.clock.now += later
+    writer = ledger.open(SIGNING)
+    writer.append([a_line()])
+    writer.sign(ledger.clock.now)
+    writer.close()
+    for segment in older:
+        segment.path.unlink()
+    report = verify_folder(ledger.folder, [KEY.verifier])
+    assert [fault.kind for fault in report.faults] == ["retention"]
 
 
 # An unfinished last line.
@@ -968,7 +1082,7 @@ def test_something_in_the_next_segments_place_is_a_ledger_error_until_it_is_gone
 def test_a_file_in_the_folders_place_is_a_ledger_error_until_it_is_gone(writer: LedgerWriter, ledger: Ledger) -> None:
     shutil.rmtree(ledger.folder)
     ledger.folder.write_bytes(b"in the way")
-    with pytest.raises(LedgerError, match="it is a file, and a ledger is a folder"):
+    with pytest.raises(LedgerError, match="Not a directory"):
         writer.append([a_line()])
     ledger.folder.unlink()
     ledger.folder.mkdir()
@@ -1171,6 +1285,7 @@ def test_whatever_happens_in_whatever_order_the_ledger_verifies_and_keeps_what_w
                         with path_of(writer).open("ab") as file:
                             file.write(b'{"n":7')
                     writer = ledger.open(limits)
+                    writer.append([START])
                 case "later" | "day" | "back":
                     ledger.clock.now += {"later": 40, "day": DAY_SECONDS, "back": -7}[step]
                 case name:
