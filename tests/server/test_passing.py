@@ -233,6 +233,9 @@ async def test_while_the_ledger_cannot_be_written_nothing_leaves(world: World, a
     assert [method for method, *_ in api.seen] == ["GET"], "an update is not forwarded before it is recorded"
     folder.unlink()
     async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
+        assert response.status == 503, "no other folder is made in its place"
+    folder.with_name("aside").rename(folder)
+    async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
         assert response.status == 200
     assert len(world.records()) == 1
 

@@ -24,6 +24,7 @@ def keep(folder: Path) -> tuple[Snapshot, Path]:
     lay = {"p/.git/HEAD": "1" * 40}
     write_bundle(folder, lay)
     snapshot = load_bundle(write_bundle(folder / "p"))
+    (folder / "l").mkdir(exist_ok=True)
     asyncio.run(keep_bundle(Archive(folder / "l"), snapshot))
     return snapshot, folder / "l" / BUNDLES / snapshot.digest
 
