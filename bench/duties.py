@@ -20,6 +20,7 @@ from bench.harness import BenchError, wait_until
 from bench.identity import LISTED_AFFILIATE
 from bench.processes import LOOPBACK
 from bench.setting import Duty
+from proxy.ledger.segments import list_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,8 +109,8 @@ def verify_recorded(contender: Contender, requests: int) -> None:
     """
     if Duty.RECORD not in contender.duties or contender.record is None:
         return
-    lines = contender.record.read_bytes().splitlines()
-    decisions = [line for line in lines if line.startswith(b'{"line":"decision"')]
+    lines = [line for each in list_segments(contender.record) for line in each.path.read_bytes().splitlines()]
+    decisions = [line for line in lines if b'","line":"decision","id":"' in line]
     if len(decisions) < requests:
         raise BenchError(f"{contender.name} recorded {len(decisions)} decisions on {requests} requests")
     if not {"effect", "rule", "caller", "origin", "subject"} <= json.loads(decisions[-1]).keys():

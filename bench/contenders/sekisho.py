@@ -16,7 +16,9 @@ from bench.identity import AFFILIATE, AUDIENCE, ISSUER, LISTED_AFFILIATE
 from bench.processes import LOOPBACK, Launch, free_port, running
 from bench.setting import Contender, Duty
 from proxy.clock import unix_seconds
+from proxy.ledger.key_file import write_key_pair
 from proxy.ledger.key_ring_file import make_key_file
+from proxy.ledger.note import SigningKey
 from proxy.ledger.pseudonym import period_of
 
 if TYPE_CHECKING:
@@ -72,12 +74,13 @@ rules:
 
 
 def write_inputs(room: Path, setting: Setting) -> None:
-    """Write the policy folder, the country database and the key of pseudonyms."""
+    """Write the policy folder, the country database, and the keys of pseudonyms and of the ledger."""
     policies = room / "policies"
     policies.mkdir()
     (policies / "bundle.yaml").write_text(MANIFEST)
     (policies / "policy.yaml").write_text(POLICY)
     (policies / "jwks.json").write_text(setting.issuer.key_set())
+    write_key_pair(room / "ledger.key", SigningKey.generate("sekisho.example/bench"))
     make_key_file(room / "pseudonym.key", period_of(unix_seconds()))
     write_mmdb(room / "countries.mmdb")
 
@@ -88,6 +91,7 @@ def command_of(room: Path, port: int, upstream_port: int) -> list[str]:
         *(sys.executable, "-m", "proxy.cli", "run"),
         *("--listen", f"{LOOPBACK}:{port}", "--admin", f"{LOOPBACK}:{free_port()}"),
         *("--policies", str(room / "policies"), "--ledger", str(room / "ledger")),
+        *("--ledger-key", str(room / "ledger.key")),
         *("--pseudonym-key", str(room / "pseudonym.key"), "--geoip", str(room / "countries.mmdb")),
         *("--upstream", f"users=http://{LOOPBACK}:{upstream_port}"),
     ]
@@ -101,4 +105,4 @@ def start_sekisho(setting: Setting) -> Iterator[Contender]:
     command = command_of(room, port, setting.upstream_port)
     duties = frozenset({Duty.TOKEN, Duty.CLAIM_RULE, Duty.COUNTRY_RULE, Duty.RECORD})
     with running(Launch(command, setting.cores.contender, port, room / "output")) as pid:
-        yield Contender("Sekisho", pid, port, duties, record=room / "ledger" / "ledger.jsonl")
+        yield Contender("Sekisho", pid, port, duties, record=room / "ledger")

@@ -22,7 +22,7 @@ from proxy.cli.tree import draw
 from proxy.clock import unix_seconds
 from proxy.errors import UsageError
 from proxy.ledger.prove import find_decision
-from proxy.ledger.segments import list_segments
+from proxy.ledger.segments import describe_no_ledger, list_segments
 from proxy.lifecycle.cases import Cases
 from proxy.lifecycle.explanation import Explanation, explain_facts
 from proxy.lifecycle.kept import load_kept
@@ -109,10 +109,14 @@ def _explain_recorded(options: argparse.Namespace) -> Explanation:
 
 def _find_line(ledger: Path, id_: str) -> bytes:
     """Return the decision line of an id."""
+    id_ = id_.strip()  # as it was copied
     if read_instant(id_) is None:
         raise UsageError(f"{id_!r} is no id of a decision: that is what a caller was told as `decision_id`.")
     try:
-        place = find_decision(list_segments(ledger), id_)
+        segments = list_segments(ledger)
+        if not segments:
+            raise UsageError(describe_no_ledger(ledger))
+        place = find_decision(segments, id_)
     except OSError as error:
         raise UsageError(f"The ledger {ledger} cannot be read: {error.strerror}.") from error
     if place is None:

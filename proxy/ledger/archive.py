@@ -125,7 +125,7 @@ class Archive:
         return place
 
     def _remove_left_over(self) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, exist_ok=True)  # never the ledger's own: where that is gone, its disk may be, too
         for entry in list(self.folder.iterdir()):
             if _LEFT_OVER.fullmatch(entry.name):
                 _remove(entry)

@@ -46,7 +46,8 @@ class Folder:
     """The sink of a ledger that is a folder, held by a lock: the segment that is written.
 
     Args:
-        path: made if it is missing, readable by its owner alone.
+        path: made if it is missing, readable by its owner alone. Once held it is never made again: where it is gone,
+            its disk may be, too, and what took its place would be on another.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,6 +65,8 @@ class Folder:
         self._identity: Identity = (0, 0)
         self._lock = -1
         self._lock_identity: Identity = (0, 0)
+        self._device = 0
+        """The disk that the folder is on."""
         self._ours: dict[str, _Left] = {}
         """The segments that were written here, by name."""
         self._abandoned: Identity | None = None
@@ -76,15 +79,21 @@ class Folder:
         """Between whoever writes and whoever waits for the disk."""
         self._syncing = threading.Lock()
         """Held while somebody waits for the disk: whoever comes next must not return before that is done."""
+        self._make()
         self._hold()
 
     # Whose the folder is.
 
-    def _hold(self) -> None:
+    def _make(self) -> None:
         is_new = not self.path.exists()
+        if self.path.is_file():
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file, and a ledger is a folder")
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         if is_new:
             sync_folder(self.path.parent)
+        self._device = self.path.stat().st_dev
+
+    def _hold(self) -> None:
         lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,6 +114,7 @@ class Folder:
             is_held = False
         if is_held:
             return
+        self._check_is_there()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock, self._lock_identity = -1, (0, 0)
@@ -112,6 +122,19 @@ class Folder:
         if not self._is_ours():
             self._lock_identity = (0, 0)
             raise FileExistsError(errno.EEXIST, "another ledger was begun in its place")
+
+    def _check_is_there(self) -> None:
+        """Make sure that there is a folder to go on in.
+
+        Raises:
+            OSError: it is gone, or it is empty and on another disk, as where its own is not mounted any more.
+        """
+        try:
+            device = self.path.stat().st_dev
+        except FileNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, "its folder is gone") from None
+        if device != self._device and not list_segments(self.path):
+            raise FileNotFoundError(errno.ENOENT, "its folder is gone: an empty one on another disk is in its place")
 
     def _is_ours(self) -> bool:
         """Say whether nobody else has written the folder: its last segment is one that we left, and no longer."""

@@ -18,7 +18,7 @@ from proxy.ledger.finding import Finding, Follower, Task
 from proxy.ledger.join import Head
 from proxy.ledger.links import clean, read_link
 from proxy.ledger.note import NoteError, VerifierKey
-from proxy.ledger.segments import BUNDLES, CHECKPOINT, LOCK, open_regular
+from proxy.ledger.segments import BUNDLES, CHECKPOINT, LOCK, describe_no_ledger, open_regular
 from proxy.ledger.tree_head import MAX_SIZE, open_tree_head
 
 BLOCK_BYTES: Final = 256 * 1024
@@ -152,9 +152,7 @@ def _look_into_folder(path: Path, keys: tuple[VerifierKey, ...], kept: Sequence[
     names = sorted(entry.name for entry in path.iterdir())
     segments = [name for name in names if _SEGMENT.fullmatch(name) and int(name[:20]) <= MAX_SIZE]
     if not segments:
-        raise UsageError(
-            f"{path} holds no ledger: no segment such as {0:020d}.jsonl lies in it. Name the folder of one."
-        )
+        raise UsageError(describe_no_ledger(path))
     findings += [_remark_foreign(name) for name in names if name not in _OURS and name not in segments]
     for name in segments:
         try:

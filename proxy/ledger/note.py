@@ -123,7 +123,8 @@ class SigningKey:
         """
         form = "a signing key has the form PRIVATE+KEY+NAME+ID+SECRET"
         if not text.startswith(_SECRET):
-            raise NoteError(form)
+            meant = "; this looks like the verifier key that goes with it" if text.count("+") > 1 else ""
+            raise NoteError(f"{form}{meant}")
         rest = text.removeprefix(_SECRET)
         key = cls(*_split_key(rest, form))
         _check_id(rest.split("+")[1], key.verifier)
@@ -180,7 +181,7 @@ def open_note(note: str, keys: Sequence[VerifierKey]) -> OpenedNote:
     if not verified:
         signed = ", ".join(f"{name}+{key_id.hex()}" for name, key_id, _ in signatures[:3])
         more = ", and others" if len(signatures) > 3 else ""
-        raise UnverifiedError(f"no key that is asked for signed the note; it is signed by {signed}{more}")
+        raise UnverifiedError(f"none of the given keys signed the note; it is signed by {signed}{more}")
     return OpenedNote(text, tuple(verified))
 
 

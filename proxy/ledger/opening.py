@@ -32,10 +32,10 @@ def open_ledger(options: LedgerOptions, metrics: Metrics) -> Journal:
     """
     key = read_signing_key(options.ledger_key)
     to_output = options.ledger == STANDARD_OUTPUT
-    if to_output and (options.ledger_witness or options.ledger_durability == "synced"):
+    if to_output and (options.ledger_witness or options.ledger_keep_days or options.ledger_durability == "synced"):
         raise UsageError(
-            "A ledger on standard output begins anew at each start and is on no disk of ours: --ledger-witness and "
-            "--ledger-durability synced go with a folder."
+            "A ledger on standard output begins anew at each start and is on no disk of ours: --ledger-witness, "
+            "--ledger-durability synced and SEKISHO_LEDGER_KEEP_DAYS go with a folder."
         )
     places: list[Witness] = [make_witness(place, options.ledger) for place in options.ledger_witness]
     sink: Path | Sink = Stream(StandardOutput.take()) if to_output else options.ledger

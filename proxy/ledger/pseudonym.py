@@ -277,6 +277,11 @@ def _read_lines(text: str) -> Iterator[tuple[int, str, str]]:
         if not _is_key_line(line):
             continue
         name, *rest = line.split()
+        if _KEY.fullmatch(name) and not rest:
+            raise KeyRingError(
+                f"line {number}: it is one bare key, as earlier releases had it: make a ring with `sekisho keygen` in "
+                f"another file, and put this key into its line `{SUBJECTS}`, so that grants stay valid"
+            )
         if name != SUBJECTS and not _PERIOD.fullmatch(name):
             # Whatever stands there may be a key, so it is not shown.
             raise KeyRingError(

@@ -75,6 +75,16 @@ def list_segments(folder: Path) -> list[Segment]:
     return sorted(found, key=lambda segment: segment.first)
 
 
+def describe_no_ledger(folder: Path) -> str:
+    """Return the sentence for a folder in which no segment lies, with the ledger below it that may be meant."""
+    told = f"{folder} is no ledger: there is no segment in it, such as {segment_name(0)}."
+    try:
+        below = [each for each in folder.iterdir() if each.is_dir() and list_segments(each)]
+    except OSError:
+        below = []
+    return f"{told} Is {below[0]} meant?" if len(below) == 1 else told
+
+
 def read_blocks(file: int, end: int) -> Iterator[list[bytes]]:
     """Yield the whole lines of an open file up to ``end``, block by block, without their newlines."""
     parts: list[bytes] = []

@@ -35,11 +35,16 @@ from proxy.telemetry import Metrics
 DAY_SECONDS: Final = 86400
 IDLE_SECONDS: Final = 3600.0
 """A checkpoint is signed so often though nothing happened: a gap then shows that something is missing."""
+_MENDS: Final = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room there"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Let this user write in that folder"),
+}
+"""What whoever starts a gateway does about a folder that cannot be written, beside beginning another ledger."""
 _LATE_SECONDS: Final = 300.0
 """By so much a checkpoint may be late, on a machine under load."""
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _KEEP_AND_BEGIN: Final = (
-    "Keep it as evidence, see what `sekisho ledger verify` says of it, and begin another folder with --ledger."
+    "Keep it as evidence, see what `sekisho ledger verify` says of it, and begin another one with --ledger and a key "
+    "of another name."
 )
 
 log = logging.getLogger("sekisho.ledger")
@@ -136,10 +141,14 @@ class LedgerWriter:
         except OSError as error:
             if error.errno in {errno.EAGAIN, errno.EACCES} and path.exists() and os.access(path, os.W_OK):
                 raise UsageError(
-                    f"Another gateway writes the ledger {path}: stop it, or name another folder with --ledger."
+                    f"Another gateway writes the ledger {path}: stop it, or begin another ledger with --ledger and a "
+                    "key of another name."
                 ) from error
-            mend = "Make room, or name another" if error.errno in _FULL else "Name a folder this user may write"
-            raise UsageError(f"The ledger {path} cannot be written: {error.strerror}. {mend} with --ledger.") from error
+            mend = _MENDS.get(error.errno or 0, "Mend that")
+            raise UsageError(
+                f"The ledger {path} cannot be written: {error.strerror}. {mend}, or begin another ledger with --ledger "
+                "and a key of another name."
+            ) from error
         self._cut = cut
         return folder
 
@@ -461,6 +470,6 @@ def _refuse(folder: Path, segment: Segment, damage: DamagedError) -> UsageError:
     if isinstance(damage, ForeignError):
         return UsageError(
             f"The ledger {folder} was not begun with this key: {segment.path.name}:{damage}. "
-            "Name its key with --ledger-key, or begin another folder with --ledger."
+            "Name its key with --ledger-key, or begin another ledger with --ledger."
         )
     return UsageError(f"The ledger {folder} is not as it was written: {segment.path.name}:{damage}. {_KEEP_AND_BEGIN}")

@@ -60,7 +60,7 @@ async def talk(world: World, *pieces: bytes, source: str = PROXY) -> bytes:
 
 
 def last(world: World) -> dict[str, Any]:
-    return world.records()[-1]
+    return world.decisions()[-1]
 
 
 FIELDS = {
@@ -115,7 +115,7 @@ async def test_a_connection_is_its_source_s(tmp_path: Path, start: tuple[bytes, 
         assert told.count(b"HTTP/1.1 200") == 2
         await talk(world, b"".join(start) + a_request())
 
-        assert [record["origin"]["ip"] for record in world.records()] == [OFFICE] * 3
+        assert [record["origin"]["ip"] for record in world.decisions()] == [OFFICE] * 3
         assert b"192.0.2" not in told
 
 
@@ -159,7 +159,7 @@ async def test_row_10_a_trusted_proxy_that_does_not_say_whose_it_is_is_refused(t
 
         assert told.startswith(b"HTTP/1.1 400 Bad Request\r\n")
         assert json.loads(told.partition(b"\r\n\r\n")[2])["status"] == 400
-        [record] = world.records()
+        [record] = world.decisions()
         assert (record["reason"], record["effect"], record["origin"]["ip"]) == (
             "proxy-header-malformed", "deny", "unknown")  # fmt: skip
 
@@ -177,7 +177,7 @@ async def test_a_connection_that_ends_before_it_began_is_no_request(tmp_path: Pa
         writer.close()
         await talk(world, OFFICE_LINE + a_request())
 
-        assert len(world.records()) == 1
+        assert len(world.decisions()) == 1
 
 
 async def test_row_10_a_stranger_s_header_is_no_request(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ async def test_a_database_is_swapped_under_load_and_recorded(tmp_path: Path) -> 
             return statuses
 
         loading = asyncio.ensure_future(load())
-        await wait_for(lambda: len(world.records()) >= 3)
+        await wait_for(lambda: len(world.decisions()) >= 3)
         write_countries(tmp_path, "CN")
         await wait_for(lambda: last(world)["origin"]["country"] == "CN")
         stop.set()
@@ -229,7 +229,7 @@ async def test_a_database_is_swapped_under_load_and_recorded(tmp_path: Path) -> 
         assert first["databases"][0]["type"] == "GeoLite2-Country"
         assert first["databases"][0]["built"] == "2023-11-14T22:13:20.000Z"
         assert first["databases"][0]["digest"] != second["databases"][0]["digest"]
-        versions = [(record["geolocation"], record["origin"]["country"]) for record in world.records()]
+        versions = [(record["geolocation"], record["origin"]["country"]) for record in world.decisions()]
         assert set(versions) == {(first["version"], "JP"), (second["version"], "CN")}
 
 

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from proxy.clock import elapsed_seconds
 from proxy.demo.issuer import make_issuer_app
+from tests.support.ledger import read_records
 from tests.support.world import (
     ISSUERS,
     POLICIES,
@@ -118,7 +119,8 @@ async def read_all(reader: asyncio.StreamReader) -> bytes:
 
 
 def lines_of(world: World) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in world.ledger.read_text(encoding="utf-8").splitlines()]
+    """Return what was recorded of requests, and of the gateway's end."""
+    return [record for record in read_records(world.ledger) if record["line"] not in {"released", "checkpoint"}]
 
 
 def with_duration(folder: Path, duration: str) -> Path:

@@ -187,7 +187,7 @@ async def becomes(ask_once: Callable[[], Awaitable[bool]]) -> None:
 async def test_a_service_gets_in_with_its_certificate_and_is_recorded_as_one(tmp_path: Path) -> None:
     async with a_place(tmp_path) as place, connected(place, service()) as session:
         assert (await ask(session, place)).status == 200
-        (record,) = place.records()
+        (record,) = place.decisions()
         assert (record["caller"]["issuer"], record["caller"]["kind"]) == ("mesh", "service")
         assert record["caller"]["affiliate"] == "unknown"
         assert BILLING not in json.dumps(record)
@@ -204,7 +204,7 @@ async def test_a_token_decides_who_asks_where_there_are_both(tmp_path: Path) -> 
         assert (await ask(session, place, Authorization=bearer())).status == 200
         assert (await ask(session, place, Authorization=bearer(affiliate="branch"))).reason == Reason.NO_RULE_ALLOWS
         assert (await ask(session, place, Authorization="Bearer x")).reason == Reason.TOKEN_MALFORMED
-        assert [record["caller"]["issuer"] for record in place.records()] == ["corp", "corp", "unknown"]
+        assert [record["caller"]["issuer"] for record in place.decisions()] == ["corp", "corp", "unknown"]
 
 
 NOBODY: Final[dict[str, tuple[Callable[[], Held], Reason]]] = {

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from proxy.ledger.entry import encode_body
-from proxy.ledger.lines import DecisionLine
+from proxy.ledger.lines import CallerRecorded, DecisionLine, OriginRecorded, SubjectRecorded
 from proxy.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from proxy.ledger.note import SigningKey
 from proxy.ledger.segments import list_segments
@@ -48,6 +48,18 @@ def fill(record: dict[str, Any]) -> dict[str, Any]:
         "subject": {"country": "unknown", "id": "unknown"},
     }
     return record | {part: defaults | record.get(part, {}) for part, defaults in told.items()}
+
+
+def read_decisions(folder: Path) -> list[dict[str, Any]]:
+    """Return all decisions; whatever a line leaves unsaid of caller, origin and subject is said."""
+    parts: list[tuple[str, Any]] = [
+        ("caller", CallerRecorded()), ("origin", OriginRecorded()), ("subject", SubjectRecorded())
+    ]  # fmt: skip
+    unsaid = {name: msgspec.structs.asdict(part) for name, part in parts}
+    return [
+        record | {name: unsaid[name] | record.get(name, {}) for name in unsaid}
+        for record in read_records(folder, "decision")
+    ]
 
 
 def read_ends(folder: Path) -> list[dict[str, Any]]:

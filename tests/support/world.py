@@ -15,7 +15,7 @@ from proxy.demo.issuer import Issuer, make_issuer_app
 from proxy.settings import read_settings
 from proxy.wiring import run_gateway
 from tests.support.keys import write_pseudonym_keys
-from tests.support.ledger import read_ends, read_records, write_ledger_key
+from tests.support.ledger import read_decisions, read_ends, read_records, write_ledger_key
 
 POLICIES: Final = Path(__file__).parents[2] / "policies"
 OFFICE: Final = "10.20.3.7"
@@ -47,6 +47,10 @@ class World(msgspec.Struct, frozen=True):
 
     def records(self, line: str = "decision") -> list[dict[str, Any]]:
         return read_records(self.ledger, line)
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Return all decisions, with what their lines leave unsaid."""
+        return read_decisions(self.ledger)
 
     def ends(self) -> list[dict[str, Any]]:
         """Return, for each request that has ended, the line that says how."""

@@ -50,14 +50,14 @@ def render(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def test_a_record_of_ours_is_written_with_its_arguments_and_named_fields() -> None:
-    record = a_record("sekisho.ledger", "cut %d bytes", 7, bytes=7, path="ledger/ledger.jsonl", created=0.0)
+    record = a_record("sekisho.ledger", "cut %d bytes", 7, bytes=7, path="ledger/checkpoint", created=0.0)
     assert render(record) == {
         "time": "1970-01-01T00:00:00.000Z",
         "level": "error",
         "logger": "sekisho.ledger",
         "message": "cut 7 bytes",
         "bytes": 7,
-        "path": "ledger/ledger.jsonl",
+        "path": "ledger/checkpoint",
     }
 
 

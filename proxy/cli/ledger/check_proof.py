@@ -17,7 +17,9 @@ from proxy.ledger.tree_head import TreeHead
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("file", type=Path, help="the proof, *.tlog-proof, as `sekisho ledger prove` writes it")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="the proof, *.tlog-proof, as `sekisho ledger prove` writes it"
+    )
     add_key_flag(parser)
     text = "the line that is proven, where the proof does not carry it"
     parser.add_argument("--line", type=Path, metavar="FILE", help=text)

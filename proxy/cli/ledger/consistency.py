@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``sekisho ledger consistency DIR --from FILE``: proves that nothing before a checkpoint was changed since an earlier.
+"""``sekisho ledger consistency DIR --from FILE``: proves that what a checkpoint signs goes on from an earlier one.
 
-DIR is the ledger, whose lines make the proof, or the file of a proof that was made before and needs no ledger.
+DIR is the ledger, whose lines make the proof, or the file of a proof that was made before and needs no ledger. It is of
+what was signed: a line that was edited since takes no proof from two checkpoints, and ``verify`` names it.
 """
 
 import argparse
@@ -45,7 +46,10 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"The ledger {options.source} cannot be read: {error.strerror}.") from error
     if options.out is not None:
         write_new(options.out, proof.render())
-    print(f"consistent: the first {earlier.size} of the {later.size} lines of {later.origin} are as they were")
+    print(
+        f"consistent: the {later.size} lines that {later.origin} signed go on from the {earlier.size} signed before\n"
+        "Whether they still lie there as they were signed: sekisho ledger verify DIR --key VKEY"
+    )
     for name, value in _describe(earlier, later):
         print(f"{name:<9} {value}")
     for each in proof.hashes:
@@ -69,6 +73,7 @@ def _open(file: Path, note: str, keys: tuple[VerifierKey, ...]) -> TreeHead:
 
 
 def _prove(options: argparse.Namespace, earlier: TreeHead, keys: tuple[VerifierKey, ...]) -> ConsistencyProof:
+    segments = find_segments(options.source)
     file = options.to or options.source / CHECKPOINT
     note = read_note(file)
     later = _open(file, note, keys)
@@ -79,7 +84,7 @@ def _prove(options: argparse.Namespace, earlier: TreeHead, keys: tuple[VerifierK
             f"{options.from_} covers {earlier.size} lines, and the last checkpoint of the ledger {later.size}: "
             "its end is gone"
         )
-    return ConsistencyProof(earlier.size, prove_growth(find_segments(options.source), earlier, later), note)
+    return ConsistencyProof(earlier.size, prove_growth(segments, earlier, later), note)
 
 
 def _read_proof(options: argparse.Namespace) -> ConsistencyProof:

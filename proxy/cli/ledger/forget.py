@@ -13,7 +13,7 @@ from proxy.ledger.pseudonym import SUBJECTS, KeyRing, KeyRingError, parse_period
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add = parser.add_argument
-    add("file", type=Path, help="the key ring, as --pseudonym-key names it")
+    add("file", type=Path, metavar="FILE", help="the key ring, as --pseudonym-key names it")
     add("period", metavar="YYYY-MM", help="the month whose key is erased")
     add("--yes", action="store_true", help="do it: the key cannot be had back")
     parser.set_defaults(run=run)

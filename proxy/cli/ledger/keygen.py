@@ -12,7 +12,12 @@ from proxy.ledger.note import NoteError, SigningKey
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add = parser.add_argument
-    add("file", type=Path, help="the file to make; the verifier key goes into FILE.pub; neither must exist")
+    add(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="the file to make; the verifier key goes into FILE.pub; neither must exist",
+    )
     text = "what the ledger is called, for each writer another one, such as sekisho.example.com/tokyo-1"
     add("--name", required=True, metavar="ORIGIN", help=text)
     parser.set_defaults(run=run)

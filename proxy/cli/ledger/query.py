@@ -14,13 +14,13 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.cli.ledger.source import parse_bound, read_place, tell
+from proxy.cli.ledger.source import parse_bound, read_place, tell, where_counted
 from proxy.cli.ledger.telling import HEADING, SHORT, render_json, tell_decision
 from proxy.cli.terminal import plain
 from proxy.errors import UsageError
 from proxy.ledger.key_ring_file import read_key_ring
 from proxy.ledger.query import FIELDS, OBSERVED, Filter, Row, Search, count_by, find_words
-from proxy.ledger.read import Reading
+from proxy.ledger.read import Entry, Reading
 from proxy.model.country import NAMES, refuse_country
 from proxy.model.decision import Effect, Reason
 from proxy.model.facts import State
@@ -39,6 +39,7 @@ _FLAGS: Final[Mapping[str, tuple[str, str]]] = {
     "route": ("ID", "of the route"),
     "action": ("A", "read, create, update, delete or export"),
 }
+_WITH_KEY: Final = "Name the key ring of the gateway that wrote them with --pseudonym-key FILE."
 _COUNTRIES: Final = ("country", "subject_country", "origin_country")
 
 
@@ -51,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--pseudonym-key", type=Path, metavar="FILE", help="the keys that make pseudonyms of ISSUER|SUBJECT and API:ID")
     for name, (metavar, meaning) in _FLAGS.items():
         add(f"--{name.replace('_', '-')}", action="append", metavar=metavar, help=meaning)
-    add("--effect", action="append", choices=[Effect.ALLOW, Effect.DENY, OBSERVED], help="what was decided")
+    add("--effect", action="append", choices=[Effect.ALLOW.value, Effect.DENY.value, OBSERVED], help="what was decided")
     add("--since", metavar="WHEN", help="an instant, or a date in UTC")
     add("--until", metavar="WHEN", help="an instant, which is outside, or a date in UTC, which is inside")
     add("--limit", type=_parse_count, metavar="N", help="at most so many rows")
@@ -77,7 +78,8 @@ def run(options: argparse.Namespace) -> int:
     asked = _read_filter(options)
     reading = Reading(tell)
     search = Search(asked, reading.decode)
-    rows = _find(options, asked, reading, search)
+    entries = read_place(options.ledger, since=asked.since, until=asked.until)
+    rows = _find(entries, reading, search)
     if options.count_by:
         counts = count_by(rows, options.count_by)
         _COUNTED[options.format](options.count_by, counts[: options.limit])
@@ -88,14 +90,14 @@ def run(options: argparse.Namespace) -> int:
     if search.uncounted:
         tell(
             f"beside these, {search.uncounted:,} refusals of unknown callers in that time were only counted: "
-            "`sekisho ledger tail --line refusals` shows them by address."
+            f"{where_counted(options.ledger)}"
         )
     reading.finish()
     return 0
 
 
-def _find(options: argparse.Namespace, asked: Filter, reading: Reading, search: Search) -> Iterator[Row]:
-    for entry in read_place(options.ledger, since=asked.since, until=asked.until):
+def _find(entries: Iterable[Entry], reading: Reading, search: Search) -> Iterator[Row]:
+    for entry in entries:
         if search.is_dismissed(entry.data):
             continue
         seen = reading.look(entry)
@@ -132,6 +134,8 @@ def name_caller(who: str, key: Path | None) -> frozenset[str]:
         UsageError: it is neither, or there is no key to make it one.
     """
     if "|" in who:
+        if key is None:
+            raise UsageError(f"--who {who!r}: records name people by pseudonyms. {_WITH_KEY}")
         names = (each.of_caller(who) for each in read_key_ring(key).names.values())
         return frozenset({who, *names})  # as it stands there where callers are recorded in clear
     if not SHORT <= len(who) <= 32 or not _HEXADECIMAL.issuperset(who):

@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("candidate", nargs="*", metavar="CANDIDATE", help="a caller 'ISSUER|SUBJECT', or a data subject API:ID")
     add("--candidates", metavar="FILE", help="candidates, one a line; - reads them from standard input")
     add("--pseudonym-key", type=Path, metavar="FILE", required=True, help="the key ring of the gateway that wrote it")
-    add("--id", default="", metavar="DECISION", help="who of the candidates appears in that decision")
+    add("--id", default="", type=str.strip, metavar="DECISION", help="who of the candidates appears in that decision")
     add("--subjects", action="store_true", help="say also under which name grants know each data subject")
     add("--limit", type=int, default=20, metavar="N", help="at most so many ids of decisions each; 20 unless told")
     add("--json", action="store_true", help="print one JSON object")

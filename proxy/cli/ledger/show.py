@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from proxy.cli.ledger.meaning import Told, tell_sections
-from proxy.cli.ledger.source import PIPE, read_place, tell
+from proxy.cli.ledger.source import COUNTED, PIPE, read_place, tell, where_counted
 from proxy.cli.ledger.telling import describe_line, render_json, tell_answer
 from proxy.cli.terminal import plain
 from proxy.clock import render_instant
@@ -54,14 +54,11 @@ def run(options: argparse.Namespace) -> int:
     found = _find(options.ledger, beginning, reading)
     reading.finish()
     if not found:
-        tell(
-            f"nothing is recorded of {options.id}. Refusals of unknown callers beyond a limit are only counted: "
-            "`sekisho ledger tail --line refusals` shows those."
-        )
+        tell(f"nothing is recorded of {beginning}; {COUNTED}: {where_counted(options.ledger)}")
         return 1
     if len(found) > 1:
         named = ", ".join([*map(plain, sorted(found)[:_NAMED]), *(["…"] if len(found) > _NAMED else [])])
-        raise UsageError(f"{options.id} begins the ids of {len(found)} requests: {named}. Give more of it.")
+        raise UsageError(f"{beginning} begins the ids of {len(found)} requests: {named}. Give more of it.")
     (request_id, lines), *_ = found.items()
     if options.json:
         for each in lines:
@@ -72,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _parse_id(text: str) -> str:
-    beginning = text.upper()
+    beginning = text.strip().upper()
     if not _MIN_LENGTH <= len(beginning) <= _ID_LENGTH or not set(_DIGITS).issuperset(beginning):
         raise UsageError(
             f"{text!r} is no id of a decision, such as 01F1E67NFFQH49ZT7AY7HWJ234, and no beginning of one with at "

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the verbs that read a ledger take its lines from, and where they tell what they could not read."""
 
+import shlex
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,8 +11,11 @@ from typing import Final
 from proxy.clock import parse_instant, render_instant
 from proxy.errors import UsageError
 from proxy.ledger.read import Entry, choose_by_time, find_files, read_forward, read_stream
+from proxy.ledger.segments import describe_no_ledger
 
 PIPE: Final = "-"
+COUNTED: Final = "refusals of unknown callers beyond a limit are only counted"
+"""What may have become of an id that was told and is not found."""
 _CLOCK_SECONDS: Final = 3600.0
 """How far clocks are taken to have been set back when segments are chosen by time."""
 
@@ -39,16 +43,21 @@ def read_place(place: str, *, since: str = "", until: str = "", holding: bytes =
     if files.folder is None:
         return read_forward(files.paths, holding=holding)
     if not files.paths:
-        tell(_describe_empty(files.folder))
+        raise UsageError(describe_empty(files.folder))
     chosen = choose_by_time(files.paths, _shift(since, -_CLOCK_SECONDS), _shift(until, _CLOCK_SECONDS))
     return read_forward(chosen, holding=holding)
 
 
-def _describe_empty(folder: Path) -> str:
+def where_counted(place: str) -> str:
+    """Return the sentence that says where counted refusals are seen."""
+    return f"`sekisho ledger tail {shlex.quote(place)} --line refusals` shows them by address, within a minute."
+
+
+def describe_empty(folder: Path) -> str:
+    """Return the sentence for a folder that holds no segment, with what in it may be meant."""
     others = sorted(path.name for path in folder.glob("*.jsonl"))
-    if others:
-        return f"{folder} holds no segment of a ledger; to read {others[0]}, name that file."
-    return f"{folder} holds no segment of a ledger."
+    told = describe_no_ledger(folder)
+    return f"{told} To read {others[0]}, name that file." if others else told
 
 
 def _shift(time: str, seconds: float) -> str:

@@ -10,11 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from proxy.cli.ledger.source import PIPE, read_place, tell
-from proxy.cli.ledger.telling import HEADING, render_json, tell_line
+from proxy.cli.ledger.source import PIPE, describe_empty, read_place, tell
+from proxy.cli.ledger.telling import HEADING, LINE_KINDS, render_json, tell_line
+from proxy.errors import UsageError
 from proxy.ledger.follow import Follower
 from proxy.ledger.query import Row
 from proxy.ledger.read import Entry, Files, Position, Reading, find_end, find_files, read_backward
+from proxy.model.problem import nearest
 
 _POLL_MILLISECONDS: Final = 200
 
@@ -41,23 +43,35 @@ def run(options: argparse.Namespace) -> int:
     """Print the last lines; with ``-f`` until whoever reads them goes."""
     reading = Reading(tell)
     kinds = frozenset(kind.encode() for kind in options.line or ())
-    if not options.json:
-        print(HEADING)
+    for unknown in sorted(set(options.line or ()).difference(LINE_KINDS)):
+        tell(f"this version knows no kind of line {unknown!r}{nearest(unknown, LINE_KINDS)}.")
     if options.ledger == PIPE:
+        _print_heading(options)
         entries = _choose(read_place(PIPE), reading, kinds)
         _print(entries if options.follow else deque(entries, options.lines), options)
         reading.finish()
         return 0
     files = find_files(Path(options.ledger))
+    if files.folder is not None and not files.paths:
+        told = describe_empty(files.folder)
+        if not options.follow:
+            raise UsageError(told)
+        tell(told)
+    _print_heading(options)
     end = find_end(files)
     last = list(islice(_choose(read_backward(files, end if options.follow else None), reading, kinds), options.lines))
     _print(reversed(last), options)
+    if kinds and not last and not options.follow:
+        tell("no line is of that kind.")
     if options.follow:
         _follow(files, end, reading, kinds, options)
-    elif not files.paths:
-        read_place(options.ledger)  # says that there is nothing
     reading.finish()
     return 0
+
+
+def _print_heading(options: argparse.Namespace) -> None:
+    if not options.json:
+        print(HEADING)
 
 
 def _choose(entries: Iterable[Entry], reading: Reading, kinds: frozenset[bytes]) -> Iterator[tuple[Entry, Row]]:

@@ -159,6 +159,7 @@ _SENTENCES: Final[Mapping[str, Callable[[Row], str]]] = {
     "retention": _sentence("lines before line {} are no longer kept", "first"),
 }
 """Kind of a line to what it says."""
+LINE_KINDS: Final = frozenset(_SENTENCES)
 
 
 def describe_line(line: Row) -> str:

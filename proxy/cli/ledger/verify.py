@@ -23,6 +23,8 @@ from proxy.ledger.links import clean
 
 LISTED: Final = 50
 """Faults that are printed; all of them stand in the JSON."""
+_UNSIGNED: Final = frozenset({"forged", "unsigned"})
+"""Faults that a ledger has, too, whose key is another one, or that is young."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--jobs", type=int, default=0, metavar="N", help="processes that take part; as many as processors if left out")
     add("--json", action="store_true", help="print one JSON object")
+    parser.epilog = (
+        "Exit code 0: it is as it was written; 1: it is not, and where, or nothing proves it; 2: it cannot be verified."
+    )
     parser.set_defaults(run=run)
 
 
@@ -86,15 +91,27 @@ def _print(reports: list[Report], path: Path) -> None:
             print(line)
     bad = sum(len(report.faults) + report.more for report in reports)
     if bad:
-        print(f"{clean(str(path))} is NOT as it was written: {_count(bad, 'fault')}.", file=sys.stderr)
+        print(f"{clean(str(path))} {_conclude(reports, bad)}", file=sys.stderr)
+
+
+def _conclude(reports: list[Report], bad: int) -> str:
+    """Say in a sentence what the faults come to; that nothing is signed yet, or by others, is no change of anything."""
+    kinds = {fault.kind for report in reports for fault in report.faults}
+    if kinds <= _UNSIGNED and not any(report.checkpoints for report in reports):
+        return (
+            "is NOT proven: no checkpoint in it is signed by a key that was given. Is it the verifier key of this "
+            "ledger? And a gateway signs for the first time a minute after it starts."
+        )
+    return f"is NOT as it was written: {_count(bad, 'fault')}."
 
 
 def _summary(report: Report) -> Iterator[str]:
     verdict = "good" if report.is_good else "NOT good"
     origins = ", ".join(map(clean, report.origins)) or "unknown"
     yield f"{verdict}: ledger {origins}"
+    numbers = f" ({report.first:,} to {report.next - 1:,})" if report.next > report.first else ""
     yield (
-        f"  {_count(report.lines, 'line')} ({report.first:,} to {report.next - 1:,}) "
+        f"  {_count(report.lines, 'line')}{numbers} "
         f"in {_count(report.segments, 'segment')}, {report.size_bytes:,} bytes"
     )
     if report.since:

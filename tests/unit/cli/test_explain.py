@@ -177,7 +177,7 @@ REFUSED = {
     "a decision of no ledger": (["--id", REQUEST_ID], "--ledger DIR"),
     "a decision that is none": (["--id", "R1", "--ledger", "/"], "no id of a decision"),
     "a decision of a ledger that is not there": (["--id", REQUEST_ID, "--ledger", "/nonexistent"], "cannot be read"),
-    "a decision of a ledger that does not hold it": (["--id", REQUEST_ID, "--ledger", "/"], "holds no decision"),
+    "a decision of what is no ledger": (["--id", f" {REQUEST_ID}\n", "--ledger", "/"], "/ is no ledger"),
     "a ledger for a test": (["a Shanghai", "--ledger", "/"], "goes with --line or --id"),
 }
 
@@ -209,6 +209,7 @@ def test_a_line_without_a_folder_needs_one_that_keeps_its_bundle(
     assert main([*asked, "--ledger", str(tmp_path / "ledger")]) == 2
     assert "that decided it is not kept in" in capsys.readouterr().err
     snapshot = reference_bundle()
+    (tmp_path / "ledger").mkdir()
     asyncio.run(keep_bundle(Archive(tmp_path / "ledger"), snapshot))
     assert main([*asked, "--ledger", str(tmp_path / "ledger"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)

@@ -33,8 +33,15 @@ from proxy.ledger.record import BUNDLE_DIGITS
 from proxy.ledger.segments import BUNDLES
 from proxy.model.source import Source
 from tests.support.bundle_folder import write_bundle
+from tests.support.capabilities import as_any_user
 
 FILES: Final[Mapping[str, bytes]] = {"bundle.yaml": b"one\n", "packs/a/pack.yaml": b"two\n", "people.csv": b"x" * 5000}
+
+
+@pytest.fixture(autouse=True)
+def _ledgers(tmp_path: Path) -> None:
+    for name in ("l", "ledger"):
+        (tmp_path / name).mkdir(mode=0o700)
 
 
 def called(name: str, revision: str = "") -> Bundle:
@@ -290,6 +297,7 @@ def test_a_path_that_is_not_plain_keeps_nothing(tmp_path: Path, path: str) -> No
 @given(path=st.text("ab./\\\0~ -", max_size=12))
 def test_no_path_leads_out(tmp_path_factory: pytest.TempPathFactory, path: str) -> None:
     folder = tmp_path_factory.mktemp("any")
+    (folder / "l").mkdir()
     with contextlib.suppress(ArchiveError):
         place = Archive(folder / "l").keep(folder / "p", [Source.of(path, b"x")], called("first"))
         assert (place / path).resolve().is_relative_to(place)
@@ -329,18 +337,26 @@ def test_a_full_disk_keeps_nothing_and_the_next_try_all(tmp_path: Path, size: in
     assert content(archive.keep(tmp_path / "p", sources, called("first"))) == FILES
 
 
+def test_where_the_ledgers_folder_is_gone_it_is_not_made_again(tmp_path: Path) -> None:
+    sources = put(tmp_path / "p")
+    (tmp_path / "l").rmdir()
+    with pytest.raises(ArchiveError, match="No such file or directory"):
+        Archive(tmp_path / "l").keep(tmp_path / "p", sources, called("first"))
+    assert not (tmp_path / "l").exists()
+
+
 def test_a_place_that_is_no_folder_keeps_nothing(tmp_path: Path) -> None:
-    (tmp_path / "l").mkdir()
     (tmp_path / "l" / BUNDLES).write_bytes(b"")
     with pytest.raises(ArchiveError, match="cannot be kept in"):
         Archive(tmp_path / "l").keep(tmp_path / "p", put(tmp_path / "p"), called("first"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_place_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
-    (tmp_path / "l" / BUNDLES).mkdir(parents=True, mode=0o500)
+    sources = put(tmp_path / "p")
+    (tmp_path / "l" / BUNDLES).mkdir(mode=0o500)
     with pytest.raises(ArchiveError, match="Permission denied"):
-        Archive(tmp_path / "l").keep(tmp_path / "p", put(tmp_path / "p"), called("first"))
+        as_any_user(lambda: Archive(tmp_path / "l").keep(tmp_path / "p", sources, called("first")))
+    assert list((tmp_path / "l" / BUNDLES).iterdir()) == []
 
 
 def test_two_threads_keep_one_bundle(tmp_path: Path) -> None:

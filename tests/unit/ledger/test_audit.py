@@ -416,7 +416,7 @@ KEPT: Final[dict[str, tuple[bytes, str]]] = {
     "of another ledger": (
         sign_tree_head(OTHER, TreeHead("b", 0, EMPTY_ROOT)).encode(),
         (
-            "is not to be believed: no key that is asked for signed the note; "
+            "is not to be believed: none of the given keys signed the note; "
             f"it is signed by b+{OTHER.verifier.key_id.hex()}"
         ),
     ),
@@ -549,7 +549,7 @@ def test_what_is_no_ledger_cannot_be_used(tmp_path: Path) -> None:
     packed.write_bytes(b"\x1f\x8b\x08")
     os.mkfifo(tmp_path / "pipe")
     for path, message in {
-        tmp_path: "holds no ledger: no segment such as 00000000000000000000.jsonl lies in it",
+        tmp_path: "is no ledger: there is no segment in it, such as 00000000000000000000.jsonl",
         empty: "is empty: it holds no lines of a ledger",
         packed: "is packed with gzip: unpack it first",
         missing: "name the folder of a ledger, or a file of its lines",

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -99,6 +100,28 @@ def test_a_lock_that_was_removed_is_taken_anew_with_the_next_segment(folder: Fol
     folder.begin(1, b"b\n")
     with (folder.path / LOCK).open("rb") as lock, pytest.raises(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_an_empty_folder_on_another_disk_is_not_the_one_that_was_held(tmp_path: Path) -> None:
+    """As where the folder is a place of mounting, and nothing is mounted there any more."""
+    own = tmp_path / "own"
+    own.mkdir()
+    with TemporaryDirectory(dir="/dev/shm") as other:
+        assert Path(other).stat().st_dev != own.stat().st_dev
+        place = tmp_path / "place"
+        place.symlink_to(own)
+        folder = Folder(place)
+        folder.begin(0, b"a\n")
+        place.unlink()
+        place.symlink_to(other)
+        with pytest.raises(FileNotFoundError, match="an empty one on another disk is in its place"):
+            folder.begin(1, b"b\n")
+        assert list(Path(other).iterdir()) == []
+        place.unlink()
+        place.symlink_to(own)
+        folder.begin(1, b"b\n")
+        folder.close()
+        assert content(folder) == {segment_name(0): b"a\n", segment_name(1): b"b\n"}
 
 
 def test_a_lock_that_somebody_else_has_is_an_error_until_it_is_free(folder: Folder) -> None:

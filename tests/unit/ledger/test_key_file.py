@@ -51,7 +51,9 @@ def test_where_no_file_can_be(tmp_path: Path, name: str) -> None:
 NO_SIGNERS = [
     pytest.param(None, "cannot be read: No such file", id="no file"),
     pytest.param(b"", "is none: a signing key has the form", id="an empty file"),
-    pytest.param(str(KEY.verifier).encode(), "is none: a signing key has the form", id="the verifier key"),
+    pytest.param(
+        str(KEY.verifier).encode(), "this looks like the verifier key that goes with it", id="the verifier key"
+    ),
     pytest.param(KEY.render()[:-8].encode(), "is none: ", id="a key that is cut short"),
     pytest.param((KEY.render() + "\n" + OTHER.render()).encode(), "is none: ", id="two keys"),
     pytest.param(b"\xff\xfe", "is no text in UTF-8", id="no text"),

@@ -108,10 +108,10 @@ NOT_BELIEVED = [
     pytest.param(NOTE + FORGED, "does not fit the text", id="a forged signature of a key that signed truly before it"),
     pytest.param(NOTE.replace("3\n", "4\n"), "does not fit the text", id="a text that was changed"),
     pytest.param(TEXT + "\n" + _line(KEY.name, KEY_ID + b"x"), "does not fit", id="a signature that is too short"),
-    pytest.param(OTHER.sign(TEXT), "no key that is asked for", id="a key of another name"),
-    pytest.param(NAMESAKE.sign(TEXT), "no key that is asked for", id="another key of the same name"),
+    pytest.param(OTHER.sign(TEXT), "none of the given keys", id="a key of another name"),
+    pytest.param(NAMESAKE.sign(TEXT), "none of the given keys", id="another key of the same name"),
     pytest.param(
-        TEXT + "\n" + _line("else", KEY_ID + bytes(64)), "no key that is asked", id="the id under another name"
+        TEXT + "\n" + _line("else", KEY_ID + bytes(64)), "none of the given keys", id="the id under another name"
     ),
 ]
 NO_NOTES = [

@@ -82,7 +82,7 @@ NOT_PROVEN = [
     pytest.param(TEXT.replace(HASH, f"{HASH}\n{HASH}"), "is not line 5", id="a hash too many"),
     pytest.param(TEXT.replace(EXTRA, encode_base64(b'{"n":6}')), "is not line 5", id="another line"),
     pytest.param(TEXT.replace("\n11\n", "\n12\n"), "does not fit the text", id="another size"),
-    pytest.param(_prove(5, 11, OTHER).render(), "no key that is asked for", id="the key of another ledger"),
+    pytest.param(_prove(5, 11, OTHER).render(), "none of the given keys", id="the key of another ledger"),
     pytest.param(TEXT.partition("\n\n")[0] + "\n\n" + _prove(5, 12).note, "is not line 5", id="another checkpoint"),
     pytest.param(TEXT.partition("\n\n")[0] + "\n\nno note\n", "no signed note", id="no checkpoint"),
     pytest.param(TEXT.replace("index 5\n", "index 5\n\n"), "does not fit the text", id="an empty line too many"),
@@ -191,7 +191,7 @@ NOT_GROWN = [
     pytest.param(GROWN, TreeHead(KEY.name, 6, LEAVES[0]), "not shown to begin with the 6", id="of another root"),
     pytest.param(GROWN.replace(FIRST + "\n", ""), _head(6), "not shown to begin", id="without a hash"),
     pytest.param(GROWN.replace("\n11\n", "\n12\n"), _head(6), "does not fit the text", id="to a forged checkpoint"),
-    pytest.param(_grow(6, 11, OTHER).render(), _head(6), "no key that is asked for", id="signed by another"),
+    pytest.param(_grow(6, 11, OTHER).render(), _head(6), "none of the given keys", id="signed by another"),
     pytest.param(GROWN.replace("old 6", "old 11"), _head(11), "not shown", id="hashes where none are needed"),
 ]
 

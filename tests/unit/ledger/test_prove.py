@@ -204,7 +204,7 @@ def test_a_checkpoint_of_another_place_is_passed_over(ledger: tuple[Path, list[s
 def test_the_keys_of_another_open_no_checkpoint(whole: tuple[Path, list[str]]) -> None:
     folder, ids = whole
     with pytest.raises(
-        NotProvenError, match=r"no checkpoint after line 1 is to be believed: (line .* no key that .*){3}$"
+        NotProvenError, match=r"no checkpoint after line 1 is to be believed: (line .* none of the given keys .*){3}$"
     ):
         prove_line(list_segments(folder), find(folder, ids[0]), [OTHER.verifier])
 

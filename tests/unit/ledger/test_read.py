@@ -107,7 +107,7 @@ def test_only_lines_that_hold_some_bytes(tmp_path: Path) -> None:
 
 def test_reading_backward_reads_no_more_than_is_asked_for(tmp_path: Path) -> None:
     path = a_file(tmp_path, (GOOD + b"\n") * 50_000)
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         entries = read._read_file_backward(file, path, path.stat().st_size)
         assert next(entries).data == GOOD
         assert file.tell() > path.stat().st_size - 2 * read._BACKWARD_BYTES

@@ -12,6 +12,7 @@ from proxy.ledger import segments
 from proxy.ledger.segments import (
     BLOCK_BYTES,
     Segment,
+    describe_no_ledger,
     find_end_of_lines,
     list_segments,
     read_blocks,
@@ -104,3 +105,14 @@ def test_what_an_end_midway_left_does_not_stand_in_the_way(tmp_path: Path) -> No
     (tmp_path / ".checkpoint.tmp").write_bytes(b"half")
     replace_file(tmp_path / "checkpoint", b"whole")
     assert [each.name for each in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_a_folder_without_a_segment_names_the_ledger_below_it(tmp_path: Path) -> None:
+    assert describe_no_ledger(tmp_path) == (
+        f"{tmp_path} is no ledger: there is no segment in it, such as 00000000000000000000.jsonl."
+    )
+    below = tmp_path / "ledger"
+    below.mkdir()
+    (below / segment_name(7)).touch()
+    assert describe_no_ledger(tmp_path).endswith(f" Is {below} meant?")
+    assert describe_no_ledger(tmp_path / "missing").endswith(".jsonl.")

@@ -54,7 +54,7 @@ SAID: Final[dict[str, tuple[Callable[[Script], object], list[str]]]] = {
         lambda lines: lines.ends(3).sign(OTHER),
         [
             (
-                "5 (n 4): its checkpoint is not to be believed: no key that is asked for signed the note; "
+                "5 (n 4): its checkpoint is not to be believed: none of the given keys signed the note; "
                 f"it is signed by {OTHER.name}+{OTHER.verifier.key_id.hex()}"
             )
         ],

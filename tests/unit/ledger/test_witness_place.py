@@ -27,6 +27,7 @@ from proxy.ledger.witness_place import (
     encode_origin,
     make_witness,
 )
+from tests.support.capabilities import as_any_user
 from tests.support.world import serve_raw
 
 ORIGIN = "sekisho.example/tokyo-1"
@@ -339,11 +340,10 @@ def test_the_ledgers_own_folder_is_no_second_place(tmp_path: Path) -> None:
     make_witness(str(beside), ledger)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(UsageError, match="cannot be written: let this user write there"):
-        make_witness(str(tmp_path))
+        as_any_user(lambda: make_witness(str(tmp_path)))
 
 
 @pytest.mark.parametrize(("place", "is_told"), [("http://witness.example/", True), ("http://localhost:1/", False)])

@@ -712,7 +712,7 @@ def test_a_damaged_last_segment_is_refused_with_its_place_and_left_as_it_is(
     damaged = damage(path.read_bytes())
     path.write_bytes(damaged)
     with pytest.raises(
-        UsageError, match=rf"is not as it was written: {path.name}{message}.+ledger verify.+--ledger\.$"
+        UsageError, match=rf"is not as it was written: {path.name}{message}.+ledger verify.+a key of another name\.$"
     ):
         ledger.open()
     assert path.read_bytes() == damaged
@@ -916,12 +916,10 @@ def remove_file(writer: LedgerWriter) -> None:
     path_of(writer).unlink()
 
 
-def remove_folder(writer: LedgerWriter) -> None:
-    shutil.rmtree(path_of(writer).parent)
-
-
-def remove_parent(writer: LedgerWriter) -> None:
-    shutil.rmtree(path_of(writer).parent.parent)
+def empty_folder(writer: LedgerWriter) -> None:
+    folder = path_of(writer).parent
+    shutil.rmtree(folder)
+    folder.mkdir()
 
 
 def replace_file(writer: LedgerWriter) -> None:
@@ -938,10 +936,6 @@ def copy_file(writer: LedgerWriter) -> None:
 
 def move_file(writer: LedgerWriter) -> None:
     path_of(writer).rename(path_of(writer).with_name("yesterday.jsonl"))
-
-
-def move_folder(writer: LedgerWriter) -> None:
-    path_of(writer).parent.rename(path_of(writer).parent.with_name("yesterday"))
 
 
 def unlink_of_two_links(writer: LedgerWriter) -> None:
@@ -964,12 +958,10 @@ def lengthen_file(writer: LedgerWriter) -> None:
 
 UNDER_US = [
     pytest.param(remove_file, id="the segment is removed"),
-    pytest.param(remove_folder, id="the folder is removed"),
-    pytest.param(remove_parent, id="the folder's parent is removed"),
     pytest.param(replace_file, id="another file takes the segment's place"),
     pytest.param(copy_file, id="a copy takes the segment's place"),
     pytest.param(move_file, id="the segment is moved aside, as log rotation does"),
-    pytest.param(move_folder, id="the folder is moved aside"),
+    pytest.param(empty_folder, id="the folder is emptied"),
     pytest.param(unlink_of_two_links, id="the segment is removed and a hard link keeps it alive"),
     pytest.param(empty_file, id="the segment is emptied"),
     pytest.param(shorten_file, id="the segment is shortened"),
@@ -999,12 +991,66 @@ def test_the_next_line_stands_in_a_new_segment_that_goes_on_with_the_tree_when(
     assert path_of(writer).name == segment_name(size)
 
 
-def test_a_folder_that_was_gone_and_comes_back_is_gone_on_with_and_the_gap_shows(
+def remove_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def remove_parent(folder: Path) -> None:
+    shutil.rmtree(folder.parent)
+
+
+def move_folder(folder: Path) -> None:
+    folder.rename(folder.with_name("aside"))
+
+
+GONE = [
+    pytest.param(remove_folder, id="the folder is removed"),
+    pytest.param(remove_parent, id="the folder's parent is removed"),
+    pytest.param(move_folder, id="the folder is moved aside"),
+]
+
+
+@pytest.mark.parametrize("change", GONE)
+def test_nothing_is_recorded_and_no_other_folder_is_made_while(
+    writer: LedgerWriter, ledger: Ledger, change: Callable[[Path], None]
+) -> None:
+    writer.append([a_line("before")])
+    change(ledger.folder)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match=r"cannot be written: its folder is gone\.$"):
+            writer.append([a_line("meanwhile")])
+        with pytest.raises(LedgerError, match="gone"):
+            writer.sign(ledger.clock())
+    assert not ledger.folder.exists()
+    ledger.folder.mkdir(parents=True)
+    writer.append([a_line("after")])
+    gaps: list[tuple[int, int]] = []
+    records = read_verified(ledger.folder, gaps=gaps)
+    assert [record["pseudonyms"] for record in records if record["line"] == "keys"] == ["after"]
+    assert gaps == [(0, 2)]
+
+
+def test_a_folder_that_was_gone_and_comes_back_is_gone_on_with(writer: LedgerWriter, ledger: Ledger) -> None:
+    writer.append([a_line("before")])
+    aside = ledger.folder.with_name("aside")
+    ledger.folder.rename(aside)
+    with pytest.raises(LedgerError):
+        writer.append([a_line("meanwhile")])
+    aside.rename(ledger.folder)
+    writer.append([a_line("after")])
+    writer.append([a_line("more")])
+    assert ledger.texts() == ["before", "after", "more"]
+    ledger.close()
+    ledger.open()
+
+
+def test_a_folder_that_comes_back_after_another_was_begun_is_gone_on_with_and_the_gap_shows(
     writer: LedgerWriter, ledger: Ledger
 ) -> None:
     writer.append([a_line("before")])
     aside = ledger.folder.with_name("aside")
     ledger.folder.rename(aside)
+    ledger.folder.mkdir()
     writer.append([a_line("meanwhile")])
     ledger.folder.rename(aside.with_name("meanwhile"))
     aside.rename(ledger.folder)
@@ -1036,9 +1082,10 @@ def test_something_in_the_next_segments_place_is_a_ledger_error_until_it_is_gone
 def test_a_file_in_the_folders_place_is_a_ledger_error_until_it_is_gone(writer: LedgerWriter, ledger: Ledger) -> None:
     shutil.rmtree(ledger.folder)
     ledger.folder.write_bytes(b"in the way")
-    with pytest.raises(LedgerError, match="File exists"):
+    with pytest.raises(LedgerError, match="Not a directory"):
         writer.append([a_line()])
     ledger.folder.unlink()
+    ledger.folder.mkdir()
     writer.append([a_line("1")])
     assert ledger.texts() == ["1"]
 
@@ -1109,7 +1156,9 @@ IN_THE_WAY = [
 @pytest.mark.parametrize("prepare", IN_THE_WAY)
 def test_it_does_not_start_and_says_what_to_do_when(ledger: Ledger, prepare: Callable[[Path], None]) -> None:
     prepare(ledger.folder)
-    with pytest.raises(UsageError, match=rf"^The ledger {ledger.folder} cannot be written: .+ with --ledger\.$"):
+    with pytest.raises(
+        UsageError, match=rf"^The ledger {ledger.folder} cannot be written: .+ a key of another name\.$"
+    ):
         ledger.open()
 
 

@@ -42,8 +42,17 @@ def test_the_ledger_continues_a_checkpoint_that_was_kept(ledger: Path, capsys: p
     assert _run(ledger, "--from", "early") == 0
     out = capsys.readouterr().out
     last = find_checkpoints(ledger)[-1][0]
-    assert out.startswith(f"consistent: the first {_head('early').size} of the {last} lines of {KEY.name} are as they")
+    early = _head("early").size
+    assert out.startswith(f"consistent: the {last} lines that {KEY.name} signed go on from the {early} signed before")
     assert "\nproof     " in out
+
+
+def test_of_lines_that_were_edited_since_it_claims_nothing(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change_line(ledger, 3, flip)
+    assert _run(ledger, "--from", "early") == 0
+    out = capsys.readouterr().out
+    assert "signed go on from" in out
+    assert "\nWhether they still lie there as they were signed: sekisho ledger verify" in out
 
 
 def test_a_proof_is_made_and_verified_without_the_ledger(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +95,7 @@ def test_one_changed_line_does_not_hide_that_nothing_else_was(ledger: Path) -> N
 
 def test_another_key_is_not_believed(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(ledger, "--from", "early", key=str(SigningKey(KEY.name, bytes(32)).verifier)) == 1
-    assert "inconsistent: early is not to be believed: no key" in capsys.readouterr().err
+    assert "inconsistent: early is not to be believed: none of the given keys" in capsys.readouterr().err
 
 
 def test_two_ledgers_of_one_size(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +110,7 @@ def test_what_cannot_be_asked(ledger: Path) -> None:
         _run(ledger, "--from", "late", "--to", "early")
     with pytest.raises(UsageError, match="missing cannot be read"):
         _run(ledger, "--from", "missing")
-    with pytest.raises(UsageError, match="missing/checkpoint cannot be read"):
+    with pytest.raises(UsageError, match="The ledger missing cannot be read"):
         _run("missing", "--from", "early")
     Path("empty").mkdir()
     with pytest.raises(UsageError, match="is no ledger"):

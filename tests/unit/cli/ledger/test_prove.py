@@ -131,12 +131,16 @@ def test_a_checkpoint_of_another_key(ledger: tuple[Path, list[str]], capsys: pyt
     other = SigningKey(KEY.name, bytes(32))
     Path("kept").write_text(find_checkpoints(folder)[-1][1], encoding="utf-8")
     assert _run(folder, ids[0], "--checkpoint", "kept", "--key", str(other.verifier)) == 1
-    assert "no key that is asked for signed the note" in capsys.readouterr().err
+    assert "none of the given keys signed the note" in capsys.readouterr().err
 
 
 def test_what_cannot_be_asked(ledger: tuple[Path, list[str]], tmp_path: Path) -> None:
     folder, ids = ledger
-    for request_id, why in ((ids[0][::-1], "No decision of the ledger"), ('a"', "is no id"), ("", "is no id")):
+    for request_id, why in (
+        (ids[0][::-1], "No decision of the ledger .*are only counted"),
+        ('a"', "is no id"),
+        ("", "is no id"),
+    ):
         with pytest.raises(UsageError, match=why):
             _run(folder, request_id)
     with pytest.raises(UsageError, match=r"cannot be read: No such file"):
@@ -146,6 +150,14 @@ def test_what_cannot_be_asked(ledger: tuple[Path, list[str]], tmp_path: Path) ->
         _run(tmp_path / "empty", ids[0])
     with pytest.raises(UsageError, match=r"cannot be read: No such file"):
         _run(folder, ids[0], "--checkpoint", "missing")
+    with pytest.raises(UsageError, match="is a file, and proofs are made of a ledger's folder"):
+        _run(folder / f"{0:020d}.jsonl", ids[0])
+
+
+def test_an_id_as_it_was_copied(ledger: tuple[Path, list[str]]) -> None:
+    folder, ids = ledger
+    assert _run(folder, f" {ids[0]}\n", "--key", VERIFIER) == 0
+    assert Path(f"{ids[0]}.tlog-proof").exists()
 
 
 def test_what_is_no_segment_is_not_waited_for(ledger: tuple[Path, list[str]]) -> None:

@@ -222,7 +222,9 @@ WRONG = [
     pytest.param(["--who", WANG[:7]], "is neither a pseudonym", id="too short a beginning"),
     pytest.param(["--who", WANG + "0"], "is neither a pseudonym", id="too long"),
     pytest.param(["--who", WANG.upper()], "is neither a pseudonym", id="capitals"),
-    pytest.param(["--who", "corp|wang"], "The key of pseudonyms is not set", id="a person without the key"),
+    pytest.param(
+        ["--who", "corp|wang"], "by pseudonyms. Name the key ring of the gateway", id="a person without the key"
+    ),
     pytest.param(["--subject", "users:42"], "is no pseudonym such as users:", id="a data subject without the key"),
     pytest.param(["--country", "UK"], "--country: 'UK' is no ISO 3166-1 country code: the code is GB", id="a country"),
     pytest.param(["--origin-country", "cn"], "--origin-country: 'cn' is no ISO 3166-1", id="lower case"),
@@ -271,8 +273,9 @@ def test_what_is_damaged_is_counted_and_named(folder: Path, capsys: pytest.Captu
 
 
 def test_an_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows, err = query(capsys, tmp_path)
-    assert (len(rows), err) == (1, f"note: {tmp_path} holds no segment of a ledger.\nnote: no decision matches.\n")
+    with pytest.raises(UsageError, match="is no ledger: there is no segment in it"):
+        run_verb("query", tmp_path)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -120,12 +120,18 @@ def test_what_is_no_id(folder: Path, text: str) -> None:
         run_verb("show", folder, text)
 
 
+def test_an_id_as_it_was_copied(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_verb("show", folder, f" {DENIED.id}\n") == 0
+    assert capsys.readouterr().out.startswith(f"Request {DENIED.id}:")
+
+
 def test_a_request_of_which_nothing_is_recorded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = make_request_id(BEGAN)
     assert run_verb("show", folder, missing) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"note: nothing is recorded of {missing}. Refusals of unknown callers beyond a limit")
+    assert err.startswith(f"note: nothing is recorded of {missing}; refusals of unknown callers beyond a limit")
+    assert f"`sekisho ledger tail {folder} --line refusals` shows them" in err
 
 
 def test_a_request_whose_id_says_another_time_than_its_line_is_found(

@@ -80,12 +80,12 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     assert numbers("-", holding=b"stop") == [1]
 
 
-def test_an_empty_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert numbers(tmp_path) == []
-    assert capsys.readouterr().err == f"note: {tmp_path} holds no segment of a ledger.\n"
+def test_an_empty_folder_is_no_ledger(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no ledger: there is no segment in it"):
+        numbers(tmp_path)
     (tmp_path / "ledger.jsonl").write_bytes(b"")
-    assert numbers(tmp_path) == []
-    assert capsys.readouterr().err.endswith("to read ledger.jsonl, name that file.\n")
+    with pytest.raises(UsageError, match=r"To read ledger\.jsonl, name that file\.$"):
+        numbers(tmp_path)
 
 
 def test_a_place_that_is_none(tmp_path: Path) -> None:

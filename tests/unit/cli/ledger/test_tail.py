@@ -101,8 +101,20 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     assert numbers(tail(capsys, "-", "--json", *flags)[0]) == list(range(0 if flags else 10, 20))
 
 
-def test_an_empty_folder_shows_nothing_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tail(capsys, tmp_path) == ([], f"note: {tmp_path} holds no segment of a ledger.\n")
+def test_an_empty_folder_is_no_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match="is no ledger: there is no segment in it"):
+        run_verb("tail", tmp_path)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_kind_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_ledger(tmp_path, [StopLine()]).folder
+    rows, err = tail(capsys, folder, "--line", "decisions")
+    assert rows == []
+    assert err == (
+        "note: this version knows no kind of line 'decisions' (did you mean 'decision'?).\n"
+        "note: no line is of that kind.\n"
+    )
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

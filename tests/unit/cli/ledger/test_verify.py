@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli import main
+from proxy.ledger.note import SigningKey
 from tests.support.ledger import KEY, read_raw
 from tests.support.tampering import edit, make_ledger, segment_paths
 
@@ -43,6 +44,12 @@ def test_a_good_ledger_is_summed_up(good: Path, capsys: pytest.CaptureFixture[st
     )
 
 
+def test_a_file_that_is_no_ledgers_has_no_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "log").write_text("started\n", encoding="utf-8")
+    assert verify(tmp_path / "log", "--key", VKEY) == 1
+    assert "\n  1 line in 1 segment, 8 bytes\n  proven: nothing\n" in capsys.readouterr().out
+
+
 def test_each_fault_is_one_line(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit(segment_paths(ledger)[1], lambda lines: [*lines[:5], lines[5].replace(b"200", b"201"), *lines[6:]])
     (ledger / "notes\x1b[2J").touch()
@@ -58,6 +65,20 @@ def test_each_fault_is_one_line(ledger: Path, capsys: pytest.CaptureFixture[str]
         "  remark: notes\ufffd[2J: this file is not of a ledger, it is passed over",
     ]
     assert err == f"{ledger} is NOT as it was written: 1 fault.\n"
+
+
+def test_another_key_or_none_yet_is_not_told_as_a_change(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = str(SigningKey.generate(KEY.name).verifier)
+    assert verify(ledger, "--key", other) == 1
+    assert "is NOT proven: no checkpoint in it is signed by a key that was given. Is it" in capsys.readouterr().err
+    edit(segment_paths(ledger)[1], lambda lines: [*lines[:5], lines[5] + b" ", *lines[6:]])
+    assert verify(ledger, "--key", other) == 1
+    assert "is NOT as it was written" in capsys.readouterr().err
+
+
+def test_a_file_of_no_lines_has_no_numbers(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify(ledger / "checkpoint", "--key", VKEY) == 1
+    assert "\n  5 lines in 1 segment, " in capsys.readouterr().out
 
 
 def test_many_faults_are_counted_and_all_stand_in_the_json(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ledger is opened as the settings say, on real files; or it is not, and then nothing of it stays held."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.errors import UsageError
+from proxy.ledger.journal import Journal
+from proxy.ledger.lines import KeysLine
+from proxy.ledger.note import SigningKey
+from proxy.ledger.opening import STANDARD_OUTPUT, open_ledger
+from proxy.ledger.options import LedgerOptions
+from proxy.ledger.stdout import LIMITS
+from proxy.ledger.tree_head import TreeHead, sign_tree_head
+from proxy.ledger.witness_place import FolderWitness
+from proxy.telemetry import Metrics
+from tests.support.ledger import KEY, read_records, read_verified, write_ledger_key
+
+LINE = KeysLine(pseudonyms="2026-11")
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> LedgerOptions:
+    return LedgerOptions(ledger=tmp_path / "ledger", ledger_key=write_ledger_key(tmp_path / "ledger.key"))
+
+
+def open_with(options: LedgerOptions, **changes: Any) -> Journal:
+    return open_ledger(options.model_copy(update=changes), Metrics())
+
+
+async def record(options: LedgerOptions, count: int = 1, **changes: Any) -> None:
+    """Open the ledger, record lines that each stand alone, and close it in order."""
+    journal = open_with(options, **changes)
+    journal.begin(tuple, LINE)
+    for _ in range(count):
+        waiting = journal.append([LINE])
+        if waiting is not None:
+            await waiting
+    await journal.close()
+
+
+async def test_what_is_recorded_is_signed_with_the_key_that_is_named(options: LedgerOptions) -> None:
+    await record(options)
+    kinds = [line["line"] for line in read_verified(options.ledger)]
+    assert kinds == ["segment", "keys", "keys", "stop", "checkpoint"]
+
+
+async def test_a_checkpoint_is_signed_after_as_many_lines_as_are_set(options: LedgerOptions) -> None:
+    await record(options, 10, ledger_checkpoint_lines=3)
+    assert [line["n"] for line in read_records(options.ledger, "checkpoint")] == [3, 7, 11, 15, 17]
+
+
+async def test_a_segment_ends_at_the_size_that_is_set(options: LedgerOptions) -> None:
+    journal = open_with(options, ledger_segment_megabytes=1)
+    journal.begin(tuple, LINE)
+    for _ in range(4):
+        journal.append([KeysLine(pseudonyms="x" * 400_000)])
+    await journal.close()
+    read_verified(options.ledger)
+    assert len(read_records(options.ledger, "segment")) == 2
+
+
+@pytest.mark.parametrize("durability", ["written", "synced"])
+async def test_there_is_something_to_wait_for_where_lines_must_be_on_disk(
+    options: LedgerOptions, durability: str
+) -> None:
+    journal = open_with(options, ledger_durability=durability)
+    journal.begin(tuple, LINE)
+    waiting = journal.append([LINE])
+    assert (waiting is not None) == (durability == "synced")
+    if waiting is not None:
+        await waiting
+    await journal.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param({"ledger_key": None}, r"is not set.+ledger keygen FILE.+--ledger-key FILE\.$", id="no key"),
+        pytest.param({"ledger_key": Path("/nowhere")}, "The key of the ledger /nowhere cannot be read", id="no file"),
+        pytest.param({"ledger_witness": ("/nowhere",)}, "/nowhere is not there", id="a witness that is not there"),
+        pytest.param({"ledger": STANDARD_OUTPUT, "ledger_durability": "synced"}, "go with a folder", id="synced"),
+        pytest.param({"ledger": STANDARD_OUTPUT, "ledger_witness": ("/",)}, "go with a folder", id="a witness"),
+        pytest.param({"ledger": STANDARD_OUTPUT, "ledger_keep_days": 90}, "go with a folder", id="days that are kept"),
+    ],
+)
+def test_what_cannot_be_is_told_and_nothing_is_made(options: LedgerOptions, changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        open_with(options, **changes)
+    assert not options.ledger.exists()
+
+
+def test_the_ledgers_own_folder_is_no_witness(options: LedgerOptions) -> None:
+    options.ledger.mkdir()
+    with pytest.raises(UsageError, match="in the ledger's own folder"):
+        open_with(options, ledger_witness=(str(options.ledger),))
+
+
+async def test_a_ledger_goes_on_that_is_as_its_witness_knows_it(options: LedgerOptions, tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    witness.mkdir()
+    for _ in range(2):
+        await record(options, ledger_witness=(str(witness),))
+    latest = FolderWitness(witness).latest(KEY.name, [KEY.verifier])
+    assert latest is not None
+    assert latest.size == len(read_verified(options.ledger)) - 1
+
+
+async def test_a_ledger_that_is_shorter_than_its_witness_knows_is_not_gone_on_with_and_is_let_go(
+    options: LedgerOptions, tmp_path: Path
+) -> None:
+    await record(options)
+    witness = tmp_path / "witness"
+    witness.mkdir()
+    head = TreeHead(KEY.name, 99, b"r" * 32)
+    await FolderWitness(witness).deliver(head, sign_tree_head(KEY, head))
+    before = read_records(options.ledger)
+    for _ in range(2):  # the second time it would be held by the first
+        with pytest.raises(UsageError, match="99"):
+            open_with(options, ledger_witness=(str(witness),))
+    assert read_records(options.ledger) == before
+    await record(options)
+
+
+async def test_a_checkpoint_of_another_key_at_the_witness_says_nothing_of_this_ledger(
+    options: LedgerOptions, tmp_path: Path
+) -> None:
+    witness = tmp_path / "witness"
+    witness.mkdir()
+    other = SigningKey.generate("other.example/ledger")
+    head = TreeHead(other.name, 99, b"r" * 32)
+    await FolderWitness(witness).deliver(head, sign_tree_head(other, head))
+    await record(options, ledger_witness=(str(witness),))
+
+
+def test_lines_go_to_standard_output_and_what_that_cannot_promise_to_standard_error(options: LedgerOptions) -> None:
+    code = (
+        "import asyncio, logging, pathlib, sys\n"
+        "from proxy.ledger.lines import KeysLine\n"
+        "from proxy.ledger.opening import open_ledger\n"
+        "from proxy.ledger.options import LedgerOptions\n"
+        "from proxy.telemetry import Metrics\n"
+        "logging.basicConfig(format='%(message)s')\n"
+        "async def main():\n"
+        "    journal = open_ledger(LedgerOptions(ledger='-', ledger_key=pathlib.Path(sys.argv[1])), Metrics())\n"
+        "    journal.begin(tuple, KeysLine(pseudonyms='2026-11'))\n"
+        "    print('no line')\n"
+        "    await journal.close()\n"
+        "asyncio.run(main())\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(options.ledger_key)], capture_output=True, text=True, timeout=60, check=True
+    )
+    options.ledger.mkdir()
+    (options.ledger / f"{0:020d}.jsonl").write_text(run.stdout, encoding="utf-8")
+    assert [line["line"] for line in read_verified(options.ledger)] == ["segment", "keys", "stop", "checkpoint"]
+    assert LIMITS in run.stderr
+    assert "no line" in run.stderr
