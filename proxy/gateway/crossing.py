@@ -127,13 +127,14 @@ class Gateway:
         response.force_close()
         return response
 
-    async def record(self, lines: Sequence[Line | Rendered]) -> None:
-        """Wait until lines are durable.
+    async def record(self, passage: Passage, lines: Sequence[Line | Rendered]) -> None:
+        """Wait until lines of a passage are durable.
 
         Raises:
             LedgerError: they are not.
         """
         waiting = self.ledger.append(lines)
+        passage.note_written()
         if waiting is not None:
             await waiting
 
@@ -142,7 +143,7 @@ class Gateway:
         if step.error is not None:
             log.error("a request could not be decided", exc_info=step.error, extra={"id": step.outcome.request_id})
         try:
-            await self.record(step.lines)
+            await self.record(passage, step.lines)
         except LedgerError as error:
             step = self._refuse_unrecorded(passage, error)
         return self._answer(step)
@@ -268,7 +269,7 @@ class _Crossing:
     async def _pass_on(self, forward: Forward) -> web.StreamResponse:
         request, gateway = self._request, self._gateway
         if forward.lines:  # before anything else can end the request: the passage counts them as written
-            await gateway.record(forward.lines)
+            await gateway.record(self._passage, forward.lines)
         length = request.content_length
         if length is not None and length > gateway.options.max_request_body_bytes:
             return await self._fail(Reason.REQUEST_TOO_LARGE)
@@ -311,7 +312,7 @@ class _Crossing:
         if isinstance(step, Refuse):
             return await self._refuse(step)
         if step.lines:
-            await gateway.record(step.lines)
+            await gateway.record(self._passage, step.lines)
         self._is_released = True
         gateway.metrics.count_outcome(step.outcome)
         response = web.StreamResponse(
@@ -349,7 +350,7 @@ class _Crossing:
 
     async def _copy(self, content: aiohttp.StreamReader, response: web.StreamResponse) -> None:
         async for chunk in content.iter_any():
-            await self._gateway.record((self._passage.part(self._bytes_sent + len(chunk)),))
+            await self._gateway.record(self._passage, (self._passage.part(self._bytes_sent + len(chunk)),))
             await response.write(chunk)
             self._bytes_sent += len(chunk)
 

@@ -45,7 +45,7 @@ class Journal:
         clock: Callable[[], float] = unix_seconds,
     ) -> None:
         self.writer = writer
-        self._commit = GroupCommit(writer.sync) if synced else None
+        self._commit = GroupCommit(writer.sync, lambda: writer.sync_failures) if synced else None
         self._witnesses = witnesses
         self._clock = clock
         self._flood = Flood()
@@ -80,8 +80,9 @@ class Journal:
             return None
         if len(lines) == 1 and self._is_folded(lines[0]):
             return None
+        failures = self.writer.sync_failures
         self.writer.append(lines)
-        return None if self._commit is None else self._commit.wait()
+        return None if self._commit is None else self._commit.wait(failures)
 
     def _is_folded(self, line: Line | Rendered) -> bool:
         if type(line) is not Rendered or not line.stranger:

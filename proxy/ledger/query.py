@@ -332,8 +332,16 @@ class Search:
         held = self._held.get(str(end.get("id", "")))
         if held is not None:
             join_end(held.row, end)
-            held.is_ready = True
+            held.is_ready = not self._may_break_off(held, end)
             yield from self._release()
+
+    def _may_break_off(self, held: _Held, end: Row) -> bool:
+        """Say whether another end may follow: of what is no read, one is written before its whole answer leaves."""
+        if held.is_combined or end.get("complete") is not True or find_value(held.row, "action") == "read":
+            return False
+        held.is_combined = True
+        self._settling.append((_later(str(end.get("time", ""))), str(end.get("id", ""))))
+        return True
 
     def _settle(self, time: str) -> Iterator[Row]:
         """Let go of rows whose answer was whole when they were written, and for which no other end came."""

@@ -117,6 +117,8 @@ class LedgerWriter:
         """The size of the checkpoint that was published last."""
         self._publishing = threading.Lock()
         self._is_suspect = False
+        self.sync_failures = 0
+        """How often the disk has said no."""
         self._looked_at = self._look_at = 0.0
         """Between these two instants nothing is known that would begin a new segment."""
         self._cut = 0
@@ -440,6 +442,7 @@ class LedgerWriter:
             self._sink.sync()
         except OSError as error:
             self._is_suspect, self._look_at = True, 0.0
+            self.sync_failures += 1
             self._metrics.ledger_failures.inc()
             raise LedgerError(f"The ledger {self._sink.name} cannot be made durable: {error.strerror}.") from error
 

@@ -127,8 +127,8 @@ class Passage:
 
     __slots__ = (
         "_answered", "_api", "_caller", "_certificate", "_chain", "_checkpoint", "_decision", "_expects_continue",
-        "_fields", "_forwarded", "_host", "_is_whole", "_match", "_met", "_method", "_now", "_origin", "_outcome",
-        "_purpose", "_recorded", "_request_id", "_shape", "_shown", "_subject", "_target", "_upstream", "ends_at",
+        "_fields", "_forwarded", "_host", "_is_whole", "_is_written", "_match", "_met", "_method", "_now", "_origin",
+        "_outcome", "_purpose", "_recorded", "_request_id", "_shape", "_shown", "_subject", "_target", "_upstream", "ends_at",
     )  # fmt: skip
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
@@ -155,6 +155,9 @@ class Passage:
         self._outcome: Outcome | None = None
         self._met = NOTHING_MET
         self._recorded = False
+        """Whether the decision's line was handed out."""
+        self._is_written = False
+        """Whether the ledger took it."""
         self._forwarded = False
         self._answered: int | None = None
         self._upstream: int | None = None
@@ -226,6 +229,10 @@ class Passage:
         )
         return Ended((line,))
 
+    def note_written(self) -> None:
+        """Take note that the ledger took the lines so far; whether they are on disk may be in doubt yet."""
+        self._is_written = self._recorded
+
     def fail(self, reason: Reason, error: Exception | None = None) -> Refuse:
         """Refuse because the driver cannot go on. Nothing of an answer has left.
 
@@ -233,7 +240,7 @@ class Passage:
             reason: what went wrong.
             error: for the operator's log.
         """
-        was_recorded = self._recorded and reason is not Reason.LEDGER_UNAVAILABLE
+        was_recorded = self._recorded and (self._is_written or reason is not Reason.LEDGER_UNAVAILABLE)
         self._is_whole = False
         self._recorded = was_recorded  # what the ledger did not take is written again, should it take it now
         decided = self._decision.effect if self._decision and self._forwarded else Effect.DENY

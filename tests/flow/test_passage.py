@@ -81,6 +81,32 @@ def test_an_api_that_fails_after_an_update_was_forwarded_ends_the_record() -> No
     assert (line.complete, line.reason, line.status) == (False, "upstream-timeout", 504)
 
 
+def test_an_update_whose_end_the_ledger_does_not_take_is_not_said_to_have_stayed_here() -> None:
+    passage = a_passage()
+    _forwarded(passage, method="PUT", target="/v1/jp/users/42/phone", token=a_token(SUPPORT))
+    passage.note_written()
+    assert isinstance(passage.answer(OK, 12), Release)
+    (line,) = passage.fail(Reason.LEDGER_UNAVAILABLE).lines
+    assert isinstance(line, EndLine)
+    assert (line.complete, line.reason, line.status) == (False, "ledger-unavailable", 503)
+
+
+@pytest.mark.parametrize("is_written", [True, False], ids=["and the ledger took", "and the ledger did not take"])
+def test_an_answer_that_was_recorded_whole_and_never_left_is_recorded_as_such(is_written: bool) -> None:  # noqa: FBT001
+    passage = a_passage()
+    _forwarded(passage)
+    assert isinstance(passage.answer(OK, 12), Release)
+    if is_written:
+        passage.note_written()
+    (line,) = passage.fail(Reason.LEDGER_UNAVAILABLE).lines
+    if is_written:  # in the kernel, and not on the disk
+        assert isinstance(line, EndLine)
+        assert (line.complete, line.reason, line.bytes) == (False, "ledger-unavailable", 0)
+    else:
+        line = decode_decision(line)
+        assert (line.released, line.complete, line.reason) == (False, None, "ledger-unavailable")
+
+
 def test_the_request_goes_out_as_it_was_judged() -> None:
     step = _forwarded(a_passage(), target="/v1/jp/users/42?fields=name&x=%E6%97%A5")
     assert step.target == "/v1/jp/users/42?fields=name&x=%E6%97%A5"

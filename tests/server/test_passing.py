@@ -3,7 +3,7 @@ import asyncio
 import gzip
 import json
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from proxy.errors import LedgerError
 from proxy.gateway import crossing
+from proxy.ledger.lines import EndLine
+from proxy.ledger.writer import LedgerWriter
 from tests.support.world import (
     ENGINEER,
     POLICIES,
@@ -238,6 +241,27 @@ async def test_while_the_ledger_cannot_be_written_nothing_leaves(world: World, a
     async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
         assert response.status == 200
     assert len(world.records()) == 1
+
+
+async def test_an_update_that_the_api_made_is_never_recorded_as_kept_back(
+    world: World, api: RecordingApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, is_full = LedgerWriter.append, True
+
+    def refuse(writer: LedgerWriter, lines: Sequence[Any]) -> None:
+        nonlocal is_full
+        if is_full and any(isinstance(line, EndLine) for line in lines):
+            is_full = False
+            raise LedgerError("no space left on device")
+        append(writer, lines)
+
+    monkeypatch.setattr(LedgerWriter, "append", refuse)
+    async with aiohttp.request("PUT", f"{world.url}{USER}/phone", headers=headers(SUPPORT), data=b"{}") as response:
+        assert response.status == 503
+    assert len(api.seen) == 1
+    (end,) = await world.wait_for_ends(1)
+    (decision,) = world.records()
+    assert (decision["released"], end["complete"], end["reason"]) == (True, False, "ledger-unavailable")
 
 
 async def test_a_defect_of_the_gateway_is_503_and_recorded(

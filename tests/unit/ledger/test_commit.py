@@ -21,6 +21,7 @@ class Disk:
         self.at_once = 0
         self.go_on = threading.Semaphore(0)
         self.error: Exception | None = None
+        self.failures = 0
 
     def sync(self) -> None:
         self.begun += 1
@@ -29,6 +30,7 @@ class Disk:
         assert self.go_on.acquire(timeout=20)
         self.at_once -= 1
         if self.error is not None:
+            self.failures += 1
             raise self.error
 
 
@@ -41,7 +43,7 @@ def disk() -> Iterator[Disk]:
 
 @pytest.fixture
 def commit(disk: Disk) -> Iterator[GroupCommit]:
-    commit = GroupCommit(disk.sync)
+    commit = GroupCommit(disk.sync, lambda: disk.failures)
     yield commit
     disk.go_on.release(1000)
     commit.close()
@@ -56,14 +58,14 @@ async def turn_until(condition: Callable[[], bool]) -> None:
 async def test_whoever_comes_while_the_disk_is_waited_for_waits_for_the_next_time_together(
     disk: Disk, commit: GroupCommit
 ) -> None:
-    first = commit.wait()
+    first = commit.wait(0)
     await turn_until(lambda: disk.begun == 1)
-    later = [commit.wait() for _ in range(100)]
+    later = [commit.wait(0) for _ in range(100)]
     disk.go_on.release()
     await first
     assert not any(waiting.done() for waiting in later)
     await turn_until(lambda: disk.begun == 2)
-    last = commit.wait()
+    last = commit.wait(0)
     disk.go_on.release()
     await asyncio.gather(*later)
     assert not last.done()
@@ -72,22 +74,37 @@ async def test_whoever_comes_while_the_disk_is_waited_for_waits_for_the_next_tim
     assert disk.begun == 3
 
 
-async def test_a_disk_that_says_no_fails_its_group_alone(disk: Disk, commit: GroupCommit) -> None:
+async def test_a_disk_that_says_no_fails_all_who_had_written_by_then(disk: Disk, commit: GroupCommit) -> None:
     disk.error = LedgerError("no")
-    first = [commit.wait()]
+    first = [commit.wait(0)]
     await turn_until(lambda: disk.begun == 1)
-    later = [commit.wait(), commit.wait()]
+    later = [commit.wait(0), commit.wait(0)]
     disk.go_on.release()
     await asyncio.wait(first)
     disk.error = None
     disk.go_on.release()
-    await asyncio.wait(later)
-    assert [type(waiting.exception()) for waiting in first + later] == [LedgerError, type(None), type(None)]
+    await asyncio.wait(later)  # the kernel tells of an error once: that it says yes now means nothing for them
+    after = [commit.wait(disk.failures)]
+    disk.go_on.release()
+    await asyncio.wait(after)
+    types = [type(waiting.exception()) for waiting in first + later + after]
+    assert types == [LedgerError, LedgerError, LedgerError, type(None)]
+
+
+async def test_a_disk_that_said_no_to_somebody_else_fails_who_had_written_before(
+    disk: Disk, commit: GroupCommit
+) -> None:
+    waiting = commit.wait(disk.failures)
+    await turn_until(lambda: disk.begun == 1)
+    disk.failures += 1  # whoever publishes a checkpoint was told
+    disk.go_on.release()
+    with pytest.raises(LedgerError, match="said no since"):
+        await waiting
 
 
 async def test_whoever_leaves_takes_nobody_along(disk: Disk, commit: GroupCommit) -> None:
     async def wait() -> None:
-        await commit.wait()
+        await commit.wait(0)
 
     tasks = [asyncio.ensure_future(wait()) for _ in range(3)]
     await turn_until(lambda: disk.begun == 1)
@@ -105,7 +122,7 @@ async def test_a_failure_that_nobody_waits_for_is_not_told_as_a_defect(disk: Dis
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     disk.error = LedgerError("no")
-    waiting = commit.wait()
+    waiting = commit.wait(0)
     disk.go_on.release()
     await turn_until(waiting.done)
     del waiting
@@ -116,13 +133,13 @@ async def test_a_failure_that_nobody_waits_for_is_not_told_as_a_defect(disk: Dis
 async def test_what_is_waited_for_after_the_end_fails_and_so_does_what_was_not_begun(
     disk: Disk, commit: GroupCommit
 ) -> None:
-    first = commit.wait()
+    first = commit.wait(0)
     await turn_until(lambda: disk.begun == 1)
-    later = commit.wait()
+    later = commit.wait(0)
     disk.go_on.release()
     commit.close()
     await first
-    for waiting in (later, commit.wait(), commit.wait()):
+    for waiting in (later, commit.wait(0), commit.wait(0)):
         with pytest.raises(LedgerError, match="closed"):
             await waiting
     commit.close()
@@ -132,8 +149,8 @@ def test_a_loop_that_ends_while_the_disk_is_waited_for_ends(disk: Disk, commit: 
     async def leave() -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.01):
-                await commit.wait()
-        commit.wait().cancel()
+                await commit.wait(0)
+        commit.wait(0).cancel()
 
     loop = asyncio.new_event_loop()
     loop.run_until_complete(leave())
@@ -144,5 +161,5 @@ def test_a_loop_that_ends_while_the_disk_is_waited_for_ends(disk: Disk, commit: 
 @pytest.mark.parametrize("requests", [1, 64, 1000])
 async def test_many_requests_take_few_waits(disk: Disk, commit: GroupCommit, requests: int) -> None:
     disk.go_on.release(requests)
-    await asyncio.gather(*[commit.wait() for _ in range(requests)])
+    await asyncio.gather(*[commit.wait(0) for _ in range(requests)])
     assert disk.begun <= 2

@@ -123,7 +123,7 @@ async def test_a_disk_that_says_no_fails_whoever_waits_and_the_next_lines_stand_
     fail_at_the_disk(synced.writer)
     assert synced.journal._commit is not None
     with pytest.raises(LedgerError, match="cannot be made durable"):
-        await synced.journal._commit.wait()
+        await synced.journal._commit.wait(synced.writer.sync_failures)
     with contextlib.suppress(LedgerError):  # the segment that is left is waited for once more
         await (synced.journal.append([EndLine(id="2", complete=True)]) or turns(0))
     await (synced.journal.append([EndLine(id="3", complete=True)]) or turns(0))

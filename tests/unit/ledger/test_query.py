@@ -219,6 +219,13 @@ def test_an_answer_that_was_in_hand_and_broke_off_says_so() -> None:
     assert [(row["complete"], row["bytes"]) for row in rows] == [(True, 9), (False, 4)]
 
 
+def test_an_update_whose_answer_broke_off_behind_its_end_says_so() -> None:
+    whole, broken = (an_allowance(action="update") for _ in range(2))
+    ends = [an_end(whole.id, complete=True, bytes=9), an_end(broken.id, complete=True, bytes=9)]
+    rows, _ = search(Filter(), [whole, broken, *ends, an_end(broken.id, complete=False, bytes=4), StopLine()])
+    assert [(row["complete"], row["bytes"]) for row in rows] == [(True, 9), (False, 4)]
+
+
 def test_an_answer_that_was_in_hand_is_not_waited_for_forever() -> None:
     found = Search(Filter(), json.loads)
     row = as_row(an_allowance(complete=True, bytes=9))
