@@ -38,6 +38,8 @@ from proxy.telemetry import Metrics
 
 CLOSING: Final = frozenset({400, 408, 413, 501})
 """Statuses after which a connection is not used again: where a request ends is in doubt."""
+DISK_SECONDS: Final = 10.0
+"""How long a request waits for the disk, with ``synced``."""
 REVISITED_AT_ONCE: Final = 32
 """Requests under way that are decided anew before others are served."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -136,7 +138,11 @@ class Gateway:
         waiting = self.ledger.append(lines)
         passage.note_written()
         if waiting is not None:
-            await waiting
+            try:
+                async with asyncio.timeout(DISK_SECONDS):
+                    await waiting
+            except TimeoutError:
+                raise LedgerError(f"The disk of the ledger has not answered within {DISK_SECONDS:g} seconds.") from None
 
     async def refuse(self, passage: Passage, step: Refuse) -> web.Response:
         """Record, count and render a refusal; an unrecorded one becomes 503."""

@@ -3,6 +3,7 @@ import asyncio
 import gzip
 import json
 import resource
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,7 @@ async def test_while_the_ledger_cannot_be_written_nothing_leaves(world: World, a
         assert response.status == 503
     assert [method for method, *_ in api.seen] == ["GET"], "an update is not forwarded before it is recorded"
     folder.unlink()
+    folder.with_name("aside").rename(folder)
     async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
         assert response.status == 503, "no other folder is made in its place"
     folder.with_name("aside").rename(folder)
@@ -262,6 +264,33 @@ async def test_an_update_that_the_api_made_is_never_recorded_as_kept_back(
     (end,) = await world.wait_for_ends(1)
     (decision,) = world.records()
     assert (decision["released"], end["complete"], end["reason"]) == (True, False, "ledger-unavailable")
+
+
+async def test_a_disk_that_hangs_holds_nobody_up_for_ever(
+    tmp_path: Path, api: RecordingApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, sync = threading.Event(), LedgerWriter.sync
+
+    def hang(writer: LedgerWriter) -> None:
+        assert go_on.wait(60)
+        sync(writer)
+
+    go_on.set()
+    monkeypatch.setattr(crossing, "DISK_SECONDS", 0.2)
+    monkeypatch.setattr(LedgerWriter, "sync", hang)
+    async with serve_raw(api.handle) as url, run_world(tmp_path, url, ledger_durability="synced") as world:
+        go_on.clear()
+        try:
+            for method, path in (("GET", USER), ("PUT", f"{USER}/phone")):
+                async with aiohttp.request(method, world.url + path, headers=headers(SUPPORT)) as response:
+                    assert response.status == 503
+        finally:
+            go_on.set()
+        assert [method for method, *_ in api.seen] == ["GET"], "an update waits for the disk"
+        ends = await world.wait_for_ends(2)
+        assert [(end["complete"], end["reason"]) for end in ends] == 2 * [(False, "ledger-unavailable")]
+        async with aiohttp.request("GET", world.url + USER, headers=headers(SUPPORT)) as response:
+            assert response.status == 200
 
 
 async def test_a_defect_of_the_gateway_is_503_and_recorded(
