@@ -62,6 +62,7 @@ class Journal:
             LedgerError: it is not recorded.
         """
         self.writer.append([start, *restate()])
+        self.writer.sign(self._clock())  # a ledger that just began can be verified at once
         self.writer.restate = restate
         if self._witnesses is not None:
             self._witnesses.start()

@@ -306,7 +306,9 @@ class LedgerWriter:
         if not self._is_begun:
             return True
         if self._is_suspect or not self._sink.is_in_place():
-            log.error("the ledger's file was removed or changed: a new one is begun", extra={"path": str(self.path)})
+            log.error(
+                "the ledger's file was removed or changed: it is written to no more", extra={"path": str(self.path)}
+            )
             self._metrics.ledger_failures.inc()
             return True
         length = self._sink.length

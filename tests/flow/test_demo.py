@@ -28,8 +28,8 @@ def test_the_demo_plays_the_story_as_expected() -> None:
         "owned by line-plus ← ly",
         "sekisho_denials_total{",
         "good: ledger demo.sekisho.example/ledger",
-        "is line 5 of the ledger",
-        "jsonl:6 (n 5): this line was changed",
+        "is line 6 of the ledger",
+        "jsonl:7 (n 6): this line was changed",
         "--stay",
     ):
         assert shown in run.stdout

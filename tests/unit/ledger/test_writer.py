@@ -983,7 +983,7 @@ def test_the_next_line_stands_in_a_new_segment_that_goes_on_with_the_tree_when(
     lines = [json.loads(line) for line in path_of(writer).read_bytes().splitlines()]
     assert [line.get("pseudonyms", line["line"]) for line in lines] == ["segment", "in force", "after"]
     assert lines[0]["peaks"]
-    assert "the ledger's file was removed or changed: a new one is begun" in caplog.messages
+    assert "the ledger's file was removed or changed: it is written to no more" in caplog.messages
     assert ledger.count("failures") == 1
     with pytest.raises(UsageError, match="Another gateway"):
         ledger.open()
