@@ -75,7 +75,7 @@ async def turns(count: int) -> None:
 
 async def test_it_begins_with_the_start_and_what_is_in_force_and_ends_with_the_stop_signed(opened: Opened) -> None:
     await opened.journal.close()
-    assert opened.kinds() == ["segment", "keys", "keys", "stop", "checkpoint"]
+    assert opened.kinds() == ["segment", "keys", "keys", "checkpoint", "stop", "checkpoint"]
     note = (opened.folder / CHECKPOINT).read_text(encoding="utf-8")
     assert open_tree_head(note, [KEY.verifier]).size == 4
 
@@ -165,7 +165,7 @@ NEVER_FOLDED: list[object] = [
 async def test_every_one_is_written_of_refusals(opened: Opened, lines: list[Line | Rendered]) -> None:
     for _ in range(50):
         opened.journal.append(lines)
-    assert len(read_records(opened.folder)) == 3 + 50 * len(lines)
+    assert len(read_records(opened.folder)) == 4 + 50 * len(lines)
 
 
 async def test_counts_that_find_no_room_are_recorded_later(opened: Opened) -> None:
