@@ -172,7 +172,7 @@ class Chain:
 
 
 class Unsigned:
-    """How long gateways ran since the last checkpoint, by the lines that they wrote: to the minute."""
+    """For how long gateways have written lines behind the last checkpoint: to the minute."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -187,7 +187,7 @@ class Unsigned:
             passed = abs(_parse_minute(minute) - _parse_minute(self._minute)) if self._minute else 0.0
             self._minute = minute
         if kind == "checkpoint":
-            self.seconds = self._open = 0.0
+            self.seconds, self._open, self._minute = 0.0, 0.0, b""
         elif kind == "start":
             self._open = 0.0
         elif kind in _AT_OPENING:

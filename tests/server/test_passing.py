@@ -15,6 +15,7 @@ from aiohttp import web
 from proxy.errors import LedgerError
 from proxy.gateway import crossing
 from proxy.ledger.lines import EndLine
+from proxy.ledger.opening import LOOK_SECONDS
 from proxy.ledger.writer import LedgerWriter
 from tests.support.world import (
     ENGINEER,
@@ -229,6 +230,7 @@ async def test_while_the_ledger_cannot_be_written_nothing_leaves(world: World, a
     folder = world.ledger
     folder.rename(folder.with_name("aside"))
     folder.write_text("in the way", encoding="ascii")
+    await asyncio.sleep(2 * LOOK_SECONDS)
     async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
         problem = await response.json(content_type=None)
         assert (response.status, problem["reason"]) == (503, "ledger-unavailable")
@@ -236,7 +238,6 @@ async def test_while_the_ledger_cannot_be_written_nothing_leaves(world: World, a
         assert response.status == 503
     assert [method for method, *_ in api.seen] == ["GET"], "an update is not forwarded before it is recorded"
     folder.unlink()
-    folder.with_name("aside").rename(folder)
     async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
         assert response.status == 503, "no other folder is made in its place"
     folder.with_name("aside").rename(folder)

@@ -554,6 +554,17 @@ def test_days_between_starts_that_failed_are_no_unsigned_history(ledger: Ledger)
     assert ledger.kinds()[-3:] == ["recovered", "start", "checkpoint"]
 
 
+def test_a_day_behind_a_checkpoint_is_no_unsigned_history(ledger: Ledger) -> None:
+    writer = ledger.open(SIGNING)
+    writer.append([a_line()])
+    writer.sign(ledger.clock.now)
+    ledger.clock.now += DAY_SECONDS
+    writer.append([a_line()])
+    ledger.close()
+    ledger.open(SIGNING).append([START])
+    assert ledger.kinds()[-3:] == ["keys", "start", "checkpoint"]
+
+
 def test_what_a_crash_left_is_signed_once_the_next_start_is_recorded(ledger: Ledger) -> None:
     ledger.open(SIGNING).append([a_line("1")])
     ledger.close()
