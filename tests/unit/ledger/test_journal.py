@@ -77,7 +77,7 @@ async def test_it_begins_with_the_start_and_what_is_in_force_and_ends_with_the_s
     await opened.journal.close()
     assert opened.kinds() == ["segment", "keys", "keys", "checkpoint", "stop", "checkpoint"]
     note = (opened.folder / CHECKPOINT).read_text(encoding="utf-8")
-    assert open_tree_head(note, [KEY.verifier]).size == 4
+    assert open_tree_head(note, [KEY.verifier]).size == 5
 
 
 async def test_a_journal_that_was_not_begun_leaves_nothing(tmp_path: Path) -> None:
