@@ -46,12 +46,12 @@ async def record(options: LedgerOptions, count: int = 1, **changes: Any) -> None
 async def test_what_is_recorded_is_signed_with_the_key_that_is_named(options: LedgerOptions) -> None:
     await record(options)
     kinds = [line["line"] for line in read_verified(options.ledger)]
-    assert kinds == ["segment", "keys", "keys", "stop", "checkpoint"]
+    assert kinds == ["segment", "keys", "checkpoint", "keys", "stop", "checkpoint"]
 
 
 async def test_a_checkpoint_is_signed_after_as_many_lines_as_are_set(options: LedgerOptions) -> None:
     await record(options, 10, ledger_checkpoint_lines=3)
-    assert [line["n"] for line in read_records(options.ledger, "checkpoint")] == [3, 7, 11, 15, 17]
+    assert [line["n"] for line in read_records(options.ledger, "checkpoint")] == [2, 6, 10, 14, 17]
 
 
 async def test_a_segment_ends_at_the_size_that_is_set(options: LedgerOptions) -> None:
@@ -157,6 +157,7 @@ def test_lines_go_to_standard_output_and_what_that_cannot_promise_to_standard_er
     )
     options.ledger.mkdir()
     (options.ledger / f"{0:020d}.jsonl").write_text(run.stdout, encoding="utf-8")
-    assert [line["line"] for line in read_verified(options.ledger)] == ["segment", "keys", "stop", "checkpoint"]
+    kinds = [line["line"] for line in read_verified(options.ledger)]
+    assert kinds == ["segment", "keys", "checkpoint", "stop", "checkpoint"]
     assert LIMITS in run.stderr
     assert "no line" in run.stderr
