@@ -146,6 +146,8 @@ class StandardOutput:
     def close(self) -> None:
         """Let go of our descriptor, and give standard output back if it was taken."""
         if self._given >= 0:
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()  # what was printed meanwhile is no line
             os.dup2(self._given, _STANDARD_OUTPUT)
             os.close(self._given)
             self._given = -1
