@@ -47,8 +47,11 @@ _WANTED: Final = {
 SAMPLES: Final = 512
 """Addresses that are looked up before a database is used, spread over all there are."""
 _CHUNK_BYTES: Final = 1024 * 1024
-_BROKEN: Final = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
-"""What a reader raises on a database that is none: its own error is a ``RuntimeError``."""
+_BROKEN: Final = (
+    OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, OverflowError, DeprecationWarning,
+)  # fmt: skip
+"""What a reader raises on a database that is none: its own error is a ``RuntimeError``, and it warns of numbers that
+are too large for where it puts them, which is an error where warnings are."""
 _NO_DATABASE: Final = "it is no MaxMind-format database, is broken, or was changed while it was read"
 
 
