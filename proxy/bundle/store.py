@@ -27,6 +27,7 @@ import msgspec
 
 from proxy.bundle.tables import FILES
 from proxy.clock import unix_seconds
+from proxy.disk import sync_folder
 from proxy.errors import StoreError, UsageError
 
 SCHEMA_VERSION: Final = 1
@@ -233,18 +234,10 @@ def _build(path: Path, digest: str, fill: Callable[[Writer], None]) -> None:
         os.fchmod(descriptor, 0o400)
         fcntl.flock(descriptor, fcntl.LOCK_SH)  # once it has its name, others open it
         unfinished.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         os.close(descriptor)
         unfinished.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_unused(folder: Path, kept: Path) -> None:

@@ -25,6 +25,7 @@ from cryptography import x509
 
 from proxy.errors import UsageError
 from proxy.gateway.options import GatewayOptions
+from proxy.pause import Pause
 from proxy.telemetry import Metrics
 
 BACKLOG: Final = 1024
@@ -203,7 +204,7 @@ class ListenerTls:
         self._authorities: tuple[bytes, ...] = ()
         self._seen: tuple[object, ...] = ()
         self._listener: Listener | None = None
-        self._told = asyncio.Event()
+        self._pause = Pause()
         self._changing = asyncio.Lock()
         self.context: ssl.SSLContext | None = None
         """By which callers are accepted; None where there is no TLS."""
@@ -251,7 +252,7 @@ class ListenerTls:
     def poke(self) -> None:
         """Read the files again now."""
         self._seen = ()
-        self._told.set()
+        self._pause.end()
 
     async def watch(self, seconds: float) -> None:
         """Look at the server's own certificate and key, and take what changed, until cancelled.
@@ -262,10 +263,7 @@ class ListenerTls:
         if not self.is_on:
             return
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds or None):
-                    await self._told.wait()
-            self._told.clear()
+            await self._pause.wait(seconds or None)
             try:
                 await self._look()
             except Exception:  # the watch must outlive whatever files do

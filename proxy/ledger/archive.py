@@ -21,7 +21,6 @@ import logging
 import os
 import re
 import shutil
-import stat
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -30,9 +29,10 @@ from typing import Final
 import msgspec
 
 from proxy.clock import render_instant, unix_seconds
+from proxy.disk import open_regular, sync_folder
 from proxy.errors import ArchiveError, FolderChangedError
 from proxy.ledger.record import BUNDLE_DIGITS
-from proxy.ledger.segments import BUNDLES, sync_folder
+from proxy.ledger.segments import BUNDLES
 from proxy.model.source import Source
 from proxy.version import VERSION
 
@@ -201,7 +201,7 @@ def find_kept(ledger: Path, prefix: str) -> Path | None:
 def read_kept(folder: Path) -> Kept | None:
     """Return what ``kept.json`` says of a kept bundle; None if it says nothing that this version reads."""
     try:
-        with _open_regular(folder / KEPT) as file:
+        with _opened(folder / KEPT) as file:
             kept = msgspec.json.decode(os.read(file, _MAX_KEPT_BYTES), type=Kept)
     except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
         return None
@@ -278,7 +278,7 @@ def _take_over(kept: Path | None, source: Source, target: Path) -> bool:
 def _holds(path: Path, sha256: str, size: int) -> bool:
     """Say whether a file holds what it should."""
     try:
-        with _open_regular(path, os.O_NOFOLLOW) as file:
+        with _opened(path, os.O_NOFOLLOW) as file:
             if os.fstat(file).st_size != size:
                 return False
             digest = hashlib.sha256()
@@ -299,7 +299,7 @@ def _copy(path: Path, source: Source, target: Path) -> None:
     digest, left = hashlib.sha256(), source.size
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(_open_regular(path))
+            file = stack.enter_context(_opened(path))
         except OSError as error:
             raise _tell_changed(source.path) from error
         copy = stack.enter_context(_create(target))
@@ -327,8 +327,8 @@ def _write_all(file: int, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _create(target: Path) -> Iterator[int]:
-    file = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+def _opened(path: Path, flags: int = 0) -> Iterator[int]:
+    file = open_regular(path, flags)
     try:
         yield file
     finally:
@@ -336,12 +336,9 @@ def _create(target: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _open_regular(path: Path, flags: int = 0) -> Iterator[int]:
-    """Open what must be a file: a pipe would hold us up."""
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+def _create(target: Path) -> Iterator[int]:
+    file = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
     try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(f"{path} is no file")
         yield file
     finally:
         os.close(file)

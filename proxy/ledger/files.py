@@ -20,8 +20,9 @@ from typing import Final
 import msgspec
 
 from proxy.clock import parse_instant
+from proxy.disk import sync_folder
 from proxy.ledger.entry import read_frame
-from proxy.ledger.segments import CHECKPOINT, LOCK, Segment, list_segments, replace_file, segment_name, sync_folder
+from proxy.ledger.segments import CHECKPOINT, LOCK, Segment, list_segments, replace_file, segment_name
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 _HEAD_BYTES: Final = 111

@@ -13,12 +13,13 @@ from typing import Final
 
 import msgspec
 
+from proxy.disk import open_regular
 from proxy.errors import UsageError
 from proxy.ledger.finding import Finding, Follower, Task
 from proxy.ledger.join import Head
 from proxy.ledger.links import clean, read_link
 from proxy.ledger.note import NoteError, VerifierKey
-from proxy.ledger.segments import BUNDLES, CHECKPOINT, LOCK, describe_no_ledger, open_regular
+from proxy.ledger.segments import BUNDLES, CHECKPOINT, LOCK, describe_no_ledger
 from proxy.ledger.tree_head import MAX_SIZE, open_tree_head
 
 BLOCK_BYTES: Final = 256 * 1024
@@ -302,7 +303,7 @@ def read_part(path: Path, start: int, end: int, count: Progress = lambda _: None
     Raises:
         OSError: it cannot be read.
     """
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    file = open_regular(path)
     try:
         while start < end:
             block = os.pread(file, min(BLOCK_BYTES, end - start), start)

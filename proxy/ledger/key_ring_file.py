@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from proxy.disk import sync_folder
 from proxy.errors import UsageError
 from proxy.ledger.pseudonym import MONTHS, KeyRing, KeyRingError
 
@@ -104,7 +105,7 @@ def replace_key_file(path: Path, text: str, *, scrub: bool = False) -> None:
             _write(file, text)
             Path(name).replace(real)
             is_replaced = True
-            _sync_folder(real.parent)
+            sync_folder(real.parent)
             if scrub and about.st_nlink == 1:
                 old.write(bytes(about.st_size))
                 old.flush()
@@ -125,11 +126,3 @@ def _write(file: int, text: str) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

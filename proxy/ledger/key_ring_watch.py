@@ -6,7 +6,6 @@ Whatever goes wrong, the ring that is held stays, with the reason in the log and
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from proxy.errors import SekishoError, UsageError
 from proxy.ledger.key_ring_file import parse_key_text, read_key_ring, read_key_text
 from proxy.ledger.lines import KeysLine
 from proxy.ledger.pseudonym import KeyRing, KeyRingError, period_of
+from proxy.pause import Pause
 from proxy.telemetry import Metrics
 
 log = logging.getLogger("sekisho.ledger")
@@ -42,7 +42,7 @@ class HeldKeyRing:
         self._path = path or Path()  # there is one: it was read
         self._seconds = seconds
         self._clock = clock
-        self._told = asyncio.Event()
+        self._pause = Pause()
         self._text: str | None = None
         """What was read last; nothing at first, so that a change since the start is seen."""
         self._stale = ""
@@ -69,7 +69,7 @@ class HeldKeyRing:
 
     def poke(self) -> None:
         """Look now."""
-        self._told.set()
+        self._pause.end()
 
     async def watch(self, adopt: Callable[[], None]) -> None:
         """Watch until cancelled.
@@ -79,10 +79,7 @@ class HeldKeyRing:
                 raises leaves the old one in use.
         """
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._seconds or None):
-                    await self._told.wait()
-            self._told.clear()
+            await self._pause.wait(self._seconds or None)
             try:
                 await self.look(adopt)
             except Exception:  # the watch must outlive whatever a file does

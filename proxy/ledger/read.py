@@ -16,9 +16,10 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 
+from proxy.disk import open_regular
 from proxy.errors import UsageError
 from proxy.ledger.entry import TIME_LENGTH
-from proxy.ledger.segments import find_end_of_lines, is_segment, list_segments, open_regular
+from proxy.ledger.segments import find_end_of_lines, is_segment, list_segments
 
 MAX_LINE_BYTES: Final = 1024 * 1024
 """A longer line is none of ours: an entry of a log that is served as tiles has at most 65,535 bytes."""

@@ -13,12 +13,13 @@ import contextlib
 import errno
 import os
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
+
+from proxy.disk import sync_folder
 
 LOCK: Final = "lock"
 CHECKPOINT: Final = "checkpoint"
@@ -38,22 +39,6 @@ class Segment(msgspec.Struct, frozen=True):
 def is_segment(path: Path) -> bool:
     """Say whether a file is called as segments are."""
     return _NAME.fullmatch(path.name) is not None
-
-
-def open_regular(path: Path) -> int:
-    """Open a file of a ledger's folder to read; whoever can write there may have put a pipe, which is not waited for.
-
-    Raises:
-        OSError: it cannot be opened, or is no regular file.
-    """
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))  # noqa: TRY301
-    except BaseException:
-        os.close(file)
-        raise
-    return file
 
 
 def segment_name(first: int) -> str:
@@ -116,15 +101,6 @@ def find_end_of_lines(file: int) -> tuple[int, int]:
             return start + newline + 1, length
         whole = start
     return 0, length
-
-
-def sync_folder(folder: Path) -> None:
-    """Make durable which files a folder holds."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -26,6 +26,7 @@ from urllib.parse import quote, urlsplit  # noqa: TID251 - the name of a file, a
 
 import aiohttp
 
+from proxy.disk import sync_folder
 from proxy.errors import FetchError, UsageError
 from proxy.fetch import fetch
 from proxy.ledger.note import NoteError, VerifierKey
@@ -264,7 +265,7 @@ def _write(folder: Path, head: TreeHead, note: str) -> Path:
             temporary.unlink(missing_ok=True)
     for each in (place, folder):
         with contextlib.suppress(OSError):  # some shares cannot, and the next attempt would find the file there
-            _sync_folder(each)
+            sync_folder(each)
     return path
 
 
@@ -276,14 +277,6 @@ def _put(temporary: Path, path: Path) -> None:
         if error.errno not in _NO_LINKS or path.exists():
             raise
         temporary.rename(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _read(path: Path) -> str:

@@ -22,12 +22,13 @@ from typing import Final
 import msgspec
 
 from proxy.clock import unix_seconds
+from proxy.disk import open_regular
 from proxy.errors import LedgerError, UsageError
 from proxy.ledger.chain import Chain, DamagedError, ForeignError, Replay, Staged, Unsigned
 from proxy.ledger.files import Folder, open_segment
 from proxy.ledger.lines import Line, RecoveredLine, RetentionLine
 from proxy.ledger.note import MAX_NOTE_CHARS, NoteError, SigningKey
-from proxy.ledger.segments import CHECKPOINT, Segment, find_end_of_lines, list_segments, open_regular, read_blocks
+from proxy.ledger.segments import CHECKPOINT, Segment, find_end_of_lines, list_segments, read_blocks
 from proxy.ledger.sink import Sink
 from proxy.ledger.tree_head import TreeHead, open_tree_head
 from proxy.telemetry import Metrics

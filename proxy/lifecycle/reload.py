@@ -34,6 +34,7 @@ from proxy.lifecycle.options import LifecycleOptions
 from proxy.lifecycle.takeover import Assembly
 from proxy.lifecycle.watch import take_fingerprint
 from proxy.origin.options import OriginOptions
+from proxy.pause import Pause
 from proxy.policy.policy import Policy
 from proxy.policy.rules import Rule
 from proxy.telemetry import Metrics
@@ -103,7 +104,7 @@ class Reloader:
         self._in_force = in_force
         self._adopt = adopt
         self._renew = renew
-        self._told = asyncio.Event()
+        self._pause = Pause()
         self._tried = tried
         self._is_poked = False
         self._retry_at = math.inf
@@ -117,21 +118,18 @@ class Reloader:
     def poke(self) -> None:
         """Look now, and try the folder even if it has not changed (``SIGHUP``)."""
         self._is_poked = True
-        self._told.set()
+        self._pause.end()
 
     async def watch(self) -> None:
         """Watch until cancelled."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause()):
-                    await self._told.wait()
-            self._told.clear()
+            await self._pause.wait(self._find_pause())
             try:
                 await self._look()
             except Exception:  # the watch must outlive whatever a folder does
                 log.exception("the policy folder could not be looked at")
 
-    def _pause(self) -> float | None:
+    def _find_pause(self) -> float | None:
         """Return how long to wait before the next look; None: until told, and nothing is to be tried again."""
         if self._options.watch_seconds:
             return self._options.watch_seconds

@@ -10,7 +10,6 @@ This module does I/O.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -20,6 +19,7 @@ from proxy.model.ports import Geolocator
 from proxy.origin.databases import take_fingerprint
 from proxy.origin.geoip import make_geolocator
 from proxy.origin.options import OriginOptions
+from proxy.pause import Pause
 from proxy.telemetry import Metrics
 
 SETTLE_SECONDS: Final = 0.2
@@ -61,23 +61,20 @@ class Renewal:
         self._adopt = adopt
         self._metrics = metrics
         self._seconds = seconds
-        self._told = asyncio.Event()
+        self._pause = Pause()
         self.stale: tuple[str, ...] = ()
         """Why the databases as they lie there are not in force; empty while they are."""
 
     def poke(self) -> None:
         """Look now."""
-        self._told.set()
+        self._pause.end()
 
     async def watch(self) -> None:
         """Watch until cancelled; where no database is configured there is nothing to watch."""
         if not any((self._options.geoip, self._options.geoip_asn, self._options.geoip_anonymous)):
             return
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._seconds or None):
-                    await self._told.wait()
-            self._told.clear()
+            await self._pause.wait(self._seconds or None)
             try:
                 await self.look()
             except Exception:  # the watch must outlive whatever a file does

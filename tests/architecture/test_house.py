@@ -15,7 +15,7 @@ MODULES: Final = sorted((ROOT / "proxy").rglob("*.py"))
 
 ORDER: Final = (
     {"model", "errors", "clock", "version"},
-    {"telemetry", "fetch"},
+    {"telemetry", "fetch", "disk", "pause"},
     {"request", "caller", "origin", "subject", "policy", "ledger"},
     {"bundle"},
     {"pipeline"},
@@ -28,7 +28,9 @@ NEIGHBOURS: Final = {("wiring", "settings"), ("cli", "demo")}
 
 WITH_IO: Final = {
     "caller.jwks",
+    "disk",
     "fetch",
+    "pause",
     "caller.introspection",
     "origin.geoip",
     "ledger.audit",
