@@ -45,11 +45,21 @@ def combine_transforms(first: Transform, second: Transform) -> Transform:
     return next((each for each in _STRICTEST if each in {first, second}), Transform.REDACT)
 
 
+class AssertionMode(enum.StrEnum):
+    """How the API is told, signed, what was decided on a request."""
+
+    OFF = "off"
+    CALLER = "caller"
+    """One assertion for a caller and a route, used again for a few seconds."""
+    REQUEST = "request"
+    """One for each request, bound to its method, its target and its id."""
+
+
 class Upstream(msgspec.Struct, frozen=True):
     """Where an API is served."""
 
     url: str
-    """``http://host:port``, without a path."""
+    """``http://host:port`` or ``https://host:port``, without a path, or ``unix:/path/of/socket``."""
     hosted_in: str | None
 
 
@@ -61,6 +71,8 @@ class Api(msgspec.Struct, frozen=True):
     upstream: Upstream
     forwards_authorization: bool
     """Whether the caller's ``Authorization`` header goes on to the API."""
+    assertion: AssertionMode = AssertionMode.CALLER
+    """How the API is told, signed, what was decided."""
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -91,3 +103,7 @@ class Route(msgspec.Struct, frozen=True):
     """The data categories of its declared fields."""
     unauthenticated: bool
     max_duration_seconds: int
+    max_body_bytes: int | None = None
+    """The largest request body; None: as large as the gateway takes any."""
+    upgrades: tuple[str, ...] = ()
+    """Protocols to which a connection may be upgraded (``websocket``), in lower case."""

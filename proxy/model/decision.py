@@ -65,6 +65,9 @@ class Reason(enum.StrEnum):
     TRANSFER_CODING_UNSUPPORTED = "transfer-coding-unsupported"
     REQUEST_TIMEOUT = "request-timeout"
     PROXY_HEADER_MALFORMED = "proxy-header-malformed"
+    HEAD_TOO_LARGE = "head-too-large"
+    VERSION_UNSUPPORTED = "version-unsupported"
+    UPGRADE_UNSUPPORTED = "upgrade-unsupported"
     # Who asks.
     TOKEN_MISSING = "token-missing"  # noqa: S105 - a reason, no secret
     AUTHORIZATION_REPEATED = "authorization-repeated"
@@ -120,10 +123,16 @@ class Reason(enum.StrEnum):
     RULE_DENIES = "rule-denies"
     NO_RULE_ALLOWS = "no-rule-allows"
     TRANSFORMS_NOT_APPLIED = "transforms-not-applied"
+    # Too much at once.
+    CONNECTIONS_EXCEEDED = "connections-exceeded"
+    REQUESTS_EXCEEDED = "requests-exceeded"
+    OVERLOADED = "overloaded"
     # Could not.
+    COUNTS_UNAVAILABLE = "counts-unavailable"
     DECISION_FAILED = "decision-failed"
     LEDGER_UNAVAILABLE = "ledger-unavailable"
     UPSTREAM_UNREACHABLE = "upstream-unreachable"
+    UPSTREAM_BUSY = "upstream-busy"
     UPSTREAM_TIMEOUT = "upstream-timeout"
     UPSTREAM_BROKEN = "upstream-broken"
     UPSTREAM_ANSWER_UNSUPPORTED = "upstream-answer-unsupported"
