@@ -275,6 +275,7 @@ class Metrics:
             registry=registry,
         )
         self.passages = Gauge("sekisho_passages_in_progress", "Requests under way.", registry=registry)
+        self.connections = Gauge("sekisho_connections", "Open connections of callers.", registry=registry)
         self.key_set_fetched = Gauge(
             "sekisho_key_set_fetched_timestamp_seconds",
             "When an issuer's keys were last fetched.",

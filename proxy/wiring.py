@@ -7,8 +7,7 @@ import errno
 import logging
 import math
 import os
-import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -22,8 +21,8 @@ from proxy.caller.introspection import Introspector
 from proxy.caller.issuers import Issuer, parse_key_place
 from proxy.caller.jwks import KeyStore
 from proxy.clock import render_date, render_instant, unix_seconds
-from proxy.gateway.crossing import Gateway
-from proxy.gateway.server import GatewayServer
+from proxy.gateway.gateway import Gateway
+from proxy.gateway.ticker import Ticker
 from proxy.gateway.tls import Listener, ListenerTls
 from proxy.gateway.upstream import Upstreams
 from proxy.ledger.archive import Archive
@@ -230,7 +229,8 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         ledger, archive = await _open_records(stack, snapshot, settings, metrics)
         keys, introspector = await _ask_issuers(snapshot, settings, metrics)
         tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
-        upstreams = Upstreams(settings)
+        ticker = Ticker()
+        upstreams = Upstreams(settings, metrics, ticker)
         stack.push_async_callback(upstreams.close)
         in_force = _InForce(
             snapshot,
@@ -252,19 +252,20 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             upstreams=upstreams,
             metrics=metrics,
             options=settings,
+            ticker=ticker,
+            client_address=settings.client_address,
         )
         reloader = _make_reloader(settings, seen, in_force, metrics)
         renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
         ledger.begin(in_force.describe_in_force, _start_line(snapshot, keys, settings, geolocator))
         admin = make_admin(metrics, lambda: _readiness(in_force, keys, renewal.stale, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
-        _, admin_at = await _listen(stack, runner, settings.admin, "--admin")
+        admin_at = await _serve_admin(stack, runner, settings.admin)
         stack.push_async_callback(keys.close)
         stack.push_async_callback(introspector.close)
         listen_at = await _serve(stack, gateway, settings, tls)
-        stack.callback(_begin_stop, gateway)
         watching = [keys.keep_fresh(), reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)]
-        keeping = [ledger.keep(), pseudonyms.watch(in_force.rename), _remind(in_force), _revisit(gateway)]
+        keeping = [ledger.keep(), pseudonyms.watch(in_force.rename), _remind(in_force), _revisit(gateway), ticker.run()]
         tasks = [asyncio.ensure_future(coroutine) for coroutine in (*watching, *keeping)]
         stack.push_async_callback(_cancel, tasks)
         _tell_ready(settings, snapshot, listen_at)
@@ -296,14 +297,39 @@ def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:
 
 async def _serve(stack: contextlib.AsyncExitStack, gateway: Gateway, settings: Settings, tls: ListenerTls) -> str:
     """Take callers' connections, and return the address where."""
-    server = web.ServerRunner(
-        GatewayServer(gateway, settings, settings.client_address),
-        handle_signals=False,
-        shutdown_timeout=settings.drain_seconds / 2,
-    )
-    listener, listen_at = await _listen(stack, server, settings.listen, "--listen", tls.context)
+    listener = Listener(gateway.accept)
+    stack.push_async_callback(gateway.drain, settings.drain_seconds)
+    stack.push_async_callback(listener.stop)
+    host, port = parse_endpoint(settings.listen, "--listen")
+    with _binding(settings.listen, "--listen"):
+        bound = await listener.start(host, port, tls.context)
     tls.serve(listener)
-    return listen_at
+    return _render_address(bound)
+
+
+async def _serve_admin(stack: contextlib.AsyncExitStack, runner: web.BaseRunner, endpoint: str) -> str:
+    """Serve operators, and return the address where."""
+    host, port = parse_endpoint(endpoint, "--admin")
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    with _binding(endpoint, "--admin"):
+        await web.TCPSite(runner, host, port).start()
+    return _render_address(runner.addresses[0])
+
+
+@contextlib.contextmanager
+def _binding(endpoint: str, flag: str) -> Iterator[None]:
+    """Say what an address that cannot be bound is, and which flag names it."""
+    try:
+        yield
+    except OSError as error:
+        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be bound: {os.strerror(error.errno or 0)}"
+        raise errors.UsageError(f"The address {endpoint} {why}: name another with {flag} HOST:PORT.") from error
+
+
+def _render_address(bound: Sequence[object]) -> str:
+    host, port, *_ = bound
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
 
 def _find_cas(snapshot: Snapshot) -> tuple[bytes, ...]:
@@ -385,31 +411,6 @@ def _check_settings(snapshot: Snapshot, settings: Settings) -> None:
             parse_key_place(place)
         except ValueError as error:
             raise errors.UsageError(f"--jwks {issuer_id}: {error}.") from error
-
-
-async def _listen(
-    stack: contextlib.AsyncExitStack,
-    runner: web.BaseRunner,
-    endpoint: str,
-    flag: str,
-    context: ssl.SSLContext | None = None,
-) -> tuple[Listener, str]:
-    """Bind a runner to HOST:PORT and return what listens there, and the address it got."""
-    host, port = parse_endpoint(endpoint, flag)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    listener = Listener(runner)
-    stack.callback(listener.close)
-    try:
-        bound = await listener.start(host, port, context)
-    except OSError as error:
-        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be bound: {os.strerror(error.errno or 0)}"
-        raise errors.UsageError(f"The address {endpoint} {why}: name another with {flag} HOST:PORT.") from error
-    return listener, f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
-
-
-def _begin_stop(gateway: Gateway) -> None:
-    gateway.is_stopping = True
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[None]]) -> None:

@@ -30,5 +30,19 @@ class GatewayOptions(BaseModel):
     """The longest the API may be silent, before its answer and between parts of it."""
     client_idle_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 75.0
     """How long a connection without a request is kept open."""
+    client_head_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    """How long the header of a request may take, from its first byte."""
+    client_body_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
+    """How long the next 16 KiB of a request's body, or the rest of it, may take."""
+    client_read_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    """How long a caller may leave what it is sent, about 100 KiB of it, before it is cut off."""
+    max_connections: Annotated[int, Field(ge=0)] = 10_000
+    """Callers' connections in all; 0: no limit. The open files that the system allows are a limit of their own."""
+    max_connections_per_address: Annotated[int, Field(ge=0)] = 1000
+    """Connections from one address that is no trusted proxy's; 0: no limit."""
+    max_requests: Annotated[int, Field(ge=0)] = 4096
+    """Requests under way in all; what comes on top is answered 503 at once. 0: no limit."""
+    max_requests_per_address: Annotated[int, Field(ge=0)] = 512
+    """Requests under way from one address that is no trusted proxy's; 429 on top. 0: no limit."""
     drain_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
     """How long requests under way may take to end when the gateway stops."""
