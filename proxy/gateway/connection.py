@@ -22,7 +22,8 @@ from proxy.gateway.crossing import Crossing
 from proxy.gateway.limits import Tally
 from proxy.gateway.proxied import ProxiedStart
 from proxy.gateway.wire.bodies import ChunkedBody, FramingError, LengthBody, request_body
-from proxy.gateway.wire.heads import MAX_HEAD_BYTES, RequestFrame, find_head_end
+from proxy.gateway.wire.grammar import MAX_HEAD_BYTES
+from proxy.gateway.wire.heads import RequestFrame, find_head_end
 from proxy.gateway.wire.render import CONTINUE
 from proxy.model.decision import Reason
 
@@ -209,8 +210,6 @@ class ClientConnection(asyncio.Protocol):
         """Keep the beginning of a head, unless it can no longer become one."""
         if len(data) > MAX_HEAD_BYTES:
             self._refuse(Reason.HEAD_TOO_LARGE)
-        elif b"\n" in data.replace(b"\r\n", b"") or b"\x00" in data:
-            self._refuse(Reason.REQUEST_MALFORMED)
         else:
             if not self._buffer:
                 self._deadline = elapsed_seconds() + self._gateway.options.client_head_seconds
@@ -230,14 +229,14 @@ class ClientConnection(asyncio.Protocol):
 
     def take_whole_body(self) -> bytes | None:
         """Return the body of the request under way, where all of it has come; None where it has not."""
-        if self._body is None:
+        frame, body = self._frame, self._body
+        if body is None or frame is None:
             return b""
-        held, self._buffer = self._buffer, b""
-        if not isinstance(self._body, LengthBody) or len(held) < self._body.left:
-            self._buffer = held
+        length = frame.block.length
+        if length is None or len(self._buffer) < length:
             return None
-        payload = self._body.feed(held)
-        self._buffer, self._body = self._body.rest, None
+        payload = body.feed(self._buffer)
+        self._buffer, self._body = body.rest, None
         return payload
 
     def take_body(self) -> None:

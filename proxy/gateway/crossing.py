@@ -13,7 +13,7 @@ import asyncio
 import enum
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from proxy.clock import elapsed_seconds, unix_seconds
@@ -168,9 +168,7 @@ class Crossing:
         has_body = connection.has_body
         if forward.expects_continue:
             connection.send_continue()
-        request = UpstreamRequest(
-            frame.method, forward.target, forward.fields, block.length, block.is_chunked, upgrade
-        )
+        request = UpstreamRequest(frame.method, forward.target, forward.fields, block.length, block.is_chunked, upgrade)
         if has_body:
             self._upload = connection.take_whole_body()
             self._taken = len(self._upload or b"")
@@ -268,7 +266,13 @@ class Crossing:
         if self._is_tunnel:
             connection.write(
                 render_response(
-                    _UPGRADED, release.fields, None, is_chunked=False, closes=False, keeps=False, upgrade=upstream.upgrade
+                    _UPGRADED,
+                    release.fields,
+                    None,
+                    is_chunked=False,
+                    closes=False,
+                    keeps=False,
+                    upgrade=upstream.upgrade,
                 )
             )
             connection.begin_tunnel()
@@ -277,7 +281,7 @@ class Crossing:
         is_new = frame.version >= HTTP_1_1
         length: int | None
         if frame.method == "HEAD" or release.status in _NO_BODY:
-            length = None if release.status == 204 else upstream.length  # noqa: PLR2004 - RFC 9110 8.6: none in a 204
+            length = None if release.status == 204 else upstream.length
         elif self._has_ended:
             length = len(body)
         else:
@@ -286,7 +290,12 @@ class Crossing:
         is_delimited = self._has_ended or length is not None or self._is_chunked
         keep = self._may_keep() and is_delimited
         head = render_response(
-            release.status, release.fields, length, is_chunked=self._is_chunked, closes=not keep, keeps=keep and not is_new
+            release.status,
+            release.fields,
+            length,
+            is_chunked=self._is_chunked,
+            closes=not keep,
+            keeps=keep and not is_new,
         )
         if self._has_ended:
             connection.write(head + body if body else head)
@@ -422,7 +431,7 @@ class Crossing:
             self._handle.pause()
         self._task = asyncio.get_running_loop().create_task(self._wait(waiting, then))
 
-    async def _wait(self, waiting: "asyncio.Future[None]", then: Callable[[], None]) -> None:
+    async def _wait(self, waiting: Awaitable[None], then: Callable[[], None]) -> None:
         error: LedgerError | None = None
         try:
             async with asyncio.timeout(DISK_SECONDS):

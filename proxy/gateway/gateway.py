@@ -82,13 +82,16 @@ class Gateway:
         self.reader = RequestReader()
         self.connections: set[ClientConnection] = set()
         self.under_way: set[Crossing] = set()
-        self.limits = Limits(options, ticker, self, lambda ip: checkpoint().origins.trusts(ip))
+        self.limits = Limits(options, ticker, self, self._trusts)
         self.is_proxied = client_address is ClientAddress.PROXY_PROTOCOL
         """Whether the connections of trusted proxies begin with a header of the PROXY protocol."""
         self.is_stopping = False
         """Set when the gateway stops: what is cut from then on was cut by us."""
         metrics.passages.set_function(lambda: len(self.under_way))
         metrics.connections.set_function(lambda: len(self.connections))
+
+    def _trusts(self, ip: str) -> bool:
+        return self.checkpoint().origins.trusts(ip)
 
     def accept(self) -> ClientConnection:
         """Return the protocol of one connection."""
@@ -177,9 +180,7 @@ class Gateway:
         )
         keep = keep and status not in CLOSING
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields]).encode() + _SERVER
-        head = render_response(
-            status, lines, len(body), is_chunked=False, closes=not keep, keeps=keep and not is_new
-        )
+        head = render_response(status, lines, len(body), is_chunked=False, closes=not keep, keeps=keep and not is_new)
         return (head + body if with_body else head), keep
 
 

@@ -53,6 +53,7 @@ HTTP_1_1: Final = (1, 1)
 UNDECLARED_SECONDS: Final = 60
 """How long a request to an undeclared route may take that observe mode lets pass."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_SWITCHING: Final = 101
 _NOBODY: Final = Caller()
 _NO_ONE: Final = Subject()
 LOCALHOST: Final = "localhost"
@@ -192,7 +193,9 @@ class Passage:
         self._met |= {need.what}
         return self._guard(self._cross)
 
-    def answer(self, head: ResponseHead, whole: int | None = None, seconds: float = 0.0) -> Refuse | Release:
+    def answer(
+        self, head: ResponseHead, whole: int | None = None, seconds: float = 0.0, *, is_upgrade: bool = False
+    ) -> Refuse | Release:
         """Take the head of the API's answer.
 
         Args:
@@ -200,8 +203,9 @@ class Passage:
             whole: the length of its body, where all of it is in hand: then one line says how it was decided and how
                 it ended.
             seconds: since the request's head.
+            is_upgrade: whether the connection is no longer HTTP's, as the request asked.
         """
-        if not 200 <= head.status <= 599:
+        if not (200 <= head.status <= 599 or (is_upgrade and head.status == _SWITCHING)):
             self._upstream = head.status
             return self.fail(Reason.UPSTREAM_ANSWER_UNSUPPORTED)
         try:
