@@ -17,7 +17,8 @@ import msgspec
 from proxy.model.api import Api, Route
 from proxy.model.decision import Reason
 
-UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]{1,256}")
+_MAX_VALUE: Final = 256
+UNRESERVED: Final = re.compile(rf"[A-Za-z0-9._~-]{{1,{_MAX_VALUE}}}")
 _MAX_SHAPE_SEGMENTS: Final = 8
 
 Places: TypeAlias = tuple[tuple[str, int], ...]
@@ -62,13 +63,19 @@ class _Node:
         A value that a lax API may read as one of the literals beside it is none: many compare paths without
         regard to case, and drop what looks like a suffix (``export.json``).
         """
-        if not self.parameters or not UNRESERVED.fullmatch(value):
+        if not self.parameters or not _is_unreserved(value):
             return []
         if self.words and value not in self.literals and _lax(value) in self.words:
             return []
         return [
             child for pattern, child in self.parameters.items() if pattern is UNRESERVED or pattern.fullmatch(value)
         ]
+
+
+def _is_unreserved(value: str) -> bool:
+    """Say what ``UNRESERVED`` says: of most values that is known without asking it."""
+    is_plain = value.isascii() and value.isalnum() and len(value) <= _MAX_VALUE
+    return is_plain or UNRESERVED.fullmatch(value) is not None
 
 
 def _lax(segment: str) -> str:
@@ -133,24 +140,32 @@ class Catalog:
 
         Where one way leads on, it is gone alone: so it is with nearly every path, at each of its segments.
         """
-        nodes = [self._roots[api.id]]
-        for segment in segments:
-            if len(nodes) == 1:
-                node = nodes[0]
-                literal = node.literals.get(segment)
+        node = self._roots[api.id]
+        for number, segment in enumerate(segments):
+            literal = node.literals.get(segment)
+            if not node.parameters:
                 if literal is None:
-                    nodes = node.find_parameters(segment)
-                elif not node.parameters:
-                    nodes = [literal]
-                else:
-                    nodes = [literal, *node.find_parameters(segment)]
-            else:
-                literals = [node.literals[segment] for node in nodes if segment in node.literals]
-                nodes = literals + [child for node in nodes for child in node.find_parameters(segment)]
-        return next((node for node in nodes if node.routes), None)
+                    return None
+                node = literal
+                continue
+            ways = node.find_parameters(segment)
+            if literal is not None:
+                ways.insert(0, literal)
+            if len(ways) != 1:
+                return _find_among(ways, segments[number + 1 :])
+            node = ways[0]
+        return node if node.routes else None
 
     def shape(self, api: Api, segments: Sequence[str]) -> str:
         """Return a path's shape: declared words stay, everything else is ``*``."""
         words = self._words[api.id]
         shown = [segment if segment in words else "*" for segment in segments[:_MAX_SHAPE_SEGMENTS]]
         return "/" + "/".join(shown) + ("/…" if len(segments) > _MAX_SHAPE_SEGMENTS else "")
+
+
+def _find_among(nodes: list[_Node], segments: Sequence[str]) -> _Node | None:
+    """Return where the rest of a path leads from several places, the most literal way first."""
+    for segment in segments:
+        literals = [node.literals[segment] for node in nodes if segment in node.literals]
+        nodes = literals + [child for node in nodes for child in node.find_parameters(segment)]
+    return next((node for node in nodes if node.routes), None)
