@@ -44,8 +44,8 @@ from proxy.request.headers import (
     parse_host,
     read_request_fields,
     render_fields,
-    select_response_fields,
 )
+from proxy.request.response_headers import render_response_fields
 from proxy.request.target import parse_target
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -410,14 +410,15 @@ class Passage:
         if self._outcome.enforced:
             self._outcome = msgspec.structs.replace(self._outcome, status=head.status)
         route = self._match.route if self._match else None
-        fields = select_response_fields(head.headers, personal_data=route is None or route.subject is not None)
-        observed = () if self._outcome.enforced else ((MODE, "observe"),)
+        fields = render_response_fields(head.headers, personal_data=route is None or route.subject is not None)
+        own = f"Server: sekisho\r\n{DECISION_ID}: {self._request_id}\r\n"
+        if not self._outcome.enforced:
+            own += f"{MODE}: observe\r\n"
         lines = self._record(released=True, whole=whole, seconds=seconds)
         if whole is not None:
             lines = lines or self.end(complete=True, bytes_sent=whole, seconds=seconds).lines
             self._is_whole = True
-        own = (("Server", "sekisho"), (DECISION_ID, self._request_id), *observed)
-        return Release(head.status, render_fields((*fields, *own)), self._outcome, lines)
+        return Release(head.status, fields + own.encode(), self._outcome, lines)
 
     def _upstream_fields(self, api: Api) -> Headers:
         """Return the fields that go to the API: our own, which nobody can forge, then what may pass."""
