@@ -26,7 +26,7 @@ from proxy.gateway.connection import abort, peer_ip, read_shown
 from proxy.gateway.ids import make_request_id
 from proxy.gateway.options import GatewayOptions
 from proxy.gateway.problem import render_problem
-from proxy.gateway.upstream import Upstreams, find_reason
+from proxy.gateway.old_upstream import Upstreams, find_reason
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import Line
 from proxy.model.decision import Reason
