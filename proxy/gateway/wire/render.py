@@ -20,7 +20,7 @@ _STATUS_LINES: Final = {
 """RFC 9112 4: the phrase may be empty, the blank before it may not be left out."""
 
 
-def render_request(
+def render_request(  # noqa: PLR0917 - called once a request, in this order
     method: str,
     target: str,
     fields: bytes,
