@@ -76,6 +76,7 @@ class Metrics:
         self._declare_identity()
         self._declare_policy()
         self._declare_geolocation()
+        self._declare_upstreams()
         self._declare_unlabelled()
 
     def _declare_identity(self) -> None:
@@ -186,6 +187,37 @@ class Metrics:
             "sekisho_geolocation_stale",
             "1 while the databases as they lie there could not be put in force, and the last good ones are.",
             registry=registry,
+        )
+
+    def _declare_upstreams(self) -> None:
+        """Declare what tells of the connections to APIs."""
+        self.upstream_connections = Gauge(
+            "sekisho_upstream_connections",
+            "Connections to an API, by state: busy or idle.",
+            ["api", "state"],
+            registry=self.registry,
+        )
+        self.upstream_waiting = Gauge(
+            "sekisho_upstream_waiting",
+            "Requests that wait for a connection to an API.",
+            ["api"],
+            registry=self.registry,
+        )
+        self.upstream_down = Gauge(
+            "sekisho_upstream_down",
+            "1 while an API is taken for down, because connecting to it failed again and again.",
+            ["api"],
+            registry=self.registry,
+        )
+        self.upstream_connect_failures = self._counter(
+            "sekisho_upstream_connect_failures_total",
+            "Failures to connect to an API, by cause.",
+            ["api", "cause"],
+        )
+        self.upstream_ejections = self._counter(
+            "sekisho_upstream_ejections_total",
+            "Times that an API was taken for down.",
+            ["api"],
         )
 
     def show_geolocation(self, databases: Sequence[DatabaseInfo], clock: Callable[[], float]) -> None:

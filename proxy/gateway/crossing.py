@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 from proxy.clock import elapsed_seconds, unix_seconds
 from proxy.errors import LedgerError
 from proxy.gateway.ids import make_request_id
-from proxy.gateway.upstream import UpstreamHandle, UpstreamRequest
+from proxy.gateway.upstream.exchange import UpstreamRequest
+from proxy.gateway.upstream.handle import UpstreamHandle
 from proxy.gateway.wire.heads import RequestFrame, ResponseFrame
 from proxy.gateway.wire.render import LAST_CHUNK, render_chunk, render_response
 from proxy.ledger.entry import Rendered

@@ -19,7 +19,7 @@ from proxy.gateway.limits import Limits
 from proxy.gateway.options import GatewayOptions
 from proxy.gateway.problem import render_problem
 from proxy.gateway.ticker import Ticker
-from proxy.gateway.upstream import Upstreams
+from proxy.gateway.upstream.upstreams import Upstreams
 from proxy.gateway.wire.heads import RequestReader
 from proxy.gateway.wire.render import render_response
 from proxy.ledger.entry import Rendered

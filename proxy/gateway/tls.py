@@ -18,20 +18,19 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from cryptography import x509
 
 from proxy.errors import UsageError
 from proxy.gateway.options import GatewayOptions
+from proxy.gateway.tls_parts import CIPHERS, load_key_pair, take_fingerprint
 from proxy.pause import Pause
 from proxy.telemetry import Metrics
 
 BACKLOG: Final = 1024
 HANDSHAKE_SECONDS: Final = 10.0
 """How long a client's handshake may take."""
-CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2; those of 1.3 are all sound."""
 MAX_KEY_FILE_BYTES: Final = 1024 * 1024
 
 log = logging.getLogger("sekisho.tls")
@@ -73,35 +72,12 @@ def make_context(options: GatewayOptions, authorities: Sequence[bytes]) -> ssl.S
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 0
-    _load_own(context, options.tls_certificate, options.tls_key)
+    load_key_pair(context, options.tls_certificate, options.tls_key, ("--tls-certificate", "--tls-key"))
     if options.tls_client != "off" and authorities:
         context.verify_mode = ssl.CERT_REQUIRED if options.tls_client == "required" else ssl.CERT_OPTIONAL
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.load_verify_locations(cadata=b"".join(authorities))
     return context
-
-
-def _load_own(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    for path, flag in ((certificate, "--tls-certificate"), (key, "--tls-key")):
-        try:
-            with path.open("rb") as file:
-                file.read(1)
-        except OSError as error:
-            raise UsageError(f"The file {path} ({flag}) cannot be read: {error.strerror}.") from error
-    try:
-        context.load_cert_chain(certificate, key, password=_refuse_password)
-    except ssl.SSLError as error:
-        fault = (error.reason or "no reason given").lower().replace("_", " ")
-        raise UsageError(
-            f"The certificate {certificate} and the key {key} cannot be used together ({fault}): both are PEM, the "
-            "server's own certificate first, then those between it and its CA."
-        ) from error
-    except OSError as error:
-        raise UsageError(f"The certificate {certificate} or its key {key} cannot be read: {error.strerror}.") from error
-
-
-def _refuse_password() -> NoReturn:
-    raise UsageError("The key of --tls-key is encrypted, and nobody is there to be asked for a password: decrypt it.")
 
 
 def read_expiry(certificate: Path) -> float:
@@ -319,14 +295,4 @@ class ListenerTls:
 
 
 def _fingerprint(options: GatewayOptions) -> tuple[object, ...]:
-    """Return what changes when one of the files does, links that lead there included."""
-    found: list[object] = []
-    for path in (options.tls_certificate, options.tls_key):
-        if path is None:
-            continue
-        try:
-            status = path.stat()
-            found.append((str(path.resolve()), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
-        except (OSError, RuntimeError) as error:
-            found.append(str(error))
-    return tuple(found)
+    return take_fingerprint(options.tls_certificate, options.tls_key)

@@ -13,10 +13,10 @@ import pytest_asyncio
 from aiohttp import client_exceptions
 from aiohttp.client_reqrep import ConnectionKey, RequestInfo
 from multidict import CIMultiDict, CIMultiDictProxy
+from proxy.gateway.old_upstream import Upstreams, find_reason
 from yarl import URL
 
 from proxy.gateway.options import GatewayOptions
-from proxy.gateway.upstream import Upstreams, find_reason
 from proxy.model.api import Api, Upstream
 from proxy.model.decision import Reason
 from proxy.pipeline.passage import Forward
