@@ -22,9 +22,9 @@ from proxy.caller.issuers import Issuer, parse_key_place
 from proxy.caller.jwks import KeyStore
 from proxy.clock import render_date, render_instant, unix_seconds
 from proxy.gateway.gateway import Gateway
-from proxy.gateway.old_upstream import Upstreams
 from proxy.gateway.ticker import Ticker
 from proxy.gateway.tls import Listener, ListenerTls
+from proxy.gateway.upstream.upstreams import Upstreams
 from proxy.ledger.archive import Archive
 from proxy.ledger.journal import Journal
 from proxy.ledger.key_ring_watch import HeldKeyRing

@@ -15,7 +15,7 @@ import enum
 import math
 import socket
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from proxy.clock import elapsed_seconds
 from proxy.gateway.crossing import Crossing
@@ -100,10 +100,8 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, once TLS stands; one of a trusted proxy may have to say first whose it is."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a caller's connection is a stream")
         gateway = self._gateway
-        self.transport = transport
+        self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its type
         peer = transport.get_extra_info("peername")
         self.peer_ip = str(peer[0]) if isinstance(peer, tuple) else ""
         secured = transport.get_extra_info("ssl_object")
@@ -265,7 +263,7 @@ class ClientConnection(asyncio.Protocol):
 
     def send_continue(self) -> None:
         """Ask for the body of a caller that waits to be asked (RFC 9110 10.1.1)."""
-        if self._body is not None and not self._buffer:
+        if self._body is not None:
             self.write(CONTINUE)
 
     def _begin_window(self) -> None:

@@ -11,10 +11,11 @@ It is driven by calls from its two connections, and makes a task only where it m
 
 import asyncio
 import enum
+import functools
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeAlias
 
 from proxy.clock import elapsed_seconds, unix_seconds
 from proxy.errors import LedgerError
@@ -54,6 +55,23 @@ class Phase(enum.IntEnum):
     """Something of the answer has left."""
     SETTLED = 4
     """It is recorded, or being recorded, how it ended."""
+
+
+_Arguments = ParamSpec("_Arguments")
+_Driven: TypeAlias = "Callable[Concatenate[Crossing, _Arguments], None]"
+
+
+def _driven(method: "_Driven[_Arguments]") -> "_Driven[_Arguments]":
+    """Have a defect of ours end the request that it befell: refused, or where something has left, cut off."""
+
+    @functools.wraps(method)
+    def call(crossing: "Crossing", /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
+        try:
+            method(crossing, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - no exception may leave a request hanging, or let it pass
+            crossing.break_off(error)
+
+    return call
 
 
 class Crossing:
@@ -104,6 +122,7 @@ class Crossing:
 
     # Deciding.
 
+    @_driven
     def start(self) -> None:
         """Decide, and go on from there."""
         gateway, connection, frame = self._gateway, self._connection, self._frame
@@ -180,6 +199,7 @@ class Crossing:
         most = self._gateway.options.max_request_body_bytes
         return most if forward.max_body_bytes is None else min(most, forward.max_body_bytes)
 
+    @_driven
     def upstream_ready(self) -> None:
         """Give the API the body of the request."""
         handle, upload = self._handle, self._upload
@@ -192,6 +212,7 @@ class Crossing:
         elif self._connection.has_body:
             self._connection.take_body()
 
+    @_driven
     def client_sent(self, data: bytes) -> None:
         """Take a part of the request's body, or what comes through the tunnel."""
         handle, forward = self._handle, self._forward
@@ -203,25 +224,30 @@ class Crossing:
         else:
             handle.write(data)
 
+    @_driven
     def client_ended(self) -> None:
         """Take the end of the request's body."""
         if self._handle is not None and self._phase is not Phase.SETTLED:
             self._handle.end()
 
+    @_driven
     def client_broke(self) -> None:
         """Take note that the framing of the request's body is broken."""
         self._give_up(Reason.REQUEST_MALFORMED)
 
+    @_driven
     def pause_upload(self) -> None:
         """Hold the caller back: the API is slow."""
         self._connection.pause_body()
 
+    @_driven
     def resume_upload(self) -> None:
         """Let the caller go on."""
         self._connection.resume_body()
 
     # From the API.
 
+    @_driven
     def upstream_answered(self, frame: ResponseFrame, body: bytes, is_whole: bool) -> None:  # noqa: FBT001 - the contract
         """Take the head of the API's answer, and what of its body came with it."""
         if self._phase is not Phase.FORWARDED:
@@ -231,6 +257,7 @@ class Crossing:
         step = passage.answer(head, len(body) if is_whole else None, elapsed_seconds() - self._started)
         self._take_answer(frame, step, body, is_whole=is_whole)
 
+    @_driven
     def upstream_upgraded(self, frame: ResponseFrame, rest: bytes) -> None:
         """Take note that the API speaks another protocol from now on."""
         if self._phase is not Phase.FORWARDED:
@@ -307,6 +334,7 @@ class Crossing:
         if body:
             self._write_part(body)
 
+    @_driven
     def upstream_sent(self, data: bytes) -> None:
         """Take more of the answer's body, or what comes through the tunnel."""
         if self._phase is Phase.SETTLED:
@@ -315,6 +343,7 @@ class Crossing:
         if not self._is_waiting:
             self._pass_parts()
 
+    @_driven
     def upstream_ended(self) -> None:
         """Take note that the answer's body is whole."""
         if self._phase is Phase.SETTLED:
@@ -351,6 +380,7 @@ class Crossing:
         """Say whether the caller's connection may be used again."""
         return self._frame.is_persistent and not self._gateway.is_stopping and not self._connection.has_body
 
+    @_driven
     def upstream_failed(self, reason: Reason) -> None:
         """Take note that the API does not answer, or not to the end."""
         self._handle = None
@@ -445,8 +475,11 @@ class Crossing:
         if error is not None:
             self._fail_unrecorded(error)
             return
-        then()
-        self._go_on_answering()
+        try:
+            then()
+            self._go_on_answering()
+        except Exception as raised:  # noqa: BLE001 - as above
+            self.break_off(raised)
 
     def _go_on_answering(self) -> None:
         """Pass on what has come while the disk was waited for."""
@@ -478,6 +511,19 @@ class Crossing:
             self._leave()
         else:
             self._fail(reason)
+
+    def break_off(self, error: Exception) -> None:
+        """End it because of a defect of ours."""
+        try:
+            if self._phase < Phase.RELEASED:
+                self._fail(Reason.DECISION_FAILED, error)
+                return
+            log.error("an answer broke off by a defect", exc_info=error)
+            self._give_up(Reason.DECISION_FAILED)
+        except Exception:
+            log.exception("a request could not be ended in order")
+        self._connection.abort()
+        self._leave()
 
     def _fail(self, reason: Reason, error: Exception | None = None) -> None:
         self._refuse(self._passage.fail(reason, error))
