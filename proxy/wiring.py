@@ -23,9 +23,9 @@ from proxy.caller.issuers import Issuer, parse_key_place
 from proxy.caller.jwks import KeyStore
 from proxy.clock import render_date, render_instant, unix_seconds
 from proxy.gateway.crossing import Gateway
+from proxy.gateway.old_upstream import Upstreams
 from proxy.gateway.server import GatewayServer
 from proxy.gateway.tls import Listener, ListenerTls
-from proxy.gateway.old_upstream import Upstreams
 from proxy.ledger.archive import Archive
 from proxy.ledger.journal import Journal
 from proxy.ledger.key_ring_watch import HeldKeyRing

@@ -24,9 +24,9 @@ from proxy.clock import elapsed_seconds, unix_seconds
 from proxy.errors import LedgerError
 from proxy.gateway.connection import abort, peer_ip, read_shown
 from proxy.gateway.ids import make_request_id
+from proxy.gateway.old_upstream import Upstreams, find_reason
 from proxy.gateway.options import GatewayOptions
 from proxy.gateway.problem import render_problem
-from proxy.gateway.old_upstream import Upstreams, find_reason
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import Line
 from proxy.model.decision import Reason

@@ -122,7 +122,7 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._fail(handle, Reason.UPSTREAM_BROKEN)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever it was, it is over
         """End."""
         self._home.forget(self)
         if self._handle is not None:
@@ -279,9 +279,7 @@ class UpstreamConnection(asyncio.Protocol):
         exchange, handle.exchange = handle.exchange, NOBODY
         exchange.upstream_answered(frame, data, is_whole=True)
 
-    def _read_body(
-        self, handle: UpstreamHandle, body: LengthBody | ChunkedBody | UntilCloseBody, data: bytes
-    ) -> None:
+    def _read_body(self, handle: UpstreamHandle, body: LengthBody | ChunkedBody | UntilCloseBody, data: bytes) -> None:
         try:
             payload = body.feed(data)
         except FramingError:

@@ -202,13 +202,16 @@ class Pool:
             connection.discard()
         self.idle.clear()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close everything, whatever is under way."""
         self.retire()
-        for dialling in self._dials:
-            dialling.cancel()
-        self._dials.clear()
         while self.waiting:
             self.waiting.popleft().fail(Reason.GATEWAY_STOPPING)
+        dials, self._dials = self._dials, set()
+        for task in dials:
+            task.cancel()
+        await asyncio.gather(*dials, return_exceptions=True)
         for connection in [*self.open]:
             connection.fail(Reason.GATEWAY_STOPPING)
+        while self.open:  # noqa: ASYNC110 - the loop closes them in its next round
+            await asyncio.sleep(0)

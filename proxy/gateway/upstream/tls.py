@@ -73,7 +73,8 @@ class UpstreamTls:
         except UsageError as error:
             if self._context is None:
                 raise
-            log.error("an API's TLS is not as declared: the old one stays", extra={"api": self._api, "error": str(error)})  # noqa: TRY400,E501
+            told = {"api": self._api, "error": str(error)}
+            log.error("an API's TLS is not as declared: the old one stays", extra=told)  # noqa: TRY400
         self._seen = seen
         return self._context
 
@@ -109,14 +110,14 @@ def _load_authorities(context: ssl.SSLContext, path: Path, api: str) -> None:
             f"The file {path} (SEKISHO_UPSTREAM_CA of {api!r}) holds no CA certificate that can be read: it is PEM."
         ) from error
     except OSError as error:
-        raise UsageError(f"The file {path} (SEKISHO_UPSTREAM_CA of {api!r}) cannot be read: {error.strerror}.") from error
+        raise UsageError(
+            f"The file {path} (SEKISHO_UPSTREAM_CA of {api!r}) cannot be read: {error.strerror}."
+        ) from error
 
 
 def read_tls(options: GatewayOptions, api: str) -> UpstreamTls:
     """Return what settings say of one API."""
-    files = TlsFiles(
-        options.upstream_ca.get(api), options.upstream_certificate.get(api), options.upstream_key.get(api)
-    )
+    files = TlsFiles(options.upstream_ca.get(api), options.upstream_certificate.get(api), options.upstream_key.get(api))
     return UpstreamTls(api, files, options.upstream_server_name.get(api, ""))
 
 
@@ -132,7 +133,9 @@ def check_settings(options: GatewayOptions, apis: Sequence[Api]) -> None:
         _check_apis(f"SEKISHO_{name.upper()}", said, urls)
     for api in options.upstream_certificate.keys() ^ options.upstream_key.keys():
         has, lacks = ("KEY", "CERTIFICATE") if api in options.upstream_key else ("CERTIFICATE", "KEY")
-        raise UsageError(f"SEKISHO_UPSTREAM_{has} names {api!r}, and SEKISHO_UPSTREAM_{lacks} does not: name it in both.")
+        raise UsageError(
+            f"SEKISHO_UPSTREAM_{has} names {api!r}, and SEKISHO_UPSTREAM_{lacks} does not: name it in both."
+        )
 
 
 def _check_apis(setting: str, said: Collection[str], urls: Mapping[str, str]) -> None:

@@ -15,8 +15,8 @@ from aiohttp.client_reqrep import ConnectionKey, RequestInfo
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from proxy.gateway.options import GatewayOptions
 from proxy.gateway.old_upstream import Upstreams, find_reason
+from proxy.gateway.options import GatewayOptions
 from proxy.model.api import Api, Upstream
 from proxy.model.decision import Reason
 from proxy.pipeline.passage import Forward
