@@ -31,20 +31,34 @@ _LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@-]+")
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _FIELD: Final = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*|\[\*\])+")
 _URL: Final = re.compile(r"[!-\[\]-~]+")
+_UNIX: Final = "unix:"
+_MAX_SOCKET_BYTES: Final = 107
+"""Of the path of a Unix socket, on Linux: its address has 108, with a NUL at the end."""
 
 
 def parse_upstream_url(text: str) -> str:
-    """Return ``scheme://host:port``; ValueError with a sentence if the text says anything else."""
+    """Return ``scheme://host:port`` or ``unix:/path``; ValueError with a sentence if the text says anything else."""
+    if text.startswith(_UNIX):
+        return _parse_socket(text)
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
         raise ValueError(f"{text!r} is no URL: {error}") from error
     if not _URL.fullmatch(text) or parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        raise ValueError(f"{text!r} is no URL such as http://127.0.0.1:9000")
+        raise ValueError(f"{text!r} is no URL such as http://127.0.0.1:9000 or unix:/run/api.sock")
     if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(f"{text!r} says more than a host and a port: paths are forwarded as they come")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _parse_socket(text: str) -> str:
+    path = text.removeprefix(_UNIX)
+    if not _URL.fullmatch(text) or not path.startswith("/") or path.startswith("//"):
+        raise ValueError(f"{text!r} is no Unix socket: write unix:/path/of/socket, from the root")
+    if len(path) > _MAX_SOCKET_BYTES:
+        raise ValueError(f"{text!r} is too long: the path of a Unix socket has at most {_MAX_SOCKET_BYTES} bytes")
+    return text
 
 
 def _parse_host(text: str) -> str:
@@ -65,7 +79,7 @@ class UpstreamEntry(Entry):
     """Where an API is served."""
 
     NOT_YET: ClassVar[frozenset[str]] = frozenset({"tls", "pool", "timeouts", "ca", "client_certificate"})
-    url: Annotated[str, scalar(parse_upstream_url, spelled(re.compile("[Hh][Tt][Tt][Pp][Ss]?://.+")))]
+    url: Annotated[str, scalar(parse_upstream_url, spelled(re.compile("[Hh][Tt][Tt][Pp][Ss]?://.+|unix:/.+")))]
     hosted_in: Country | None = None
 
 

@@ -57,13 +57,15 @@ class UpstreamConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body", "_handle", "_held", "_home", "_interims", "_is_clogged", "_is_paused", "_is_ready", "_is_reusable",
-        "_is_tunnel", "_is_uploading", "_left", "_options", "_poll", "_transport", "deadline", "ends_at",
+        "_body", "_first_byte_seconds", "_handle", "_held", "_home", "_idle_seconds", "_interims", "_is_clogged",
+        "_is_paused", "_is_ready", "_is_reusable", "_is_tunnel", "_is_uploading", "_left", "_poll", "_transport",
+        "deadline", "ends_at",
     )  # fmt: skip
 
     def __init__(self, home: Home, options: GatewayOptions) -> None:
         self._home = home
-        self._options = options
+        self._first_byte_seconds = options.upstream_first_byte_seconds
+        self._idle_seconds = options.upstream_idle_seconds
         self._transport: asyncio.Transport
         self._poll = select.poll()
         self._handle: UpstreamHandle | None = None
@@ -106,7 +108,7 @@ class UpstreamConnection(asyncio.Protocol):
         if handle is None:  # an answer to nothing
             self.discard()
         elif self._body is None:
-            self._read_head(handle, self._held + data if self._held else data)
+            self._read_head(handle, data)
         else:
             self._read_body(handle, self._body, data)
 
@@ -122,7 +124,7 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._fail(handle, Reason.UPSTREAM_BROKEN)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever it was, it is over
         """End."""
         self._home.forget(self)
         if self._handle is not None:
@@ -153,26 +155,25 @@ class UpstreamConnection(asyncio.Protocol):
 
     def start(self, handle: UpstreamHandle, now: float) -> None:
         """Send the head of a request, on a connection that has nothing else to do."""
-        request = handle.request
         self._handle = handle
         handle.carrier = self
-        if request.has_body:
+        if handle.has_body:
             self._is_uploading = True
-            self._left = None if request.is_chunked else request.length
+            self._left = None if handle.request.is_chunked else handle.request.length
             self.deadline = math.inf
             asyncio.get_running_loop().call_soon(self._make_ready, handle)
         else:
-            self.deadline = now + self._options.upstream_first_byte_seconds
+            self.deadline = now + self._first_byte_seconds
         self._transport.write(handle.head)
 
     def check(self, now: float) -> None:
-        """Close if the API has been silent for too long, or the connection unused."""
-        if now < self.deadline:
-            return
-        if self._handle is None:
-            self.discard()
-        else:
-            self._fail(self._handle, Reason.UPSTREAM_TIMEOUT)
+        """Close if the API has been silent for too long, or the connection unused, or is unused and too old."""
+        handle = self._handle
+        if handle is None:
+            if now >= self.deadline or now >= self.ends_at:
+                self.discard()
+        elif now >= self.deadline:
+            self._fail(handle, Reason.UPSTREAM_TIMEOUT)
 
     def discard(self) -> None:
         """Close now, whatever is still to be sent."""
@@ -243,7 +244,12 @@ class UpstreamConnection(asyncio.Protocol):
     # How an answer is read.
 
     def _read_head(self, handle: UpstreamHandle, data: bytes) -> None:
-        end = find_head_end(data, max(0, len(self._held) - 3))
+        if self._held:
+            seen = len(self._held)
+            data = self._held + data
+            end = find_head_end(data, max(0, seen - 3))
+        else:
+            end = find_head_end(data)
         if end < 0:
             self._held = data
             if len(data) >= MAX_HEAD_BYTES:
@@ -315,9 +321,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _release(self, handle: UpstreamHandle, *, is_clean: bool) -> None:
         """Let go of an exchange whose answer is whole."""
-        is_sent = not self._is_uploading and not (handle.request.has_body and self._transport.get_write_buffer_size())
+        if handle.has_body:
+            is_clean = is_clean and not self._is_uploading and self._transport.get_write_buffer_size() == 0
         self._detach(handle)
-        if is_clean and is_sent and not self._is_paused:
+        if is_clean and not self._is_paused:
             self._home.take_back(self, elapsed_seconds())
         else:
             self.discard()
@@ -346,9 +353,9 @@ class UpstreamConnection(asyncio.Protocol):
         if self._is_tunnel or self._is_paused or (self._is_uploading and not self._is_clogged):
             self.deadline = math.inf
         elif self._body is None and not self._is_uploading:
-            self.deadline = elapsed_seconds() + self._options.upstream_first_byte_seconds
+            self.deadline = elapsed_seconds() + self._first_byte_seconds
         else:
-            self.deadline = elapsed_seconds() + self._options.upstream_idle_seconds
+            self.deadline = elapsed_seconds() + self._idle_seconds
 
     def _is_end_authentic(self) -> bool:
         """Say whether the API itself has ended what ends with its connection (RFC 9112 9.8).

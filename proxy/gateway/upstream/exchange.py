@@ -23,11 +23,6 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     upgrade: str = ""
     """The protocol to switch to, in lower case; empty for none."""
 
-    @property
-    def has_body(self) -> bool:
-        """Whether parts of a body follow."""
-        return self.is_chunked or bool(self.length)
-
 
 class Exchange(Protocol):
     """Whoever asked. Calls come in the order in which they stand here, and never while ``begin`` is under way.

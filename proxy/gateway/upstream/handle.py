@@ -49,7 +49,7 @@ class UpstreamHandle:
         queue: where it waits while it has no connection.
     """
 
-    __slots__ = ("_queue", "carrier", "exchange", "head", "request", "until")
+    __slots__ = ("_queue", "carrier", "exchange", "has_body", "head", "request", "until")
 
     def __init__(self, request: UpstreamRequest, exchange: Exchange, queue: Queue) -> None:
         self.request = request
@@ -59,6 +59,8 @@ class UpstreamHandle:
             request.method, request.target, request.fields, request.length, request.is_chunked, request.upgrade
         )
         """Made here, so that what cannot be sent is the trouble of whoever asked, and of nobody else."""
+        self.has_body = request.is_chunked or bool(request.length)
+        """Whether parts of a body follow."""
         self._queue = queue
         self.carrier: Carrier | None = None
         """None while it waits, and once it is over."""

@@ -55,6 +55,7 @@ class Pool:
         self.waiting: deque[UpstreamHandle] = deque()
         """In the order in which they came, and so in that of their deadlines."""
         self._dials: set[asyncio.Task[None]] = set()
+        self._keep_seconds = options.upstream_keep_seconds
         self._is_retired = False
         ticker.watch(self)
 
@@ -102,28 +103,22 @@ class Pool:
         """Take a connection that was made, for whoever has waited longest."""
         self.open.add(connection)
         now = elapsed_seconds()
-        if self.waiting:
+        if self.waiting:  # by what it says unasked, it fails: another would say the same
             connection.start(self.waiting.popleft(), now)
         else:
-            self._keep(connection, now)
+            self.take_back(connection, now)
 
     def take_back(self, connection: UpstreamConnection, now: float) -> None:
         """Take a connection whose exchange was whole, for whoever has waited longest."""
         if self._is_retired or now >= connection.ends_at:
             connection.discard()
         elif not self.waiting:
-            self._keep(connection, now)
+            connection.deadline = now + self._keep_seconds
+            self.idle.append(connection)
         elif connection.is_quiet():
             connection.start(self.waiting.popleft(), now)
         else:
             connection.discard()
-
-    def _keep(self, connection: UpstreamConnection, now: float) -> None:
-        if self._is_retired:
-            connection.discard()
-            return
-        connection.deadline = min(now + self._options.upstream_keep_seconds, connection.ends_at)
-        self.idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
         """Count a connection no longer: it is closed."""
@@ -202,13 +197,16 @@ class Pool:
             connection.discard()
         self.idle.clear()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close everything, whatever is under way."""
         self.retire()
-        for dialling in self._dials:
-            dialling.cancel()
-        self._dials.clear()
         while self.waiting:
             self.waiting.popleft().fail(Reason.GATEWAY_STOPPING)
+        dials, self._dials = self._dials, set()
+        for task in dials:
+            task.cancel()
+        await asyncio.gather(*dials, return_exceptions=True)
         for connection in [*self.open]:
             connection.fail(Reason.GATEWAY_STOPPING)
+        while self.open:  # noqa: ASYNC110 - the loop closes them in its next round
+            await asyncio.sleep(0)

@@ -73,9 +73,8 @@ class UpstreamTls:
         except UsageError as error:
             if self._context is None:
                 raise
-            log.error(
-                "an API's TLS is not as declared: the old one stays", extra={"api": self._api, "error": str(error)}
-            )
+            told = {"api": self._api, "error": str(error)}
+            log.error("an API's TLS is not as declared: the old one stays", extra=told)  # noqa: TRY400
         self._seen = seen
         return self._context
 

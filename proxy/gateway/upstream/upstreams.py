@@ -1,22 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The connections to all APIs."""
 
-import asyncio
 import functools
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from proxy.gateway.options import GatewayOptions
 from proxy.gateway.ticker import Ticker
 from proxy.gateway.upstream.exchange import Exchange, UpstreamRequest
 from proxy.gateway.upstream.handle import UpstreamHandle
 from proxy.gateway.upstream.pool import Pool
-from proxy.gateway.upstream.tls import check_settings, read_tls
+from proxy.gateway.upstream.tls import UpstreamTls, check_settings, read_tls
 from proxy.model.api import Api
 from proxy.telemetry import Metrics
-
-CLOSE_SECONDS: Final = 1.0
-"""How long connections may take to be closed at the end."""
 
 
 class Upstreams:
@@ -38,7 +33,9 @@ class Upstreams:
     def begin(self, api: Api, request: UpstreamRequest, exchange: Exchange) -> UpstreamHandle:
         """Begin an exchange; whoever asks hears nothing of it before this has returned."""
         key = (api.id, api.upstream.url)
-        pool = self._pools.get(key) or self._open(*key)
+        pool = self._pools.get(key)
+        if pool is None:  # decided before its API was declared otherwise
+            pool = self._open(*key, read_tls(self._options, api.id))
         handle = UpstreamHandle(request, exchange, pool)
         pool.submit(handle)
         return handle
@@ -50,31 +47,24 @@ class Upstreams:
             UsageError: settings or files do not go with them; then nothing has changed.
         """
         check_settings(self._options, apis)
-        made: dict[tuple[str, str], Pool] = {}
-        for api in apis:
-            key = (api.id, api.upstream.url)
-            tls = self._pools[key].tls if key in self._pools else read_tls(self._options, api.id)
-            if api.upstream.url.startswith("https://"):
+        keys = [(api.id, api.upstream.url) for api in apis]
+        new = {key: read_tls(self._options, key[0]) for key in keys if key not in self._pools}
+        for (_, url), tls in new.items():
+            if url.startswith("https://"):
                 tls.load()
-            made[key] = self._pools.get(key) or Pool(
-                *key, tls, options=self._options, metrics=self._metrics, ticker=self._ticker
-            )
-        for key in self._pools.keys() - made.keys():
-            self._retire(self._pools[key])
-        self._pools = made
+        for key, tls in new.items():
+            self._open(*key, tls)
+        for key in self._pools.keys() - set(keys):
+            pool = self._pools.pop(key)
+            pool.retire()
+            self._retired.append(pool)
+        self._retired = [pool for pool in self._retired if not pool.is_empty]
         self._show([api.id for api in apis])
 
-    def _open(self, api: str, url: str) -> Pool:
-        """Open a pool for a request that was decided before its API was declared otherwise."""
-        made = Pool(
-            api, url, read_tls(self._options, api), options=self._options, metrics=self._metrics, ticker=self._ticker
-        )
+    def _open(self, api: str, url: str, tls: UpstreamTls) -> Pool:
+        made = Pool(api, url, tls, options=self._options, metrics=self._metrics, ticker=self._ticker)
         self._pools[api, url] = made
         return made
-
-    def _retire(self, pool: Pool) -> None:
-        pool.retire()
-        self._retired = [each for each in (*self._retired, pool) if not each.is_empty]
 
     def _show(self, apis: Sequence[str]) -> None:
         """Have metrics look into pools when they are asked for: nothing is counted while requests pass."""
@@ -102,11 +92,5 @@ class Upstreams:
         pools = [*self._pools.values(), *self._retired]
         self._pools, self._retired = {}, []
         for pool in pools:
-            pool.close()
             self._ticker.forget(pool)
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                while not all(pool.is_empty for pool in pools):
-                    await asyncio.sleep(0)
-        except TimeoutError:  # the process ends, and they with it
-            pass
+            await pool.close()

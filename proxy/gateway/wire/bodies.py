@@ -8,7 +8,7 @@ Nothing of the sender's framing survives: chunks, extensions and trailers are re
 import re
 from typing import Final, NoReturn
 
-from proxy.gateway.wire.grammar import MAX_LENGTH, TOKEN, is_too_large, read_fields
+from proxy.gateway.wire.grammar import MAX_LENGTH, TOKEN, read_fields
 from proxy.gateway.wire.heads import RequestFrame, ResponseFrame, is_bodiless
 
 MAX_CHUNK_LINE_BYTES: Final = 16 + 256 + 2
@@ -124,9 +124,9 @@ class ChunkedBody:
             return self._read_trailers(data, at)
         if self._left:
             return self._read_chunk(data, at, parts)
-        return self._read_line(data, at)
+        return self._read_line(data, at, parts)
 
-    def _read_line(self, data: bytes, at: int) -> int:
+    def _read_line(self, data: bytes, at: int, parts: list[bytes]) -> int:
         match = _CHUNK_LINE.match(data, at, at + MAX_CHUNK_LINE_BYTES)
         if match is None:
             if len(data) - at >= MAX_CHUNK_LINE_BYTES or data.find(b"\n", at) >= 0:
@@ -139,27 +139,26 @@ class ChunkedBody:
             self._break()
         if size == 0:
             self._is_in_trailers = True
-        else:
-            self._left = size + len(_END)
-        return match.end()
+            return self._read_trailers(data, match.end())
+        self._left = size + len(_END)
+        return self._read_chunk(data, match.end(), parts)
 
     def _read_chunk(self, data: bytes, at: int, parts: list[bytes]) -> int:
-        payload = self._left - len(_END)
-        here = len(data) - at
-        if payload:
-            if here == 0:
+        end = at + self._left - len(_END)
+        if end > at:
+            if at < len(data):
+                parts.append(data[at:end])
+            if end > len(data):
+                self._left -= len(data) - at
                 return -1
-            parts.append(data[at : at + payload])
-            taken = min(payload, here)
-            self._left -= taken
-            return at + taken
-        end = data[at : at + len(_END)]
-        if end == _END:
+            self._left = len(_END)
+        after = data[end : end + len(_END)]
+        if after == _END:
             self._left = 0
-            return at + len(_END)
-        if not _END.startswith(end):
+            return end + len(_END)
+        if not _END.startswith(after):
             self._break()
-        self._held = end
+        self._held = after
         return -1
 
     def _read_trailers(self, data: bytes, at: int) -> int:
@@ -174,7 +173,7 @@ class ChunkedBody:
             self._held = data[at:]
             return -1
         trailers = data[at:end]
-        if is_too_large(trailers) or read_fields(trailers, "strict") is None:
+        if read_fields(trailers) is None:
             self._break()
         self.is_done = True
         self.rest = data[end:]

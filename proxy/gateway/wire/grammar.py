@@ -5,11 +5,13 @@ One grammar for both directions. What it takes and what it refuses is the table 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Final
 
 import msgspec
 
+from proxy.gateway.wire.recall import Recall
 from proxy.model.decision import Reason
 from proxy.model.request import Headers
 
@@ -21,22 +23,19 @@ MAX_FIELDS: Final = 100
 """Field lines of a head; HAProxy takes 101, Envoy and Apache 100."""
 
 TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 5.6.2 ``token``
-_NAMES: Final = re.compile(rf"{TOKEN}(?::{TOKEN})*")
-"""Field names, joined by the one character that stands behind each."""
-_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_NAME: Final = re.compile(TOKEN.encode())
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 """RFC 9110 8.6 ``1*DIGIT``, of a size that is no overflow in anybody's 64 bits."""
 MAX_LENGTH: Final = 10**18 - 1
 """Bytes of a body, or of a chunk, that can be said at all."""
-_PLAIN: Final = bytes(code for code in range(256) if code >= 0x20 and code != 0x7F) + b"\t"
+_PLAIN: Final = b"\t" + bytes(code for code in range(0x20, 0x100) if code != 0x7F)
 """RFC 9110 5.5 ``field-vchar``, blank and tab: what may stand between the ends of lines."""
-_BLANK_IN_NAME: Final = re.compile(rb"[ \t]|[^:\r\n]*(?:[ \t]:|\r\n)")
+_BLANK_IN_NAME: Final = re.compile(rb"[ \t]|[^:]*(?:[ \t]:|\r?$)")
 """What a line begins with that is folded (RFC 9112 5.2), has a blank before its colon (5.1) or has no colon."""
-
-_FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "upgrade"})
 
 
 class Framing(msgspec.Struct, frozen=True):
-    """What a head says of the body behind it, and of the connection."""
+    """What fields say of the body behind a head, and of the connection."""
 
     length: int | None = None
     """``Content-Length``; None where there is no such field."""
@@ -45,99 +44,131 @@ class Framing(msgspec.Struct, frozen=True):
     """``Connection: close``"""
     keeps: bool = False
     """``Connection: keep-alive``, which only HTTP/1.0 needs."""
-    upgrade: str = ""
-    """What ``Upgrade`` names, in lower case, where ``Connection`` names ``upgrade``; a list is left one text."""
+    switches: bool = False
+    """``Connection: upgrade``"""
+    protocol: str = ""
+    """What ``Upgrade`` names, in lower case. A list of protocols is left one text, which nobody declares."""
+
+    @property
+    def upgrade(self) -> str:
+        """The protocol to switch to: ``Upgrade`` means nothing unless ``Connection`` names it (RFC 9110 7.8)."""
+        return self.protocol if self.switches else ""
 
 
 UNFRAMED: Final = Framing()
 
 
-class Fields(msgspec.Struct, frozen=True):
-    """A block of field lines."""
+class FieldLine(msgspec.Struct, frozen=True):
+    """A field line."""
 
-    headers: Headers
-    names: Sequence[str]
-    """Of ``headers``, in lower case, in their order."""
-
-
-NO_FIELDS: Final = Fields((), ())
+    field: tuple[str, str]
+    """Name as written and value without the blanks around it; a byte that is no UTF-8 is a lone surrogate."""
+    framing: Framing | Reason | None
+    """What it says of the body or the connection, or why that is in doubt; None where it speaks of neither."""
 
 
-def read_fields(block: bytes, undecodable: str) -> Fields | None:
-    """Read field lines; None where they break the grammar.
+_LINES: Final = Recall[FieldLine](count=4096, key_bytes=256, total_bytes=512 * 1024)
+"""Most lines of most heads are some that were seen before. Longer ones are tokens and cookies, read anew each time."""
+
+
+def read_fields(block: bytes) -> Sequence[FieldLine] | None:
+    """Read field lines; None where they break the grammar, or a limit.
 
     Args:
         block: the lines, and the empty line at their end.
-        undecodable: what becomes of bytes that are no UTF-8: an error handler of ``bytes.decode``.
     """
-    try:
-        lines = block.decode("utf-8", undecodable).split("\r\n")
-    except UnicodeDecodeError:
+    lines = block.split(b"\n")
+    if lines.pop() or not lines or lines.pop() != b"\r" or len(lines) > MAX_FIELDS:
         return None
-    del lines[-2:]
-    # Nothing but plain text between two ends: as many CR, LF and other controls as CRLFs were found.
-    if len(block.translate(None, _PLAIN)) != 2 * (len(lines) + 1):
-        return None
-    headers = []
-    names = []
+    find = _LINES.young.get
+    fields = []
     for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon:
+        field = find(line) or _LINES.find(line) or _read_line(line)
+        if field is None:
             return None
-        names.append(name)
-        headers.append((name, value.strip(" \t")))
-    if not headers:
-        return NO_FIELDS
-    joined = ":".join(names)
-    if not _NAMES.fullmatch(joined):
+        fields.append(field)
+    return fields
+
+
+def _read_line(line: bytes) -> FieldLine | None:
+    """Read what stands before a LF: only one CR, at its end, is anything but plain text."""
+    raw_name, colon, raw_value = line.partition(b":")
+    if not colon or not _NAME.fullmatch(raw_name) or line[-1:] != b"\r" or line.translate(None, _PLAIN) != b"\r":
         return None
-    return Fields(tuple(headers), joined.lower().split(":"))
+    if len(line) >= MAX_LINE_BYTES:
+        return None
+    raw_value = raw_value.strip(b" \t\r")
+    # Only ASCII is put in lower case: in Unicode's, a Kelvin sign would be a ``k``.
+    framing = _READ_FRAMING.get(raw_name.lower())
+    field = FieldLine(
+        (raw_name.decode(), raw_value.decode("utf-8", "surrogateescape")), framing and framing(raw_value.lower())
+    )
+    _LINES.keep(line, field)
+    return field
+
+
+def _read_length(value: bytes) -> Framing | Reason:
+    return Framing(length=int(value)) if _LENGTH.fullmatch(value) else Reason.REQUEST_MALFORMED
+
+
+def _read_coding(value: bytes) -> Framing | Reason:
+    return Framing(is_chunked=True) if value == b"chunked" else Reason.TRANSFER_CODING_UNSUPPORTED
+
+
+def _read_connection(value: bytes) -> Framing:
+    options = {option.strip(b" \t") for option in value.split(b",")}
+    return Framing(closes=b"close" in options, keeps=b"keep-alive" in options, switches=b"upgrade" in options)
+
+
+def _read_upgrade(value: bytes) -> Framing:
+    return Framing(protocol=value.decode("utf-8", "surrogateescape"))
+
+
+_READ_FRAMING: Final[Mapping[bytes, Callable[[bytes], Framing | Reason]]] = {
+    b"content-length": _read_length,
+    b"transfer-encoding": _read_coding,
+    b"connection": _read_connection,
+    b"upgrade": _read_upgrade,
+}
+
+
+def take_headers(fields: Sequence[FieldLine]) -> Headers:
+    """Return the fields as they were received."""
+    return tuple([line.field for line in fields])
 
 
 def why_malformed(block: bytes) -> Reason:
-    """Return the reason to refuse a request whose field lines break the grammar.
+    """Return the reason to refuse a request whose field lines break the grammar, or a limit.
 
     One field is at fault where the lines themselves are beyond doubt, else the whole request is.
     """
+    lines = block.split(b"\n")
+    if len(lines) - 2 > MAX_FIELDS or max(map(len, lines)) >= MAX_LINE_BYTES:
+        return Reason.HEAD_TOO_LARGE
     ends = block.count(b"\r\n")
     if block.count(b"\r") != ends or block.count(b"\n") != ends or b"\0" in block:
         return Reason.REQUEST_MALFORMED
-    lines = block.removesuffix(b"\r\n").splitlines(keepends=True)
-    return Reason.REQUEST_MALFORMED if any(map(_BLANK_IN_NAME.match, lines)) else Reason.HEADER_MALFORMED
+    return Reason.REQUEST_MALFORMED if any(map(_BLANK_IN_NAME.match, lines[:-2])) else Reason.HEADER_MALFORMED
 
 
-def is_too_large(block: bytes) -> bool:
-    """Say whether there are more field lines, or longer ones, than are read."""
-    if block.count(b"\n") > MAX_FIELDS + 1:
-        return True
-    return len(block) > MAX_LINE_BYTES and max(map(len, block.split(b"\n"))) >= MAX_LINE_BYTES
-
-
-def read_framing(fields: Fields) -> Framing | Reason:
+def read_framing(fields: Sequence[FieldLine]) -> Framing | Reason:
     """Return what frames the body, or the reason why that is in doubt."""
-    present = _FRAMING.intersection(fields.names)
-    if not present:
-        return UNFRAMED
-    length = None
-    is_chunked = False
-    if "transfer-encoding" in present:
-        codings = _values(fields, "transfer-encoding")
-        if len(codings) > 1 or "content-length" in present:
-            return Reason.REQUEST_MALFORMED
-        if codings[0].lower() != "chunked":
-            return Reason.TRANSFER_CODING_UNSUPPORTED
-        is_chunked = True
-    elif "content-length" in present:
-        lengths = _values(fields, "content-length")
-        if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
-            return Reason.REQUEST_MALFORMED
-        length = int(lengths[0])
-    if "connection" not in present:
-        return Framing(length, is_chunked)
-    options = {o.strip(" \t").lower() for value in _values(fields, "connection") for o in value.split(",")}
-    upgrade = ", ".join(_values(fields, "upgrade")).lower() if "upgrade" in options else ""
-    return Framing(length, is_chunked, "close" in options, "keep-alive" in options, upgrade)
+    found = [line.framing for line in fields if line.framing is not None]
+    return reduce(_join, found) if found else UNFRAMED
 
 
-def _values(fields: Fields, name: str) -> list[str]:
-    return [value for found, (_, value) in zip(fields.names, fields.headers, strict=True) if found == name]
+def _join(one: Framing | Reason, other: Framing | Reason) -> Framing | Reason:
+    if isinstance(one, Reason):
+        return one
+    if isinstance(other, Reason):
+        return other
+    if (one.length is not None or one.is_chunked) and (other.length is not None or other.is_chunked):
+        return Reason.REQUEST_MALFORMED  # twice, even if they agree, or both at once
+    return Framing(
+        other.length if one.length is None else one.length,
+        one.is_chunked or other.is_chunked,
+        one.closes or other.closes,
+        one.keeps or other.keeps,
+        one.switches or other.switches,
+        f"{one.protocol}, {other.protocol}" if one.protocol and other.protocol else one.protocol or other.protocol,
+    )

@@ -15,11 +15,12 @@ from proxy.gateway.wire.grammar import (
     MAX_HEAD_BYTES,
     MAX_LINE_BYTES,
     TOKEN,
-    is_too_large,
     read_fields,
     read_framing,
+    take_headers,
     why_malformed,
 )
+from proxy.gateway.wire.recall import Recall
 from proxy.model.decision import Reason
 from proxy.model.request import Headers
 
@@ -27,8 +28,8 @@ MAX_BLOCKS: Final = 8192
 """Blocks of field lines that are remembered."""
 MAX_BLOCK_BYTES: Final = 4 * 1024
 """Of a block that is remembered. Longer ones are read anew each time."""
-MAX_CACHE_BYTES: Final = 8 * 1024 * 1024
-"""Of all of them; what was read from them takes some four times as much."""
+MAX_RECALL_BYTES: Final = 8 * 1024 * 1024
+"""Of all of them; what was read from them takes about as much again."""
 
 _HEAD_END: Final = b"\r\n\r\n"
 _BROKEN_END: Final = re.compile(rb"\n\r?\n")
@@ -110,16 +111,27 @@ def find_head_end(data: bytes, start: int = 0) -> int:
 
 
 class RequestReader:
-    """Reads heads of requests, for all connections of a process, and remembers blocks of field lines.
-
-    What is remembered are two generations. A block that is asked for moves into the young one; when that is full it
-    becomes the old one, and what was still in the old one is forgotten. So nothing is ever searched for the oldest.
-    """
+    """Reads heads of requests, for all connections of a process, and remembers blocks of field lines."""
 
     def __init__(self) -> None:
-        self._young: dict[bytes, RequestBlock] = {}
-        self._old: dict[bytes, RequestBlock] = {}
-        self._young_bytes = 0
+        self._blocks = Recall[RequestBlock](count=MAX_BLOCKS, key_bytes=MAX_BLOCK_BYTES, total_bytes=MAX_RECALL_BYTES)
+
+    def recall(self, data: bytes) -> RequestFrame | None:
+        """Return the request where data is one whole head, and nothing more, whose field lines are remembered.
+
+        Lines that are remembered hold no end of a head but their own. So where this says what the request is, there
+        is nothing to be searched, and nothing behind the head.
+        """
+        if len(data) > MAX_BLOCK_BYTES or not data.endswith(_HEAD_END):
+            return None
+        match = _REQUEST_LINE.match(data)
+        if match is None:
+            return None
+        block = self._blocks.young.get(data[match.end() :])
+        if block is None:
+            return None
+        frame = _make_frame(match, block)
+        return None if isinstance(frame, Reason) else frame
 
     def read(self, head: bytes) -> RequestFrame | Reason:
         """Return the request, or the reason to refuse it and to close the connection.
@@ -130,63 +142,53 @@ class RequestReader:
         match = _REQUEST_LINE.match(head)
         if match is None:
             return _why_no_request(head)
-        method, target, minor = match.groups()
-        raw_block = head[match.end() :]
-        block = self._young.get(raw_block)
-        if block is None:
-            found = self._find(raw_block, head)
-            if isinstance(found, Reason):
-                return found
-            block = found
         if match.end() > MAX_LINE_BYTES:
             return Reason.TARGET_TOO_LONG
-        is_current = minor == b"1"
-        if block.is_chunked and not is_current:
-            return Reason.REQUEST_MALFORMED
-        return RequestFrame(
-            _METHODS.get(method) or method.decode(),
-            target.decode("utf-8", "surrogateescape"),
-            VERSION_1_1 if is_current else VERSION_1_0,
-            block,
-            not block.closes and (is_current or block.keeps),
-        )
-
-    def _find(self, raw: bytes, head: bytes) -> RequestBlock | Reason:
-        block = self._old.get(raw)
+        raw = head[match.end() :]
+        block = self._blocks.young.get(raw) or self._blocks.find(raw)
         if block is None:
-            if len(head) > MAX_HEAD_BYTES:
-                return Reason.HEAD_TOO_LARGE
-            read = _read_block(raw)
+            read = Reason.HEAD_TOO_LARGE if len(head) > MAX_HEAD_BYTES else _read_block(raw)
             if isinstance(read, Reason):
                 return read
             block = read
-        if len(raw) <= MAX_BLOCK_BYTES:
-            self._keep(raw, block)
-        return block
+            self._blocks.keep(raw, block)
+        return _make_frame(match, block)
 
-    def _keep(self, raw: bytes, block: RequestBlock) -> None:
-        if len(self._young) >= MAX_BLOCKS // 2 or self._young_bytes + len(raw) > MAX_CACHE_BYTES // 2:
-            self._old, self._young, self._young_bytes = self._young, {}, 0
-        self._young[raw] = block
-        self._young_bytes += len(raw)
+
+def _make_frame(line: re.Match[bytes], block: RequestBlock) -> RequestFrame | Reason:
+    method, target, minor = line.groups()
+    is_current = minor == b"1"
+    if block.is_chunked and not is_current:
+        return Reason.REQUEST_MALFORMED
+    return RequestFrame(
+        _METHODS.get(method) or method.decode(),
+        target.decode("utf-8", "surrogateescape"),
+        VERSION_1_1 if is_current else VERSION_1_0,
+        block,
+        not block.closes and (is_current or block.keeps),
+    )
 
 
 def _read_block(raw: bytes) -> RequestBlock | Reason:
-    if is_too_large(raw):
-        return Reason.HEAD_TOO_LARGE
-    fields = read_fields(raw, "strict") if _is_ended(raw) else None
+    fields = read_fields(raw)
     if fields is None:
         return why_malformed(raw)
+    if not (raw.isascii() or _is_text(raw)):
+        return Reason.HEADER_MALFORMED
     framing = read_framing(fields)
     if isinstance(framing, Reason):
         return framing
     return RequestBlock(
-        fields.headers, framing.length, framing.is_chunked, framing.closes, framing.keeps, framing.upgrade
+        take_headers(fields), framing.length, framing.is_chunked, framing.closes, framing.keeps, framing.upgrade
     )
 
 
-def _is_ended(block: bytes) -> bool:
-    return block.endswith(_HEAD_END) or block == b"\r\n"
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _why_no_request(head: bytes) -> Reason:
@@ -205,10 +207,7 @@ def read_response(head: bytes) -> ResponseFrame | None:
     match = _STATUS_LINE.match(head)
     if match is None or len(head) > MAX_HEAD_BYTES or match.end() > MAX_LINE_BYTES:
         return None
-    block = head[match.end() :]
-    if is_too_large(block) or not _is_ended(block):
-        return None
-    fields = read_fields(block, "surrogateescape")
+    fields = read_fields(head[match.end() :])
     framing = read_framing(fields) if fields is not None else Reason.UPSTREAM_BROKEN
     is_current = match[1] == b"1"
     if fields is None or isinstance(framing, Reason) or (framing.is_chunked and not is_current):
@@ -218,7 +217,7 @@ def read_response(head: bytes) -> ResponseFrame | None:
     return ResponseFrame(
         status,
         VERSION_1_1 if is_current else VERSION_1_0,
-        fields.headers,
+        take_headers(fields),
         framing.length,
         framing.is_chunked,
         is_sure and not framing.closes and (is_current or framing.keeps),

@@ -153,9 +153,10 @@ def test_a_route_id_is_unique_over_all_apis() -> None:
         ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
         ("https://users.internal/", "https://users.internal"),
         ("http://[::1]:9000", "http://[::1]:9000"),
+        ("unix:/run/users.sock", "unix:/run/users.sock"),
     ],
 )
-def test_an_upstream_is_a_scheme_a_host_and_a_port(text: str, expected: str) -> None:
+def test_an_upstream_is_a_scheme_a_host_and_a_port_or_a_unix_socket(text: str, expected: str) -> None:
     assert parse_upstream_url(text) == expected
 
 
@@ -168,6 +169,15 @@ def test_an_upstream_is_a_scheme_a_host_and_a_port(text: str, expected: str) -> 
 )  # fmt: skip
 def test_an_upstream_that_is_none(text: str) -> None:
     with pytest.raises(ValueError, match="http"):
+        parse_upstream_url(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["unix:", "unix:run/api.sock", "unix:///run/api.sock", "unix:/run/a b", "unix:/run/\n", "unix:/" + 107 * "x"],
+)
+def test_a_unix_socket_that_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="Unix socket"):
         parse_upstream_url(text)
 
 

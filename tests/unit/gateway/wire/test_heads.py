@@ -6,7 +6,7 @@ from proxy.gateway.wire.grammar import MAX_FIELDS, MAX_HEAD_BYTES, MAX_LINE_BYTE
 from proxy.gateway.wire.heads import (
     MAX_BLOCK_BYTES,
     MAX_BLOCKS,
-    MAX_CACHE_BYTES,
+    MAX_RECALL_BYTES,
     RequestFrame,
     RequestReader,
     find_head_end,
@@ -120,8 +120,39 @@ def test_a_remembered_block_is_still_held_to_the_version() -> None:
     assert reader.read(b"PUT / HTTP/1.0\r\n" + fields) is Reason.REQUEST_MALFORMED
 
 
+RECALLED = {
+    "the same bytes": (b"", LINE + b"Host: a\r\n\r\n", True),
+    "another first line": (b"", b"PUT /2 HTTP/1.0\r\nHost: a\r\n\r\n", True),
+    "another block": (b"", LINE + b"Host: b\r\n\r\n", False),
+    "something behind it": (b"", LINE + b"Host: a\r\n\r\nx", False),
+    "another head behind it": (b"", (LINE + b"Host: a\r\n\r\n") * 2, False),
+    "a head that is not whole": (b"", LINE + b"Host: a\r\n", False),
+    "a request line that is none": (b"", b"GET\r\nHost: a\r\n\r\n", False),
+    "nothing": (b"", b"", False),
+    "what was refused": (LINE + b"Host : a\r\n\r\n", LINE + b"Host : a\r\n\r\n", False),
+    "what the version refuses": (
+        b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "data", "expected"), RECALLED.values(), ids=RECALLED)
+def test_recall(before: bytes, data: bytes, expected: bool) -> None:  # noqa: FBT001
+    reader = RequestReader()
+    first = reader.read(LINE + b"Host: a\r\n\r\n")
+    reader.read(before)
+    assert isinstance(first, RequestFrame)
+    frame = reader.recall(data)
+    assert (frame is not None) is expected
+    if frame is not None:
+        assert frame == reader.read(data)
+        assert frame.block is first.block
+
+
 def kept(reader: RequestReader) -> tuple[int, int]:
-    blocks = [*reader._young, *reader._old]
+    blocks = [*reader._blocks.young, *reader._blocks._old]
     return len(blocks), sum(map(len, blocks))
 
 
@@ -141,7 +172,7 @@ def test_what_is_remembered_is_bounded_in_bytes() -> None:
     reader = RequestReader()
     for number in range(MAX_BLOCKS // 2):
         reader.read(LINE + b"X: %d%b\r\n\r\n" % (number, b"x" * (MAX_BLOCK_BYTES - 20)))
-        assert kept(reader)[1] <= MAX_CACHE_BYTES
+        assert kept(reader)[1] <= MAX_RECALL_BYTES
 
 
 def test_a_long_block_is_not_remembered() -> None:
