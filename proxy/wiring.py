@@ -74,6 +74,7 @@ class _InForce:
         ledger: takes the line that says what is put in force, before it is.
         archive: keeps what that line names, before it.
         tls: asks clients for certificates of the authorities in force.
+        upstreams: connections to the APIs that are declared.
     """
 
     def __init__(
@@ -89,8 +90,10 @@ class _InForce:
         archive: Archive | None,
         metrics: Metrics,
         tls: ListenerTls,
+        upstreams: Upstreams,
     ) -> None:
         self._tls = tls
+        self._upstreams = upstreams
         self._settings = settings
         self.pseudonyms = pseudonyms
         self._keys = keys
@@ -132,6 +135,7 @@ class _InForce:
         is_same = snapshot.issuers is self.snapshot.issuers
         undo = _nothing if is_same else await self._adopt_issuers(snapshot.issuers)
         try:
+            self._upstreams.adopt(snapshot.catalog.apis)
             parts, checkpoint = self._parts, self._make(snapshot)
             await self._record(_bundle_line(snapshot))
             if self._parts != parts:  # they were changed while that was recorded
@@ -244,6 +248,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             archive=archive,
             metrics=metrics,
             tls=tls,
+            upstreams=upstreams,
         )
         gateway = Gateway(
             checkpoint=lambda: in_force.checkpoint,
