@@ -64,6 +64,10 @@ class VerifierKey(msgspec.Struct, frozen=True):
         _check_id(text.split("+")[1], key)
         return key
 
+    def of_part(self, part: str) -> "VerifierKey":
+        """Return what verifies the ledger of one worker, which the same key signs under a name of its own."""
+        return VerifierKey(name_part(self.name, part), self.public)
+
     def accepts(self, text: str, signature: bytes) -> bool:
         """Tell whether this key made a signature over a note's text."""
         try:
@@ -104,6 +108,10 @@ class SigningKey:
     def name(self) -> str:
         """The name under which it signs."""
         return self.verifier.name
+
+    def of_part(self, part: str) -> "SigningKey":
+        """Return this key under the name of one worker's ledger: two trees under one name would be a split view."""
+        return SigningKey(name_part(self.name, part), self._seed)
 
     @classmethod
     def generate(cls, name: str) -> "SigningKey":
@@ -192,6 +200,11 @@ def read_unverified(note: str) -> str:
         NoteError: it is no note.
     """
     return _split_note(note)[0]
+
+
+def name_part(name: str, part: str) -> str:
+    """Return under which name the ledger of one worker is signed: ``NAME/PART``."""
+    return f"{name}/{part}"
 
 
 def check_name(name: str) -> str:

@@ -26,6 +26,7 @@ CHECKPOINT: Final = "checkpoint"
 BUNDLES: Final = "bundles"
 BLOCK_BYTES: Final = 1024 * 1024
 _NAME: Final = re.compile(r"([0-9]{20})\.jsonl")
+_PART: Final = re.compile(r"worker-([1-9][0-9]{0,3})")
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -34,6 +35,26 @@ class Segment(msgspec.Struct, frozen=True):
     path: Path
     first: int
     """The number of its first line, by its name."""
+
+
+def part_name(number: int) -> str:
+    """Return the name of the folder in which the worker of that number writes a ledger of its own."""
+    return f"worker-{number}"
+
+
+def list_parts(folder: Path) -> list[Path]:
+    """Return the ledgers of workers below a folder, by their numbers.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = [(int(match[1]), entry) for entry in folder.iterdir() if (match := _PART.fullmatch(entry.name))]
+    return [entry for _, entry in sorted(found) if entry.is_dir()]
+
+
+def is_part(path: Path) -> bool:
+    """Say whether a folder is called as those of workers are."""
+    return _PART.fullmatch(path.name) is not None
 
 
 def is_segment(path: Path) -> bool:
