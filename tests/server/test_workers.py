@@ -12,10 +12,9 @@ from typing import Any, Final
 
 import aiohttp
 import msgspec
-import pytest
 from aiohttp import web
 
-from tests.support.command import Command, reserve_port, start_command, write_policies
+from tests.support.command import reserve_port, start_command, write_policies
 from tests.support.watch import poll
 from tests.support.world import ISSUERS, POLICIES, headers, serve_raw, wait_for
 
@@ -106,3 +105,138 @@ async def test_two_workers_serve_on_one_bundle_and_are_told_as_one(tmp_path: Pat
         written = [path.name for path in (tmp_path / "ledger").iterdir()]
         assert {"worker-1", "worker-2", "bundles"} <= {*written}
     assert crew.process.returncode == 0
+
+
+async def test_a_worker_that_is_killed_is_replaced_and_what_it_counted_stays(tmp_path: Path) -> None:
+    async with run_crew(tmp_path) as crew:
+        for _ in range(12):
+            assert await crew.ask() == 200
+        before = await crew.metric("sekisho_decisions_total")  # read by this, and so not lost
+        victim = (await crew.pids())[0]
+        os.kill(victim, signal.SIGKILL)
+        for _ in range(40):  # whoever connects meanwhile is taken by the other one
+            assert await crew.ask() == 200
+        await _wait_until_whole(crew, without=victim)
+        assert await crew.metric("sekisho_decisions_total") == before + 40
+        assert await crew.metric('sekisho_worker_ends_total{how="killed"}') == 1
+
+
+async def test_a_rolling_restart_under_load_refuses_and_resets_no_connection(tmp_path: Path) -> None:
+    async with run_crew(tmp_path) as crew:
+        before = await crew.pids()
+        answers: list[int] = []
+        is_over = asyncio.Event()
+
+        async def load() -> None:
+            while not is_over.is_set():
+                answers.append(await crew.ask())  # a connection of its own each time; an error ends the test
+
+        loading = [asyncio.ensure_future(load()) for _ in range(4)]
+        crew.process.send_signal(signal.SIGUSR2)
+        await wait_for(lambda: crew.said("all workers are replaced"), 60)
+        is_over.set()
+        await asyncio.gather(*loading)
+        after = await crew.pids()
+        assert not {*before} & {*after}
+        assert len(after) == WORKERS
+        assert {*answers} == {200}
+        assert len(answers) == len(crew.decisions())
+        assert await crew.metric("sekisho_decisions_total") == len(answers)
+
+
+async def test_sigterm_under_load_loses_nothing(tmp_path: Path) -> None:
+    answered: list[str] = []
+    async with run_crew(tmp_path) as crew:
+
+        async def load() -> None:
+            with contextlib.suppress(aiohttp.ClientError, OSError):  # it stops meanwhile
+                while True:
+                    async with aiohttp.request("GET", crew.url + JP, headers=headers()) as response:
+                        await response.read()
+                        answered.append(response.headers["Sekisho-Decision-Id"])
+
+        loading = [asyncio.ensure_future(load()) for _ in range(4)]
+        await wait_for(lambda: len(answered) > 50)
+        crew.process.terminate()
+        await asyncio.gather(*loading)
+        assert await asyncio.wait_for(crew.process.wait(), 30) == 0
+        recorded = {line["id"]: line for line in crew.decisions()}
+        assert {*answered} <= recorded.keys()
+        assert all(line.get("complete") is True for id_, line in recorded.items() if id_ in set(answered))
+
+
+async def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+    async with run_crew(tmp_path) as crew:
+        pids = await crew.pids()
+        crew.process.kill()
+        await wait_for(lambda: not any(map(_is_running, pids)), 30)
+        stops = [
+            path
+            for path in (tmp_path / "ledger").glob("worker-*/*.jsonl")
+            if '"line":"stop"' in path.read_text("utf-8")
+        ]
+        assert len(stops) == WORKERS  # in order, not by being killed
+
+
+BROKEN: Final = "rules: ["
+
+
+async def test_a_reload_puts_one_digest_in_force_everywhere_or_nowhere(tmp_path: Path) -> None:
+    policies = write_policies(tmp_path / "policies")
+    async with run_crew(tmp_path, policies=policies) as crew:
+        first = (await crew.readiness())["policy"]
+        rules = policies / "rules" / "deny.yaml"
+        good = rules.read_text(encoding="utf-8")
+        rules.write_text(BROKEN, encoding="utf-8")
+        crew.process.send_signal(signal.SIGHUP)
+        await wait_for(lambda: crew.said("the last good one is"), 60)
+        readiness = await crew.readiness()
+        assert (readiness["policy"], readiness["ready"], bool(readiness["stale"])) == (first, True, True)
+        assert await crew.metric("sekisho_bundle_stale") == 1
+
+        rules.write_text(good.replace("severity: critical", "severity: high", 1), encoding="utf-8")
+        crew.process.send_signal(signal.SIGHUP)
+        await wait_for(lambda: crew.said("policy in force"), 60)
+        readiness = await crew.readiness()
+        assert (readiness["ready"], readiness["stale"]) == (True, [])
+        assert readiness["policy"] != first
+        assert await crew.metric("sekisho_bundle_info") == 1  # one child: every worker says the same two digests
+        in_force = {
+            json.loads(line)["policy"]
+            for path in (tmp_path / "ledger").glob("worker-*/*.jsonl")
+            for line in [each for each in path.read_text("utf-8").split("\n") if '"line":"bundle"' in each][-1:]
+        }
+        assert in_force == {readiness["policy"]}
+
+
+async def test_a_worker_that_comes_back_has_what_was_put_in_force_meanwhile(tmp_path: Path) -> None:
+    policies = write_policies(tmp_path / "policies")
+    async with run_crew(tmp_path, policies=policies) as crew:
+        victim = (await crew.pids())[0]
+        rules = policies / "rules" / "deny.yaml"
+        rules.write_text(
+            rules.read_text(encoding="utf-8").replace("severity: critical", "severity: high", 1), encoding="utf-8"
+        )
+        crew.process.send_signal(signal.SIGHUP)
+        await wait_for(lambda: crew.said("policy in force"), 60)
+        os.kill(victim, signal.SIGKILL)
+        await _wait_until_whole(crew, without=victim)
+        assert (await crew.readiness())["ready"]
+
+
+async def _wait_until_whole(crew: Crew, without: int) -> None:
+    """Wait until as many workers as there shall be are ready, and a certain one is not among them."""
+    async with asyncio.timeout(60):
+        while True:
+            readiness = await crew.readiness()
+            if readiness["ready"] and without not in [each["pid"] for each in readiness["workers"]]:
+                return
+            await asyncio.sleep(0.05)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
