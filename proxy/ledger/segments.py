@@ -7,6 +7,7 @@
     00000000000000000000.jsonl      segments, each named by the number of its first line
     checkpoint                      the latest signed checkpoint (C2SP), for whoever copies it elsewhere
     bundles/<digest>/               policy folders that were in force
+    worker-1/                       the ledger of a worker, where there are several: such a folder again
 """
 
 import contextlib
@@ -20,13 +21,13 @@ from typing import Final
 import msgspec
 
 from proxy.disk import sync_folder
+from proxy.ledger.parts import part_number
 
 LOCK: Final = "lock"
 CHECKPOINT: Final = "checkpoint"
 BUNDLES: Final = "bundles"
 BLOCK_BYTES: Final = 1024 * 1024
 _NAME: Final = re.compile(r"([0-9]{20})\.jsonl")
-_PART: Final = re.compile(r"worker-([1-9][0-9]{0,3})")
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -37,24 +38,24 @@ class Segment(msgspec.Struct, frozen=True):
     """The number of its first line, by its name."""
 
 
-def part_name(number: int) -> str:
-    """Return the name of the folder in which the worker of that number writes a ledger of its own."""
-    return f"worker-{number}"
-
-
 def list_parts(folder: Path) -> list[Path]:
     """Return the ledgers of workers below a folder, by their numbers.
 
     Raises:
         OSError: the folder cannot be read.
     """
-    found = [(int(match[1]), entry) for entry in folder.iterdir() if (match := _PART.fullmatch(entry.name))]
+    found = [(number, entry) for entry in folder.iterdir() if (number := part_number(entry.name)) is not None]
     return [entry for _, entry in sorted(found) if entry.is_dir()]
 
 
-def is_part(path: Path) -> bool:
-    """Say whether a folder is called as those of workers are."""
-    return _PART.fullmatch(path.name) is not None
+def list_ledgers(folder: Path) -> list[Path]:
+    """Return the ledgers of a folder: its own if there is one, or if there is none at all, and those of workers below.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    parts = list_parts(folder)
+    return [*([folder] if not parts or list_segments(folder) else []), *parts]
 
 
 def is_segment(path: Path) -> bool:
@@ -88,7 +89,11 @@ def describe_no_ledger(folder: Path) -> str:
         below = [each for each in folder.iterdir() if each.is_dir() and list_segments(each)]
     except OSError:
         below = []
-    return f"{told} Is {below[0]} meant?" if len(below) == 1 else told
+    if not below:
+        return told
+    return (
+        f"{told} Is {below[0]} meant?" if len(below) == 1 else f"{told} Name one of {len(below)}, such as {min(below)}."
+    )
 
 
 def read_blocks(file: int, end: int) -> Iterator[list[bytes]]:

@@ -18,7 +18,7 @@ import uvloop
 
 from proxy.bundle.snapshot import Snapshot
 from proxy.errors import SekishoError
-from proxy.ledger.segments import part_name
+from proxy.ledger.parts import part_name
 from proxy.lifecycle.reload import retire
 from proxy.lifecycle.takeover import Assembly
 from proxy.oplog import configure_log

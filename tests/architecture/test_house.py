@@ -35,6 +35,7 @@ WITH_IO: Final = {
     "caller.introspection",
     "origin.geoip",
     "ledger.audit",
+    "ledger.audit_parts",
     "ledger.inventory",
     "ledger.commit",
     "ledger.files",
