@@ -80,8 +80,8 @@ def _print(reports: list[Report], path: Path) -> None:
     listed = LISTED
     for index, report in enumerate(reports, 1):
         if len(reports) > 1:
-            what = f"run {index}" if report.name == str(path) else clean(report.name)
-            print(f"{what} of {len(reports)}:")
+            what = "run" if report.name == str(path) else f"{clean(report.name)},"
+            print(f"{what} {index} of {len(reports)}:")
         for fault in report.faults[:listed]:
             print(fault)
         hidden = len(report.faults) - listed + report.more
