@@ -293,6 +293,21 @@ class Metrics:
             registry=registry,
         )
         self._declare_checkpoints()
+        self._declare_workers()
+
+    def _declare_workers(self) -> None:
+        """Declare what a supervisor tells of its workers."""
+        self.workers_serving = Gauge(
+            "sekisho_workers_serving",
+            "Processes that serve callers.",
+            registry=self.registry,
+        )
+        self.workers_serving.set(1)
+        self.worker_ends = self._counter(
+            "sekisho_worker_ends_total",
+            "Workers that ended, by how: told, by-itself, killed.",
+            ["how"],
+        )
 
     def _declare_checkpoints(self) -> None:
         """Declare what tells whether the ledger is signed, and whether others keep what was."""

@@ -12,6 +12,8 @@ class GatewayOptions(BaseModel):
 
     listen: str = "127.0.0.1:8080"
     """Address and port on which callers are served; port 0 takes a free one."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """How many processes serve callers; with more than one, another one starts them and watches over them."""
     upstream: dict[str, str] = Field(default_factory=dict)
     """API id to the URL where this deployment finds it, in place of the bundle's."""
     upstream_ca: dict[str, Path] = Field(default_factory=dict)

@@ -117,6 +117,22 @@ class Listener:
         host, port, *_ = self._sockets[0].getsockname()
         return host, port
 
+    async def take(self, sockets: Sequence[socket.socket], context: ssl.SSLContext | None) -> None:
+        """Accept on these sockets, bound by somebody else, and on no others; what is connected stays connected.
+
+        Raises:
+            OSError: one of them cannot be listened on; then nothing has changed.
+        """
+        before, self._sockets = self._sockets, [each.dup() for each in sockets]
+        try:
+            await self.put(context)
+        except BaseException:
+            self.close()
+            self._sockets = before
+            raise
+        for each in before:
+            each.close()
+
     async def put(self, context: ssl.SSLContext | None) -> None:
         """Accept by another context from now on; what is connected stays connected.
 

@@ -21,11 +21,12 @@ ORDER: Final = (
     {"bundle"},
     {"pipeline"},
     {"lifecycle", "gateway", "admin"},
-    {"settings", "oplog", "wiring"},
+    {"settings", "oplog", "running", "wiring"},
+    {"supervisor"},
     {"demo", "cli"},
 )
 """The rooms, lowest first. A room imports lower rooms, never one of its own row, but for those below."""
-NEIGHBOURS: Final = {("wiring", "settings"), ("cli", "demo")}
+NEIGHBOURS: Final = {("wiring", "settings"), ("wiring", "running"), ("cli", "demo")}
 
 WITH_IO: Final = {
     "caller.jwks",
@@ -35,6 +36,7 @@ WITH_IO: Final = {
     "caller.introspection",
     "origin.geoip",
     "ledger.audit",
+    "ledger.audit_parts",
     "ledger.inventory",
     "ledger.commit",
     "ledger.files",
@@ -61,6 +63,7 @@ WITH_IO: Final = {
     "lifecycle.candidate",
     "lifecycle.reload",
     "lifecycle.kept",
+    "lifecycle.reminder",
     "clock",
     "version",
     "bundle.large",
@@ -68,7 +71,14 @@ WITH_IO: Final = {
     "bundle.store",
     "origin.databases",
     "origin.renewal",
-    "gateway", "admin", "settings", "oplog", "wiring", "demo", "cli",
+    "gateway", "admin", "settings", "oplog", "running", "wiring", "demo", "cli",
+    "supervisor.channel",
+    "supervisor.crew",
+    "supervisor.gates",
+    "supervisor.member",
+    "supervisor.run",
+    "supervisor.swap",
+    "supervisor.worker",
 }  # fmt: skip
 """Modules and rooms that do I/O or read time; all others decide, and are pure."""
 COUNTING: Final = {
@@ -83,6 +93,9 @@ COUNTING: Final = {
     "telemetry",
     "gateway",
     "admin",
+    "running",
+    "supervisor.crew",
+    "supervisor.run",
     "wiring",
 }
 """Those that may count metrics."""

@@ -46,7 +46,7 @@ def gateway() -> Gateway:
 
 @pytest_asyncio.fixture
 async def client(gateway: Gateway) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(make_admin(gateway.metrics, lambda: gateway.state))) as client:
+    async with TestClient(TestServer(make_admin(lambda: gateway.metrics.registry, lambda: gateway.state))) as client:
         yield client
 
 
