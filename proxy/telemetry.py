@@ -24,6 +24,9 @@ MAX_CHILDREN: Final = 2000
 """Children of one metric: Prometheus copes with thousands of series a target, not with millions."""
 OTHER: Final = "other"
 
+WORKER_ENDS: Final = ("told", "by-itself", "killed")
+"""How a worker may end."""
+
 _DECISION_BUCKETS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1)
 _PASSAGE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 300)
 
@@ -69,6 +72,11 @@ class BoundedCounter:
         if child is None:
             child = self._make(values)
         child.inc()
+
+    def show(self, *values: str) -> None:
+        """Show the child of these label values though nothing was counted yet."""
+        if values not in self._children:
+            self._make(values)
 
     def _make(self, values: tuple[str, ...]) -> Counter:
         if len(self._children) >= self._limit and values != self._other:
@@ -330,6 +338,8 @@ class Metrics:
             "Workers that ended, by how: told, by-itself, killed.",
             ["how"],
         )
+        for how in WORKER_ENDS:  # from the beginning, so that the first one is seen as a step
+            self.worker_ends.show(how)
 
     def _declare_checkpoints(self) -> None:
         """Declare what tells whether the ledger is signed, and whether others keep what was."""
