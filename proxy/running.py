@@ -24,6 +24,13 @@ class Holder(Protocol):
         """Read again the keys that lie in the policy folder."""
 
 
+class PreparingHolder(Holder, Protocol):
+    """Holds the bundle in force, and puts another one in force in two steps."""
+
+    async def prepare(self, snapshot: Snapshot) -> "Prepared":
+        """Make ready to put a bundle in force; ``SekishoError`` where it cannot be."""
+
+
 class Inherited(msgspec.Struct, frozen=True):
     """What a worker has from its supervisor: it loads and keeps no bundle, binds no address and has no admin."""
 
@@ -47,15 +54,16 @@ class Running(msgspec.Struct, frozen=True):
     listen: str
     """Empty for a worker: it accepts where it is told to."""
     admin: str
-    in_force: Callable[[], Snapshot]
-    """Returns the bundle in force."""
+    holder: PreparingHolder
+    """Holds the bundle in force."""
     reload: Callable[[], None]
     """Tries the policy folder now, and reads the listener's certificate again."""
-    prepare: Callable[[Snapshot], Awaitable[Prepared]]
-    """Makes ready to put a bundle in force; ``SekishoError`` where it cannot be."""
-    renew: Callable[[], Awaitable[None]]
-    """Reads again the keys that lie in the policy folder."""
     accept: Callable[[Sequence[socket.socket]], Awaitable[None]]
     """Takes callers on these sockets from now on, and on no others; what is connected stays."""
     readiness: Callable[[], Readiness]
+    """Returns whether requests can be decided."""
     metrics: Metrics
+
+    def in_force(self) -> Snapshot:
+        """Return the bundle in force."""
+        return self.holder.snapshot

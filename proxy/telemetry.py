@@ -19,6 +19,9 @@ from proxy.model.facts import UNKNOWN, Fact, FactSet, State
 from proxy.model.origin import DatabaseInfo
 from proxy.model.outcome import Outcome
 
+WORKER_ENDS: Final = ("told", "by-itself", "killed")
+"""How a worker may end."""
+
 _DECISION_BUCKETS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1)
 _PASSAGE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 300)
 
@@ -308,6 +311,8 @@ class Metrics:
             "Workers that ended, by how: told, by-itself, killed.",
             ["how"],
         )
+        for how in WORKER_ENDS:  # from the beginning, so that the first one is seen as a step
+            self.worker_ends.begin(how)
 
     def _declare_checkpoints(self) -> None:
         """Declare what tells whether the ledger is signed, and whether others keep what was."""

@@ -6,7 +6,9 @@ import contextlib
 import errno
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -226,80 +228,73 @@ async def run_gateway(settings: Settings, inherited: Inherited | None = None) ->
         BundleError: the policy folder does not load, or its own tests fail.
         UsageError, KeySetError, ArchiveError: something it needs cannot be had; the message says how to mend it.
     """
+    async with contextlib.AsyncExitStack() as stack:
+        running = await _start(stack, settings, inherited)
+        del inherited  # a bundle that is no longer in force must not be kept
+        yield running
+
+
+async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited: Inherited | None) -> Running:
+    """Start a gateway; the end of the stack stops it."""
     seen, snapshot = load_first(settings) if inherited is None else ("", inherited.snapshot)
     seen_databases = take_fingerprints(settings)
     geolocator = make_geolocator(settings)
     metrics = Metrics()
     pseudonyms = HeldKeyRing(settings.pseudonym_key, metrics, seconds=settings.watch_seconds)
-    async with contextlib.AsyncExitStack() as stack:
-        ledger, archive = await _open_records(stack, snapshot, settings, metrics, inherited)
-        keys, introspector = await _ask_issuers(snapshot, settings, metrics)
-        tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
-        ticker = Ticker()
-        upstreams = Upstreams(settings, metrics, ticker)
-        upstreams.adopt(snapshot.catalog.apis)
-        stack.push_async_callback(upstreams.close)
-        in_force = _InForce(
-            snapshot,
-            pseudonyms=pseudonyms,
-            keys=keys,
-            introspector=introspector,
-            geolocator=geolocator,
-            settings=settings,
-            ledger=ledger,
-            archive=archive,
-            metrics=metrics,
-            tls=tls,
-            upstreams=upstreams,
-        )
-        gateway = Gateway(
-            checkpoint=lambda: in_force.checkpoint,
-            keys=keys,
-            introspector=introspector,
-            ledger=ledger,
-            upstreams=upstreams,
-            metrics=metrics,
-            options=settings,
-            ticker=ticker,
-            client_address=settings.client_address,
-        )
-        reloader = None if inherited else make_reloader(settings, seen, in_force, metrics)
-        renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
-        ledger.begin(in_force.describe_in_force, describe_start(snapshot, keys, geolocator, settings.ledger_durability))
-
-        def readiness() -> Readiness:
-            return _judge(in_force, keys, renewal, reloader)
-
-        admin_at = (
-            "" if inherited else await serve_admin(stack, make_admin(lambda: metrics.registry, readiness), settings)
-        )
-        stack.push_async_callback(keys.close)
-        stack.push_async_callback(introspector.close)
-        listener, listen_at = await _serve(stack, gateway, settings, tls, inherited)
-        watching = [keys.keep_fresh(), renewal.watch(), tls.watch(settings.watch_seconds)]
-        keeping = [
-            ledger.keep(),
-            pseudonyms.watch(in_force.rename),
-            remind(lambda: in_force.snapshot),
-            _revisit(gateway),
-            ticker.run(),
-        ]
-        tasks = [asyncio.ensure_future(coroutine) for coroutine in (*watching, *keeping, *_watches(reloader))]
-        stack.push_async_callback(_cancel, tasks)
-        if inherited is None:
-            tell_ready(settings, snapshot, listen_at)
-        del snapshot, inherited  # a bundle that is no longer in force must not be kept
-        yield Running(
-            listen_at,
-            admin_at,
-            lambda: in_force.snapshot,
-            _all(tls.poke, renewal.poke, pseudonyms.poke, *([reloader.poke] if reloader else [])),
-            in_force.prepare,
-            in_force.renew,
-            lambda sockets: listener.take(sockets, tls.context),
-            readiness,
-            metrics,
-        )
+    ledger, archive = await _open_records(stack, snapshot, settings, metrics, inherited)
+    keys, introspector = await _ask_issuers(snapshot, settings, metrics)
+    tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
+    ticker = Ticker()
+    upstreams = Upstreams(settings, metrics, ticker)
+    upstreams.adopt(snapshot.catalog.apis)
+    stack.push_async_callback(upstreams.close)
+    in_force = _InForce(
+        snapshot,
+        pseudonyms=pseudonyms,
+        keys=keys,
+        introspector=introspector,
+        geolocator=geolocator,
+        settings=settings,
+        ledger=ledger,
+        archive=archive,
+        metrics=metrics,
+        tls=tls,
+        upstreams=upstreams,
+    )
+    gateway = Gateway(
+        checkpoint=lambda: in_force.checkpoint,
+        keys=keys,
+        introspector=introspector,
+        ledger=ledger,
+        upstreams=upstreams,
+        metrics=metrics,
+        options=settings,
+        ticker=ticker,
+        client_address=settings.client_address,
+    )
+    reloader = None if inherited else make_reloader(settings, seen, in_force, metrics)
+    renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
+    ledger.begin(in_force.describe_in_force, describe_start(snapshot, keys, geolocator, settings.ledger_durability))
+    readiness = partial(_judge, in_force, keys, renewal, reloader)
+    admin_at = "" if inherited else await serve_admin(stack, make_admin(lambda: metrics.registry, readiness), settings)
+    stack.push_async_callback(keys.close)
+    stack.push_async_callback(introspector.close)
+    listener, listen_at = await _serve(stack, gateway, settings, tls, inherited)
+    watching = [keys.keep_fresh(), renewal.watch(), tls.watch(settings.watch_seconds), *_watches(reloader)]
+    keeping = [
+        ledger.keep(),
+        pseudonyms.watch(in_force.rename),
+        remind(lambda: in_force.snapshot),
+        _revisit(gateway),
+        ticker.run(),
+    ]
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in (*watching, *keeping)]
+    stack.push_async_callback(_cancel, tasks)
+    if inherited is None:
+        tell_ready(settings, snapshot, listen_at)
+    pokes = [tls.poke, renewal.poke, pseudonyms.poke, *([reloader.poke] if reloader else [])]
+    take = partial(_accept, listener, tls)
+    return Running(listen_at, admin_at, in_force, _all(*pokes), take, readiness, metrics)
 
 
 def load_first(settings: Settings) -> tuple[str, Snapshot]:
@@ -474,6 +469,10 @@ async def serve_admin(stack: contextlib.AsyncExitStack, admin: web.Application, 
     with _binding(settings.admin, "--admin"):
         await web.TCPSite(runner, host, port).start()
     return _render_address(runner.addresses[0])
+
+
+async def _accept(listener: Listener, tls: ListenerTls, sockets: Sequence[socket.socket]) -> None:
+    await listener.take(sockets, tls.context)
 
 
 def _watches(reloader: Reloader | None) -> list[Coroutine[None, None, None]]:

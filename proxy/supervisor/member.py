@@ -43,7 +43,7 @@ log = logging.getLogger("sekisho.workers")
 
 
 class Member:
-    """A worker; made by ``start``.
+    """A worker; made by ``spawn``.
 
     Args:
         number: no two that run at a time have the same.
@@ -77,39 +77,45 @@ class Member:
         self._listening = asyncio.ensure_future(self._listen())
 
     @classmethod
-    async def start(cls, number: int, settings: Settings, gates: Sequence[Gate], snapshot: Snapshot) -> "Member":
-        """Start a worker, and return once it could serve.
+    async def spawn(cls, number: int, settings: Settings, gates: Sequence[Gate]) -> "Member":
+        """Start a process that becomes a worker once it is told to ``begin``, and has our modules ready by then.
 
         Args:
             number: as above.
             settings: of the deployment.
             gates: on which it may be told to accept.
-            snapshot: the bundle in force.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            descriptors = [each.fileno() for gate in gates for each in gate]
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), *descriptors),
+                start_new_session=True,  # a terminal's Ctrl-C is for the supervisor alone
+            )  # fmt: skip
+        channel: Channel[Order, Report] = await connect(ours, Report)
+        return cls(number, process, channel, settings.reload_seconds)
+
+    async def begin(self, settings: Settings, gates: Sequence[Gate], snapshot: Snapshot) -> None:
+        """Have it begin, and return once it could serve; arguments as of ``spawn``, and the bundle in force.
 
         Raises:
             WorkerError: it does not come up; nothing of it is left then.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            descriptors = tuple(tuple(each.fileno() for each in gate) for gate in gates)
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), *(each for gate in descriptors for each in gate)),
-                start_new_session=True,  # a terminal's Ctrl-C is for the supervisor alone
-            )  # fmt: skip
-        channel: Channel[Order, Report] = await connect(ours, Report)
-        member = cls(number, process, channel, settings.reload_seconds)
+        descriptors = tuple(tuple(each.fileno() for each in gate) for gate in gates)
         try:
-            await member._send(Job(number, settings.model_dump(mode="json"), descriptors))
-            offer = Offer(0, snapshot)
-            await member.prepare(offer)
-            member.digest = snapshot.digest
+            await self._send(Job(self.number, settings.model_dump(mode="json"), descriptors))
+            await self.prepare(Offer(0, snapshot))
         except BaseException:
-            member.kill()
-            await member.wait()
+            await self.discard()
             raise
-        return member
+        self.digest = snapshot.digest
+
+    async def discard(self) -> None:
+        """End it at once, and wait for that."""
+        self.kill()
+        await self.wait()
 
     @property
     def pid(self) -> int:

@@ -55,17 +55,23 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
             "Each worker's ledger is one of its own, and on one standard output they would be none: with --workers "
             "name a folder with --ledger, or run one process."
         )
-    seen, snapshot = load_first(settings)
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(hold_folder(settings.ledger))
-        archive = Archive(settings.ledger)
-        await keep_bundle(archive, snapshot)
         gates = open_gates(settings.listen, settings.workers)
         stack.callback(close_gates, gates)
+        spares: dict[int, Member] = {}
+        stack.push_async_callback(_discard, spares)
+        for number in range(1, settings.workers + 1):  # before the bundle is loaded: each takes a while to come up
+            spares[number] = await Member.spawn(number, settings, gates)
+        seen, snapshot = load_first(settings)
+        archive = Archive(settings.ledger)
+        await keep_bundle(archive, snapshot)
 
         async def start(number: int, snapshot: Snapshot) -> Member:
-            return await Member.start(number, settings, gates, snapshot)
+            member = spares.pop(number, None) or await Member.spawn(number, settings, gates)
+            await member.begin(settings, gates, snapshot)
+            return member
 
         crew = Crew(
             settings.workers, start, snapshot, archive=archive, metrics=metrics, drain_seconds=settings.drain_seconds
@@ -76,9 +82,9 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
         await crew.begin()
         watching = asyncio.ensure_future(reloader.watch())
         stack.push_async_callback(_cancel, watching)
-        tell_ready(settings, snapshot, render_address(gates))
         listen_at = render_address(gates)
-        del snapshot
+        tell_ready(settings, snapshot, listen_at)
+        del snapshot  # one that is no longer in force must not be kept
         gc.collect()
         gc.freeze()
 
@@ -104,3 +110,8 @@ def _make_admin(crew: Crew, reloader: Reloader, settings: Settings) -> web.Appli
 async def _cancel(task: asyncio.Future[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def _discard(spares: dict[int, Member]) -> None:
+    """End processes that have not become workers."""
+    await asyncio.gather(*(each.discard() for each in spares.values()))

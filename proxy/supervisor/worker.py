@@ -127,7 +127,7 @@ class _Worker:
             case Prepare():
                 snapshot = await _take(self._channel, order)
                 self._forget()
-                self._prepared = await self._running.prepare(self._share(snapshot, order))
+                self._prepared = await self._running.holder.prepare(self._share(snapshot, order))
             case Commit():
                 await self._commit()
             case Abort():
@@ -135,7 +135,7 @@ class _Worker:
             case Accept(gates=gates):
                 await self._running.accept([each for number in gates for each in self._gates[number]])
             case RenewKeys():
-                await self._running.renew()
+                await self._running.holder.renew()
 
     def _share(self, snapshot: Snapshot, order: Prepare) -> Snapshot:
         """Return a bundle with the very issuers in force where they are to stay."""

@@ -177,8 +177,7 @@ def test_a_decision_of_a_worker_is_proven_by_the_key_whose_name_all_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for number in (1, 2):
-        ids = write_sample(tmp_path / "ledger" / f"worker-{number}", 5, key=KEY.of_part(f"worker-{number}"))
+    _, ids = (write_sample(tmp_path / "ledger" / part, 5, key=KEY.of_part(part)) for part in ("worker-1", "worker-2"))
     assert _run("ledger", ids[3], "--key", VERIFIER) == 0
     assert f"of the ledger {KEY.name}/worker-2" in capsys.readouterr().out
     assert _run(f"{ids[3]}.tlog-proof", "--key", VERIFIER, configure=check_proof.configure) == 0

@@ -129,7 +129,7 @@ def test_another_key_verifies_nothing(good: Path, capsys: pytest.CaptureFixture[
 def test_the_ledgers_of_workers_are_told_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for part in ("worker-1", "worker-2"):
         write_sample(tmp_path / part, 5, key=SAMPLE_KEY.of_part(part))
-    assert verify(tmp_path, "--key", SAMPLE_KEY.verifier) == 0
+    assert verify(tmp_path, "--key", str(SAMPLE_KEY.verifier)) == 0
     out = capsys.readouterr().out
     for number, part in enumerate(("worker-1", "worker-2"), 1):
         assert f"{tmp_path / part}, {number} of 2:\ngood: ledger {SAMPLE_KEY.name}/{part}\n" in out
