@@ -33,6 +33,7 @@ class BytesApi:
         self.received: list[bytearray] = []
         self.ended: list[bool] = []
         """Of each connection, whether the other side has closed it."""
+        self.tasks: list[asyncio.Task[None] | None] = []
         self.port = 0
         self.path = ""
 
@@ -41,6 +42,7 @@ class BytesApi:
         return f"unix:{self.path}" if self.path else f"http://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.tasks.append(asyncio.current_task())
         place = len(self.received)
         self.received.append(bytearray())
         self.ended.append(False)
@@ -56,7 +58,7 @@ class BytesApi:
             await self.act(reader, writer)
             while await keep(65536):
                 pass
-        except (ConnectionError, ssl.SSLError):
+        except (ConnectionError, ssl.SSLError, asyncio.CancelledError):
             pass
         finally:
             self.ended[place] = True
@@ -66,19 +68,25 @@ class BytesApi:
 
 
 @contextlib.asynccontextmanager
-async def serving(act: Act, *, path: str = "", context: ssl.SSLContext | None = None) -> AsyncIterator[BytesApi]:
+async def serving(
+    act: Act, *, port: int = 0, path: str = "", context: ssl.SSLContext | None = None
+) -> AsyncIterator[BytesApi]:
     """Serve on loopback, or on a Unix socket."""
     api = BytesApi(act)
     if path:
         api.path = path
         server = await asyncio.start_unix_server(api.serve, path)
     else:
-        server = await asyncio.start_server(api.serve, "127.0.0.1", 0, ssl=context)
+        server = await asyncio.start_server(api.serve, "127.0.0.1", port, ssl=context)
         api.port = server.sockets[0].getsockname()[1]
     try:
         yield api
     finally:
         server.close()
+        tasks = [task for task in api.tasks if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def read_head(reader: asyncio.StreamReader) -> bytes:

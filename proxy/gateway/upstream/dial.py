@@ -3,10 +3,11 @@
 
 import asyncio
 import enum
+import os
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit  # noqa: TID251 - an upstream's address, no request target
 
 import msgspec
@@ -17,7 +18,7 @@ from proxy.gateway.upstream.tls import UpstreamTls
 
 UNIX: Final = "unix:"
 _PORTS: Final = {"http": 80, "https": 443}
-_Address: TypeAlias = tuple[socket.AddressFamily, Any]
+_Address: TypeAlias = tuple[str, int | None]
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -91,69 +92,42 @@ async def dial(place: Place, tls: UpstreamTls, make: Callable[[], asyncio.Protoc
 
 
 async def _find_addresses(place: Place) -> list[_Address]:
+    """Return what can be connected to: paths of Unix sockets, or hosts as numbers with their ports."""
     if place.path:
-        return [(socket.AF_UNIX, place.path)]
+        return [(place.path, None)]
     found = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys((socket.AddressFamily(family), address) for family, _, _, _, address in found))
+    return list(dict.fromkeys((str(address[0]), address[1]) for *_, address in found))
 
 
 async def _try(
     address: _Address, context: ssl.SSLContext | None, name: str, make: Callable[[], asyncio.Protocol], seconds: float
 ) -> Fault | None:
-    step = Cause.CONNECT
+    loop = asyncio.get_running_loop()
+    host, port = address
     try:
         async with asyncio.timeout(seconds):
-            connected = await _connect(address)
-            step = Cause.TLS if context is not None else step
-            await _speak(connected, context, name, make, seconds)
+            if port is None:
+                await loop.create_unix_connection(make, host)
+            else:  # the loop sets TCP_NODELAY
+                server_name = name if context is not None else None
+                await loop.create_connection(make, host, port, ssl=context, server_hostname=server_name)
     except TimeoutError:
         return Fault(Cause.TIMEOUT, f"no connection within {seconds:.3g} seconds")
-    except (OSError, ssl.SSLError) as error:
-        return Fault(step, _tell(error))
+    except ssl.SSLError as error:
+        return Fault(Cause.TLS, _tell(error))
+    except OSError as error:
+        return Fault(Cause.CONNECT, _tell(error))
     return None
 
 
-async def _connect(address: _Address) -> socket.socket:
-    family, place = address
-    connecting = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        connecting.setblocking(False)  # noqa: FBT003 - the standard library's own
-        if family != socket.AF_UNIX:
-            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(connecting, place)
-    except BaseException:
-        connecting.close()
-        raise
-    return connecting
-
-
-async def _speak(
-    connected: socket.socket,
-    context: ssl.SSLContext | None,
-    name: str,
-    make: Callable[[], asyncio.Protocol],
-    seconds: float,
-) -> None:
-    """Hand a socket to the loop, which closes it whatever comes."""
-    loop = asyncio.get_running_loop()
-    if connected.family == socket.AF_UNIX:
-        await loop.create_unix_connection(make, sock=connected)
-    elif context is None:
-        await loop.create_connection(make, sock=connected)
-    else:
-        await loop.create_connection(
-            make, sock=connected, ssl=context, server_hostname=name, ssl_handshake_timeout=max(seconds, _LEAST_SECONDS)
-        )
-
-
-_LEAST_SECONDS: Final = 0.001
-"""The loop takes no time of zero; what ends the attempt is the one around it."""
-
-
 def _tell(error: Exception) -> str:
-    """Return what an error says of itself, without our own addresses."""
+    """Return what an error says, without the addresses that some loops add."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not taken: {error.verify_message}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {(error.reason or 'no reason given').lower().replace('_', ' ')}"
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror)
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
     return type(error).__name__
