@@ -149,6 +149,7 @@ _LENGTH: Final = "9110 8.6: Content-Length = 1*DIGIT; 9112 6.3: an invalid one i
 _TWO_LENGTHS: Final = "9112 6.3: equal values MAY be taken for one; we do not"
 _OVERFLOW: Final = "9110 8.6: MUST anticipate large numerals and prevent overflow"
 _ONE_CODING: Final = "9112 6.1: a coding that is not understood SHOULD be answered 501"
+_TAB: Final = "9112 5: OWS; but where a tab stands, llhttp reads no chunks"
 _BOTH: Final = "9112 6.1, 6.3: might indicate smuggling and ought to be handled as an error"
 
 FRAMING: Final = (
@@ -171,6 +172,8 @@ FRAMING: Final = (
     Row("a length under an alias, which frames nothing", _put(b"Content_Length: 5\r\n"), None, "9110 5.1"),
     Row("chunks", _put(b"Transfer-Encoding: chunked\r\n"), None, "9112 6.1"),
     Row("chunks in another case", _put(b"TRANSFER-ENCODING: ChunkeD\r\n"), None, "9112 7: case-insensitive"),
+    Row("chunks with a tab", _put(b"Transfer-Encoding: chunked\t\r\n"), _CODING, _TAB),
+    Row("a length with a tab", _put(b"Content-Length:\t5\r\n"), _MALFORMED, _TAB),
     Row("chunks with a Kelvin sign", _put("Transfer-Encoding: chun\u212aed\r\n".encode()), _CODING, _ONE_CODING),
     Row("chunks with a control", _put(b"Transfer-Encoding: \x0bchunked\r\n"), _FIELD, _FIELD_VALUE),
     Row("chunks in quotes", _put(b'Transfer-Encoding: "chunked"\r\n'), _CODING, _ONE_CODING),
@@ -232,6 +235,7 @@ ANSWERS: Final = (
     Row("two lengths that agree", _answer(b"Content-Length: 5\r\n" * 2), _REFUSED, _TWO_LENGTHS),
     Row("a length with a sign", _answer(b"Content-Length: +5\r\n"), _REFUSED, _LENGTH),
     Row("another coding", _answer(b"Transfer-Encoding: gzip, chunked\r\n"), _REFUSED, "9112 6.1: not asked for"),
+    Row("chunks with a tab", _answer(b"Transfer-Encoding: chunked\t\r\n"), _REFUSED, _TAB),
     Row("chunks and a length", _answer(b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"), _REFUSED, _BOTH),
     Row(
         "chunks in HTTP/1.0",
