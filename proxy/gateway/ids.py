@@ -10,6 +10,7 @@ from proxy.model.request_id import ALPHABET
 _RANDOM_LENGTH: Final = 16
 """Characters of five random bits each."""
 _DRAWN_AT_ONCE: Final = 256
+_PAIRS: Final = [first + second for first in ALPHABET for second in ALPHABET]
 _LETTERS: Final = bytes(ALPHABET[byte % len(ALPHABET)].encode()[0] for byte in range(256))
 """What a random byte becomes: each letter as often as any other, for 256 is a multiple of 32."""
 
@@ -28,12 +29,14 @@ def make_request_id(now: float) -> str:
         drawn = _drawn.pop()
     except IndexError:
         drawn = _draw()
-    return _render_time(int(now * 1000)) + drawn
+    milliseconds = int(now * 1000)
+    return _render_begin(milliseconds >> 10) + _PAIRS[milliseconds & 1023] + drawn
 
 
 @lru_cache(maxsize=1)
-def _render_time(milliseconds: int) -> str:
-    return "".join([ALPHABET[milliseconds >> shift & 31] for shift in range(45, -1, -5)])
+def _render_begin(number: int) -> str:
+    """Render all but the last ten bits of a time, which stay the same for a second."""
+    return "".join([_PAIRS[number >> shift & 1023] for shift in (30, 20, 10, 0)])
 
 
 def _draw() -> str:

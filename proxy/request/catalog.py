@@ -9,7 +9,7 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -17,8 +17,8 @@ import msgspec
 from proxy.model.api import Api, Route
 from proxy.model.decision import Reason
 
-_MAX_VALUE: Final = 256
-UNRESERVED: Final = re.compile(rf"[A-Za-z0-9._~-]{{1,{_MAX_VALUE}}}")
+UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]{1,256}")
+_is_unreserved: Final = UNRESERVED.fullmatch
 _MAX_SHAPE_SEGMENTS: Final = 8
 
 Places: TypeAlias = tuple[tuple[str, int], ...]
@@ -43,13 +43,15 @@ class NoMatch(msgspec.Struct, frozen=True):
 
 
 class _Node:
-    __slots__ = ("literals", "parameters", "routes", "words")
+    __slots__ = ("literals", "parameters", "routes", "ways", "words")
 
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
         self.words: set[str] = set()
         """The literals as a lax reader reads them."""
         self.parameters: dict[re.Pattern[str], _Node] = {}
+        self.ways: list[tuple[Callable[[str], object], _Node]] = []
+        """What the patterns say of a value, and where it then leads."""
         self.routes: dict[str, tuple[Route, Places]] = {}
         """By method, with where the parameters stand."""
 
@@ -57,25 +59,28 @@ class _Node:
         self.words.add(_lax(word))
         return self.literals.setdefault(word, _Node())
 
+    def parameter(self, pattern: re.Pattern[str]) -> "_Node":
+        child = self.parameters.get(pattern)
+        if child is None:
+            child = self.parameters[pattern] = _Node()
+            self.ways.append((pattern.fullmatch, child))
+        return child
+
     def find_parameters(self, value: str) -> list["_Node"]:
         """Return where a value leads as a parameter.
 
         A value that a lax API may read as one of the literals beside it is none: many compare paths without
         regard to case, and drop what looks like a suffix (``export.json``).
         """
-        if not self.parameters or not _is_unreserved(value):
+        if not _is_unreserved(value):
             return []
         if self.words and value not in self.literals and _lax(value) in self.words:
             return []
-        return [
-            child for pattern, child in self.parameters.items() if pattern is UNRESERVED or pattern.fullmatch(value)
-        ]
-
-
-def _is_unreserved(value: str) -> bool:
-    """Say what ``UNRESERVED`` says: of most values that is known without asking it."""
-    is_plain = value.isascii() and value.isalnum() and len(value) <= _MAX_VALUE
-    return is_plain or UNRESERVED.fullmatch(value) is not None
+        ways = []
+        for fits, child in self.ways:
+            if fits(value):
+                ways.append(child)
+        return ways
 
 
 def _lax(segment: str) -> str:
@@ -110,7 +115,7 @@ class Catalog:
         node = self._roots[route.api.id]
         for segment in route.segments:
             if segment.is_parameter:
-                node = node.parameters.setdefault(patterns.get(segment.text, UNRESERVED), _Node())
+                node = node.parameter(patterns.get(segment.text, UNRESERVED))
             else:
                 self._words[route.api.id].add(segment.text)
                 node = node.literal(segment.text)
@@ -143,17 +148,17 @@ class Catalog:
         node = self._roots[api.id]
         for number, segment in enumerate(segments):
             literal = node.literals.get(segment)
-            if not node.parameters:
-                if literal is None:
-                    return None
+            if node.ways:
+                nodes = node.find_parameters(segment)
+                if literal is not None:
+                    nodes.insert(0, literal)
+                if len(nodes) != 1:
+                    return _find_among(nodes, segments[number + 1 :])
+                node = nodes[0]
+            elif literal is not None:
                 node = literal
-                continue
-            ways = node.find_parameters(segment)
-            if literal is not None:
-                ways.insert(0, literal)
-            if len(ways) != 1:
-                return _find_among(ways, segments[number + 1 :])
-            node = ways[0]
+            else:
+                return None
         return node if node.routes else None
 
     def shape(self, api: Api, segments: Sequence[str]) -> str:

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which fields of an API's answer reach the caller, as the lines that are sent.
 
-An API answers with the same names again and again: what becomes of a name is worked out once. What becomes of a field
-with a value in which a line ends, or that is no text, does not depend on its name: it does not pass.
+An API answers with the same names in the same order again and again: what becomes of them is worked out once. A field
+with a value in which a line ends, or that is no text, does not pass, whatever its name.
 """
 
-import enum
 from functools import lru_cache
+from itertools import compress
 from typing import Final
 
+import msgspec
+
 from proxy.model.request import Headers
-from proxy.request.headers import CONTROL, NAME, REQUEST_FIELDS, Treatment, canonical_name
+from proxy.request.headers import CONTROL, NAME, REQUEST_FIELDS, Treatment, canonical_name, render_fields
 
 RESPONSE_DROPPED: Final = frozenset(
     {
@@ -42,25 +44,22 @@ CACHE_FIELDS: Final = frozenset(
 _DROPPED_PREFIXES: Final = ("sekisho-", "x-accel-")
 _NO_STORE: Final = "Cache-Control: no-store\r\n"
 """RFC 9111 5.2.2.5."""
+_CONTROLS: Final = bytes(byte for byte in range(128) if CONTROL.match(chr(byte)))
 _MAX_KEPT: Final = 1024
-"""Names, and lists of names, of which it is kept what becomes of them."""
-_NOTHING: Final[frozenset[str]] = frozenset()
+"""Lists of names, and values of ``Connection``, of which it is kept what becomes of them."""
 
 
-class _Fate(enum.Enum):
-    """What becomes of a field, by its name."""
+class _Plan(msgspec.Struct, frozen=True):
+    """What becomes of fields of these names, in this order."""
 
-    PASSES = enum.auto()
-    CACHES = enum.auto()
-    """It passes on routes without personal data."""
-    CONNECTION = enum.auto()
-    """It is dropped, and so is what it names (RFC 9110 7.6.1)."""
-    DROPPED = enum.auto()
-
-
-_PASSES: Final = _Fate.PASSES
-_CACHES: Final = _Fate.CACHES
-_CONNECTION: Final = _Fate.CONNECTION
+    passes: tuple[bool, ...]
+    """Of each whether it does, unless it is named by another or for its value."""
+    lines: str
+    """Those that do, with a place for each value."""
+    ends: int
+    """How many control characters end these lines."""
+    naming: tuple[int, ...]
+    """Which of the fields name others that are dropped, too: ``Connection`` (RFC 9110 7.6.1)."""
 
 
 def render_response_fields(headers: Headers, *, personal_data: bool) -> bytes:
@@ -70,34 +69,49 @@ def render_response_fields(headers: Headers, *, personal_data: bool) -> bytes:
         headers: as the API sent them.
         personal_data: whether the route carries personal data; its answers are never stored.
     """
-    lines: list[str] = []
-    named = _NOTHING
-    for name, value in headers:
-        fate = _find_fate(name)
-        if fate is _PASSES or (fate is _CACHES and not personal_data):
-            if value.isprintable() or not CONTROL.search(value):
-                lines.append(f"{name}: {value}\r\n")
-        elif fate is _CONNECTION:
-            named |= _read_options(value)
-    if named:
-        lines = [line for line in lines if canonical_name(line.partition(":")[0]) not in named]
-    if personal_data:
-        lines.append(_NO_STORE)
-    return "".join(lines).encode()
+    names, values = zip(*headers, strict=True) if headers else ((), ())
+    plan = _make_plan(names, personal_data)
+    if plan.naming:
+        named = frozenset[str]().union(*[_read_options(values[place]) for place in plan.naming])
+        if named:
+            return _render_singly(headers, plan, named, personal_data=personal_data)
+    try:
+        data = (plan.lines % tuple(compress(values, plan.passes))).encode()
+    except UnicodeEncodeError:
+        return _render_singly(headers, plan, personal_data=personal_data)
+    if len(data) - len(data.translate(None, _CONTROLS)) != plan.ends:
+        return _render_singly(headers, plan, personal_data=personal_data)
+    return data
 
 
 @lru_cache(maxsize=_MAX_KEPT)
-def _find_fate(name: str) -> _Fate:
-    """Say what becomes of a field of this name. The table is one and never changes: nothing else has a part in it."""
+def _make_plan(names: tuple[str, ...], personal_data: bool) -> _Plan:  # noqa: FBT001 - a part of the key
+    """Say what becomes of fields of these names. The tables never change: nothing else has a part in it."""
+    dropped = RESPONSE_DROPPED | CACHE_FIELDS if personal_data else RESPONSE_DROPPED
+    passes = tuple(_passes(name, dropped) for name in names)
+    lines = "".join(f"{name.replace('%', '%%')}: %s\r\n" for name in compress(names, passes))
+    lines += _NO_STORE if personal_data else ""
+    naming = tuple(place for place, name in enumerate(names) if name.lower() == "connection")
+    return _Plan(passes, lines, lines.count("\r") + lines.count("\n"), naming)
+
+
+def _passes(name: str, dropped: frozenset[str]) -> bool:
     canonical = canonical_name(name)
-    if name.lower() == "connection":
-        return _Fate.CONNECTION
-    if canonical in RESPONSE_DROPPED or canonical.startswith(_DROPPED_PREFIXES) or not NAME.fullmatch(name):
-        return _Fate.DROPPED
-    return _Fate.CACHES if canonical in CACHE_FIELDS else _Fate.PASSES
+    is_ours = canonical in dropped or canonical.startswith(_DROPPED_PREFIXES)
+    return not is_ours and NAME.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=_MAX_KEPT)
 def _read_options(value: str) -> frozenset[str]:
     """Return the fields that a ``Connection`` field names, but those that are dropped anyway."""
     return frozenset(canonical_name(option.strip()) for option in value.split(",")) - RESPONSE_DROPPED - {""}
+
+
+def _render_singly(headers: Headers, plan: _Plan, named: frozenset[str] = frozenset(), *, personal_data: bool) -> bytes:
+    """Render field by field: without those that are named, or with a value in which a line ends or that is no text."""
+    kept = [
+        (name, value)
+        for name, value in compress(headers, plan.passes)
+        if canonical_name(name) not in named and not CONTROL.search(value)
+    ]
+    return render_fields(kept) + (_NO_STORE.encode() if personal_data else b"")
