@@ -229,7 +229,8 @@ def _check_upgrade(route: RouteEntry) -> list[Problem]:
         return []
     problems = []
     if route.methods != ["GET"]:
-        problems.append(Problem(("methods",), "a route with `upgrade` opens a tunnel, which a GET alone does: write [GET]"))
+        message = "a route with `upgrade` opens a tunnel, which a GET alone does: write [GET]"
+        problems.append(Problem(("methods",), message))
     if route.fields_:
         problems.append(
             Problem(("fields",), "nothing is read of a tunnel: a route with `upgrade` declares no fields", at_key=True)

@@ -132,9 +132,8 @@ def _find_open_routes(apis: Sequence[ApiEntry]) -> list[str]:
                 )
             if route.upgrade:
                 protocols = " or ".join(route.upgrade)
-                notes.append(
-                    f"route {route.id} opens a tunnel ({protocols}): what passes in it is neither inspected nor recorded"
-                )
+                opens = f"route {route.id} opens a tunnel ({protocols})"
+                notes.append(f"{opens}: what passes in it is neither inspected nor recorded")
     return notes
 
 

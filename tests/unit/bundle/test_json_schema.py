@@ -134,8 +134,8 @@ RIGHT: Final = {
     "quoted": rule("always: 'true'", ", reopens: 'true', review_by: '2027-01-01'"),
     "no subject": "apis: [{id: a, upstream: {url: 'http://a:1'}, routes: [{id: b, methods: [GET], path: /, "
     "action: read, subject: none, reason: x, owner: y, max_duration: 2h}]}]",
-    "a body's size as a number and as a text": "apis: [{id: a, assertion: off, upstream: {url: 'http://a:1'}, routes: [{"
-    "id: b, methods: [GET], path: /, action: read, subject: none, reason: x, owner: y, max_body_bytes: 0, "
+    "a body's size as a number and as a text": "apis: [{id: a, assertion: off, upstream: {url: 'http://a:1'}, "
+    "routes: [{id: b, methods: [GET], path: /, action: read, subject: none, reason: x, owner: y, max_body_bytes: 0, "
     "upgrade: [websocket]}, {id: c, methods: [PUT], path: /, action: update, subject: none, reason: x, owner: y, "
     "max_body_bytes: '1024'}]}]",
     "any share": "affiliates: [{id: a, country: JP, owners: [{id: 7, share: 33.5}, {id: b-7, share: '1'}]}]",
