@@ -16,6 +16,7 @@ MODULES: Final = sorted((ROOT / "proxy").rglob("*.py"))
 ORDER: Final = (
     {"model", "errors", "clock", "version"},
     {"telemetry", "fetch", "disk", "pause"},
+    {"held"},
     {"request", "caller", "origin", "subject", "policy", "ledger"},
     {"bundle"},
     {"pipeline"},
@@ -31,6 +32,7 @@ WITH_IO: Final = {
     "disk",
     "fetch",
     "pause",
+    "held",
     "caller.introspection",
     "origin.geoip",
     "ledger.audit",
