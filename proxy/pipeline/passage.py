@@ -43,6 +43,7 @@ from proxy.request.headers import (
     RequestFields,
     parse_host,
     read_request_fields,
+    render_fields,
     select_response_fields,
 )
 from proxy.request.target import parse_target
@@ -54,6 +55,8 @@ UNDECLARED_SECONDS: Final = 60
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOBODY: Final = Caller()
 _NO_ONE: Final = Subject()
+LOCALHOST: Final = "localhost"
+"""What an API behind a Unix socket is told that it is called."""
 DECISION_ID: Final = "Sekisho-Decision-Id"
 MODE: Final = "Sekisho-Mode"
 
@@ -79,20 +82,26 @@ class Forward(msgspec.Struct, frozen=True):
 
     api: Api
     target: str
-    headers: Headers
+    fields: bytes
+    """Field lines, each ended by CRLF, without framing."""
     expects_continue: bool
     is_read: bool
     """Whether sending it twice does no harm."""
     seconds: float
     """How long it may take: as long as its route says, and no longer than its token and its grant hold."""
     lines: tuple[Line | Rendered, ...]
+    max_body_bytes: int | None = None
+    """The largest body that the route takes; None: as large as the gateway takes any."""
+    upgrades: tuple[str, ...] = ()
+    """Protocols to which the route lets a connection be upgraded, in lower case."""
 
 
 class Release(msgspec.Struct, frozen=True):
     """The API's answer goes to the caller, with these fields and its body."""
 
     status: int
-    headers: Headers
+    fields: bytes
+    """Field lines, each ended by CRLF, without framing."""
     outcome: Outcome
     lines: tuple[Line | Rendered, ...]
 
@@ -380,11 +389,13 @@ class Passage:
         return Forward(
             api=self._api,
             target=self._target.text,
-            headers=self._upstream_headers(self._api),
+            fields=render_fields(self._upstream_fields(self._api)),
             expects_continue=self._expects_continue,
             is_read=is_read,
             seconds=self._seconds_left(route),
             lines=() if is_read else self._record(released=True),
+            max_body_bytes=route.max_body_bytes if route else None,
+            upgrades=route.upgrades if route else (),
         )
 
     def _seconds_left(self, route: Route | None) -> float:
@@ -405,13 +416,14 @@ class Passage:
         if whole is not None:
             lines = lines or self.end(complete=True, bytes_sent=whole, seconds=seconds).lines
             self._is_whole = True
-        return Release(head.status, (*fields, (DECISION_ID, self._request_id), *observed), self._outcome, lines)
+        own = (("Server", "sekisho"), (DECISION_ID, self._request_id), *observed)
+        return Release(head.status, render_fields((*fields, *own)), self._outcome, lines)
 
-    def _upstream_headers(self, api: Api) -> Headers:
-        """Return the fields that go to the API: what may pass, then our own, which nobody can forge."""
+    def _upstream_fields(self, api: Api) -> Headers:
+        """Return the fields that go to the API: our own, which nobody can forge, then what may pass."""
         if self._fields is None:
             raise AssertionError("only a request whose fields were read is forwarded")
-        own = [("Host", self._host if api.hosts else api.upstream.url.partition("://")[2])]
+        own = [("Host", self._host if api.hosts else api.upstream.url.partition("://")[2] or LOCALHOST)]
         if api.hosts:
             own.append(("X-Forwarded-Host", self._host))
         address = known(self._origin.ip)

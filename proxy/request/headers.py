@@ -23,6 +23,7 @@ class Treatment(enum.Enum):
     """What becomes of a request's field on its way to the API."""
 
     HOP_BY_HOP = "dropped: it belongs to one connection (RFC 9110 7.6.1)"
+    FRAMING = "written anew by the gateway; refused if repeated"
     REWRITTEN = "dropped; what the API needs of it the gateway writes itself, below"
     IDENTITY = "dropped: the API must not believe a caller's word on who it is or where it comes from"
     OVERRIDE = "dropped: it would make another request of the one that was judged"
@@ -79,7 +80,7 @@ REQUEST_FIELDS: Final[dict[str, Treatment]] = {
     "sekisho-purpose": Treatment.PURPOSE,
     "sekisho-case": Treatment.PURPOSE,
     "sekisho-on-behalf-of": Treatment.BEHIND,
-    "content-length": Treatment.SINGLE,
+    "content-length": Treatment.FRAMING,
     "content-type": Treatment.SINGLE,
     "content-encoding": Treatment.SINGLE,
     "cookie": Treatment.SINGLE,
@@ -136,7 +137,7 @@ _REPEATABLE: Final = frozenset(
 
 RESPONSE_DROPPED: Final = frozenset(
     {
-        *(name for name, treatment in REQUEST_FIELDS.items() if treatment is Treatment.HOP_BY_HOP),
+        *(name for name, treatment in REQUEST_FIELDS.items() if treatment in {Treatment.HOP_BY_HOP, Treatment.FRAMING}),
         "server",  # the gateway is who answers
         "alt-svc",  # RFC 7838: would lead the caller round the gateway
         "public-key-pins",
@@ -376,6 +377,15 @@ def parse_host(raw: str | None) -> str | Reason:
     return match["name"].lower() if match else Reason.HOST_MALFORMED
 
 
+def render_fields(fields: Iterable[tuple[str, str]]) -> bytes:
+    """Return field lines as they stand in a head, each ended by CRLF (RFC 9112 5).
+
+    Args:
+        fields: names and values in which no line ends: the functions here that return fields let none pass.
+    """
+    return "".join([f"{name}: {value}\r\n" for name, value in fields]).encode()
+
+
 def select_response_fields(headers: Headers, *, personal_data: bool) -> Headers:
     """Return the fields of the API's answer that may reach the caller.
 
@@ -395,6 +405,7 @@ def select_response_fields(headers: Headers, *, personal_data: bool) -> Headers:
         for name, value in headers
         if (canonical := canonical_name(name)) not in dropped
         and not canonical.startswith(("sekisho-", "x-accel-"))
+        and _NAME.fullmatch(name)
         and not _CONTROL.search(value)
     ]
     return (*kept, ("Cache-Control", "no-store")) if personal_data else tuple(kept)
