@@ -8,14 +8,16 @@ import logging
 import math
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
 from proxy import errors
 from proxy.admin.app import make_admin
+from proxy.admin.jwks import make_jwks
+from proxy.assertion.held import HeldAssertionKeys
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.introspection import Introspector
@@ -29,11 +31,12 @@ from proxy.gateway.upstream import Upstreams
 from proxy.ledger.archive import Archive
 from proxy.ledger.journal import Journal
 from proxy.ledger.key_ring_watch import HeldKeyRing
-from proxy.ledger.lines import BundleLine, GeolocationLine, Line, StartLine
+from proxy.ledger.lines import Line
 from proxy.ledger.opening import STANDARD_OUTPUT, open_ledger
-from proxy.ledger.record import Recorder, geolocation_line, render_place
+from proxy.ledger.record import Recorder, geolocation_line
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.kept import keep_bundle
+from proxy.lifecycle.lines import bundle_line, start_line
 from proxy.lifecycle.reload import Reloader, refuse_failing
 from proxy.lifecycle.watch import take_fingerprint
 from proxy.model.origin import ClientAddress
@@ -45,7 +48,6 @@ from proxy.origin.renewal import Renewal, take_fingerprints
 from proxy.pipeline.checkpoint import FORWARDED, Checkpoint
 from proxy.settings import Settings, parse_endpoint
 from proxy.telemetry import Metrics
-from proxy.version import VERSION
 
 REVISIT_SECONDS: Final = 1.0
 """How soon a request under way is decided anew after another bundle is put in force."""
@@ -72,6 +74,7 @@ class _InForce:
     Args:
         snapshot: the bundle to begin with.
         pseudonyms: names people in records.
+        assertions: tells APIs, signed, what was decided.
         ledger: takes the line that says what is put in force, before it is.
         archive: keeps what that line names, before it.
         tls: asks clients for certificates of the authorities in force.
@@ -82,6 +85,7 @@ class _InForce:
         snapshot: Snapshot,
         *,
         pseudonyms: HeldKeyRing,
+        assertions: HeldAssertionKeys,
         keys: KeyStore,
         introspector: Introspector,
         geolocator: Geolocator,
@@ -94,6 +98,7 @@ class _InForce:
         self._tls = tls
         self._settings = settings
         self.pseudonyms = pseudonyms
+        self.assertions = assertions
         self._keys = keys
         self._introspector = introspector
         self.geolocator = geolocator
@@ -115,12 +120,13 @@ class _InForce:
             introspections=self._introspector,
             client_certificate=self._settings.client_certificate,
             client_address=self._settings.client_address,
+            assertions=self.assertions.make(snapshot.catalog.apis, snapshot.digest),
         )
 
     @property
     def _parts(self) -> tuple[object, ...]:
         """What a checkpoint is made of beside its snapshot, and that is changed without one."""
-        return self.pseudonyms.ring, self.geolocator
+        return self.pseudonyms.ring, self.assertions.keys, self.geolocator
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """Put a bundle in force, in one step, once it is kept, its keys are there and the ledger says so.
@@ -134,7 +140,7 @@ class _InForce:
         undo = _nothing if is_same else await self._adopt_issuers(snapshot.issuers)
         try:
             parts, checkpoint = self._parts, self._make(snapshot)
-            await self._record(_bundle_line(snapshot))
+            await self._record(bundle_line(snapshot))
             if self._parts != parts:  # they were changed while that was recorded
                 checkpoint = self._make(snapshot)
         except BaseException:
@@ -165,8 +171,9 @@ class _InForce:
 
     def describe_in_force(self) -> list[Line]:
         """Return the lines that say what is in force; the built-in geolocation data are named in decisions alone."""
-        geolocation = [_geolocation_line(self.geolocator)] if self.geolocator.databases else []
-        return [_bundle_line(self.snapshot), *geolocation, self.pseudonyms.line()]
+        databases = self.geolocator.databases
+        geolocation = [geolocation_line(self.geolocator.version, databases)] if databases else []
+        return [bundle_line(self.snapshot), *geolocation, self.pseudonyms.line()]
 
     def relocate(self, geolocator: Geolocator) -> None:
         """Put geolocation data in force, in one step, once the ledger says so; requests under way are decided anew.
@@ -174,7 +181,7 @@ class _InForce:
         Raises:
             LedgerError: the ledger cannot be written; then nothing has changed.
         """
-        self._ledger.append([_geolocation_line(geolocator)])
+        self._ledger.append([geolocation_line(geolocator.version, geolocator.databases)])
         self.geolocator = geolocator
         self.checkpoint = self._make(self.snapshot)
         self._metrics.show_geolocation(geolocator.databases, unix_seconds)
@@ -186,6 +193,10 @@ class _InForce:
             LedgerError: the ledger cannot be written; then nothing has changed.
         """
         self._ledger.append([self.pseudonyms.line()])
+        self.checkpoint = self._make(self.snapshot)
+
+    def resign(self) -> None:
+        """Sign for APIs by the keys in use."""
         self.checkpoint = self._make(self.snapshot)
 
     async def renew(self) -> None:
@@ -227,14 +238,16 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     metrics = Metrics()
     pseudonyms = HeldKeyRing(settings.pseudonym_key, metrics, seconds=settings.watch_seconds)
     async with contextlib.AsyncExitStack() as stack:
+        assertions = await _open_assertions(stack, settings)
         ledger, archive = await _open_records(stack, snapshot, settings, metrics)
-        keys, introspector = await _ask_issuers(snapshot, settings, metrics)
+        keys, introspector = await _ask_issuers(stack, snapshot, settings, metrics)
         tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
         in_force = _InForce(
             snapshot,
             pseudonyms=pseudonyms,
+            assertions=assertions,
             keys=keys,
             introspector=introspector,
             geolocator=geolocator,
@@ -255,21 +268,18 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         )
         reloader = _make_reloader(settings, seen, in_force, metrics)
         renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
-        ledger.begin(in_force.describe_in_force, _start_line(snapshot, keys, settings, geolocator))
+        ledger.begin(in_force.describe_in_force, start_line(snapshot, keys, settings.ledger_durability, geolocator))
         admin = make_admin(metrics, lambda: _readiness(in_force, keys, renewal.stale, reloader.stale))
         runner = web.AppRunner(admin, access_log=None, handle_signals=False)
         _, admin_at = await _listen(stack, runner, settings.admin, "--admin")
-        stack.push_async_callback(keys.close)
-        stack.push_async_callback(introspector.close)
         listen_at = await _serve(stack, gateway, settings, tls)
         stack.callback(_begin_stop, gateway)
         watching = [keys.keep_fresh(), reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)]
         keeping = [ledger.keep(), pseudonyms.watch(in_force.rename), _remind(in_force), _revisit(gateway)]
-        tasks = [asyncio.ensure_future(coroutine) for coroutine in (*watching, *keeping)]
-        stack.push_async_callback(_cancel, tasks)
+        _keep_running(stack, *watching, *keeping, assertions.watch(in_force.resign))
         _tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept
-        poke = _all(reloader.poke, tls.poke, renewal.poke, pseudonyms.poke)
+        poke = _all(reloader.poke, tls.poke, renewal.poke, pseudonyms.poke, assertions.poke)
         yield Running(listen_at, admin_at, lambda: in_force.snapshot, poke)
 
 
@@ -306,6 +316,16 @@ async def _serve(stack: contextlib.AsyncExitStack, gateway: Gateway, settings: S
     return listen_at
 
 
+async def _open_assertions(stack: contextlib.AsyncExitStack, settings: Settings) -> HeldAssertionKeys:
+    """Take the keys that sign for APIs, and serve the public ones where that is asked for."""
+    assertions = HeldAssertionKeys(settings, seconds=settings.watch_seconds)
+    if settings.assertion_jwks_listen is not None:
+        runner = web.AppRunner(make_jwks(assertions.publish), access_log=None, handle_signals=False)
+        _, at = await _listen(stack, runner, settings.assertion_jwks_listen, "assertion_jwks_listen")
+        log.info("public keys of assertions are served", extra={"path": at})
+    return assertions
+
+
 def _find_cas(snapshot: Snapshot) -> tuple[bytes, ...]:
     """Return the CA certificates of every authority over client certificates."""
     return tuple(dict.fromkeys(ca.der for authority in snapshot.authorities for ca in authority.cas))
@@ -319,11 +339,15 @@ def _all(*pokes: Callable[[], None]) -> Callable[[], None]:
     return call
 
 
-async def _ask_issuers(snapshot: Snapshot, settings: Settings, metrics: Metrics) -> tuple[KeyStore, Introspector]:
+async def _ask_issuers(
+    stack: contextlib.AsyncExitStack, snapshot: Snapshot, settings: Settings, metrics: Metrics
+) -> tuple[KeyStore, Introspector]:
     """Make what asks issuers, once their keys are there and our secrets can be read."""
     introspector = Introspector(snapshot.issuers, settings, metrics)
+    stack.push_async_callback(introspector.close)
     introspector.check_secrets()
     keys = KeyStore(snapshot.issuers, settings.policies, settings, metrics)
+    stack.push_async_callback(keys.close)
     await keys.fetch_all()
     return keys, introspector
 
@@ -412,6 +436,11 @@ def _begin_stop(gateway: Gateway) -> None:
     gateway.is_stopping = True
 
 
+def _keep_running(stack: contextlib.AsyncExitStack, *coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run tasks until the end."""
+    stack.push_async_callback(_cancel, [asyncio.ensure_future(coroutine) for coroutine in coroutines])
+
+
 async def _cancel(tasks: Sequence[asyncio.Future[None]]) -> None:
     for task in tasks:
         task.cancel()
@@ -432,32 +461,6 @@ async def _remind(in_force: _InForce) -> None:
             log.warning("observe mode has ended: refusals are enforced")
             reminded = math.inf
         await asyncio.sleep(REVISIT_SECONDS)
-
-
-def _geolocation_line(geolocator: Geolocator) -> GeolocationLine:
-    return geolocation_line(geolocator.version, geolocator.databases)
-
-
-def _start_line(snapshot: Snapshot, keys: KeyStore, settings: Settings, geolocator: Geolocator) -> StartLine:
-    return StartLine(
-        version=VERSION,
-        durability=settings.ledger_durability,
-        geolocation=geolocator.build,
-        upstreams={api.id: api.upstream.url for api in snapshot.catalog.apis},
-        key_places={issuer.id: render_place(keys.place(issuer.id)) for issuer in snapshot.issuers},
-    )
-
-
-def _bundle_line(snapshot: Snapshot) -> BundleLine:
-    return BundleLine(
-        bundle=snapshot.digest,
-        name=snapshot.name,
-        policy=snapshot.policy_digest,
-        registers=snapshot.registers_digest,
-        mode="enforce" if snapshot.observe_until is None else "observe",
-        observe_until="" if snapshot.observe_until is None else render_instant(snapshot.observe_until),
-        revision=snapshot.revision,
-    )
 
 
 def _readiness(
@@ -484,4 +487,5 @@ def _readiness(
         emergency_denies=tuple(sorted(rule.id for rule in snapshot.urgent_rules)),
         stale=stale,
         pseudonym_doubts=in_force.pseudonyms.find_doubts(),
+        assertion_doubts=in_force.assertions.find_doubts(),
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The file of the keys that sign assertions: read, made, and rotated. This module does I/O.
 
-Whoever reads it can sign, and whoever writes it can have another sign: it is refused where others than its owner and its
-group can read it, or others than its owner write it.
+Whoever reads it can sign, and whoever writes it can have another sign: it is refused where others than its owner and
+its group can read it, or others than its owner write it.
 """
 
 import os
@@ -29,8 +29,8 @@ def read_key_text(path: Path) -> str:
         raise UsageError(f"The keys of assertions {path} cannot be read: {error.strerror}. {_MEND}") from error
     if mode & _FORBIDDEN:
         raise UsageError(
-            f"The keys of assertions {path} are open to others (mode {stat.S_IMODE(mode):o}), and whoever reads them can "
-            f"sign: chmod 600 {path}, or 640 where its group is the gateway's alone."
+            f"The keys of assertions {path} are open to others (mode {stat.S_IMODE(mode):o}), and whoever reads them "
+            f"can sign: chmod 600 {path}, or 640 where its group is the gateway's alone."
         )
     if len(data) > MAX_BYTES or not data.isascii():
         told = f"has more than {MAX_BYTES} bytes" if len(data) > MAX_BYTES else "is not ASCII text"

@@ -7,8 +7,8 @@ A **ring** is a text file, one key a line: from when on it signs, its algorithm,
     2026-12-22T09:00:00.000Z ES256 <secret>     ECDSA on P-256 (RFC 7518 3.4): the private scalar
     # comments and blank lines
 
-The newest key that has begun signs; all are published, those to come as well, so that whoever verifies has them in time.
-A key is named by its thumbprint (RFC 7638). No message holds a secret.
+The newest key that has begun signs; all are published, those to come as well, so that whoever verifies has them in
+time. A key is named by its thumbprint (RFC 7638). No message holds a secret.
 """
 
 import hashlib

@@ -380,16 +380,20 @@ class Passage:
             return self._forward()
         return Refuse(self._outcome, self._record(released=False), allowed_methods, error)
 
-    def _forward(self) -> Forward:
+    def _forward(self) -> Forward | Refuse:
         if self._api is None or self._target is None:
             raise AssertionError("only a canonical request to a declared API is forwarded")
+        try:
+            assertion = self._vouch(self._api, self._target)
+        except Exception as error:  # noqa: BLE001 - what cannot be signed does not go out unsigned, nor in observe mode
+            return self.fail(Reason.DECISION_FAILED, error)
         self._forwarded = True
         route = self._match.route if self._match else None
         is_read = route.action is Action.READ if route else self._method in _SAFE
         return Forward(
             api=self._api,
             target=self._target.text,
-            fields=render_fields(self._upstream_fields(self._api)),
+            fields=render_fields(self._upstream_fields(self._api)) + assertion,
             expects_continue=self._expects_continue,
             is_read=is_read,
             seconds=self._seconds_left(route),
@@ -397,6 +401,13 @@ class Passage:
             max_body_bytes=route.max_body_bytes if route else None,
             upgrades=route.upgrades if route else (),
         )
+
+    def _vouch(self, api: Api, target: Target) -> bytes:
+        """Return the field line that tells the API, signed, what was decided; empty where it is told nothing."""
+        assertions = self._checkpoint.assertions
+        if assertions is None or self._outcome is None:
+            return b""
+        return assertions.render_field(api, self._outcome, target.text)
 
     def _seconds_left(self, route: Route | None) -> float:
         """Return how long the request may take: it outlives neither its route's limit, its token nor its grant."""
