@@ -13,7 +13,7 @@ One request, five questions, one room each::
 
 The rooms stand in one order, and imports run along it only (tests/architecture holds them to it)::
 
-    model, errors, clock ← telemetry ← request, caller, origin, subject, policy, ledger ← bundle ← pipeline
+    model, errors, clock ← telemetry ← request, caller, origin, subject, policy, ledger, assertion ← bundle ← pipeline
     ← lifecycle, gateway, admin ← settings, wiring ← demo, cli
 
 - ``model`` is the vocabulary: frozen values that everything else speaks.

@@ -16,6 +16,7 @@ import msgspec
 
 from proxy.assertion.keys import AssertionKeys, encode_base64url
 from proxy.model.api import Api, AssertionMode
+from proxy.model.decision import Effect
 from proxy.model.facts import known
 from proxy.model.outcome import Outcome
 
@@ -27,6 +28,8 @@ REUSE_SECONDS: Final = 10
 MAX_HELD: Final = 16_384
 """Assertions held: one takes about a kilobyte."""
 _JTI_BYTES: Final = 16
+_CALLER, _REQUEST = AssertionMode.CALLER, AssertionMode.REQUEST
+_ALLOW: Final = Effect.ALLOW
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -36,6 +39,9 @@ class _Held(msgspec.Struct, frozen=True):
     since: float
     ends: int
     """``exp``."""
+    is_whole: bool
+    """Whether it is valid for its whole lifetime: nothing that it rests on cut it short."""
+    again_until: float
 
 
 class Assertions:
@@ -63,15 +69,16 @@ class Assertions:
             outcome: what was decided.
             target: the request target, as it is forwarded.
         """
-        if api.assertion is AssertionMode.OFF:
-            return b""
-        if api.assertion is AssertionMode.REQUEST:
+        mode = api.assertion
+        if mode is None or mode is _CALLER:
+            return self._find(api, outcome)
+        if mode is _REQUEST:
             claims = self._claim(api, outcome)
             claims["jti"] = claims["decision"] = outcome.request_id
             claims["htm"] = outcome.method
             claims["target_sha256"] = hashlib.sha256(target.encode()).hexdigest()
             return self._sign(claims, outcome.now)
-        return self._find(api, outcome)
+        return b""
 
     def _find(self, api: Api, outcome: Outcome) -> bytes:
         """Return what was signed for this caller, route and rule a few seconds ago, or sign it now.
@@ -86,15 +93,19 @@ class Assertions:
             caller.affiliate,
             caller.affiliate_country,
             caller.on_behalf_of.principal,
-            outcome.effect,
+            outcome.effect is _ALLOW,  # of two: a mask is of rules alone
             api.id,
         )
         held = self._young.get(key) or self._old.get(key)
-        if held is not None and 0 <= now - held.since < REUSE_SECONDS and held.ends <= _until(outcome):
-            return held.line
+        if held is not None and held.since <= now < held.again_until:
+            until = _until(outcome)
+            if held.ends <= until and (held.is_whole or held.ends == math.floor(until)):
+                return held.line
         claims = self._claim(api, outcome)
         claims["jti"] = encode_base64url(hashlib.sha256(_encode(claims)).digest()[:_JTI_BYTES]).decode()
-        held = _Held(self._sign(claims, now), now, claims["exp"])
+        ends = claims["exp"]
+        is_whole = ends == math.floor(now + LIFETIME_SECONDS)
+        held = _Held(self._sign(claims, now), now, ends, is_whole, now + REUSE_SECONDS)
         if len(self._young) >= MAX_HELD // 2:
             self._old, self._young = self._young, {}
         self._young[key] = held
@@ -130,4 +141,5 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def _until(outcome: Outcome) -> float:
     """Return when the last thing ends that the decision rests on, seconds since 1970."""
-    return min(outcome.caller.until, outcome.decision.until if outcome.decision else math.inf)
+    until, decision = outcome.caller.until, outcome.decision
+    return until if decision is None or until <= decision.until else decision.until
