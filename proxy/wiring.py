@@ -238,7 +238,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
     metrics = Metrics()
     pseudonyms = HeldKeyRing(settings.pseudonym_key, metrics, seconds=settings.watch_seconds)
     async with contextlib.AsyncExitStack() as stack:
-        assertions = await _open_assertions(stack, settings)
+        assertions = await _open_assertions(stack, snapshot, settings)
         ledger, archive = await _open_records(stack, snapshot, settings, metrics)
         keys, introspector = await _ask_issuers(stack, snapshot, settings, metrics)
         tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
@@ -316,9 +316,12 @@ async def _serve(stack: contextlib.AsyncExitStack, gateway: Gateway, settings: S
     return listen_at
 
 
-async def _open_assertions(stack: contextlib.AsyncExitStack, settings: Settings) -> HeldAssertionKeys:
+async def _open_assertions(
+    stack: contextlib.AsyncExitStack, snapshot: Snapshot, settings: Settings
+) -> HeldAssertionKeys:
     """Take the keys that sign for APIs, and serve the public ones where that is asked for."""
     assertions = HeldAssertionKeys(settings, seconds=settings.watch_seconds)
+    assertions.check(snapshot.catalog.apis)
     if settings.assertion_jwks_listen is not None:
         runner = web.AppRunner(make_jwks(assertions.publish), access_log=None, handle_signals=False)
         _, at = await _listen(stack, runner, settings.assertion_jwks_listen, "assertion_jwks_listen")

@@ -63,15 +63,17 @@ class HeldAssertionKeys:
         Raises:
             UsageError: an API declares an assertion, and nothing can sign it.
         """
-        if self._file is not None:
-            return Assertions(self._file.value, self._issuer, bundle)
-        for api in apis:
+        self.check(apis)
+        return None if self._file is None else Assertions(self._file.value, self._issuer, bundle)
+
+    def check(self, apis: Iterable[Api]) -> None:
+        """Refuse, with UsageError, an API that declares an assertion where nothing can sign it."""
+        for api in apis if self._file is None else ():
             if api.assertion not in {None, AssertionMode.OFF}:
                 raise UsageError(
                     f"The API {api.id} declares `assertion: {api.assertion}`, and no key is there to sign it: make one "
                     "with `sekisho keys new FILE` and set SEKISHO_ASSERTION_KEY, or declare `assertion: off`."
                 )
-        return None
 
     def find_doubts(self) -> tuple[str, ...]:
         """Return why the file as it lies there is not in use; nothing while it is."""

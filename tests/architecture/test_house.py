@@ -87,6 +87,7 @@ COUNTING: Final = {
     "gateway",
     "admin",
     "wiring",
+    "cli.probe",
 }
 """Those that may count metrics."""
 IMPURE: Final = {

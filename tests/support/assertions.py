@@ -22,7 +22,9 @@ def write_assertion_keys(path: Path, *more: AssertionKey) -> Path:
     return path
 
 
-def read_assertion(token: str, audience: str = "users", *, now: float | None = None, keys: Any = KEYS) -> dict[str, Any]:
+def read_assertion(
+    token: str, audience: str = "users", *, now: float | None = None, keys: AssertionKeys = KEYS
+) -> dict[str, Any]:
     """Return the claims of an assertion that one of these keys has signed, for this API.
 
     Args:

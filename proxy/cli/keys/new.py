@@ -27,6 +27,6 @@ def run(options: argparse.Namespace) -> int:
     key = AssertionKey.generate(unix_seconds(), options.algorithm)
     make_key_file(options.file, key)
     print(f"{options.file} holds a new key, {key.id}: set SEKISHO_ASSERTION_KEY={options.file}.")
-    print("Whoever has it can make an API believe that the gateway let a request pass. Every worker and replica needs it.")
-    print(f"What APIs need: `sekisho keys export {options.file}`.")
+    print("Whoever has it can make an API believe that the gateway let a request pass. Every worker and replica has")
+    print(f"the same. What APIs need: `sekisho keys export {options.file}`.")
     return 0

@@ -14,7 +14,7 @@ from proxy.errors import UsageError
 from proxy.model.entry import parse_duration
 
 AFTER: Final = "1h"
-"""Time enough for every copy of the published keys to be renewed: the listener says that one may be kept for 5 minutes."""
+"""Time enough for every copy of the published keys to be renewed: one may be kept for five minutes."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +38,8 @@ def run(options: argparse.Namespace) -> int:
     last = list(keys)[-1]
     if since <= last.since:
         raise UsageError(
-            f"{path} holds a key already that signs from {render_instant(last.since)} on: wait for that, or name a longer "
-            "--after."
+            f"{path} holds a key already that signs from {render_instant(last.since)} on: wait for that, or name a "
+            "longer --after."
         )
     new = AssertionKey.generate(since, options.algorithm or last.algorithm)
     changed = keys.rotate(text, new, now)
@@ -48,6 +48,6 @@ def run(options: argparse.Namespace) -> int:
     print(f"{path} has a new key, {new.id}: it signs from {render_instant(since)} on.")
     if dropped:
         print(f"{dropped} that signed nothing for an hour {'is' if dropped == 1 else 'are'} gone from it.")
-    print("Copy it to every worker and replica that has a file of its own, and hand what `sekisho keys export` prints to")
-    print("those APIs that do not fetch it, before that moment.")
+    print("Before that moment copy it to every replica that has a file of its own, and hand what `sekisho keys export`")
+    print("prints to those APIs that do not fetch it.")
     return 0
