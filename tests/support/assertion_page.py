@@ -21,13 +21,13 @@ class Verifier:
     """What a developer has who has pasted the Python code.
 
     Args:
-        keys: where the public keys are served.
+        keys: where the public keys are served, or what has them.
     """
 
-    def __init__(self, keys: str) -> None:
+    def __init__(self, keys: Any) -> None:
         names: dict[str, Any] = {}
         exec(code_of("python"), names)  # noqa: S102 - that is what is tested
-        names["KEYS"] = jwt.PyJWKClient(keys)
+        names["KEYS"] = jwt.PyJWKClient(keys) if isinstance(keys, str) else keys
         self._names = names
 
     def check(self, token: str, api: str = "users") -> dict[str, Any]:

@@ -4,50 +4,31 @@
 import hashlib
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.assertion.assertions import LIFETIME_SECONDS, MAX_HELD, REUSE_SECONDS, Assertions
 from proxy.assertion.keys import AssertionKeys
-from proxy.model.api import Action, Api, AssertionMode, Route, Upstream
+from proxy.model.api import Api, AssertionMode
 from proxy.model.caller import Caller, Person
-from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
-from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet
+from proxy.model.decision import Effect
+from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN
 from proxy.model.outcome import Outcome
-from proxy.model.subject import Subject
-from proxy.origin.resolve import NOWHERE
-from tests.support.assertions import KEY, KEYS, NEXT, read_assertion
-
-NOW = 1_800_000_000.25
-API = Api("users", (), Upstream("http://127.0.0.1:1", None), forwards_authorization=False)
-ROUTE = Route(
-    api=API, id="get-user", methods=("GET",), segments=(), action=Action.READ, subject=None,
-    data=FactSet(frozenset()), unauthenticated=False, max_duration_seconds=30,
-)  # fmt: skip
-CALLER = Caller(principal="corp|alice", affiliate="ly", affiliate_country="JP", until=NOW + 900)
-RULE = AppliedRule("staff", Effect.ALLOW, Certainty.MATCHED, "")
-DECISION = Decision(Effect.ALLOW, Reason.RULE_ALLOWS, RULE, (RULE,), ())
-OUTCOME = Outcome(
-    request_id="01MCC5RM000000000000000001", now=NOW, method="GET", route=ROUTE, shape="", caller=CALLER,
-    origin=NOWHERE, subject=Subject(), purpose=ABSENT, decision=DECISION, effect=Effect.ALLOW,
-    reason=Reason.RULE_ALLOWS, enforced=True, status=None,
-)  # fmt: skip
-TARGET = "/v1/jp/users/42?full=1"
-
-
-def replaced(value: Any, **changes: Any) -> Any:
-    return msgspec.structs.replace(value, **changes)
-
-
-def an_outcome(caller: dict[str, Any] | None = None, decision: dict[str, Any] | None = None, **changes: Any) -> Outcome:
-    """Return an outcome of which a part is changed."""
-    made: Outcome = replaced(
-        OUTCOME,
-        **{"caller": replaced(CALLER, **(caller or {})), "decision": replaced(DECISION, **(decision or {})), **changes},
-    )
-    return made
+from tests.support.assertions import (
+    API,
+    KEY,
+    KEYS,
+    NEXT,
+    NOW,
+    OUTCOME,
+    ROUTE,
+    RULE,
+    TARGET,
+    an_outcome,
+    read_assertion,
+    replaced,
+)
 
 
 def some() -> Assertions:
