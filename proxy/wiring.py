@@ -15,6 +15,8 @@ from aiohttp import web
 
 from proxy import errors
 from proxy.admin.app import make_admin
+from proxy.admin.jwks import make_jwks
+from proxy.assertion.held import HeldAssertionKeys
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.introspection import Introspector
@@ -61,6 +63,7 @@ class _InForce:
     Args:
         snapshot: the bundle to begin with.
         pseudonyms: names people in records.
+        assertions: tells APIs, signed, what was decided.
         ledger: takes the line that says what is put in force, before it is.
         archive: keeps what that line names, before it.
         tls: asks clients for certificates of the authorities in force.
@@ -72,6 +75,7 @@ class _InForce:
         snapshot: Snapshot,
         *,
         pseudonyms: HeldKeyRing,
+        assertions: HeldAssertionKeys,
         keys: KeyStore,
         introspector: Introspector,
         geolocator: Geolocator,
@@ -86,6 +90,7 @@ class _InForce:
         self._upstreams = upstreams
         self._settings = settings
         self.pseudonyms = pseudonyms
+        self.assertions = assertions
         self._keys = keys
         self._introspector = introspector
         self.geolocator = geolocator
@@ -107,12 +112,13 @@ class _InForce:
             introspections=self._introspector,
             client_certificate=self._settings.client_certificate,
             client_address=self._settings.client_address,
+            assertions=self.assertions.make(snapshot.catalog.apis, snapshot.digest),
         )
 
     @property
     def _parts(self) -> tuple[object, ...]:
         """What a checkpoint is made of beside its snapshot, and that is changed without one."""
-        return self.pseudonyms.ring, self.geolocator
+        return self.pseudonyms.ring, self.assertions.keys, self.geolocator
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """Put a bundle in force, in one step, once it is kept, its keys are there and the ledger says so.
@@ -194,6 +200,10 @@ class _InForce:
         self._ledger.append([self.pseudonyms.line()])
         self.checkpoint = self._make(self.snapshot)
 
+    def resign(self) -> None:
+        """Sign for APIs by the keys in use."""
+        self.checkpoint = self._make(self.snapshot)
+
     async def renew(self) -> None:
         """Read the keys again that lie in the policy folder."""
         await self._keys.adopt(self.snapshot.issuers)
@@ -241,8 +251,9 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     geolocator = make_geolocator(settings)
     metrics = Metrics()
     pseudonyms = HeldKeyRing(settings.pseudonym_key, metrics, seconds=settings.watch_seconds)
+    assertions = await _open_assertions(stack, snapshot, settings, inherited)
     ledger, archive = await _open_records(stack, snapshot, settings, metrics, inherited)
-    keys, introspector = await _ask_issuers(snapshot, settings, metrics)
+    keys, introspector = await _ask_issuers(stack, snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
     ticker = Ticker()
     upstreams = Upstreams(settings, metrics, ticker)
@@ -251,6 +262,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     in_force = _InForce(
         snapshot,
         pseudonyms=pseudonyms,
+        assertions=assertions,
         keys=keys,
         introspector=introspector,
         geolocator=geolocator,
@@ -277,8 +289,6 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     ledger.begin(in_force.describe_in_force, describe_start(snapshot, keys, geolocator, settings.ledger_durability))
     readiness = partial(_judge, in_force, keys, renewal, reloader)
     admin_at = "" if inherited else await serve_admin(stack, make_admin(lambda: metrics.registry, readiness), settings)
-    stack.push_async_callback(keys.close)
-    stack.push_async_callback(introspector.close)
     listener, listen_at = await _serve(stack, gateway, settings, tls, inherited)
     watching = [keys.keep_fresh(), renewal.watch(), tls.watch(settings.watch_seconds), *_watches(reloader)]
     keeping = [
@@ -287,12 +297,13 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
         remind(lambda: in_force.snapshot),
         _revisit(gateway),
         ticker.run(),
+        assertions.watch(in_force.resign),
     ]
     tasks = [asyncio.ensure_future(coroutine) for coroutine in (*watching, *keeping)]
     stack.push_async_callback(_cancel, tasks)
     if inherited is None:
         tell_ready(settings, snapshot, listen_at)
-    pokes = [tls.poke, renewal.poke, pseudonyms.poke, *([reloader.poke] if reloader else [])]
+    pokes = [tls.poke, renewal.poke, pseudonyms.poke, assertions.poke, *([reloader.poke] if reloader else [])]
     take = partial(_accept, listener, tls)
     return Running(listen_at, admin_at, in_force, _all(*pokes), take, readiness, metrics)
 
@@ -374,6 +385,29 @@ def _render_address(bound: Sequence[object]) -> str:
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
 
+async def _open_assertions(
+    stack: contextlib.AsyncExitStack, snapshot: Snapshot, settings: Settings, inherited: Inherited | None
+) -> HeldAssertionKeys:
+    """Take the keys that sign for APIs; a worker leaves it to its supervisor to publish them."""
+    assertions = HeldAssertionKeys(settings, seconds=settings.watch_seconds)
+    assertions.check(snapshot.catalog.apis)
+    if inherited is None:
+        await serve_jwks(stack, assertions, settings)
+    return assertions
+
+
+async def serve_jwks(stack: contextlib.AsyncExitStack, assertions: HeldAssertionKeys, settings: Settings) -> None:
+    """Serve the public keys of assertions until the end of the stack, where that is asked for.
+
+    Raises:
+        UsageError: the address cannot be bound.
+    """
+    if settings.assertion_jwks_listen is not None:
+        runner = web.AppRunner(make_jwks(assertions.publish), access_log=None, handle_signals=False)
+        at = await _serve_app(stack, runner, settings.assertion_jwks_listen, "assertion_jwks_listen")
+        log.info("public keys of assertions are served", extra={"path": at})
+
+
 def _find_cas(snapshot: Snapshot) -> tuple[bytes, ...]:
     """Return the CA certificates of every authority over client certificates."""
     return tuple(dict.fromkeys(ca.der for authority in snapshot.authorities for ca in authority.cas))
@@ -387,11 +421,15 @@ def _all(*pokes: Callable[[], None]) -> Callable[[], None]:
     return call
 
 
-async def _ask_issuers(snapshot: Snapshot, settings: Settings, metrics: Metrics) -> tuple[KeyStore, Introspector]:
+async def _ask_issuers(
+    stack: contextlib.AsyncExitStack, snapshot: Snapshot, settings: Settings, metrics: Metrics
+) -> tuple[KeyStore, Introspector]:
     """Make what asks issuers, once their keys are there and our secrets can be read."""
     introspector = Introspector(snapshot.issuers, settings, metrics)
+    stack.push_async_callback(introspector.close)
     introspector.check_secrets()
     keys = KeyStore(snapshot.issuers, settings.policies, settings, metrics)
+    stack.push_async_callback(keys.close)
     await keys.fetch_all()
     return keys, introspector
 
@@ -462,11 +500,15 @@ async def serve_admin(stack: contextlib.AsyncExitStack, admin: web.Application, 
     Raises:
         UsageError: the address cannot be bound.
     """
-    host, port = parse_endpoint(settings.admin, "--admin")
     runner = web.AppRunner(admin, access_log=None, handle_signals=False)
+    return await _serve_app(stack, runner, settings.admin, "--admin")
+
+
+async def _serve_app(stack: contextlib.AsyncExitStack, runner: web.AppRunner, endpoint: str, flag: str) -> str:
+    host, port = parse_endpoint(endpoint, flag)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    with _binding(settings.admin, "--admin"):
+    with _binding(endpoint, flag):
         await web.TCPSite(runner, host, port).start()
     return _render_address(runner.addresses[0])
 
@@ -488,6 +530,7 @@ def _judge(in_force: _InForce, keys: KeyStore, renewal: Renewal, reloader: Reloa
         stale=reloader.stale if reloader else (),
         geolocation_stale=renewal.stale,
         pseudonym_doubts=in_force.pseudonyms.find_doubts(),
+        assertion_doubts=in_force.assertions.find_doubts(),
     )
 
 

@@ -17,7 +17,8 @@ ORDER: Final = (
     {"model", "errors", "clock", "version"},
     {"counting"},
     {"telemetry", "fetch", "disk", "pause"},
-    {"request", "caller", "origin", "subject", "policy", "ledger"},
+    {"held"},
+    {"request", "caller", "origin", "subject", "policy", "ledger", "assertion"},
     {"bundle"},
     {"pipeline"},
     {"lifecycle", "gateway", "admin"},
@@ -33,6 +34,9 @@ WITH_IO: Final = {
     "disk",
     "fetch",
     "pause",
+    "held",
+    "assertion.key_file",
+    "assertion.held",
     "caller.introspection",
     "origin.geoip",
     "ledger.audit",
@@ -99,6 +103,7 @@ COUNTING: Final = {
     "supervisor.crew",
     "supervisor.run",
     "wiring",
+    "cli.probe",
 }
 """Those that may count metrics."""
 IMPURE: Final = {
@@ -111,7 +116,7 @@ PURE_USE: Final = {
     ("bundle.snapshot", "pathlib"),
     ("bundle.options", "pathlib"),
     ("caller.options", "pathlib"), ("ledger.options", "pathlib"),
-    ("ledger.sink", "pathlib"), ("origin.options", "pathlib"),
+    ("ledger.sink", "pathlib"), ("assertion.options", "pathlib"), ("origin.options", "pathlib"),
     ("gateway.wire.render", "http"),
 }  # fmt: skip
 """A path as a value, not as a way to a file; the phrases that belong to statuses."""
@@ -229,7 +234,7 @@ def test_every_module_that_decides_has_its_own_tests() -> None:
     missing = [
         _name(path)
         for path in MODULES
-        if _room(_name(path)) in {"request", "caller", "origin", "subject", "policy", "ledger", "bundle"}
+        if _room(_name(path)) in {"request", "caller", "origin", "subject", "policy", "ledger", "assertion", "bundle"}
         and path.stem not in {"__init__", "options", "rules", "snapshot"}
         and not (ROOT / "tests" / "unit" / path.relative_to(ROOT / "proxy").parent / f"test_{path.name}").exists()
     ]
