@@ -8,6 +8,7 @@ a whole module.
 import asyncio
 import contextlib
 import re
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.support.world import ENGINEER, ISSUERS, STAFF, SUPPORT, serve_app, to
 
 HOST: Final = "users.internal"
 CLIENT: Final = "10.20.3.7"
+RESET: Final = b"<reset>"
 CLOSE_SECONDS: Final = 8.0
 """How soon a connection that is not used again must be closed; nothing is sent meanwhile."""
 USER: Final = "/v1/jp/users/42"
@@ -138,9 +140,15 @@ class Edge:
             answers: how many to wait for; None: until the gateway closes.
             methods: of the requests, in order; GET where it is not told.
         """
+        return self.play_all([(writes, answers)], methods)[0]
+
+    def play_all(
+        self, connections: Sequence[tuple[Sequence[bytes], int | None]], methods: Sequence[str] = ()
+    ) -> list[Heard]:
+        """Do so on several connections at once: what is written to each, and how many answers to wait for."""
         self.api.seen.clear()
         self.api.malformed.clear()
-        return self._runner.run(self._play([fill_in(data) for data in writes], answers, methods))
+        return self._runner.run(self._play(connections, methods))
 
     def refusals(self) -> Counter[tuple[str, str]]:
         """Return how often the gateway has refused, by reason and status, as its metrics say."""
@@ -152,26 +160,28 @@ class Edge:
         """Return the lines of the ledger; of callers nobody knows, floods leave counts alone there."""
         return read_records(self.command.folder / "ledger", kind)
 
-    async def _play(self, writes: Sequence[bytes], answers: int | None, methods: Sequence[str]) -> Heard:
-        heard = await self._talk(writes, answers, methods)
-        fence = (
-            f"GET {FENCE} HTTP/1.1\r\nHost: {HOST}\r\nX-Forwarded-For: {CLIENT}\r\nAuthorization: Bearer <staff>\r\n"
-        )
-        (answer,) = (await self._talk([fill_in(fence.encode() + b"\r\n")], 1, ())).answers
+    async def _play(
+        self, connections: Sequence[tuple[Sequence[bytes], int | None]], methods: Sequence[str]
+    ) -> list[Heard]:
+        talks = [self._talk([fill_in(data) for data in writes], answers, methods) for writes, answers in connections]
+        heard = await asyncio.gather(*talks)
+        (answer,) = (await self._talk([fill_in(get(FENCE))], 1, ())).answers
         assert answer.status == 200, "others are served no longer"
         return heard
 
     async def _talk(self, writes: Sequence[bytes], answers: int | None, methods: Sequence[str]) -> Heard:
-        reader, writer = await asyncio.open_connection(*self._place, limit=STREAM_LIMIT)
-        sending = asyncio.ensure_future(_send(writer, writes))
-        try:
-            return await _hear(reader, answers, methods)
-        finally:
-            sending.cancel()
-            await asyncio.wait([sending])
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        with socket.socket() as connection:
+            connection.setblocking(False)  # noqa: FBT003 - its only name
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().sock_connect(connection, self._place)
+            reader = asyncio.StreamReader(limit=STREAM_LIMIT)
+            tasks = [asyncio.ensure_future(_send(connection, writes)), asyncio.ensure_future(_feed(connection, reader))]
+            try:
+                return await _hear(reader, answers, methods)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
 
 
 async def _fetch(url: str) -> str:
@@ -179,18 +189,26 @@ async def _fetch(url: str) -> str:
         return await response.text()
 
 
-async def _send(writer: asyncio.StreamWriter, writes: Sequence[bytes]) -> None:
-    with contextlib.suppress(OSError):  # refused before all of it was taken
+async def _send(connection: socket.socket, writes: Sequence[bytes]) -> None:
+    with contextlib.suppress(OSError):  # refused before all of it was taken: what was answered is still to be read
         for data in writes:
-            writer.write(data)
-            await writer.drain()
+            await asyncio.get_running_loop().sock_sendall(connection, data)
             await asyncio.sleep(0)
+
+
+async def _feed(connection: socket.socket, reader: asyncio.StreamReader) -> None:
+    """Hand on what comes, up to its end; a reset is told only behind all that came before it."""
+    try:
+        while data := await asyncio.get_running_loop().sock_recv(connection, 65536):
+            reader.feed_data(data)
+    except OSError:
+        reader.feed_data(RESET)
+    reader.feed_eof()
 
 
 async def _hear(reader: asyncio.StreamReader, answers: int | None, methods: Sequence[str]) -> Heard:
     heard: list[Message] = []
     interim: list[Message] = []
-    is_closed = is_cut = False
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):
             while answers is None or len(heard) < answers:
@@ -198,13 +216,9 @@ async def _hear(reader: asyncio.StreamReader, answers: int | None, methods: Sequ
                 try:
                     message = await read_answer(reader, method)
                 except asyncio.IncompleteReadError as error:
-                    is_closed, is_cut = True, bool(error.partial)
-                    break
-                except ConnectionResetError:
-                    is_closed = is_cut = True
-                    break
+                    return Heard(tuple(heard), tuple(interim), is_closed=True, is_cut=bool(error.partial))
                 (interim if message.start[0].startswith(b"1") else heard).append(message)
-    return Heard(tuple(heard), tuple(interim), is_closed, is_cut)
+    return Heard(tuple(heard), tuple(interim), is_closed=False, is_cut=False)
 
 
 @contextlib.contextmanager
