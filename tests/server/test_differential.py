@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gateway and a plain reference agree on what the API sees, whatever is sent, however it is cut into pieces.
 
-More examples than by default: ``SEKISHO_TEST_EXAMPLES=5000 pytest tests/server/test_differential.py``.
+More examples than by default: ``TEST_EXAMPLES=5000 pytest tests/server/test_differential.py``.
 """
 
 import os
@@ -19,7 +19,7 @@ from tests.support.http_reference import Denied, Doubt, Open, Outcome, Passed, U
 from tests.support.raw_http import Message
 
 DEFAULT: Final = 150
-EXAMPLES: Final = int(os.environ.get("SEKISHO_TEST_EXAMPLES", DEFAULT))  # noqa: TID251 - how long a test takes
+EXAMPLES: Final = int(os.environ.get("TEST_EXAMPLES", DEFAULT))  # noqa: TID251 - how long a test takes
 FRAMING: Final = {"content-length", "transfer-encoding"}
 SENTINEL: Final = get("/v1/jp/users/777")
 """Ends each connection: sound, allowed, and to be answered only where nothing before it is in doubt."""
