@@ -15,12 +15,23 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bench import growth, idle, latency, starts
 from bench.contenders import envoy, haproxy, nginx
 from bench.findings import Findings, figures_of, tables_of, targets_of
-from bench.harness import MIN_ROUNDS, SMOKE_ROUNDS, BenchError, Need, find_program, render_json, render_table, require
+from bench.harness import (
+    MIN_ROUNDS,
+    SMOKE_ROUNDS,
+    BenchError,
+    Need,
+    check_rounds,
+    find_program,
+    render_json,
+    render_table,
+    require,
+)
 from bench.identity import Issuer
 from bench.page import write_page
 from bench.processes import allotted_cores, end_on_sigterm
@@ -75,3 +86,98 @@ def take_races(workload_id: str, findings: Findings, issuer: Issuer, extent: Ext
     """Measure one workload."""
     workload = next(each for each in WORKLOADS if each.id == workload_id)
     return replace(findings, races=[*findings.races, race(workload, issuer, extent.rounds, extent.seconds)])
+
+
+def take_latency(findings: Findings, issuer: Issuer, extent: Extent) -> Findings:
+    """Measure latency at half of HAProxy's rate.
+
+    Raises:
+        BenchError: If that rate was not measured in this run.
+    """
+    small = findings.race(SMALL.id)
+    if small is None:
+        raise BenchError(f"latency is measured at half of HAProxy's rate: ask for the part `{SMALL.id}` as well")
+    rate = small.result(HAPROXY).requests_per_second * latency.PART_OF_MAXIMUM
+    return replace(findings, latencies=latency.measure(issuer, rate, extent.rounds, extent.seconds))
+
+
+def take_idle(findings: Findings, issuer: Issuer, extent: Extent) -> Findings:
+    """Weigh waiting connections."""
+    return replace(findings, idle=idle.measure(issuer, extent.idle_connections))
+
+
+def take_starts(findings: Findings, issuer: Issuer, extent: Extent) -> Findings:
+    """Time starts."""
+    return replace(findings, starts=starts.measure(issuer, extent.rounds))
+
+
+def take_growth(findings: Findings, issuer: Issuer, extent: Extent) -> Findings:
+    """Measure the curves."""
+    curves = growth.measure(issuer, extent.rounds, extent.seconds * SHORT, steps=extent.growth_steps)
+    return replace(findings, curves=curves)
+
+
+def take_profile(findings: Findings, issuer: Issuer, _extent: Extent) -> Findings:
+    """Profile Sekisho alone."""
+    with upstream_running(issuer) as setting:
+        return replace(findings, shares=profile(setting, issuer.token()))
+
+
+PARTS: Final[Mapping[str, Callable[[Findings, Issuer, Extent], Findings]]] = {
+    **{each.id: partial(take_races, each.id) for each in WORKLOADS},
+    "latency": take_latency,
+    "idle": take_idle,
+    "starts": take_starts,
+    "growth": take_growth,
+    "profile": take_profile,
+}
+
+
+def report(findings: Findings, extent: Extent, *, as_json: bool) -> None:
+    """Print."""
+    print(f"{extent.rounds} rounds, the longest of {extent.seconds:g} s, interleaved; {allotted_cores().note}")
+    for title, (heading, rows) in tables_of(findings):
+        print(f"\n{title}\n{render_table(heading, rows)}")
+    if findings.shares is not None:
+        print(f"\n{render_profile(findings.shares)}")
+    if as_json:
+        print(render_json(figures_of(findings), targets_of(findings)))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the options of the command."""
+    parser = argparse.ArgumentParser(prog="python -m bench.edge", description="Compare gateways.")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--rounds", type=int, default=MIN_ROUNDS, help="pairs (default and least: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="length of the longest rounds (default: %(default)s)"
+    )
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--quick", action="store_true", help="a few short rounds, to see that everything runs")
+    parser.add_argument("--write-docs", action="store_true", help="write the figures into docs/benchmarks.md")
+    return parser
+
+
+def main() -> int:
+    """Run the command; 2 when it could not measure."""
+    parser = build_parser()
+    options = parser.parse_args()
+    if options.write_docs and (options.quick or set(options.only) != PARTS.keys()):
+        parser.error("--write-docs needs all parts and all rounds")
+    end_on_sigterm()
+    extent = SMOKE if options.quick else Extent(options.rounds, options.seconds)
+    try:
+        check_rounds(extent.rounds)
+        require(*NEEDS)
+        findings = measure(extent, options.only)
+        report(findings, extent, as_json=options.json)
+        if options.write_docs:
+            write_page(findings, extent.rounds, extent.seconds)
+    except BenchError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

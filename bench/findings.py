@@ -203,7 +203,11 @@ def idle_table(idle: Mapping[str, Idle]) -> Table:
 def start_table(starts: Starts) -> Table:
     """Return one row for the gateway, and one for the imports alone."""
     rows = [
-        [name, f"{starts.comparison.cost(name).median:.2f}", *ratio_cells(starts.comparison, name, starts.comparison.anchor)]
+        [
+            name,
+            f"{starts.comparison.cost(name).median:.2f}",
+            *ratio_cells(starts.comparison, name, starts.comparison.anchor),
+        ]
         for name in starts.comparison.costs
     ]
     rows[-1].append(f"{starts.worker_mebibytes:.0f}")

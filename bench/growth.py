@@ -24,9 +24,9 @@ from bench.callers import READ_BYTES, Callers, render_head, round_of
 from bench.contenders.sekisho import command_of, write_keys
 from bench.countries import CLIENT_ADDRESS
 from bench.harness import BenchError, Comparison, ProcessMeter, paired
-from bench.processes import LOOPBACK, Launch, free_port, running
-from bench.races import upstream_running
 from bench.identity import ISSUER, KEY_ID
+from bench.processes import LOOPBACK, Launch, allotted_cores, free_port, running
+from bench.races import upstream_running
 from bench.rulesets import (
     AUDIENCE,
     NAMED_AFFILIATES,
@@ -141,11 +141,11 @@ def measure(issuer: Issuer, rounds: int, seconds: float, *, steps: int = len(RUL
         with grown("rules", setting, login, by_rules) as gateways:
             # Whoever passes ten thousand rules passes the first ten of them, too.
             heads = allowed_heads(gateways[-1], login)
-            rules = pair("rules", gateways, [heads] * len(gateways), setting, rounds, seconds)
+            rules = pair("rules", gateways, [heads] * len(gateways), rounds=rounds, seconds=seconds)
         by_affiliates = [Size(count, rules_of(FEW_RULES, count), count) for count in AFFILIATES[:steps]]
         with grown("affiliates", setting, login, by_affiliates) as gateways:
             each = [allowed_heads(gateway, login) for gateway in gateways]
-            return [rules, pair("affiliates", gateways, each, setting, rounds, seconds)]
+            return [rules, pair("affiliates", gateways, each, rounds=rounds, seconds=seconds)]
 
 
 def rules_of(rules: int, affiliates: int) -> Ruleset:
@@ -163,7 +163,9 @@ def rules_of(rules: int, affiliates: int) -> Ruleset:
 def grown(title: str, setting: Setting, login: Login, sizes: Sequence[Size]) -> Iterator[list[Grown]]:
     """Run one gateway for each size."""
     with ExitStack() as stack:
-        yield [stack.enter_context(start(setting.room(f"{title}-{size.number}"), setting, login, size)) for size in sizes]
+        yield [
+            stack.enter_context(start(setting.room(f"{title}-{size.number}"), setting, login, size)) for size in sizes
+        ]
 
 
 @contextmanager
@@ -207,14 +209,14 @@ def pair(
     title: str,
     gateways: Sequence[Grown],
     heads: Sequence[Sequence[bytes]],
-    setting: Setting,
+    *,
     rounds: int,
     seconds: float,
 ) -> Curve:
     """Pair the sizes by CPU per request."""
     meters = {}
     for gateway, asked in zip(gateways, heads, strict=True):
-        callers = Callers(asked, 200, SMALL_BODY, setting.cores.driver)
+        callers = Callers(asked, 200, SMALL_BODY, allotted_cores().driver)
         meters[str(gateway.size.number)] = ProcessMeter(gateway.pid, round_of(callers, gateway.port, seconds))
     sizes = [gateway.size.number for gateway in gateways]
     return Curve(title, sizes, paired(meters, str(sizes[0]), rounds))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench.contenders import envoy, haproxy, naive, nginx, sekisho
 from bench.duties import verify_duties, verify_logged, verify_recorded
-from bench.harness import Answered, Comparison, ProcessMeter, Round, paired
+from bench.harness import Answered, Comparison, ProcessMeter, paired
 from bench.processes import allotted_cores, resident_megabytes
 from bench.setting import Contender, Setting
 from bench.workloads import Workload, make_sending, verify_workload
@@ -92,9 +92,7 @@ def contenders_running(issuer: Issuer, workload: Workload) -> Iterator[tuple[Set
         yield setting, chosen
 
 
-def race(
-    workload: Workload, issuer: Issuer, rounds: int, seconds: float, after: Callable[[Setting], None] | None = None
-) -> Race:
+def race(workload: Workload, issuer: Issuer, rounds: int, seconds: float) -> Race:
     """Prove the duties, then time.
 
     Args:
@@ -102,22 +100,15 @@ def race(
         issuer: of the tokens.
         rounds: how many pairs.
         seconds: length of a round of the small GET.
-        after: called with the API still running.
 
     Raises:
         BenchError: If a duty is not done or a round cannot be trusted.
     """
     with contenders_running(issuer, workload) as (setting, contenders):
         sending = make_sending(workload, issuer, setting.folder)
-        meters = {
-            each.name: meter_for(each, sending(each, seconds * workload.share))
-            for each in contenders
-        }  # fmt: skip
+        meters = {each.name: meter_for(each, sending(each, seconds * workload.share)) for each in contenders}
         comparison = paired(meters, anchor=HAPROXY, rounds=rounds)
-        results = [conclude(each, meters[each.name]) for each in contenders]
-        if after is not None:
-            after(setting)
-        return Race(workload, comparison, results)
+        return Race(workload, comparison, [conclude(each, meters[each.name]) for each in contenders])
 
 
 def meter_for(contender: Contender, send: Callable[[], Answered]) -> ProcessMeter:

@@ -12,6 +12,7 @@ import http.client
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ from bench.races import SEKISHO, upstream_running
 from proxy.clock import elapsed_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from bench.identity import Issuer
@@ -97,6 +99,9 @@ def measure(issuer: Issuer, rounds: int) -> Starts:
         room = setting.room("sekisho")
         write_inputs(room, setting)
         starter = Starter(setting, room)
-        contenders = {ANCHOR: lambda: import_alone(setting.cores.contender), SEKISHO: starter}
+        contenders: dict[str, Callable[[], float]] = {
+            ANCHOR: lambda: import_alone(setting.cores.contender),
+            SEKISHO: starter,
+        }
         comparison = paired(contenders, ANCHOR, rounds)
     return Starts(comparison, max(starter.megabytes))

@@ -161,7 +161,10 @@ def tls_of(certificate: Certificate | None) -> dict[str, object]:
     """Return what the listener says of TLS."""
     if certificate is None:
         return {}
-    pair = {"certificate_chain": {"filename": str(certificate.chain)}, "private_key": {"filename": str(certificate.key)}}
+    pair = {
+        "certificate_chain": {"filename": str(certificate.chain)},
+        "private_key": {"filename": str(certificate.key)},
+    }
     context = {"common_tls_context": {"tls_certificates": [pair]}}
     kind = "transport_sockets.tls.v3.DownstreamTlsContext"
     return {"transport_socket": typed("envoy.transport_sockets.tls", kind, **context)}

@@ -114,4 +114,7 @@ def tls_of(certificate: Certificate | None) -> dict[str, str]:
     """Return what the listener says of TLS."""
     if certificate is None:
         return {"tls": "", "certificate": ""}
-    return {"tls": " ssl", "certificate": f"ssl_certificate {certificate.chain}; ssl_certificate_key {certificate.key};"}
+    return {
+        "tls": " ssl",
+        "certificate": f"ssl_certificate {certificate.chain}; ssl_certificate_key {certificate.key};",
+    }
