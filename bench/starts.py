@@ -99,9 +99,6 @@ def measure(issuer: Issuer, rounds: int) -> Starts:
         room = setting.room("sekisho")
         write_inputs(room, setting)
         starter = Starter(setting, room)
-        contenders: dict[str, Callable[[], float]] = {
-            ANCHOR: lambda: import_alone(setting.cores.contender),
-            SEKISHO: starter,
-        }
-        comparison = paired(contenders, ANCHOR, rounds)
+        alone: Callable[[], float] = partial(import_alone, setting.cores.contender)
+        comparison = paired({ANCHOR: alone, SEKISHO: starter}, ANCHOR, rounds)
     return Starts(comparison, max(starter.megabytes))
