@@ -96,7 +96,7 @@ async def _find_addresses(place: Place) -> list[_Address]:
     if place.path:
         return [(place.path, None)]
     found = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys((str(address[0]), address[1]) for *_, address in found))
+    return list(dict.fromkeys((str(address[0]), int(address[1])) for *_, address in found))
 
 
 async def _try(
