@@ -12,6 +12,8 @@ class GatewayOptions(BaseModel):
 
     listen: str = "127.0.0.1:8080"
     """Address and port on which callers are served; port 0 takes a free one."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """How many processes serve callers; with more than one, another one starts them and watches over them."""
     upstream: dict[str, str] = Field(default_factory=dict)
     """API id to the URL where this deployment finds it, in place of the bundle's."""
     upstream_ca: dict[str, Path] = Field(default_factory=dict)
@@ -55,5 +57,19 @@ class GatewayOptions(BaseModel):
     """How long it then is, before one connection is tried."""
     client_idle_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 75.0
     """How long a connection without a request is kept open."""
+    client_head_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    """How long the header of a request may take, from its first byte."""
+    client_body_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
+    """How long the next 16 KiB of a request's body, or the rest of it, may take."""
+    client_read_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    """How long a caller may leave what it is sent, about 100 KiB of it, before it is cut off."""
+    max_connections: Annotated[int, Field(ge=0)] = 10_000
+    """Callers' connections in all; 0: no limit. The open files that the system allows are a limit of their own."""
+    max_connections_per_address: Annotated[int, Field(ge=0)] = 1000
+    """Connections from one address that is no trusted proxy's; 0: no limit."""
+    max_requests: Annotated[int, Field(ge=0)] = 4096
+    """Requests under way in all; what comes on top is answered 503 at once. 0: no limit."""
+    max_requests_per_address: Annotated[int, Field(ge=0)] = 512
+    """Requests under way from one address that is no trusted proxy's; 429 on top. 0: no limit."""
     drain_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
     """How long requests under way may take to end when the gateway stops."""

@@ -16,11 +16,10 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from aiohttp import web
 from cryptography import x509
 
 from proxy.errors import UsageError
@@ -30,6 +29,8 @@ from proxy.pause import Pause
 from proxy.telemetry import Metrics
 
 BACKLOG: Final = 1024
+HANDSHAKE_SECONDS: Final = 10.0
+"""How long a client's handshake may take."""
 MAX_KEY_FILE_BYTES: Final = 1024 * 1024
 
 log = logging.getLogger("sekisho.tls")
@@ -90,13 +91,13 @@ class Listener:
     """Accepts callers on one address, by one context at a time.
 
     Args:
-        runner: of the server that takes the connections.
+        accept: returns the protocol of one connection.
     """
 
-    def __init__(self, runner: web.BaseRunner) -> None:
-        self._runner = runner
+    def __init__(self, accept: Callable[[], asyncio.Protocol]) -> None:
+        self._accept = accept
         self._sockets: list[socket.socket] = []
-        self._sites: list[tuple[web.BaseSite, socket.socket]] = []
+        self._servers: list[tuple[asyncio.AbstractServer, socket.socket]] = []
 
     async def start(self, host: str, port: int, context: ssl.SSLContext | None) -> tuple[str, int]:
         """Bind, accept, and return the address that was bound first.
@@ -116,40 +117,73 @@ class Listener:
         host, port, *_ = self._sockets[0].getsockname()
         return host, port
 
+    async def take(self, sockets: Sequence[socket.socket], context: ssl.SSLContext | None) -> None:
+        """Accept on these sockets, bound by somebody else, and on no others; what is connected stays connected.
+
+        Raises:
+            OSError: one of them cannot be listened on; then nothing has changed.
+        """
+        before, self._sockets = self._sockets, [each.dup() for each in sockets]
+        try:
+            await self.put(context)
+        except BaseException:
+            self.close()
+            self._sockets = before
+            raise
+        for each in before:
+            each.close()
+
     async def put(self, context: ssl.SSLContext | None) -> None:
         """Accept by another context from now on; what is connected stays connected.
 
         Raises:
             OSError: the socket cannot be listened on once more; then nothing has changed.
         """
-        before, after = self._sites, list[tuple[web.BaseSite, socket.socket]]()
+        before, after = self._servers, list[tuple[asyncio.AbstractServer, socket.socket]]()
         try:
             for each in self._sockets:
-                accepting = each.dup()
-                site = web.SockSite(self._runner, accepting, ssl_context=context, backlog=BACKLOG)
-                after.append((site, accepting))
-                await site.start()
+                after.append(await self._serve(each.dup(), context))
         except BaseException:
             await _stop(after)
             raise
-        self._sites = after
+        self._servers = after
         await _stop(before)
 
+    async def _serve(
+        self, accepting: socket.socket, context: ssl.SSLContext | None
+    ) -> tuple[asyncio.AbstractServer, socket.socket]:
+        loop = asyncio.get_running_loop()
+        handshake = None if context is None else HANDSHAKE_SECONDS
+        try:
+            server = await loop.create_server(
+                self._accept, sock=accepting, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=handshake
+            )
+        except BaseException:
+            accepting.close()
+            raise
+        return server, accepting
+
+    async def stop(self) -> None:
+        """Accept nobody any more, and let go of the address."""
+        before, self._servers = self._servers, []
+        await _stop(before)
+        self.close()
+
     def close(self) -> None:
-        """Let go of the address; the sites stop with their runner."""
+        """Let go of the address."""
         for each in self._sockets:
             each.close()
         self._sockets = []
 
 
-async def _stop(sites: Sequence[tuple[web.BaseSite, socket.socket]]) -> None:
+async def _stop(servers: Sequence[tuple[asyncio.AbstractServer, socket.socket]]) -> None:
     """Stop accepting; what was accepted in this round of the loop becomes a connection first, and is not lost."""
-    for _, accepting in sites:
-        asyncio.get_running_loop().remove_reader(accepting.fileno())
+    for _, accepting in servers:
+        if accepting.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(accepting.fileno())
     await asyncio.sleep(0)
-    for site, _ in sites:
-        with contextlib.suppress(RuntimeError):  # it has stopped with its runner
-            await site.stop()
+    for server, _ in servers:
+        server.close()
 
 
 def _bind(family: int, address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> socket.socket:

@@ -170,6 +170,8 @@ class ChunkedBody:
         if (len(data) if end < 0 else end) - at > MAX_TRAILER_BYTES:
             self._break()
         if end < 0:
+            if data.count(b"\n", at) != data.count(_END, at):
+                self._break()
             self._held = data[at:]
             return -1
         trailers = data[at:end]

@@ -97,12 +97,11 @@ def _read_line(line: bytes) -> FieldLine | None:
         return None
     if len(line) >= MAX_LINE_BYTES:
         return None
-    raw_value = raw_value.strip(b" \t\r")
-    # Only ASCII is put in lower case: in Unicode's, a Kelvin sign would be a ``k``.
+    value = raw_value.strip(b" \t\r").decode("utf-8", "surrogateescape")
+    # What frames is put in lower case as ASCII: in Unicode's, a Kelvin sign would be a ``k``. A tab is left beside it:
+    # llhttp does not read ``chunked`` where a tab follows.
     framing = _READ_FRAMING.get(raw_name.lower())
-    field = FieldLine(
-        (raw_name.decode(), raw_value.decode("utf-8", "surrogateescape")), framing and framing(raw_value.lower())
-    )
+    field = FieldLine((raw_name.decode(), value), framing and framing(raw_value.strip(b" \r").lower()))
     _LINES.keep(line, field)
     return field
 
@@ -121,7 +120,7 @@ def _read_connection(value: bytes) -> Framing:
 
 
 def _read_upgrade(value: bytes) -> Framing:
-    return Framing(protocol=value.decode("utf-8", "surrogateescape"))
+    return Framing(protocol=value.strip(b"\t").decode("utf-8", "surrogateescape"))
 
 
 _READ_FRAMING: Final[Mapping[bytes, Callable[[bytes], Framing | Reason]]] = {
