@@ -146,14 +146,15 @@ class Catalog:
         Where one way leads on, it is gone alone: so it is with nearly every path, at each of its segments.
         """
         node = self._roots[api.id]
-        for number, segment in enumerate(segments):
+        left = iter(segments)
+        for segment in left:
             literal = node.literals.get(segment)
             if node.ways:
                 nodes = node.find_parameters(segment)
                 if literal is not None:
                     nodes.insert(0, literal)
                 if len(nodes) != 1:
-                    return _find_among(nodes, segments[number + 1 :])
+                    return _find_among(nodes, left)
                 node = nodes[0]
             elif literal is not None:
                 node = literal
@@ -168,7 +169,7 @@ class Catalog:
         return "/" + "/".join(shown) + ("/…" if len(segments) > _MAX_SHAPE_SEGMENTS else "")
 
 
-def _find_among(nodes: list[_Node], segments: Sequence[str]) -> _Node | None:
+def _find_among(nodes: list[_Node], segments: Iterable[str]) -> _Node | None:
     """Return where the rest of a path leads from several places, the most literal way first."""
     for segment in segments:
         literals = [node.literals[segment] for node in nodes if segment in node.literals]
