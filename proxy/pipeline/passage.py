@@ -71,7 +71,7 @@ class Need(msgspec.Struct, frozen=True):
     what: CallerNeed
 
 
-class Forward(msgspec.Struct, frozen=True):
+class Forward(msgspec.Struct, frozen=True, gc=False):
     """The request goes to the API, with these fields and its body."""
 
     api: Api
@@ -90,7 +90,7 @@ class Forward(msgspec.Struct, frozen=True):
     """Protocols to which the route lets a connection be upgraded, in lower case."""
 
 
-class Release(msgspec.Struct, frozen=True):
+class Release(msgspec.Struct, frozen=True, gc=False):
     """The API's answer goes to the caller, with these fields and its body."""
 
     status: int
@@ -100,7 +100,7 @@ class Release(msgspec.Struct, frozen=True):
     lines: tuple[Line | Rendered, ...]
 
 
-class Ended(msgspec.Struct, frozen=True):
+class Ended(msgspec.Struct, frozen=True, gc=False):
     """The answer is through, or broke off."""
 
     lines: tuple[Line | Rendered, ...]
