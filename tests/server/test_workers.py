@@ -12,9 +12,15 @@ from typing import Any, Final
 
 import aiohttp
 import msgspec
+import pytest
 from aiohttp import web
 
+from proxy.errors import SekishoError
+from proxy.settings import read_settings
+from proxy.supervisor.run import run_workers
 from tests.support.command import reserve_port, start_command, write_policies
+from tests.support.keys import write_pseudonym_keys
+from tests.support.ledger import write_ledger_key
 from tests.support.watch import poll
 from tests.support.world import ISSUERS, POLICIES, headers, serve_raw, wait_for
 
@@ -240,3 +246,33 @@ def _is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return "Z" not in Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+
+
+CANNOT_START: Final[dict[str, tuple[dict[str, Any], str]]] = {
+    "a ledger on standard output": ({"ledger": Path("-")}, "name a folder with --ledger"),
+    "no key for the ledger": ({"ledger_key": Path("/nowhere/ledger.key")}, "worker [12]: The key of the ledger"),
+    "keys that cannot be had": ({"jwks": {"corp": "http://127.0.0.1:9/"}}, "worker [12]: The keys of issuer 'corp'"),
+    "a policy folder that is not there": ({"policies": Path("/nowhere")}, "does not exist"),
+    "an address that is none": ({"listen": "8080"}, "--listen"),
+}
+
+
+@pytest.mark.parametrize(("flags", "mend"), CANNOT_START.values(), ids=CANNOT_START.keys())
+async def test_what_keeps_workers_from_starting_is_told_with_the_mend(
+    tmp_path: Path, flags: dict[str, Any], mend: str
+) -> None:
+    settings = read_settings(
+        **{
+            "policies": POLICIES,
+            "listen": "127.0.0.1:0",
+            "admin": "127.0.0.1:0",
+            "workers": WORKERS,
+            "ledger": tmp_path / "ledger",
+            "ledger_key": write_ledger_key(tmp_path / "ledger.key"),
+            "pseudonym_key": write_pseudonym_keys(tmp_path / "pseudonym.key"),
+            **flags,
+        }
+    )
+    with pytest.raises(SekishoError, match=mend):
+        async with run_workers(settings):
+            pass
