@@ -94,6 +94,8 @@ class Yard:
 
     def __init__(self) -> None:
         self.started: list[Simulated] = []
+        self.refuses_next = False
+        """Whether the next one comes up, and refuses whatever it is told then."""
         self.failures = 0
         """How many of the next do not come up."""
         self.gate = asyncio.Event()
@@ -106,6 +108,7 @@ class Yard:
             raise WorkerError("it does not come up")
         await self.gate.wait()
         self.started.append(Simulated(number, snapshot))
+        self.started[-1].refuses, self.refuses_next = self.refuses_next, False
         return self.started[-1]
 
 
@@ -189,6 +192,33 @@ async def test_one_that_comes_up_while_a_bundle_is_put_in_force_has_it_before_it
     yard.gate.set()
     await wait_for(lambda: alive(crew) == [1, 2])
     assert {id(each.snapshot) for each in yard.started[1:]} == {id(bundles[1])}
+
+
+async def test_one_that_cannot_be_brought_up_to_date_never_serves(
+    crew: Crew, yard: Yard, bundles: tuple[Snapshot, Snapshot]
+) -> None:
+    yard.gate.clear()
+    yard.refuses_next = True
+    yard.started[0].end(-9)
+    await wait_for(lambda: alive(crew) == [2])
+    await crew.adopt(bundles[1])
+    yard.gate.set()
+    await wait_for(lambda: alive(crew) == [1, 2])
+    third, fourth = yard.started[SIZE:]
+    assert third._end.done()
+    assert fourth.snapshot is bundles[1]
+
+
+async def test_one_that_is_coming_up_when_all_are_stopped_is_stopped_too(crew: Crew, yard: Yard) -> None:
+    yard.gate.clear()
+    yard.started[0].end(-9)
+    await wait_for(lambda: alive(crew) == [2])
+    async with crew._changing:  # so that the one in its place is there, and does not serve yet
+        yard.gate.set()
+        await wait_for(lambda: len(yard.started) == SIZE + 1)
+        stopping = asyncio.ensure_future(crew.stop())
+        await wait_for(lambda: yard.started[SIZE].is_leaving)
+    await asyncio.wait_for(stopping, 5)
 
 
 async def test_a_bundle_that_one_refuses_is_in_force_nowhere(
