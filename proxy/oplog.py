@@ -14,7 +14,7 @@ from typing import Final
 
 from proxy.clock import render_instant
 
-FIELDS: Final = ("bundle", "bytes", "error", "id", "issuer", "path", "policy", "registers", "until")
+FIELDS: Final = ("api", "bundle", "bytes", "cause", "error", "id", "issuer", "path", "policy", "registers", "until")
 
 
 class JsonFormatter(logging.Formatter):

@@ -7,8 +7,7 @@ import errno
 import logging
 import os
 import socket
-import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -16,16 +15,19 @@ from aiohttp import web
 
 from proxy import errors
 from proxy.admin.app import make_admin
+from proxy.admin.jwks import make_jwks
+from proxy.assertion.held import HeldAssertionKeys
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.introspection import Introspector
 from proxy.caller.issuers import Issuer, parse_key_place
 from proxy.caller.jwks import KeyStore
 from proxy.clock import render_date, unix_seconds
-from proxy.gateway.crossing import Gateway
-from proxy.gateway.server import GatewayServer
+from proxy.gateway.gateway import Gateway
+from proxy.gateway.ticker import Ticker
 from proxy.gateway.tls import Listener, ListenerTls
-from proxy.gateway.upstream import Upstreams
+from proxy.gateway.upstream.tls import check_settings
+from proxy.gateway.upstream.upstreams import Upstreams
 from proxy.ledger.archive import Archive
 from proxy.ledger.journal import Journal
 from proxy.ledger.key_ring_watch import HeldKeyRing
@@ -61,9 +63,11 @@ class _InForce:
     Args:
         snapshot: the bundle to begin with.
         pseudonyms: names people in records.
+        assertions: tells APIs, signed, what was decided.
         ledger: takes the line that says what is put in force, before it is.
         archive: keeps what that line names, before it.
         tls: asks clients for certificates of the authorities in force.
+        upstreams: connections to the APIs that are declared.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class _InForce:
         snapshot: Snapshot,
         *,
         pseudonyms: HeldKeyRing,
+        assertions: HeldAssertionKeys,
         keys: KeyStore,
         introspector: Introspector,
         geolocator: Geolocator,
@@ -79,10 +84,13 @@ class _InForce:
         archive: Archive | None,
         metrics: Metrics,
         tls: ListenerTls,
+        upstreams: Upstreams,
     ) -> None:
         self._tls = tls
+        self._upstreams = upstreams
         self._settings = settings
         self.pseudonyms = pseudonyms
+        self.assertions = assertions
         self._keys = keys
         self._introspector = introspector
         self.geolocator = geolocator
@@ -104,12 +112,13 @@ class _InForce:
             introspections=self._introspector,
             client_certificate=self._settings.client_certificate,
             client_address=self._settings.client_address,
+            assertions=self.assertions.make(snapshot.catalog.apis, snapshot.digest),
         )
 
     @property
     def _parts(self) -> tuple[object, ...]:
         """What a checkpoint is made of beside its snapshot, and that is changed without one."""
-        return self.pseudonyms.ring, self.geolocator
+        return self.pseudonyms.ring, self.assertions.keys, self.geolocator
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """Put a bundle in force, in one step, once it is kept, its keys are there and the ledger says so.
@@ -126,6 +135,7 @@ class _InForce:
         Raises:
             SekishoError: it cannot be put in force; then nothing has changed.
         """
+        check_settings(self._settings, snapshot.catalog.apis)
         await keep_bundle(self._archive, snapshot)  # first: from the keys on there is but one step
         # Emergency denies leave the issuers as they are: a key file that went missing must not hold them up.
         is_same = snapshot.issuers is self.snapshot.issuers
@@ -134,6 +144,7 @@ class _InForce:
 
     async def _commit(self, snapshot: Snapshot, undo: Callable[[], None]) -> None:
         try:
+            self._upstreams.adopt(snapshot.catalog.apis)
             parts, checkpoint = self._parts, self._make(snapshot)
             await self._record(describe_bundle(snapshot))
             if self._parts != parts:  # they were changed while that was recorded
@@ -189,6 +200,10 @@ class _InForce:
         self._ledger.append([self.pseudonyms.line()])
         self.checkpoint = self._make(self.snapshot)
 
+    def resign(self) -> None:
+        """Sign for APIs by the keys in use."""
+        self.checkpoint = self._make(self.snapshot)
+
     async def renew(self) -> None:
         """Read the keys again that lie in the policy folder."""
         await self._keys.adopt(self.snapshot.issuers)
@@ -236,14 +251,18 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     geolocator = make_geolocator(settings)
     metrics = Metrics()
     pseudonyms = HeldKeyRing(settings.pseudonym_key, metrics, seconds=settings.watch_seconds)
+    assertions = await _open_assertions(stack, snapshot, settings, inherited)
     ledger, archive = await _open_records(stack, snapshot, settings, metrics, inherited)
-    keys, introspector = await _ask_issuers(snapshot, settings, metrics)
+    keys, introspector = await _ask_issuers(stack, snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
-    upstreams = Upstreams(settings)
+    ticker = Ticker()
+    upstreams = Upstreams(settings, metrics, ticker)
+    upstreams.adopt(snapshot.catalog.apis)
     stack.push_async_callback(upstreams.close)
     in_force = _InForce(
         snapshot,
         pseudonyms=pseudonyms,
+        assertions=assertions,
         keys=keys,
         introspector=introspector,
         geolocator=geolocator,
@@ -252,6 +271,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
         archive=archive,
         metrics=metrics,
         tls=tls,
+        upstreams=upstreams,
     )
     gateway = Gateway(
         checkpoint=lambda: in_force.checkpoint,
@@ -261,23 +281,29 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
         upstreams=upstreams,
         metrics=metrics,
         options=settings,
+        ticker=ticker,
+        client_address=settings.client_address,
     )
     reloader = None if inherited else make_reloader(settings, seen, in_force, metrics)
     renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
     ledger.begin(in_force.describe_in_force, describe_start(snapshot, keys, geolocator, settings.ledger_durability))
     readiness = partial(_judge, in_force, keys, renewal, reloader)
     admin_at = "" if inherited else await serve_admin(stack, make_admin(lambda: metrics.registry, readiness), settings)
-    stack.push_async_callback(keys.close)
-    stack.push_async_callback(introspector.close)
     listener, listen_at = await _serve(stack, gateway, settings, tls, inherited)
-    stack.callback(_begin_stop, gateway)
     watching = [keys.keep_fresh(), renewal.watch(), tls.watch(settings.watch_seconds), *_watches(reloader)]
-    keeping = [ledger.keep(), pseudonyms.watch(in_force.rename), remind(lambda: in_force.snapshot), _revisit(gateway)]
+    keeping = [
+        ledger.keep(),
+        pseudonyms.watch(in_force.rename),
+        remind(lambda: in_force.snapshot),
+        _revisit(gateway),
+        ticker.run(),
+        assertions.watch(in_force.resign),
+    ]
     tasks = [asyncio.ensure_future(coroutine) for coroutine in (*watching, *keeping)]
     stack.push_async_callback(_cancel, tasks)
     if inherited is None:
         tell_ready(settings, snapshot, listen_at)
-    pokes = [tls.poke, renewal.poke, pseudonyms.poke, *([reloader.poke] if reloader else [])]
+    pokes = [tls.poke, renewal.poke, pseudonyms.poke, assertions.poke, *([reloader.poke] if reloader else [])]
     take = partial(_accept, listener, tls)
     return Running(listen_at, admin_at, in_force, _all(*pokes), take, readiness, metrics)
 
@@ -332,15 +358,54 @@ async def _serve(
     inherited: Inherited | None,
 ) -> tuple[Listener, str]:
     """Take callers' connections, and return what does, and where; a worker waits to be told on which sockets."""
-    server = web.ServerRunner(
-        GatewayServer(gateway, settings, settings.client_address),
-        handle_signals=False,
-        shutdown_timeout=settings.drain_seconds / 2,
-    )
-    endpoint = "" if inherited else settings.listen
-    listener, listen_at = await _listen(stack, server, endpoint, "--listen", tls.context)
+    listener = Listener(gateway.accept)
+    stack.push_async_callback(gateway.drain, settings.drain_seconds)
+    stack.push_async_callback(listener.stop)
+    listen_at = ""
+    if inherited is None:
+        host, port = parse_endpoint(settings.listen, "--listen")
+        with _binding(settings.listen, "--listen"):
+            listen_at = _render_address(await listener.start(host, port, tls.context))
     tls.serve(listener)
     return listener, listen_at
+
+
+@contextlib.contextmanager
+def _binding(endpoint: str, flag: str) -> Iterator[None]:
+    """Say what an address that cannot be bound is, and which flag names it."""
+    try:
+        yield
+    except OSError as error:
+        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be bound: {os.strerror(error.errno or 0)}"
+        raise errors.UsageError(f"The address {endpoint} {why}: name another with {flag} HOST:PORT.") from error
+
+
+def _render_address(bound: Sequence[object]) -> str:
+    host, port, *_ = bound
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+async def _open_assertions(
+    stack: contextlib.AsyncExitStack, snapshot: Snapshot, settings: Settings, inherited: Inherited | None
+) -> HeldAssertionKeys:
+    """Take the keys that sign for APIs; a worker leaves it to its supervisor to publish them."""
+    assertions = HeldAssertionKeys(settings, seconds=settings.watch_seconds)
+    assertions.check(snapshot.catalog.apis)
+    if inherited is None:
+        await serve_jwks(stack, assertions, settings)
+    return assertions
+
+
+async def serve_jwks(stack: contextlib.AsyncExitStack, assertions: HeldAssertionKeys, settings: Settings) -> None:
+    """Serve the public keys of assertions until the end of the stack, where that is asked for.
+
+    Raises:
+        UsageError: the address cannot be bound.
+    """
+    if settings.assertion_jwks_listen is not None:
+        runner = web.AppRunner(make_jwks(assertions.publish), access_log=None, handle_signals=False)
+        at = await _serve_app(stack, runner, settings.assertion_jwks_listen, "assertion_jwks_listen")
+        log.info("public keys of assertions are served", extra={"path": at})
 
 
 def _find_cas(snapshot: Snapshot) -> tuple[bytes, ...]:
@@ -356,11 +421,15 @@ def _all(*pokes: Callable[[], None]) -> Callable[[], None]:
     return call
 
 
-async def _ask_issuers(snapshot: Snapshot, settings: Settings, metrics: Metrics) -> tuple[KeyStore, Introspector]:
+async def _ask_issuers(
+    stack: contextlib.AsyncExitStack, snapshot: Snapshot, settings: Settings, metrics: Metrics
+) -> tuple[KeyStore, Introspector]:
     """Make what asks issuers, once their keys are there and our secrets can be read."""
     introspector = Introspector(snapshot.issuers, settings, metrics)
+    stack.push_async_callback(introspector.close)
     introspector.check_secrets()
     keys = KeyStore(snapshot.issuers, settings.policies, settings, metrics)
+    stack.push_async_callback(keys.close)
     await keys.fetch_all()
     return keys, introspector
 
@@ -425,39 +494,23 @@ def _check_settings(snapshot: Snapshot, settings: Settings) -> None:
             raise errors.UsageError(f"--jwks {issuer_id}: {error}.") from error
 
 
-async def _listen(
-    stack: contextlib.AsyncExitStack,
-    runner: web.BaseRunner,
-    endpoint: str,
-    flag: str,
-    context: ssl.SSLContext | None = None,
-) -> tuple[Listener, str]:
-    """Bind a runner to HOST:PORT, or to nothing where that is empty; return what listens, and the address it got."""
-    host, port = parse_endpoint(endpoint, flag) if endpoint else ("", 0)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    listener = Listener(runner)
-    stack.callback(listener.close)
-    if not endpoint:
-        return listener, ""
-    try:
-        bound = await listener.start(host, port, context)
-    except OSError as error:
-        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be bound: {os.strerror(error.errno or 0)}"
-        raise errors.UsageError(f"The address {endpoint} {why}: name another with {flag} HOST:PORT.") from error
-    return listener, f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
-
-
 async def serve_admin(stack: contextlib.AsyncExitStack, admin: web.Application, settings: Settings) -> str:
     """Serve operators until the end of the stack, and return the address where.
 
     Raises:
-        UsageError: it cannot be bound.
+        UsageError: the address cannot be bound.
     """
-    _, bound_at = await _listen(
-        stack, web.AppRunner(admin, access_log=None, handle_signals=False), settings.admin, "--admin"
-    )
-    return bound_at
+    runner = web.AppRunner(admin, access_log=None, handle_signals=False)
+    return await _serve_app(stack, runner, settings.admin, "--admin")
+
+
+async def _serve_app(stack: contextlib.AsyncExitStack, runner: web.AppRunner, endpoint: str, flag: str) -> str:
+    host, port = parse_endpoint(endpoint, flag)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    with _binding(endpoint, flag):
+        await web.TCPSite(runner, host, port).start()
+    return _render_address(runner.addresses[0])
 
 
 async def _accept(listener: Listener, tls: ListenerTls, sockets: Sequence[socket.socket]) -> None:
@@ -477,11 +530,8 @@ def _judge(in_force: _InForce, keys: KeyStore, renewal: Renewal, reloader: Reloa
         stale=reloader.stale if reloader else (),
         geolocation_stale=renewal.stale,
         pseudonym_doubts=in_force.pseudonyms.find_doubts(),
+        assertion_doubts=in_force.assertions.find_doubts(),
     )
-
-
-def _begin_stop(gateway: Gateway) -> None:
-    gateway.is_stopping = True
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[None]]) -> None:

@@ -51,6 +51,7 @@ def judge_readiness(
     stale: tuple[str, ...],
     geolocation_stale: tuple[str, ...],
     pseudonym_doubts: tuple[str, ...],
+    assertion_doubts: tuple[str, ...] = (),
 ) -> Readiness:
     """Return whether a gateway can decide, and what should be known of it.
 
@@ -62,6 +63,7 @@ def judge_readiness(
         stale: why the policy folder as it lies there is not in force.
         geolocation_stale: why databases as they lie there are not.
         pseudonym_doubts: what is wrong with the keys of pseudonyms.
+        assertion_doubts: what is wrong with the keys of assertions.
     """
     expired = tuple(
         f"the {each.use} database, built {render_instant(each.built)}, is too old to be believed"
@@ -82,4 +84,5 @@ def judge_readiness(
         emergency_denies=tuple(sorted(rule.id for rule in snapshot.urgent_rules)),
         stale=stale,
         pseudonym_doubts=pseudonym_doubts,
+        assertion_doubts=assertion_doubts,
     )

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from proxy.admin.app import make_admin
+from proxy.assertion.held import HeldAssertionKeys
 from proxy.bundle.snapshot import Snapshot
 from proxy.errors import UsageError
 from proxy.ledger.archive import Archive
@@ -25,7 +26,7 @@ from proxy.supervisor.member import Member
 from proxy.supervisor.merge import Shown
 from proxy.supervisor.states import Said, merge_readiness
 from proxy.telemetry import Metrics
-from proxy.wiring import load_first, make_reloader, serve_admin, tell_ready
+from proxy.wiring import load_first, make_reloader, serve_admin, serve_jwks, tell_ready
 
 log = logging.getLogger("sekisho.workers")
 
@@ -78,10 +79,12 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
         )
         reloader = make_reloader(settings, seen, crew, metrics)
         admin_at = await serve_admin(stack, _make_admin(crew, reloader, settings), settings)
+        assertions = HeldAssertionKeys(settings, seconds=settings.watch_seconds)  # to publish them: workers sign
+        await serve_jwks(stack, assertions, settings)
         stack.push_async_callback(crew.stop)
         await crew.begin()
-        watching = asyncio.ensure_future(reloader.watch())
-        stack.push_async_callback(_cancel, watching)
+        for watch in (reloader.watch(), assertions.watch(_nothing)):
+            stack.push_async_callback(_cancel, asyncio.ensure_future(watch))
         listen_at = render_address(gates)
         tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept
@@ -90,6 +93,7 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
 
         def reload() -> None:
             reloader.poke()
+            assertions.poke()
             crew.poke()
 
         yield Supervising(listen_at, admin_at, reload, crew.roll)
@@ -105,6 +109,10 @@ def _make_admin(crew: Crew, reloader: Reloader, settings: Settings) -> web.Appli
         return merge_readiness(said, settings.workers, in_force, reloader.stale)
 
     return make_admin(lambda: Shown(crew.read_metrics()), readiness, crew.look)
+
+
+def _nothing() -> None:
+    """Do nothing else: what is published is looked up each time."""
 
 
 async def _cancel(task: asyncio.Future[None]) -> None:

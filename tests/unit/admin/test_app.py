@@ -76,6 +76,7 @@ async def test_readyz_says_all_of_it_and_the_status_says_it_to_machines(
         "stale": ["rules.yaml:1:1: no YAML"],
         "geolocation_doubts": ["the country database is too old"],
         "pseudonym_doubts": [],
+        "assertion_doubts": [],
     }
 
 
