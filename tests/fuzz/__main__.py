@@ -21,7 +21,16 @@ FOUND: Final = ROOT / ".fuzz"
 HANG_SECONDS: Final = 5
 MEMORY_MIB: Final = 1024
 MAX_INPUT_BYTES: Final = 4096
-NAMES: Final = ("request_head", "response_head", "chunked", "target_and_fields", "proxy_header", "token")
+NAMES: Final = (
+    "request_head",
+    "response_head",
+    "chunked",
+    "target_and_fields",
+    "proxy_header",
+    "token",
+    "client_connection",
+    "upstream_connection",
+)
 
 
 def seed(name: str, folder: Path) -> None:
