@@ -11,7 +11,7 @@ PROVIDER := tests/e2e/provider
 PROVIDER_STAMP := $(PROVIDER)/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check e2e bench fix lock pin-images clean
+.PHONY: help setup demo test check e2e bench soak fix lock pin-images clean
 
 help:  ## print the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions b
 	@$(BIN)/python -m bench.lookups
 	@$(BIN)/python -m bench.ledger
 	@$(BIN)/python -m bench.ledger_kill
+
+soak: $(STAMP)  ## an hour under every fault of callers and API; what is left behind
+	@$(BIN)/python -m bench.soak
 
 fix: $(STAMP)  ## format and mend what can be mended
 	@$(BIN)/ruff check --fix .
