@@ -131,9 +131,13 @@ async def answer_early(asked: Asked) -> None:
 
 
 async def say_too_much(asked: Asked) -> None:
-    """Answer, and go on as if somebody had asked again."""
-    await answer(asked, SMALL_BYTES)
-    await asked.say(head_of(len(POISON)) + POISON)
+    """Answer, and go on at once as if somebody had asked again.
+
+    All in one piece: what came later would be, for everybody, the answer to whatever had been asked by then.
+    """
+    await asked.take_body()
+    own = head_of(SMALL_BYTES) + body_of(asked.user, SMALL_BYTES)
+    await asked.say(own + head_of(len(POISON)) + POISON)
 
 
 async def stall(asked: Asked) -> None:

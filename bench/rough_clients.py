@@ -69,7 +69,7 @@ class Seen:
             self.problems.append(what)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Caller:
     """One of many callers, each with a range of ids of its own."""
 
@@ -82,6 +82,8 @@ class Caller:
     chance: Random
     seen: Seen
     turn: itertools.count[int] = field(default_factory=itertools.count)
+    latest: str = ""
+    """The id of the user who was asked for last."""
 
     async def live(self, is_over: Callable[[], bool]) -> None:
         """Ask again and again, in manners drawn by chance."""
@@ -92,7 +94,8 @@ class Caller:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     end = await KINDS[name][1](self)
             except TimeoutError:
-                self.seen.blame(f"a caller that {name} waited {ANSWER_SECONDS:g} s in vain")
+                api = manner_of(self.latest).name
+                self.seen.blame(f"a caller that {name} waited {ANSWER_SECONDS:g} s for an API that {api}")
                 end = "forgotten"
             except (OSError, asyncio.IncompleteReadError):
                 end = "cut"
@@ -101,7 +104,8 @@ class Caller:
     def user(self) -> str:
         """Return the id of a user for whom nobody has asked, which chooses how the API behaves."""
         chosen: Manner = self.chance.choices(MANNERS, [each.share for each in MANNERS])[0]
-        return f"{FIRST + MANNERS.index(chosen)}{self.number:03}{next(self.turn):09}"
+        self.latest = f"{FIRST + MANNERS.index(chosen)}{self.number:03}{next(self.turn):09}"
+        return self.latest
 
     def head(self, user: str) -> bytes:
         """Return the bytes that ask for a user."""
@@ -124,7 +128,7 @@ class Caller:
         if answer is None:
             return "cut"
         if problem := problem_of(user, answer):
-            self.seen.blame(f"an API that {manner.name}: {problem}")
+            self.seen.blame(f"an API that {manner.name}, for {user}: {problem}")
         self.seen.take(manner, answer)
         return f"{answer.status}" if answer.is_whole else f"{answer.status}, cut"
 
