@@ -60,6 +60,10 @@ class State(enum.Enum):
     CLOSED = enum.auto()
 
 
+# Looked up once: an enumeration's members take a quarter of a microsecond each time.
+START, HEAD, BODY, HELD, TUNNEL, LINGER, CLOSED = State
+
+
 class ClientConnection(asyncio.Protocol):
     """One connection of a caller.
 
@@ -74,7 +78,7 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, gateway: "Gateway") -> None:
         self._gateway = gateway
-        self._state = State.HEAD
+        self._state = HEAD
         self._buffer = b""
         self._frame: RequestFrame | None = None
         self._body: LengthBody | ChunkedBody | None = None
@@ -113,15 +117,15 @@ class ClientConnection(asyncio.Protocol):
         self._await_head()
         reason = gateway.limits.connect(self)
         if reason is not None:
-            self._refuse(reason)
+            self._turn_away(reason)
         elif gateway.is_proxied and gateway.checkpoint().origins.trusts(self.peer_ip):
-            self._state, self._deadline = State.START, math.inf
+            self._state, self._deadline = START, math.inf
             self._start = ProxiedStart(asyncio.get_running_loop(), self._refuse_start)
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - the transport's own
         """Let go of a connection."""
         gateway = self._gateway
-        self._state, self._buffer, self._deadline = State.CLOSED, b"", math.inf
+        self._state, self._buffer, self._deadline = CLOSED, b"", math.inf
         gateway.ticker.forget(self)
         gateway.connections.discard(self)
         if self._start is not None:
@@ -136,14 +140,14 @@ class ClientConnection(asyncio.Protocol):
         crossing = self._crossing
         if crossing is not None:
             crossing.client_gone()
-        elif self._buffer and self._state is State.HEAD:
+        elif self._buffer and self._state is HEAD:
             self._refuse(Reason.REQUEST_MALFORMED)
         return None  # the transport closes, once what was written is sent
 
     def pause_writing(self) -> None:
         """Hold the API back: the caller is slow."""
         self._is_slow = True
-        if self._state is not State.LINGER:
+        if self._state is not LINGER:
             self._deadline = elapsed_seconds() + self._gateway.options.client_read_seconds
         if self._crossing is not None:
             self._crossing.client_slow()
@@ -151,9 +155,9 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Let the API go on."""
         self._is_slow = False
-        if self._state is State.HELD or self._state is State.TUNNEL:
+        if self._state is HELD or self._state is TUNNEL:
             self._deadline = math.inf
-        elif self._state is State.BODY:
+        elif self._state is BODY:
             self._begin_window()
         if self._crossing is not None:
             self._crossing.client_ready()
@@ -161,16 +165,16 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
         state = self._state
-        if state is State.HEAD:
+        if state is HEAD:
             self._read_head(self._buffer + data if self._buffer else data)
-        elif state is State.BODY:
+        elif state is BODY:
             self._read_body(data)
-        elif state is State.HELD:
+        elif state is HELD:
             self._hold(data)
-        elif state is State.TUNNEL:
+        elif state is TUNNEL:
             if self._crossing is not None:
                 self._crossing.client_sent(data)
-        elif state is State.START and self._start is not None:
+        elif state is START and self._start is not None:
             proxied = self._start.feed(data)
             if proxied is not None:
                 self._start, self.proxied = None, (proxied.source,)
@@ -181,7 +185,7 @@ class ClientConnection(asyncio.Protocol):
     # Heads.
 
     def _await_head(self) -> None:
-        self._state = State.HEAD
+        self._state = HEAD
         self._idle_since = elapsed_seconds()
         self._deadline = self._idle_since + self._gateway.options.client_idle_seconds
 
@@ -198,7 +202,7 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(frame)
             return
         self._frame, self._body = frame, request_body(frame)
-        self._state, self._deadline = State.HELD, math.inf
+        self._state, self._deadline = HELD, math.inf
         crossing = self._crossing = Crossing(gateway, self, frame)
         if not whole:
             self._hold(data[end:])
@@ -241,7 +245,7 @@ class ClientConnection(asyncio.Protocol):
         """Give the crossing the body of its request, as it comes."""
         if self._body is None:
             return
-        self._state = State.BODY
+        self._state = BODY
         self._begin_window()
         held, self._buffer = self._buffer, b""
         if self.transport is not None:
@@ -251,13 +255,13 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_body(self) -> None:
         """Read no more of the body: the API is slow."""
-        if self._state is State.BODY and self.transport is not None:
+        if self._state is BODY and self.transport is not None:
             self._deadline = math.inf
             self.transport.pause_reading()
 
     def resume_body(self) -> None:
         """Go on reading the body."""
-        if self._state is State.BODY and self.transport is not None:
+        if self._state is BODY and self.transport is not None:
             self._begin_window()
             self.transport.resume_reading()
 
@@ -283,7 +287,7 @@ class ClientConnection(asyncio.Protocol):
         if self._window > MIN_WINDOW_BYTES:
             self._begin_window()
         if body.is_done:
-            self._state, self._deadline, self._body = State.HELD, math.inf, None
+            self._state, self._deadline, self._body = HELD, math.inf, None
             if body.rest:
                 self._hold(body.rest)
         if payload:
@@ -310,7 +314,7 @@ class ClientConnection(asyncio.Protocol):
 
     def begin_tunnel(self) -> None:
         """Read what is no longer HTTP, and give the crossing what came already."""
-        self._state, self._deadline = State.TUNNEL, math.inf
+        self._state, self._deadline = TUNNEL, math.inf
         held, self._buffer = self._buffer, b""
         if self.transport is not None:
             self.transport.resume_reading()
@@ -338,7 +342,7 @@ class ClientConnection(asyncio.Protocol):
             keep: whether the connection may be used again.
         """
         self._crossing = self._frame = None
-        if self._state is State.CLOSED or self.transport is None:
+        if self._state is CLOSED or self.transport is None:
             return
         if not keep or self._body is not None:
             self._linger()
@@ -349,10 +353,10 @@ class ClientConnection(asyncio.Protocol):
             if len(held) > MAX_HELD_BYTES:
                 self.transport.resume_reading()
             asyncio.get_running_loop().call_soon(self._read_held, held)  # not deeper into the stack at each request
-            self._state = State.HELD
+            self._state = HELD
 
     def _read_held(self, held: bytes) -> None:
-        if self._state is not State.HELD or self._crossing is not None:
+        if self._state is not HELD or self._crossing is not None:
             return
         behind, self._buffer = self._buffer, b""
         self._await_head()
@@ -363,8 +367,8 @@ class ClientConnection(asyncio.Protocol):
         transport = self.transport
         if transport is None:
             return
-        is_read = self._state is State.HELD and self._body is None and not self._buffer
-        self._state, self._buffer, self._body = State.LINGER, b"", None
+        is_read = self._state is HELD and self._body is None and not self._buffer
+        self._state, self._buffer, self._body = LINGER, b"", None
         is_sent = transport.get_write_buffer_size() <= MIN_WINDOW_BYTES
         self._deadline = elapsed_seconds() + (LINGER_SECONDS if is_sent else self._gateway.options.client_read_seconds)
         if is_read or not transport.can_write_eof():
@@ -378,6 +382,16 @@ class ClientConnection(asyncio.Protocol):
         """Answer what is no request, and end the connection."""
         self.write(self._gateway.refuse_connection(self.peer_ip, self.proxied, reason))
         self._linger()
+
+    def _turn_away(self, reason: Reason) -> None:
+        """Answer a connection that is one too many, and let it count no more: it must not keep others out."""
+        gateway = self._gateway
+        gateway.connections.discard(self)
+        gateway.limits.disconnect(self)
+        self.write(gateway.refuse_connection(self.peer_ip, self.proxied, reason))
+        self._state, self._deadline = LINGER, elapsed_seconds() + LINGER_SECONDS
+        if self.transport is not None:
+            self.transport.close()
 
     def _refuse_start(self) -> None:
         self._start = None
@@ -393,13 +407,13 @@ class ClientConnection(asyncio.Protocol):
         if now < self._deadline:
             return
         self._deadline = math.inf
-        if self._state is State.BODY and not self._is_slow and self._crossing is not None:
+        if self._state is BODY and not self._is_slow and self._crossing is not None:
             self._crossing.cut(Reason.REQUEST_TIMEOUT)
-        elif self._state is State.HEAD and self._buffer:
+        elif self._state is HEAD and self._buffer:
             self._refuse(Reason.REQUEST_TIMEOUT)
         elif self._crossing is not None:
             self._crossing.cut(Reason.CLIENT_SLOW)
-        elif self._state is State.HEAD and self.transport is not None:
+        elif self._state is HEAD and self.transport is not None:
             self.transport.close()
             self._deadline = now + LINGER_SECONDS  # should the caller not take what was written
         else:
@@ -407,7 +421,7 @@ class ClientConnection(asyncio.Protocol):
 
     def end_idle(self, now: float, seconds: float) -> None:
         """End a connection that waits for nothing, and has for some seconds."""
-        is_idle = self._state is State.HEAD and not self._buffer and self._crossing is None
+        is_idle = self._state is HEAD and not self._buffer and self._crossing is None
         if is_idle and now - self._idle_since >= seconds and self.transport is not None:
             self.transport.close()
 

@@ -36,11 +36,8 @@ class Ticker:
         self._watched: set[Watched] = set()
         self._late = 0
         """How many ticks in a row came late."""
-
-    @property
-    def is_late(self) -> bool:
+        self.is_late = False
         """Whether the process has more to do than it can."""
-        return self._late >= LATE_TICKS
 
     def watch(self, watched: Watched) -> None:
         """Ask it from now on."""
@@ -57,6 +54,7 @@ class Ticker:
             await asyncio.sleep(TICK_SECONDS)
             now = elapsed_seconds()
             self._late = self._late + 1 if now - due > LATE_SECONDS else 0
+            self.is_late = self._late >= LATE_TICKS
             self.tick(now)
 
     def tick(self, now: float) -> None:

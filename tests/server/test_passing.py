@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from proxy.errors import LedgerError
-from proxy.gateway import crossing
+from proxy.gateway import crossing, settling
 from proxy.ledger.lines import EndLine
 from proxy.ledger.opening import LOOK_SECONDS
 from proxy.ledger.writer import LedgerWriter
@@ -276,7 +276,7 @@ async def test_a_disk_that_hangs_holds_nobody_up_for_ever(
         sync(writer)
 
     go_on.set()
-    monkeypatch.setattr(crossing, "DISK_SECONDS", 0.2)
+    monkeypatch.setattr(settling, "DISK_SECONDS", 0.2)
     monkeypatch.setattr(LedgerWriter, "sync", hang)
     async with serve_raw(api.handle) as url, run_world(tmp_path, url, ledger_durability="synced") as world:
         go_on.clear()
