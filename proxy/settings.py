@@ -23,6 +23,7 @@ from proxy.ledger.options import LedgerOptions
 from proxy.lifecycle.options import LifecycleOptions
 from proxy.model.problem import nearest
 from proxy.origin.options import OriginOptions
+from proxy.volume.options import VolumeOptions
 
 PREFIX: Final = "SEKISHO_"
 _EXAMPLE: Final = '{"ID": "https://host.example/path"}'
@@ -36,6 +37,7 @@ class Settings(
     LifecycleOptions,
     OriginOptions,
     LedgerOptions,
+    VolumeOptions,
     BaseSettings,
 ):
     """Everything that a deployment can set."""

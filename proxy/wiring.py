@@ -34,10 +34,11 @@ from proxy.ledger.opening import STANDARD_OUTPUT, open_ledger
 from proxy.ledger.record import Recorder, geolocation_line, render_place
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.kept import keep_bundle
+from proxy.lifecycle.limits import check_counts
 from proxy.lifecycle.reload import Reloader, refuse_failing
 from proxy.lifecycle.watch import take_fingerprint
 from proxy.model.origin import ClientAddress
-from proxy.model.ports import Geolocator
+from proxy.model.ports import Geolocator, Volume
 from proxy.model.problem import nearest
 from proxy.model.readiness import Readiness
 from proxy.origin.geoip import make_geolocator
@@ -46,6 +47,7 @@ from proxy.pipeline.checkpoint import FORWARDED, Checkpoint
 from proxy.settings import Settings, parse_endpoint
 from proxy.telemetry import Metrics
 from proxy.version import VERSION
+from proxy.volume.opening import open_counts
 
 REVISIT_SECONDS: Final = 1.0
 """How soon a request under way is decided anew after another bundle is put in force."""
@@ -90,8 +92,10 @@ class _InForce:
         archive: Archive | None,
         metrics: Metrics,
         tls: ListenerTls,
+        volume: Volume,
     ) -> None:
         self._tls = tls
+        self._volume = volume
         self._settings = settings
         self.pseudonyms = pseudonyms
         self._keys = keys
@@ -115,6 +119,7 @@ class _InForce:
             introspections=self._introspector,
             client_certificate=self._settings.client_certificate,
             client_address=self._settings.client_address,
+            volume=self._volume,
         )
 
     @property
@@ -128,6 +133,7 @@ class _InForce:
         Raises:
             SekishoError: it cannot be; then nothing has changed.
         """
+        check_counts(snapshot, self._settings, workers=1)
         await keep_bundle(self._archive, snapshot)  # first: from the keys on there is but one step
         # Emergency denies leave the issuers as they are: a key file that went missing must not hold them up.
         is_same = snapshot.issuers is self.snapshot.issuers
@@ -230,6 +236,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         ledger, archive = await _open_records(stack, snapshot, settings, metrics)
         keys, introspector = await _ask_issuers(snapshot, settings, metrics)
         tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
+        counting = await open_counts(stack, settings, metrics)
         upstreams = Upstreams(settings)
         stack.push_async_callback(upstreams.close)
         in_force = _InForce(
@@ -243,6 +250,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             archive=archive,
             metrics=metrics,
             tls=tls,
+            volume=counting.volume,
         )
         gateway = Gateway(
             checkpoint=lambda: in_force.checkpoint,
@@ -252,6 +260,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
             upstreams=upstreams,
             metrics=metrics,
             options=settings,
+            counts=counting.source,
         )
         reloader = _make_reloader(settings, seen, in_force, metrics)
         renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
@@ -374,6 +383,7 @@ def _check_address_place(settings: Settings) -> None:
 
 
 def _check_settings(snapshot: Snapshot, settings: Settings) -> None:
+    check_counts(snapshot, settings, workers=1)
     _check_address_place(settings)
     declared = {issuer.id for issuer in snapshot.issuers}
     for issuer_id in settings.jwks.keys() - declared:

@@ -29,8 +29,9 @@ from proxy.gateway.problem import render_problem
 from proxy.gateway.upstream import Upstreams, find_reason
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import Line
+from proxy.model.counts import CountsNeeded
 from proxy.model.decision import Reason
-from proxy.model.ports import Ledger
+from proxy.model.ports import CountsSource, Ledger
 from proxy.model.request import RequestHead, ResponseHead
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Forward, Need, Passage, Refuse
@@ -58,6 +59,7 @@ class Gateway:
         upstreams: connections to the APIs.
         metrics: what is counted.
         options: limits, and what a refused caller is told.
+        counts: asked how much callers have read, where that is not known at once.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Gateway:
         upstreams: Upstreams,
         metrics: Metrics,
         options: GatewayOptions,
+        counts: CountsSource | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.keys = keys
@@ -78,6 +81,7 @@ class Gateway:
         self.upstreams = upstreams
         self.metrics = metrics
         self.options = options
+        self.counts = counts
         self.is_stopping = False
         """Set when the gateway stops: what is cut from then on was cut by us."""
         self._under_way: set[_Crossing] = set()
@@ -97,6 +101,9 @@ class Gateway:
         """Ask what a passage needs."""
         if isinstance(need.what, IntrospectionNeeded):
             await self.introspector.refresh(need.what)
+        elif isinstance(need.what, CountsNeeded):
+            if self.counts is not None:
+                await self.counts.ask(need.what)
         else:
             await self.keys.refresh(need.what.issuer_id)
 

@@ -5,6 +5,7 @@ import msgspec
 
 from proxy.model.api import Route
 from proxy.model.caller import Caller
+from proxy.model.counts import UNCOUNTED, Counts
 from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import Fact
 from proxy.model.origin import Origin
@@ -26,6 +27,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin
     subject: Subject
     purpose: Fact[str]
+    counts: Counts = UNCOUNTED
+    """How much the caller has read, where that was asked for."""
     decision: Decision | None
     """None where it did not come to a decision: an ambiguous request, no valid token."""
     effect: Effect

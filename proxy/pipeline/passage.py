@@ -28,6 +28,7 @@ from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import EndLine, Line, ReleasedLine
 from proxy.model.api import Action, Api, Route
 from proxy.model.caller import Caller
+from proxy.model.counts import UNCOUNTED, CountsNeeded
 from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import ABSENT, Fact, known
 from proxy.model.origin import Origin
@@ -37,6 +38,8 @@ from proxy.model.subject import Subject
 from proxy.origin.resolve import NOWHERE
 from proxy.pipeline.answers import ANSWERS
 from proxy.pipeline.checkpoint import Checkpoint
+from proxy.pipeline.counting import Counting, as_first
+from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import decide
 from proxy.request.catalog import Match, NoMatch
 from proxy.request.headers import (
@@ -69,9 +72,9 @@ class Refuse(msgspec.Struct, frozen=True):
 
 
 class Need(msgspec.Struct, frozen=True):
-    """Something must be asked before a decision can be made: an issuer's keys, or its word on a token."""
+    """Something must be asked before a decision can be made: an issuer's keys, its word on a token, or counts."""
 
-    what: CallerNeed
+    what: CallerNeed | CountsNeeded
 
 
 class Forward(msgspec.Struct, frozen=True):
@@ -126,8 +129,8 @@ class Passage:
     """
 
     __slots__ = (
-        "_answered", "_api", "_caller", "_certificate", "_chain", "_checkpoint", "_decision", "_expects_continue",
-        "_fields", "_forwarded", "_host", "_is_whole", "_is_written", "_match", "_met", "_method", "_now", "_origin",
+        "_answered", "_api", "_caller", "_certificate", "_chain", "_checkpoint", "_counting", "_decision",
+        "_expects_continue", "_fields", "_forwarded", "_host", "_is_whole", "_is_written", "_match", "_met", "_method", "_now", "_origin",
         "_outcome", "_purpose", "_recorded", "_request_id", "_shape", "_shown", "_subject", "_target", "_upstream",
         "ends_at",
     )  # fmt: skip
@@ -154,6 +157,7 @@ class Passage:
         """The connection's other end, and what it says of whose request it passes on."""
         self._decision: Decision | None = None
         self._outcome: Outcome | None = None
+        self._counting: Counting | None = None
         self._met = NOTHING_MET
         self._recorded = False
         """Whether the decision's line was handed out."""
@@ -180,7 +184,8 @@ class Passage:
 
     def supply(self, need: Need) -> Step:
         """Go on after this need was met, or could not be. It is not raised again."""
-        self._met |= {need.what}
+        if not isinstance(need.what, CountsNeeded):
+            self._met |= {need.what}
         return self._guard(self._cross)
 
     def answer(self, head: ResponseHead, whole: int | None = None, seconds: float = 0.0) -> Refuse | Release:
@@ -295,7 +300,7 @@ class Passage:
         return None
 
     def _cross(self) -> Step:
-        """Who asks, whose data, and may they."""
+        """Who asks, and then whose data it is."""
         if self._api is None or self._target is None or self._fields is None:
             return self._refuse(Reason.DECISION_FAILED)
         checkpoint, fields = self._checkpoint, self._fields
@@ -311,14 +316,35 @@ class Passage:
         if isinstance(match, NoMatch):
             self._shape = match.shape
             return self._refuse(match.reason, allowed_methods=match.allowed)
+        return self._judge(match, caller, fields)
+
+    def _judge(self, match: Match, caller: Caller, fields: RequestFields) -> Step:
+        """May they."""
+        checkpoint, api = self._checkpoint, match.route.api.id
         facts = checkpoint.find_facts(match, caller, self._origin, fields, self._now)
         self._subject, self._purpose = facts.subject, facts.purpose
+        if api in checkpoint.counted:
+            counted = self._count(api, facts)
+            if isinstance(counted, CountsNeeded):
+                return Need(counted)
+            facts = counted
         decision = self._decision = decide(checkpoint.snapshot.policy, facts)
         reason = find_refusal(decision)
+        if self._counting is not None:
+            reason = self._counting.settle(reason)
         if reason is not None:
             return self._refuse(reason)
         self._outcome = self._make_outcome(Effect.ALLOW, decision.reason, enforced=True, status=None)
         return self._forward()
+
+    def _count(self, api: str, facts: Facts) -> Facts | CountsNeeded:
+        """Return the facts with how much the caller has read, or what must be asked for that."""
+        checkpoint, first = self._checkpoint, as_first(facts)
+        if find_refusal(decide(checkpoint.snapshot.policy, first)) is not None:
+            return first
+        if self._counting is None:
+            self._counting = Counting(checkpoint.volume, checkpoint.counted[api])
+        return self._counting.find(facts, self._request_id, checkpoint.recorder)
 
     @property
     def is_under_way(self) -> bool:
@@ -356,6 +382,8 @@ class Passage:
             return True
         origin = checkpoint.origins.resolve(self._chain, now)
         facts = checkpoint.find_facts(match, caller, origin, fields, now)
+        if self._counting is not None:  # it is counted already, and once
+            facts = msgspec.structs.replace(facts, counts=self._counting.counts)
         decision = decide(checkpoint.snapshot.policy, facts)
         self.ends_at = min(caller.until, decision.until, self._now + match.route.max_duration_seconds)
         return find_refusal(decision) is not None
@@ -442,6 +470,7 @@ class Passage:
             caller=self._caller,
             origin=self._origin,
             subject=self._subject,
+            counts=self._counting.counts if self._counting else UNCOUNTED,
             purpose=self._purpose,
             trace=self._fields.trace if self._fields else "",
             decision=self._decision,

@@ -16,7 +16,7 @@ MODULES: Final = sorted((ROOT / "proxy").rglob("*.py"))
 ORDER: Final = (
     {"model", "errors", "clock", "version"},
     {"telemetry", "fetch", "disk", "pause"},
-    {"request", "caller", "origin", "subject", "policy", "ledger"},
+    {"request", "caller", "origin", "subject", "policy", "ledger", "volume"},
     {"bundle"},
     {"pipeline"},
     {"lifecycle", "gateway", "admin"},
@@ -60,6 +60,8 @@ WITH_IO: Final = {
     "lifecycle.candidate",
     "lifecycle.reload",
     "lifecycle.kept",
+    "volume.opening",
+    "volume.shared",
     "clock",
     "version",
     "bundle.large",
@@ -79,6 +81,8 @@ COUNTING: Final = {
     "ledger.writer",
     "ledger.witness",
     "ledger.key_ring_watch",
+    "volume.opening",
+    "volume.shared",
     "telemetry",
     "gateway",
     "admin",
@@ -95,7 +99,7 @@ PURE_USE: Final = {
     ("bundle.snapshot", "pathlib"),
     ("bundle.options", "pathlib"),
     ("caller.options", "pathlib"), ("ledger.options", "pathlib"),
-    ("ledger.sink", "pathlib"), ("origin.options", "pathlib"),
+    ("ledger.sink", "pathlib"), ("origin.options", "pathlib"), ("volume.options", "pathlib"),
 }  # fmt: skip
 """A path as a value, not as a way to a file."""
 
@@ -212,7 +216,7 @@ def test_every_module_that_decides_has_its_own_tests() -> None:
     missing = [
         _name(path)
         for path in MODULES
-        if _room(_name(path)) in {"request", "caller", "origin", "subject", "policy", "ledger", "bundle"}
+        if _room(_name(path)) in {"request", "caller", "origin", "subject", "policy", "ledger", "volume", "bundle"}
         and path.stem not in {"__init__", "options", "rules", "snapshot"}
         and not (ROOT / "tests" / "unit" / path.relative_to(ROOT / "proxy").parent / f"test_{path.name}").exists()
     ]
