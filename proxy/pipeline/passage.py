@@ -130,9 +130,9 @@ class Passage:
 
     __slots__ = (
         "_answered", "_api", "_caller", "_certificate", "_chain", "_checkpoint", "_counting", "_decision",
-        "_expects_continue", "_fields", "_forwarded", "_host", "_is_whole", "_is_written", "_match", "_met", "_method", "_now", "_origin",
-        "_outcome", "_purpose", "_recorded", "_request_id", "_shape", "_shown", "_subject", "_target", "_upstream",
-        "ends_at",
+        "_expects_continue", "_fields", "_forwarded", "_host", "_is_whole", "_is_written", "_match", "_met",
+        "_method", "_now", "_origin", "_outcome", "_purpose", "_recorded", "_request_id", "_shape", "_shown",
+        "_subject", "_target", "_upstream", "ends_at",
     )  # fmt: skip
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:

@@ -12,6 +12,7 @@ window after the mark its number is the largest: an upper bound.
 from collections.abc import Sequence
 from typing import Any, Final
 
+from proxy.errors import FetchError
 from proxy.model.counts import Count, Counted, CountsNeeded
 
 SPARE: Final = 10_000
@@ -25,29 +26,34 @@ local now = time[1] * 1000000 + time[2]
 local answer = {{ARGV[1]}}
 for i, key in ipairs(KEYS) do
   local seconds, most, member = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), ARGV[3 * i + 1]
-  local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]
-  local at = now
-  if last and tonumber(last) >= now then at = tonumber(last) + 1 end
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.0f', now - seconds * 1000000))
-  local before = redis.call('ZSCORE', key, member)
-  local is_full = redis.call('ZSCORE', key, '{_FULL.decode()}')
-  local held = redis.call('ZCARD', key)
-  if not before and held >= most + {SPARE} then
-    member = '{_FULL.decode()}'
-    is_full = true
+  local gone = string.format('%.0f', now - seconds * 1000000)
+  local last = tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2] or 0)
+  local at = math.max(now, last + 1)
+  local before = tonumber(redis.call('ZSCORE', key, member) or 0)
+  if before <= tonumber(gone) then before = 0 end
+  local is_full = tonumber(redis.call('ZSCORE', key, '{_FULL.decode()}') or 0) > tonumber(gone)
+  local held = redis.call('ZCOUNT', key, '(' .. gone, '+inf')
+  if before == 0 then
+    held = held + 1
+    if held > most + {SPARE} then
+      member = '{_FULL.decode()}'
+      is_full = true
+    end
   end
   redis.call('ZADD', key, string.format('%.0f', at), member)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', gone)
   redis.call('PEXPIRE', key, seconds * 1000 + 1000)
-  if not before then held = held + 1 end
   if is_full or held > most then held = most end
   answer[3 * i - 1] = held
   answer[3 * i] = string.format('%.0f', at)
-  answer[3 * i + 1] = before and string.format('%.0f', before) or ''
+  answer[3 * i + 1] = before > 0 and string.format('%.0f', before) or ''
 end
 return answer
 """
 """Sees one member for each key. Arguments: a word of the question, then seconds, number and member for each key.
-Answers that word, then for each key the number, the score that the member has now, and the one that it had."""
+Answers that word, then for each key the number, the score that the member has now, and the one that it had.
+
+What may need memory is written first: a server that is full refuses only the first write of a script."""
 
 UNSEE: Final = """
 for i, key in ipairs(KEYS) do
@@ -85,17 +91,21 @@ def render_question(needed: CountsNeeded) -> list[bytes]:
 
 
 def read_answer(needed: CountsNeeded, raw: Any) -> Counted:
-    """Return what ``SEE`` answered; ValueError if that is no answer to this question."""
+    """Return what ``SEE`` answered.
+
+    Raises:
+        FetchError: that is no answer to this question.
+    """
     expected = 1 + 3 * len(needed.counts)
     if not isinstance(raw, Sequence) or len(raw) != expected or raw[0] != needed.id.encode():
-        raise ValueError("it is no answer to what was asked")
+        raise FetchError("it is no answer to what was asked")
     numbers, undo = [], []
     for place, each in enumerate(needed.counts):
         number, at, before = raw[3 * place + 1 : 3 * place + 4]
         if not isinstance(number, int) or not 1 <= number <= each.asked.at_most:
-            raise ValueError("a count is no number that can be")
+            raise FetchError("a count is no number that can be")
         if not _is_score(at) or not (before == b"" or _is_score(before)):
-            raise ValueError("a score is none")
+            raise FetchError("a score is none")
         numbers.append(number)
         undo += [each.member, at, before]
     return Counted(tuple(numbers), tuple(undo))

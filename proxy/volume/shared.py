@@ -11,7 +11,6 @@
 
 import asyncio
 import logging
-import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +34,6 @@ PATIENCE: Final = 3
 """Questions in a row without an answer, after which no more are asked for a while."""
 RETRY_SECONDS: Final = 1.0
 KEEPS_ALL: Final = "noeviction"
-_CODE: Final = re.compile(r"[A-Z]{2,16}(?= )")
 
 log = logging.getLogger("sekisho.volume")
 
@@ -201,7 +199,6 @@ def _connect(options: VolumeOptions) -> Redis:
         retry=Retry(NoBackoff(), 0),  # a question that may have been heard is not asked twice
         protocol=2,
         driver_info=None,
-        client_name="sekisho",
         **place,
     )
     return Redis.from_pool(pool)
@@ -220,7 +217,4 @@ def _read_password(path: Path) -> str:
 
 def _describe(error: Exception) -> str:
     """Return what an operator needs to know of an error, and nothing that a server put into it."""
-    if isinstance(error, FetchError | ValueError):
-        return str(error)
-    code = _CODE.match(str(error))
-    return f"{type(error).__name__} {code[0]}" if code else type(error).__name__
+    return str(error) if isinstance(error, FetchError) else type(error).__name__
