@@ -9,11 +9,13 @@ One request, five questions, one room each::
                                    origin/   from where?
                                    subject/  whose data?
                                    policy/   may they?
+                                   volume/   how much has the caller read?
                                    ledger/   what was decided, durable before it is acted on
 
 The rooms stand in one order, and imports run along it only (tests/architecture holds them to it)::
 
-    model, errors, clock ← telemetry ← request, caller, origin, subject, policy, ledger ← bundle ← pipeline
+    model, errors, clock ← telemetry ← request, caller, origin, subject, policy, ledger,
+    volume ← bundle ← pipeline
     ← lifecycle, gateway, admin ← settings, wiring ← demo, cli
 
 - ``model`` is the vocabulary: frozen values that everything else speaks.

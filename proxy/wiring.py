@@ -236,8 +236,7 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         ledger, archive = await _open_records(stack, snapshot, settings, metrics)
         keys, introspector = await _ask_issuers(snapshot, settings, metrics)
         tls = await ListenerTls.start(settings, _find_cas(snapshot), metrics)
-        counting = await open_counts(stack, settings, metrics)
-        upstreams = Upstreams(settings)
+        counting, upstreams = await open_counts(stack, settings, metrics), Upstreams(settings)
         stack.push_async_callback(upstreams.close)
         in_force = _InForce(
             snapshot,
@@ -266,16 +265,14 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
         ledger.begin(in_force.describe_in_force, _start_line(snapshot, keys, settings, geolocator))
         admin = make_admin(metrics, lambda: _readiness(in_force, keys, renewal.stale, reloader.stale))
-        runner = web.AppRunner(admin, access_log=None, handle_signals=False)
-        _, admin_at = await _listen(stack, runner, settings.admin, "--admin")
+        _, admin_at = await _listen(stack, _make_runner(admin), settings.admin, "--admin")
         stack.push_async_callback(keys.close)
         stack.push_async_callback(introspector.close)
         listen_at = await _serve(stack, gateway, settings, tls)
         stack.callback(_begin_stop, gateway)
         watching = [keys.keep_fresh(), reloader.watch(), renewal.watch(), tls.watch(settings.watch_seconds)]
         keeping = [ledger.keep(), pseudonyms.watch(in_force.rename), _remind(in_force), _revisit(gateway)]
-        tasks = [asyncio.ensure_future(coroutine) for coroutine in (*watching, *keeping)]
-        stack.push_async_callback(_cancel, tasks)
+        stack.push_async_callback(_cancel, [asyncio.ensure_future(each) for each in (*watching, *keeping)])
         _tell_ready(settings, snapshot, listen_at)
         del snapshot  # one that is no longer in force must not be kept
         poke = _all(reloader.poke, tls.poke, renewal.poke, pseudonyms.poke)
@@ -291,6 +288,10 @@ async def _open_records(
     archive = None if settings.ledger == STANDARD_OUTPUT else Archive(settings.ledger)
     await keep_bundle(archive, snapshot)
     return ledger, archive
+
+
+def _make_runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(app, access_log=None, handle_signals=False)
 
 
 def _tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:

@@ -6,6 +6,7 @@ Needs Debian's ``redis-server``; run by ``make e2e``, not by ``make test``.
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,7 @@ from tests.support.counts import a_question
 from tests.support.redis_server import RealRedis, run_redis
 from tests.support.world import World, headers, run_world, serve_raw
 
+DOCS: Final = Path(__file__).parents[2] / "docs"
 LIMIT: Final = """\
   - id: ten-an-hour
     effect: deny
@@ -34,6 +36,12 @@ LIMIT: Final = """\
     effect: allow
     when: {caller.affiliate: ly, subject.country: KR}
 """
+
+
+PERMITTED: Final = re.findall(
+    r"\+[a-z|]+", re.findall(r"`(~sekisho:\* [^`]+)`", (DOCS / "settings.md").read_text(encoding="utf-8"))[0]
+)
+"""What the page says that a user of its own needs."""
 
 
 @contextlib.asynccontextmanager
@@ -211,7 +219,7 @@ async def test_over_tls_with_a_user_of_its_own(tmp_path: Path) -> None:
             "--tls-ca-cert-file",
             str(authority),
         ]
-        arguments += ["--user", "gateway", "on", ">word", "~sekisho:*", "+@all"]
+        arguments += ["--user", "gateway", "on", ">word", "~sekisho:*", *PERMITTED]
         async with run_redis(tmp_path, *arguments):
             named: dict[str, Any] = {"counts": f"rediss://gateway@localhost:{port}/0", "counts_timeout_seconds": 5}
             right = VolumeOptions(**named, counts_ca=authority, counts_password_file=secret)
