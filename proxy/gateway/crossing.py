@@ -26,7 +26,7 @@ from proxy.gateway.connection import abort, peer_ip, read_shown
 from proxy.gateway.ids import make_request_id
 from proxy.gateway.options import GatewayOptions
 from proxy.gateway.problem import render_problem
-from proxy.gateway.upstream import Upstreams, find_reason
+from proxy.gateway.upstream import Upstreams, find_reason, read_lines
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import Line
 from proxy.model.counts import CountsNeeded
@@ -291,8 +291,9 @@ class _Crossing:
             if forward.expects_continue and request.transport is not None:
                 request.transport.write(_CONTINUE)
             body = self._read_body() if request.body_exists else None
+            declared = request.headers.get("Content-Length")
             try:
-                upstream = await gateway.upstreams.request(request.method, forward, body)
+                upstream = await gateway.upstreams.request(request.method, forward, body, declared)
             except Exception as error:  # noqa: BLE001 - every error becomes a reason
                 return await self._fail_upstream(error)
             async with upstream:
@@ -328,8 +329,10 @@ class _Crossing:
             await gateway.record(self._passage, step.lines)
         self._is_released = True
         gateway.metrics.count_outcome(step.outcome)
+        declared = upstream.headers.get("Content-Length")
+        framing = () if declared is None else (("Content-Length", declared),)
         response = web.StreamResponse(
-            status=step.status, reason=upstream.reason, headers=[*step.headers, ("Server", "sekisho")]
+            status=step.status, reason=upstream.reason, headers=(*read_lines(step.fields), *framing)
         )
         reason = await self._stream(upstream.content, body, response)
         self._end(reason)

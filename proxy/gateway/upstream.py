@@ -48,23 +48,28 @@ class Upstreams:
         )
         self._session._retry_connection = False  # noqa: SLF001 - see above
 
-    async def request(self, method: str, forward: Forward, body: AsyncIterator[bytes] | None) -> aiohttp.ClientResponse:
-        """Send a request and return the answer's head; the body is still to be read.
+    async def request(
+        self, method: str, forward: Forward, body: AsyncIterator[bytes] | None, length: str | None = None
+    ) -> aiohttp.ClientResponse:
+        """Send a request and return the answer's head; the body, of a length that may be known, is still to be read.
 
         A read without a body is sent once more where a kept connection turned out to be closed.
         """
         try:
-            return await self._send(method, forward, body)
+            return await self._send(method, forward, body, length)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if not forward.is_read or body is not None or isinstance(error, aiohttp.ClientConnectorError):
                 raise
-            return await self._send(method, forward, None)
+            return await self._send(method, forward, None, length)
 
-    async def _send(self, method: str, forward: Forward, body: AsyncIterator[bytes] | None) -> aiohttp.ClientResponse:
+    async def _send(
+        self, method: str, forward: Forward, body: AsyncIterator[bytes] | None, length: str | None
+    ) -> aiohttp.ClientResponse:
+        framing = () if length is None else (("Content-Length", length),)
         return await self._session.request(
             method,
             URL(forward.api.upstream.url + forward.target, encoded=True),
-            headers=_unify_names(forward.headers),
+            headers=_unify_names((*read_lines(forward.fields), *framing)),
             data=body,
             allow_redirects=False,
         )
@@ -72,6 +77,12 @@ class Upstreams:
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+def read_lines(fields: bytes) -> Headers:
+    """Return the fields that rendered lines are, for a library that renders them itself."""
+    lines = [line.partition(": ") for line in fields.decode().split("\r\n")[:-1]]
+    return tuple((name, value) for name, _, value in lines)
 
 
 def _unify_names(headers: Headers) -> CIMultiDict[str]:

@@ -77,6 +77,8 @@ class Asked(msgspec.Struct, frozen=True):
     tally: Tally
     at_most: int
     """From this number on no rule tells a count from a larger one."""
+    at_least: int
+    """Below this number no rule tells a count from 1."""
 
 
 class Count(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from proxy.model.origin import Origin
 from proxy.model.subject import Subject
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True):
     """Where a passage stands: what was found out, what was decided, and what the caller is answered."""
 
     request_id: str
@@ -27,8 +27,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin
     subject: Subject
     purpose: Fact[str]
-    counts: Counts = UNCOUNTED
-    """How much the caller has read, where that was asked for."""
     decision: Decision | None
     """None where it did not come to a decision: an ambiguous request, no valid token."""
     effect: Effect
@@ -36,10 +34,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     enforced: bool
     """False where a refusal was only observed and the request went on."""
-    trace: str = ""
-    """The trace id that the request came with."""
     status: int | None
     """What the caller is answered, None while it is not known yet; a refusal's own status if only observed."""
+    trace: str = ""
+    """The trace id that the request came with."""
+    counts: Counts = UNCOUNTED
+    """How much the caller has read, where that was asked for."""
 
     @property
     def is_refusal(self) -> bool:

@@ -3,7 +3,7 @@
 
 1. A request is decided as if it were the caller's first. What is refused so is refused by any count, since more is
    never a reason to allow: nobody is asked, and nothing is counted.
-2. Else it is counted, itself included, and decided by the counts.
+2. Else it is counted, itself included, and decided by the counts, unless they are below what any rule asks for.
 3. What is then refused is taken back: what was denied was not read.
 
 In between another request may find a place taken that is then given back. It can be refused by that, never allowed.
@@ -32,7 +32,7 @@ class Counting:
         asked: what is to be counted.
     """
 
-    __slots__ = ("_asked", "_counted", "_needed", "_volume", "counts")
+    __slots__ = ("_asked", "_counted", "_needed", "_volume", "counts", "is_as_first")
 
     def __init__(self, volume: Volume, asked: tuple[Asked, ...]) -> None:
         self._volume = volume
@@ -40,6 +40,8 @@ class Counting:
         self._needed: CountsNeeded | None = None
         self._counted: Counted | None = None
         self.counts: Counts = UNCOUNTED
+        self.is_as_first = False
+        """Whether no rule can tell the counts from those of a first request."""
 
     def find(self, facts: Facts, request_id: str, recorder: Recorder) -> Facts | CountsNeeded:
         """Return the facts with the counts, or what must be asked for first; that is asked for once."""
@@ -49,8 +51,11 @@ class Counting:
         counted = self._volume.count(needed) if needed.counts else _NOTHING_ASKED
         if counted is None and not is_asked:
             return needed
-        self._counted = counted or UNAVAILABLE
-        self.counts = needed.read(self._counted)
+        self._counted = counted = counted or UNAVAILABLE
+        self.counts = needed.read(counted)
+        self.is_as_first = not needed.states and counted.numbers is not None
+        for each, number in zip(needed.counts, counted.numbers or (), strict=False):
+            self.is_as_first &= number < each.asked.at_least
         return msgspec.structs.replace(facts, counts=self.counts)
 
     def settle(self, refusal: Reason | None) -> Reason | None:

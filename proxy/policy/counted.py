@@ -27,15 +27,15 @@ _NO_ONE: Final = Subject()
 def find_counted(policy: Policy, resources: Iterable[Resource]) -> Mapping[str, tuple[Asked, ...]]:
     """Return what is counted, by API; an API of which nothing is counted is not there."""
     counting = [each for each in _all(policy) if any(_limits(each))]
-    found: dict[str, dict[str, int]] = {}
+    found: dict[str, dict[str, list[int]]] = {}
     for resource in resources if counting else ():
         told = found.setdefault(resource.api, {})
         for each in counting:
             if isinstance(each, Grant) or _is_possible(each, resource):
-                for name, at_most in _limits(each):
-                    told[name] = max(told.get(name, 0), at_most)
+                for name, number in _limits(each):
+                    told.setdefault(name, []).append(number)
     return {
-        api: tuple(Asked(tally, told[name]) for name, tally in TALLIES.items() if name in told)
+        api: tuple(Asked(tally, max(told[name]), min(told[name])) for name, tally in TALLIES.items() if name in told)
         for api, told in found.items()
         if told
     }
@@ -52,7 +52,7 @@ def _all(policy: Policy) -> Iterator[Rule | Grant]:
 
 
 def _limits(rule: Rule | Grant) -> Iterator[tuple[str, int]]:
-    """Yield the tallies that a rule asks for, each with the number from which on it tells nothing apart."""
+    """Yield the tallies that a rule asks for, each with the number from which on it says something else."""
     for condition in _conditions(rule):
         test = condition.literal.test
         if condition.attribute.startswith(COUNTS) and isinstance(test, Within):

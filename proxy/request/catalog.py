@@ -9,8 +9,8 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -18,7 +18,11 @@ from proxy.model.api import Api, Route
 from proxy.model.decision import Reason
 
 UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]{1,256}")
+_is_unreserved: Final = UNRESERVED.fullmatch
 _MAX_SHAPE_SEGMENTS: Final = 8
+
+Places: TypeAlias = tuple[tuple[str, int], ...]
+"""The names of a route's parameters, and the numbers of the segments at which they stand."""
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -39,18 +43,28 @@ class NoMatch(msgspec.Struct, frozen=True):
 
 
 class _Node:
-    __slots__ = ("literals", "parameters", "routes", "words")
+    __slots__ = ("literals", "parameters", "routes", "ways", "words")
 
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
         self.words: set[str] = set()
         """The literals as a lax reader reads them."""
         self.parameters: dict[re.Pattern[str], _Node] = {}
-        self.routes: dict[str, Route] = {}
+        self.ways: list[tuple[Callable[[str], object], _Node]] = []
+        """What the patterns say of a value, and where it then leads."""
+        self.routes: dict[str, tuple[Route, Places]] = {}
+        """By method, with where the parameters stand."""
 
     def literal(self, word: str) -> "_Node":
         self.words.add(_lax(word))
         return self.literals.setdefault(word, _Node())
+
+    def parameter(self, pattern: re.Pattern[str]) -> "_Node":
+        child = self.parameters.get(pattern)
+        if child is None:
+            child = self.parameters[pattern] = _Node()
+            self.ways.append((pattern.fullmatch, child))
+        return child
 
     def find_parameters(self, value: str) -> list["_Node"]:
         """Return where a value leads as a parameter.
@@ -58,11 +72,15 @@ class _Node:
         A value that a lax API may read as one of the literals beside it is none: many compare paths without
         regard to case, and drop what looks like a suffix (``export.json``).
         """
-        if not self.parameters or not UNRESERVED.fullmatch(value):
+        if not _is_unreserved(value):
             return []
-        if value not in self.literals and _lax(value) in self.words:
+        if self.words and value not in self.literals and _lax(value) in self.words:
             return []
-        return [child for pattern, child in self.parameters.items() if pattern.fullmatch(value)]
+        ways = []
+        for fits, child in self.ways:
+            if fits(value):
+                ways.append(child)
+        return ways
 
 
 def _lax(segment: str) -> str:
@@ -97,11 +115,12 @@ class Catalog:
         node = self._roots[route.api.id]
         for segment in route.segments:
             if segment.is_parameter:
-                node = node.parameters.setdefault(patterns.get(segment.text, UNRESERVED), _Node())
+                node = node.parameter(patterns.get(segment.text, UNRESERVED))
             else:
                 self._words[route.api.id].add(segment.text)
                 node = node.literal(segment.text)
-        node.routes.update(dict.fromkeys(route.methods, route))
+        places = tuple((each.text, number) for number, each in enumerate(route.segments) if each.is_parameter)
+        node.routes.update(dict.fromkeys(route.methods, (route, places)))
 
     def find_api(self, host: str | None) -> Api | None:
         """Return the API that is served under a lower-case host name; None stands for the only one there is."""
@@ -112,29 +131,46 @@ class Catalog:
     def match(self, api: Api, method: str, segments: Sequence[str]) -> Match | NoMatch:
         """Return the declared route, or why there is none."""
         node = self._find_node(api, segments)
-        route = node.routes.get(method) if node else None
-        if route is not None:
-            values = {
-                template.text: value
-                for template, value in zip(route.segments, segments, strict=True)
-                if template.is_parameter
-            }
-            return Match(route, values)
+        found = node.routes.get(method) if node else None
+        if found is not None:
+            route, places = found
+            return Match(route, {name: segments[place] for name, place in places})
         shape = self.shape(api, segments)
         if node is None:
             return NoMatch(Reason.ROUTE_UNDECLARED, (), shape)
         return NoMatch(Reason.METHOD_UNDECLARED, tuple(sorted(node.routes)), shape)
 
     def _find_node(self, api: Api, segments: Sequence[str]) -> _Node | None:
-        """Return the most literal declared path that this one is, whatever its methods."""
-        nodes = [self._roots[api.id]]
-        for segment in segments:
-            literals = [node.literals[segment] for node in nodes if segment in node.literals]
-            nodes = literals + [child for node in nodes for child in node.find_parameters(segment)]
-        return next((node for node in nodes if node.routes), None)
+        """Return the most literal declared path that this one is, whatever its methods.
+
+        Where one way leads on, it is gone alone: so it is with nearly every path, at each of its segments.
+        """
+        node = self._roots[api.id]
+        for number, segment in enumerate(segments):
+            literal = node.literals.get(segment)
+            if node.ways:
+                nodes = node.find_parameters(segment)
+                if literal is not None:
+                    nodes.insert(0, literal)
+                if len(nodes) != 1:
+                    return _find_among(nodes, segments[number + 1 :])
+                node = nodes[0]
+            elif literal is not None:
+                node = literal
+            else:
+                return None
+        return node if node.routes else None
 
     def shape(self, api: Api, segments: Sequence[str]) -> str:
         """Return a path's shape: declared words stay, everything else is ``*``."""
         words = self._words[api.id]
         shown = [segment if segment in words else "*" for segment in segments[:_MAX_SHAPE_SEGMENTS]]
         return "/" + "/".join(shown) + ("/…" if len(segments) > _MAX_SHAPE_SEGMENTS else "")
+
+
+def _find_among(nodes: list[_Node], segments: Sequence[str]) -> _Node | None:
+    """Return where the rest of a path leads from several places, the most literal way first."""
+    for segment in segments:
+        literals = [node.literals[segment] for node in nodes if segment in node.literals]
+        nodes = literals + [child for node in nodes for child in node.find_parameters(segment)]
+    return next((node for node in nodes if node.routes), None)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
+from proxy.counting import Counted
 from proxy.telemetry import Metrics
 from tests.support.watch import DASHBOARD, DEPLOY, RULES, RULES_TESTS, panels, read_example, rules
 
@@ -27,8 +28,10 @@ RECORDED: Final = {rule["record"] for rule in rules() if "record" in rule}
 
 
 def _label_names() -> set[str]:
-    held = [getattr(each, "_counter", each) for each in vars(Metrics()).values()]
-    return {name for each in held for name in getattr(each, "_labelnames", ())} | {"instance", "job", "le"}
+    held = [
+        getattr(each, "labels" if isinstance(each, Counted) else "_labelnames", ()) for each in vars(Metrics()).values()
+    ]
+    return {name for names in held for name in names} | {"instance", "job", "le"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -15,6 +15,7 @@ MODULES: Final = sorted((ROOT / "proxy").rglob("*.py"))
 
 ORDER: Final = (
     {"model", "errors", "clock", "version"},
+    {"counting"},
     {"telemetry", "fetch", "disk", "pause"},
     {"request", "caller", "origin", "subject", "policy", "ledger", "volume"},
     {"bundle"},

@@ -28,7 +28,7 @@ def a_question(
 ) -> CountsNeeded:
     counts = tuple(
         Count(
-            Asked(TALLIES[name], at_most), caller.encode().ljust(16), group, member.encode().ljust(16)
+            Asked(TALLIES[name], at_most, 2), caller.encode().ljust(16), group, member.encode().ljust(16)
         )
         for name in tallies
     )  # fmt: skip

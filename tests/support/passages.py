@@ -69,3 +69,10 @@ def a_head(
     if address is not None:
         fields.append(("X-Forwarded-For", address))
     return RequestHead(method, target, (*fields, *more), peer)
+
+
+def read_lines(fields: bytes) -> tuple[tuple[str, str], ...]:
+    """Return the fields that rendered lines are, in their order."""
+    *lines, end = fields.decode().split("\r\n")
+    assert end == "", "the last line is ended, too"
+    return tuple((name, value) for name, _, value in (line.partition(": ") for line in lines))

@@ -20,6 +20,7 @@ from proxy.gateway.upstream import Upstreams, find_reason
 from proxy.model.api import Api, Upstream
 from proxy.model.decision import Reason
 from proxy.pipeline.passage import Forward
+from proxy.request.headers import render_fields
 
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 
@@ -150,7 +151,7 @@ def a_forward(url: str, target: str = "/v1/jp/users/42", headers: tuple[tuple[st
     return Forward(
         api=upstream,
         target=target,
-        headers=(("Host", "users.example"), *headers),
+        fields=render_fields((("Host", "users.example"), *headers)),
         expects_continue=False,
         is_read=True,
         seconds=5.0,
@@ -211,8 +212,7 @@ async def test_a_body_is_sent_in_chunks_and_nothing_but_framing_is_added(api: Ra
 
 
 async def test_a_declared_length_is_kept_and_not_framed_twice(api: RawApi, upstreams: Upstreams) -> None:
-    forward = a_forward(api.url, headers=(("Content-Length", "4"),))
-    async with await upstreams.request("PUT", forward, body_of(b"\r\n", b"\r\n")):
+    async with await upstreams.request("PUT", a_forward(api.url), body_of(b"\r\n", b"\r\n"), "4"):
         pass
     assert ("Content-Length" in api.head()[1]) != ("Transfer-Encoding" in api.head()[1])
 

@@ -64,6 +64,8 @@ def test_the_largest_number_that_rules_tell_apart_is_held() -> None:
         a_rule({"counts.subjects_1h": {"lt": "200"}}, "allow").renamed("c"),
         a_rule({"counts.requests_1m": {"gt": str(MAX_LIMIT)}, "resource.api": "users"}).renamed("d"),
     )
+    (asked,) = [each for each in find_counted(Policy(rules), (USER,))["users"] if each.tally.name == "subjects_1h"]
+    assert (asked.at_least, asked.at_most) == (11, 200)
     largest = MAX_LIMIT + 1
     assert counted(*rules) == {"users": {"subjects_1h": 200, "requests_1m": largest}, "orders": {"subjects_1h": 200}}
     assert sorted(find_counting(Policy(rules))) == ["a", "b", "c", "d"]
