@@ -63,6 +63,7 @@ bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions b
 	@$(BIN)/python -m bench.reload
 	@$(BIN)/python -m bench.registers
 	@$(BIN)/python -m bench.lookups
+	@$(BIN)/python -m bench.assertion
 	@$(BIN)/python -m bench.ledger
 	@$(BIN)/python -m bench.ledger_kill
 

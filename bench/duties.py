@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from bench.contenders.nginx import SMALL_BODY
+from bench.answers import SMALL_BODY
 from bench.countries import CLIENT_ADDRESS, LISTED_ADDRESS
 from bench.harness import BenchError, wait_until
 from bench.identity import LISTED_AFFILIATE
@@ -79,19 +79,19 @@ def verify_duties(contender: Contender, issuer: Issuer) -> None:
 def verify_passes(contender: Contender, token: str) -> None:
     """Prove that the allowed request comes back with the upstream's body."""
     status, body = fetch(contender, request_headers(token))
-    if status != HTTPStatus.OK or body != SMALL_BODY.encode():
+    if status != HTTPStatus.OK or body != SMALL_BODY:
         raise BenchError(f"{contender.name} answered the allowed request with {status}: {body[:200]!r}")
 
 
 def verify_refused(contender: Contender, attempt: Attempt) -> None:
     """Prove that one forbidden request is refused, and that nothing of the upstream leaks."""
     status, body = fetch(contender, request_headers(attempt.token, attempt.address))
-    if status not in REFUSED or SMALL_BODY.encode() in body:
+    if status not in REFUSED or SMALL_BODY in body:
         raise BenchError(f"{contender.name} answered {status} to {attempt.what}: it does not do its duty")
 
 
 def fetch(contender: Contender, headers: dict[str, str]) -> tuple[int, bytes]:
-    """Send one GET on a connection of its own."""
+    """Ask for the small record on a connection of its own."""
     connection = http.client.HTTPConnection(LOOPBACK, contender.port, timeout=10)
     try:
         connection.request("GET", "/v1/users/417", headers=headers)

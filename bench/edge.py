@@ -1,48 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small GET through each gateway: CPU per request, paired with HAProxy and with Envoy.
+"""Sekisho beside nginx, HAProxy, Envoy and a naive gateway: `python -m bench.edge [--quick] [--only PART …]`.
 
-- The figure is CPU, not latency nor throughput: on two noisy cores it is what repeats, and what one pays for.
-- Every round drives each gateway as fast as it answers, over 32 connections, for about a second.
-- Before any timing each gateway proves its duties (`bench.duties`); after it, that the last round was logged, or
-  that every decision is in the ledger.
+- The main figure is CPU per request, not latency nor throughput: on two noisy cores it is what repeats, and what one
+  pays for. Every round drives each gateway as fast as it answers; the ratio of a round is to HAProxy in the same round.
+- Before any timing each gateway proves its duties (`bench.duties`) and that it answers the workload as it must; after
+  it, that the last round was logged, or that every decision is in the ledger.
+- The parts: one for each row of `bench.workloads`; latency at a fixed rate; waiting connections; start to ready; growth
+  with the policy; where Sekisho's time goes, under a profiler.
+- `--write-docs` writes the figures into docs/benchmarks.md, and its chart.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bench.contenders import envoy, haproxy, naive, nginx, sekisho
-from bench.duties import request_headers, verify_duties, verify_logged, verify_recorded
+from bench import growth, idle, latency, starts
+from bench.contenders import envoy, haproxy, nginx
+from bench.findings import Findings, figures_of, tables_of, targets_of
 from bench.harness import (
     MIN_ROUNDS,
-    Answered,
+    SMOKE_ROUNDS,
     BenchError,
-    Comparison,
     Need,
-    ProcessMeter,
-    Round,
     check_rounds,
     find_program,
-    paired,
     render_json,
     render_table,
     require,
 )
 from bench.identity import Issuer
-from bench.load import Load, drive, fill
-from bench.processes import allotted_cores, end_on_sigterm, resident_megabytes
+from bench.page import write_page
+from bench.processes import allotted_cores, end_on_sigterm
 from bench.profiles import profile, render_profile
-from bench.setting import Contender, Setting
+from bench.races import HAPROXY, race, upstream_running
+from bench.workloads import SMALL, WORKLOADS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
 NEEDS: Final = (
     Need("h2load", "Debian's nghttp2-client", find_program),
@@ -50,158 +48,131 @@ NEEDS: Final = (
     haproxy.NEED,
     *envoy.NEEDS,
 )
-
-STARTERS: Final = (
-    nginx.start_nginx,
-    haproxy.start_haproxy,
-    envoy.start_envoy,
-    sekisho.start_sekisho,
-    naive.start_naive,
-)
-
-HEADING: Final = (
-    "contender",
-    "CPU µs/req",
-    "vs HAProxy",
-    "p10-p90",
-    "vs Envoy",
-    "p10-p90",
-    "req/s",
-    "busy",
-    "RSS MB",
-    "duties",
-)
+IDLE_CONNECTIONS: Final = 5000
+SHORT: Final = 0.3
+"""Length of a round of a growth curve, in that of the small GET's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """Hold what is told of one contender."""
+class Extent:
+    """How much is measured."""
 
-    contender: Contender
-    meter: ProcessMeter
-    megabytes: float
-
-
-@contextmanager
-def running_contenders(folder: Path, issuer: Issuer) -> Iterator[tuple[Setting, list[Contender]]]:
-    """Run the upstream and every contender."""
-    cores = allotted_cores()
-    with ExitStack() as stack:
-        upstream_port = stack.enter_context(nginx.start_upstream(folder, cores))
-        setting = Setting(folder, cores, issuer, upstream_port)
-        yield setting, [stack.enter_context(start(setting)) for start in STARTERS]
+    rounds: int
+    seconds: float
+    """Length of a round of the small GET."""
+    idle_connections: int = IDLE_CONNECTIONS
+    growth_steps: int = len(growth.RULES)
 
 
-def meter_for(contender: Contender, token: str, seconds: float) -> ProcessMeter:
-    """Return a meter whose rounds fill the wanted time, each beginning with an empty log."""
-    load = fill(Load(contender.url, request_headers(token), allotted_cores().driver), seconds)
-    return ProcessMeter(contender.pid, lambda: drive_logged(contender, load))
+SMOKE: Final = Extent(SMOKE_ROUNDS, 0.2, idle_connections=200, growth_steps=2)
+"""Whether everything runs: its figures prove nothing."""
 
 
-def drive_logged(contender: Contender, load: Load) -> Answered:
-    """Empty the access log and send one round."""
-    if contender.log is not None:
-        os.truncate(contender.log, 0)
-    return drive(load)
-
-
-def measure(rounds: int, seconds: float) -> tuple[Comparison, list[Result], Mapping[str, float]]:
-    """Prove the duties, then time, then profile Sekisho alone.
+def measure(extent: Extent, parts: Collection[str]) -> Findings:
+    """Measure the parts that are named, each told once it is done.
 
     Raises:
         BenchError: If a duty is not done or a round cannot be trusted.
     """
-    issuer = Issuer()
-    with tempfile.TemporaryDirectory(prefix="sekisho-bench-") as folder, ExitStack() as stack:
-        setting, contenders = stack.enter_context(running_contenders(Path(folder), issuer))
-        for contender in contenders:
-            verify_duties(contender, issuer)
-        meters = {each.name: meter_for(each, issuer.token(), seconds) for each in contenders}
-        comparison = paired(meters, anchor="HAProxy", rounds=rounds)
-        results = [conclude(each, meters[each.name]) for each in contenders]
-        return comparison, results, profile(setting, issuer.token())
+    issuer, findings = Issuer(), Findings()
+    for name, take in PARTS.items():
+        if name in parts:
+            findings = take(findings, issuer, extent)
+            sys.stderr.write(f"{name}: done\n")
+    return findings
 
 
-def conclude(contender: Contender, meter: ProcessMeter) -> Result:
-    """Prove that the last round was logged, and weigh the contender while it runs."""
-    verify_logged(contender, meter.rounds[-1].answered.requests)
-    verify_recorded(contender, sum(each.answered.requests for each in meter.rounds))
-    return Result(contender, meter, resident_megabytes(contender.pid))
+def take_races(workload_id: str, findings: Findings, issuer: Issuer, extent: Extent) -> Findings:
+    """Measure one workload."""
+    workload = next(each for each in WORKLOADS if each.id == workload_id)
+    return replace(findings, races=[*findings.races, race(workload, issuer, extent.rounds, extent.seconds)])
 
 
-def row_of(result: Result, comparison: Comparison) -> list[str]:
-    """Return one line of the table."""
-    name, meter = result.contender.name, result.meter
-    ratios = [cell for anchor in ("HAProxy", "Envoy") for cell in ratio_cells(comparison, name, anchor)]
-    rate, busy = meter.median(requests_per_second), meter.median(cores_busy)
-    facts = [f"{rate:,.0f}", f"{busy:.0%}", f"{result.megabytes:.0f}"]
-    duties = "+".join(sorted(result.contender.duties)) or "none"
-    return [name, f"{comparison.cost(name).median:.1f}", *ratios, *facts, duties]
+def take_latency(findings: Findings, issuer: Issuer, extent: Extent) -> Findings:
+    """Measure latency at half of HAProxy's rate.
+
+    Raises:
+        BenchError: If that rate was not measured in this run.
+    """
+    small = findings.race(SMALL.id)
+    if small is None:
+        raise BenchError(f"latency is measured at half of HAProxy's rate: ask for the part `{SMALL.id}` as well")
+    rate = small.result(HAPROXY).requests_per_second * latency.PART_OF_MAXIMUM
+    return replace(findings, latencies=latency.measure(issuer, rate, extent.rounds, extent.seconds))
 
 
-def requests_per_second(one: Round) -> float:
-    """Return the rate of one round."""
-    return one.requests_per_second
+def take_idle(findings: Findings, issuer: Issuer, extent: Extent) -> Findings:
+    """Weigh waiting connections."""
+    return replace(findings, idle=idle.measure(issuer, extent.idle_connections))
 
 
-def cores_busy(one: Round) -> float:
-    """Return the share of a core that was busy in one round."""
-    return one.cores_busy
+def take_starts(findings: Findings, issuer: Issuer, extent: Extent) -> Findings:
+    """Time starts."""
+    return replace(findings, starts=starts.measure(issuer, extent.rounds))
 
 
-def ratio_cells(comparison: Comparison, name: str, anchor: str) -> tuple[str, str]:
-    """Return the median ratio and its spread as text."""
-    ratio = comparison.ratio(name, anchor)
-    return f"{ratio.median:.2f}", f"{ratio.p10:.2f}-{ratio.p90:.2f}"
+def take_growth(findings: Findings, issuer: Issuer, extent: Extent) -> Findings:
+    """Measure the curves."""
+    curves = growth.measure(issuer, extent.rounds, extent.seconds * SHORT, steps=extent.growth_steps)
+    return replace(findings, curves=curves)
 
 
-def figures_of(results: Sequence[Result], comparison: Comparison) -> dict[str, float]:
-    """Return every figure under a name that stays the same from run to run."""
-    found: dict[str, float] = {}
-    for result in results:
-        name, meter = result.contender.name, result.meter
-        key = name.lower().replace(" ", "_")
-        found[f"{key}_cpu_microseconds"] = comparison.cost(name).median
-        found[f"{key}_to_haproxy"] = comparison.ratio(name, "HAProxy").median
-        found[f"{key}_to_envoy"] = comparison.ratio(name, "Envoy").median
-        found[f"{key}_requests_per_second"] = meter.median(requests_per_second)
-        found[f"{key}_cores_busy"] = meter.median(cores_busy)
-        found[f"{key}_resident_megabytes"] = result.megabytes
-    return found
+def take_profile(findings: Findings, issuer: Issuer, _extent: Extent) -> Findings:
+    """Profile Sekisho alone."""
+    with upstream_running(issuer) as setting:
+        return replace(findings, shares=profile(setting, issuer.token()))
 
 
-def report(rounds: int, seconds: float, as_json: bool) -> None:  # noqa: FBT001 - a flag of the command
-    """Measure and print."""
-    check_rounds(rounds)
-    require(*NEEDS)
-    comparison, results, shares = measure(rounds, seconds)
-    say(f"{rounds} rounds of {seconds:g} s each, interleaved; {allotted_cores().note}")
-    say(render_table(HEADING, [row_of(each, comparison) for each in results]))
-    say(f"\n{render_profile(shares)}")
+PARTS: Final[Mapping[str, Callable[[Findings, Issuer, Extent], Findings]]] = {
+    **{each.id: partial(take_races, each.id) for each in WORKLOADS},
+    "latency": take_latency,
+    "idle": take_idle,
+    "starts": take_starts,
+    "growth": take_growth,
+    "profile": take_profile,
+}
+
+
+def report(findings: Findings, extent: Extent, *, as_json: bool) -> None:
+    """Print."""
+    print(f"{extent.rounds} rounds, the longest of {extent.seconds:g} s, interleaved; {allotted_cores().note}")
+    for title, (heading, rows) in tables_of(findings):
+        print(f"\n{title}\n{render_table(heading, rows)}")
+    if findings.shares is not None:
+        print(f"\n{render_profile(findings.shares)}")
     if as_json:
-        say(render_json(figures_of(results, comparison), {}))
-
-
-def say(text: str) -> None:
-    """Print one thing to standard output."""
-    sys.stdout.write(f"{text}\n")
+        print(render_json(figures_of(findings), targets_of(findings)))
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
-    parser = argparse.ArgumentParser(prog="python -m bench.edge", description="Compare gateways on a small GET.")
+    parser = argparse.ArgumentParser(prog="python -m bench.edge", description="Compare gateways.")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--rounds", type=int, default=MIN_ROUNDS, help="pairs (default and least: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="length of a round (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="length of the longest rounds (default: %(default)s)"
+    )
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--quick", action="store_true", help="a few short rounds, to see that everything runs")
+    parser.add_argument("--write-docs", action="store_true", help="write the figures into docs/benchmarks.md")
     return parser
 
 
 def main() -> int:
     """Run the command; 2 when it could not measure."""
-    options = build_parser().parse_args()
+    parser = build_parser()
+    options = parser.parse_args()
+    if options.write_docs and (options.quick or set(options.only) != PARTS.keys()):
+        parser.error("--write-docs needs all parts and all rounds")
     end_on_sigterm()
+    extent = SMOKE if options.quick else Extent(options.rounds, options.seconds)
     try:
-        report(options.rounds, options.seconds, options.json)
+        check_rounds(extent.rounds)
+        require(*NEEDS)
+        findings = measure(extent, options.only)
+        report(findings, extent, as_json=options.json)
+        if options.write_docs:
+            write_page(findings, extent.rounds, extent.seconds)
     except BenchError as error:
         sys.stderr.write(f"{error}\n")
         return 2

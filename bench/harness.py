@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 MIN_ROUNDS: Final = 31
 """Pairs below which a median with p10 and p90 means little on these machines."""
 
+SMOKE_ROUNDS: Final = 3
+"""The one smaller number that is taken: a look whether everything runs, whose figures prove nothing."""
+
 BATCH_SECONDS: Final = 0.01
 """Wanted length of one micro batch: long against the clock's own cost, short against the machine's mood."""
 
@@ -86,7 +89,7 @@ def paired(contenders: Mapping[str, Callable[[], float]], anchor: str, rounds: i
     Args:
         contenders: By name, a callable that runs once and returns its cost (any unit, the same for all).
         anchor: The contender that the others are divided by.
-        rounds: How many pairs; at least `MIN_ROUNDS`.
+        rounds: How many pairs; at least `MIN_ROUNDS`, or `SMOKE_ROUNDS`.
 
     Raises:
         BenchError: If there are too few rounds or no such anchor, or a contender's round cannot be trusted.
@@ -103,7 +106,7 @@ def paired(contenders: Mapping[str, Callable[[], float]], anchor: str, rounds: i
 
 def check_rounds(rounds: int) -> None:
     """Refuse a number of rounds that proves nothing."""
-    if rounds < MIN_ROUNDS:
+    if rounds < MIN_ROUNDS and rounds != SMOKE_ROUNDS:
         raise BenchError(f"at least {MIN_ROUNDS} rounds are needed, not {rounds}")
 
 

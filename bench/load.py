@@ -19,6 +19,7 @@ from bench.processes import pinned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 ROUND_TIMEOUT_SECONDS: Final = 120.0
 RATE: Final = re.compile(r"finished in \S+, ([0-9.]+) req/s")
@@ -42,8 +43,13 @@ class Load:
     status_class: int = 2
     """First digit of the status that every answer must have."""
 
-    requests_per_second: int | None = None
+    upload: Path | None = None
+    """A file that each request posts; None asks with GET."""
+
+    requests_per_second: float | None = None
     """A fixed rate over all connections; None drives as fast as the answers come."""
+    log: Path | None = None
+    """Where one line per request is appended: when it began, its status, how long it took."""
 
 
 def drive(load: Load) -> Answered:
@@ -69,14 +75,22 @@ def command_of(load: Load) -> list[str]:
     program = find_program("h2load") or "h2load"
     sizes = ["-n", str(load.requests), "-c", str(load.connections), "-t", "1"]
     headers = [part for name, value in load.headers.items() for part in ("-H", f"{name}: {value}")]
-    return [program, "--h1", *sizes, *rate_of(load), *headers, load.url]
+    upload = [] if load.upload is None else ["-d", str(load.upload)]
+    log = [] if load.log is None else ["--log-file", str(load.log)]
+    return [program, "--h1", *sizes, *rate_of(load), *upload, *log, *headers, load.url]
 
 
 def rate_of(load: Load) -> list[str]:
-    """Return the option for a fixed rate, which h2load wants per connection."""
+    """Return the options for a fixed rate, which h2load wants per connection.
+
+    Connections open one each millisecond or more: opened at once, all would ask at the same moments for ever, and what
+    is measured would be how a queue of as many as there are connections is served.
+    """
     if load.requests_per_second is None:
         return []
-    return ["--rps", f"{load.requests_per_second / load.connections:.3f}"]
+    period = load.connections / load.requests_per_second
+    apart = max(1, round(1000 * period / load.connections))
+    return ["--rps", f"{1 / period:.3f}", "--rate", "1", "--rate-period", f"{apart}ms"]
 
 
 def parse_report(report: str, load: Load) -> Answered:

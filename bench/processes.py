@@ -76,6 +76,8 @@ class Launch:
     port: int
     output: Path
     """Where standard output and error are appended."""
+    ready_seconds: float = 20.0
+    """How long it may take until it listens."""
 
     @property
     def name(self) -> str:
@@ -92,7 +94,8 @@ def running(launch: Launch) -> Iterator[int]:
     """
     process = start_pinned(launch)
     try:
-        wait_until(lambda: is_accepting(process, launch), f"{launch.name} listening on port {launch.port}")
+        listening = f"{launch.name} listening on port {launch.port}"
+        wait_until(lambda: is_accepting(process, launch), listening, launch.ready_seconds)
         yield process.pid
     finally:
         stop(process)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pstats
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from bench.harness import render_table
 from bench.load import Load, drive, fill
 from bench.processes import Launch, free_port, running
 from bench.setting import Contender, Setting
+from bench.workloads import SMALL
 
 SECONDS: Final = 3.0
 PARTS: Final = (
@@ -43,11 +45,13 @@ def profile(setting: Setting, token: str) -> Mapping[str, float]:
     """Return the share of each part in the process's own time, largest first."""
     room, port = setting.room("sekisho-profiled"), free_port()
     write_inputs(room, setting)
-    python, *rest = command_of(room, port, setting.upstream_port)
-    command = [python, "-m", "cProfile", "-o", str(room / "profile"), *rest]
+    command = command_of(room, port, free_port(), setting)
+    behind_python = command.index(sys.executable) + 1
+    command[behind_python:behind_python] = ["-m", "cProfile", "-o", str(room / "profile")]
     with running(Launch(command, setting.cores.contender, port, room / "output")) as pid:
         contender = Contender("Sekisho, profiled", pid, port, frozenset())
-        drive(fill(Load(contender.url, request_headers(token), setting.cores.driver), SECONDS))
+        load = Load(contender.url_of(SMALL.path), request_headers(token), setting.cores.driver)
+        drive(fill(load, SECONDS))
     return shares_of(room / "profile")
 
 

@@ -430,23 +430,25 @@ language: 1
 bundle: bench-rules
 ties: [employer, residence, control]
 files:
-  parties.yaml: [issuers, country_sets, control_rules, affiliates]
+  parties.yaml: [issuers, country_sets, control_rules, trusted_proxies, affiliates]
   apis.yaml: [apis]
   rules.yaml: [rules]
 """
 
-ISSUER: Final = f"""\
+AUDIENCE: Final = "https://pii.example.com"
+PARTIES: Final = f"""\
 issuers:
   - id: login
     operated_by: {affiliate_id(0)}
     issuer: https://login.example.com
-    audience: ["https://pii.example.com"]
+    audience: ["{AUDIENCE}"]
     jwks: https://login.example.com/jwks.json
     algorithms: [ES256]
     may_assert: {{affiliate: any}}
     attributes: {{affiliate: company, kind: kind, residence: residence_country, groups: groups}}
 control_rules:
   - {{id: majority, threshold: 50, default: true}}
+trusted_proxies: [127.0.0.1/32]
 """
 
 
@@ -463,7 +465,7 @@ def render_parties(affiliates: int) -> str:
     """Return the file of everybody there is."""
     sets = "".join(f"  {name}: {flow(countries)}\n" for name, countries in SETS.items())
     entries = "".join(f"  - {flow(make_affiliate(number))}\n" for number in range(affiliates))
-    return f"{ISSUER}country_sets:\n{sets}affiliates:\n{entries}"
+    return f"{PARTIES}country_sets:\n{sets}affiliates:\n{entries}"
 
 
 def render_apis() -> str:

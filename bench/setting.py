@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.certificate import Certificate
     from bench.identity import Issuer
     from bench.processes import Cores
 
@@ -43,6 +44,8 @@ class Setting:
     cores: Cores
     issuer: Issuer
     upstream_port: int
+    certificate: Certificate | None = None
+    """What the contenders' listeners show; None has them speak without TLS."""
 
     def room(self, name: str) -> Path:
         """Return a new folder for one contender."""
@@ -63,8 +66,9 @@ class Contender:
     """Its access log, for `Duty.LOG`; it is emptied before each round."""
     record: Path | None = None
     """Its ledger, for `Duty.RECORD`; nobody empties that."""
+    speaks_tls: bool = True
+    """Whether it takes the setting's certificate up."""
 
-    @property
-    def url(self) -> str:
-        """Return the address of the small resource."""
-        return f"http://127.0.0.1:{self.port}/v1/users/417"
+    def url_of(self, path: str) -> str:
+        """Return the address of a resource."""
+        return f"http://127.0.0.1:{self.port}{path}"

@@ -19,6 +19,9 @@ from proxy.model.facts import UNKNOWN, Fact, FactSet, State
 from proxy.model.origin import DatabaseInfo
 from proxy.model.outcome import Outcome
 
+WORKER_ENDS: Final = ("told", "by-itself", "killed")
+"""How a worker may end."""
+
 _DECISION_BUCKETS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1)
 _PASSAGE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 300)
 
@@ -76,6 +79,7 @@ class Metrics:
         self._declare_identity()
         self._declare_policy()
         self._declare_geolocation()
+        self._declare_upstreams()
         self._declare_unlabelled()
 
     def _declare_identity(self) -> None:
@@ -188,6 +192,37 @@ class Metrics:
             registry=registry,
         )
 
+    def _declare_upstreams(self) -> None:
+        """Declare what tells of the connections to APIs."""
+        self.upstream_connections = Gauge(
+            "sekisho_upstream_connections",
+            "Connections to an API, by state: busy or idle.",
+            ["api", "state"],
+            registry=self.registry,
+        )
+        self.upstream_waiting = Gauge(
+            "sekisho_upstream_waiting",
+            "Requests that wait for a connection to an API.",
+            ["api"],
+            registry=self.registry,
+        )
+        self.upstream_down = Gauge(
+            "sekisho_upstream_down",
+            "1 while an API is taken for down, because connecting to it failed again and again.",
+            ["api"],
+            registry=self.registry,
+        )
+        self.upstream_connect_failures = self._counter(
+            "sekisho_upstream_connect_failures_total",
+            "Failures to connect to an API, by cause.",
+            ["api", "cause"],
+        )
+        self.upstream_ejections = self._counter(
+            "sekisho_upstream_ejections_total",
+            "Times that an API was taken for down.",
+            ["api"],
+        )
+
     def show_geolocation(self, databases: Sequence[DatabaseInfo], clock: Callable[[], float]) -> None:
         """Say which databases are in force.
 
@@ -220,6 +255,7 @@ class Metrics:
             registry,
         )
         self.passages = Gauge("sekisho_passages_in_progress", "Requests under way.", registry=registry)
+        self.connections = Gauge("sekisho_connections", "Open connections of callers.", registry=registry)
         self.key_set_fetched = Gauge(
             "sekisho_key_set_fetched_timestamp_seconds",
             "When an issuer's keys were last fetched.",
@@ -261,6 +297,7 @@ class Metrics:
         )
         self._declare_checkpoints()
         self._declare_counts()
+        self._declare_workers()
 
     def _declare_counts(self) -> None:
         """Declare what tells whether it is known how much callers read."""
@@ -279,6 +316,22 @@ class Metrics:
             "Subjects and requests that are held in memory for counting; SEKISHO_COUNTS_MAX_MEMBERS bounds them.",
             registry=self.registry,
         )
+
+    def _declare_workers(self) -> None:
+        """Declare what a supervisor tells of its workers."""
+        self.workers_serving = Gauge(
+            "sekisho_workers_serving",
+            "Processes that serve callers.",
+            registry=self.registry,
+        )
+        self.workers_serving.set(1)
+        self.worker_ends = self._counter(
+            "sekisho_worker_ends_total",
+            "Workers that ended, by how: told, by-itself, killed.",
+            ["how"],
+        )
+        for how in WORKER_ENDS:  # from the beginning, so that the first one is seen as a step
+            self.worker_ends.begin(how)
 
     def _declare_checkpoints(self) -> None:
         """Declare what tells whether the ledger is signed, and whether others keep what was."""
@@ -331,6 +384,28 @@ class Metrics:
         self.denials.count(affiliate, _label(outcome.origin.country), subject)
         for country in _tied_countries(outcome.caller.countries):
             self.denials_tied.count(country, affiliate, subject)
+
+
+class ProbeMetrics:
+    """The metrics of the canary, a process of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._reachable = Gauge(
+            "sekisho_probe_reachable",
+            "1 while an API can be reached without the gateway, from where the canary is.",
+            ["api"],
+            registry=self.registry,
+        )
+        self.probed_at = Gauge(
+            "sekisho_probe_timestamp_seconds",
+            "When the canary last tried all APIs.",
+            registry=self.registry,
+        )
+
+    def show(self, api: str, *, is_reachable: bool) -> None:
+        """Show what came of trying an API."""
+        self._reachable.labels(api).set(is_reachable)
 
 
 def _age_of(database: DatabaseInfo, clock: Callable[[], float]) -> Callable[[], float]:

@@ -24,8 +24,11 @@ from bench.setting import Contender, Duty
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bench.certificate import Certificate
     from bench.setting import Setting
 
+MOST_CALLERS: Final = 20_000
+"""Verified tokens that are kept: more than any workload has, where Envoy's own default is 100."""
 TYPE_PREFIX: Final = "type.googleapis.com/envoy.extensions."
 JWT_FILTER: Final = "envoy.filters.http.jwt_authn"
 COUNTRY_HEADER: Final = "x-geo-country"
@@ -79,7 +82,7 @@ def jwt_filter(key_set: str) -> dict[str, object]:
         "require_expiration": True,
         "local_jwks": {"inline_string": key_set},
         "payload_in_metadata": "claims",
-        "jwt_cache_config": {"jwt_cache_size": 1000},
+        "jwt_cache_config": {"jwt_cache_size": MOST_CALLERS},
     }
     rules = [{"match": {"prefix": "/"}, "requires": {"provider_name": "bench"}}]
     kind = "filters.http.jwt_authn.v3.JwtAuthentication"
@@ -137,17 +140,34 @@ def socket_address(port: int) -> dict[str, object]:
     return {"socket_address": {"address": LOOPBACK, "port_value": port}}
 
 
-def render_config(manager: dict[str, object], port: int, upstream_port: int) -> str:
+def render_config(manager: dict[str, object], port: int, setting: Setting) -> str:
     """Return the bootstrap file (JSON is YAML)."""
-    listener = {"name": "edge", "address": socket_address(port), "filter_chains": [{"filters": [manager]}]}
-    endpoint = {"endpoint": {"address": socket_address(upstream_port)}}
+    chain = {"filters": [manager], **tls_of(setting.certificate)}
+    listener = {"name": "edge", "address": socket_address(port), "filter_chains": [chain]}
+    endpoint = {"endpoint": {"address": socket_address(setting.upstream_port)}}
+    # Unless told otherwise Envoy answers 503 beyond 1,024 of each: the workload of 1,000 connections comes close.
+    most = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), 8192)
     cluster = {
         "name": "users",
         "type": "STATIC",
         "connect_timeout": "5s",
+        "circuit_breakers": {"thresholds": [most]},
         "load_assignment": {"cluster_name": "users", "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
     return json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}}, indent=1)
+
+
+def tls_of(certificate: Certificate | None) -> dict[str, object]:
+    """Return what the listener says of TLS."""
+    if certificate is None:
+        return {}
+    pair = {
+        "certificate_chain": {"filename": str(certificate.chain)},
+        "private_key": {"filename": str(certificate.key)},
+    }
+    context = {"common_tls_context": {"tls_certificates": [pair]}}
+    kind = "transport_sockets.tls.v3.DownstreamTlsContext"
+    return {"transport_socket": typed("envoy.transport_sockets.tls", kind, **context)}
 
 
 def write_files(setting: Setting, room: Path, port: int) -> None:
@@ -155,7 +175,7 @@ def write_files(setting: Setting, room: Path, port: int) -> None:
     write_mmdb(room / "countries.mmdb")
     filters = [jwt_filter(setting.issuer.key_set()), geoip_filter(room / "countries.mmdb"), rbac_filter()]
     manager = connection_manager(filters, room / "access.log")
-    (room / "envoy.json").write_text(render_config(manager, port, setting.upstream_port))
+    (room / "envoy.json").write_text(render_config(manager, port, setting))
 
 
 @contextmanager

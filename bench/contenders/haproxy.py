@@ -34,7 +34,7 @@ LOG_FORMAT: Final = (
 CONFIG: Final = """
 global
     nbthread 1
-    maxconn 4096
+    maxconn 8192
     log stdout len 4096 format raw local0
 
 defaults
@@ -48,7 +48,7 @@ defaults
     timeout http-keep-alive 600s
 
 frontend edge
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port}{tls}
     # 1. From where: the last hop before us is trusted, so the last address of its header is the client's.
     acl from_trusted_hop src 127.0.0.0/8
     http-request set-src hdr_ip(x-forwarded-for,-1) if from_trusted_hop
@@ -79,13 +79,15 @@ backend users
 """
 
 
-def render_config(room: Path, port: int, upstream_port: int) -> str:
+def render_config(room: Path, port: int, setting: Setting) -> str:
     """Return the configuration file."""
+    certificate = setting.certificate
     return CONFIG.format(
         log_format=LOG_FORMAT,
         room=room,
         port=port,
-        upstream_port=upstream_port,
+        tls="" if certificate is None else f" ssl crt {certificate.both}",
+        upstream_port=setting.upstream_port,
         issuer=ISSUER,
         audience=AUDIENCE,
         listed_country=LISTED_COUNTRY,
@@ -99,7 +101,7 @@ def start_haproxy(setting: Setting) -> Iterator[Contender]:
     room, port = setting.room("haproxy"), free_port()
     write_map(room / "countries.map")
     (room / "key.pem").write_bytes(setting.issuer.public_pem())
-    (room / "haproxy.cfg").write_text(render_config(room, port, setting.upstream_port))
+    (room / "haproxy.cfg").write_text(render_config(room, port, setting))
     command = [find_program("haproxy") or "haproxy", "-db", "-f", str(room / "haproxy.cfg")]
     with running(Launch(command, setting.cores.contender, port, room / "access.log")) as pid:
         yield Contender("HAProxy", pid, port, frozenset(Duty) - {Duty.RECORD}, room / "access.log")

@@ -24,4 +24,4 @@ def start_naive(setting: Setting) -> Iterator[Contender]:
     ports = ["--port", str(port), "--upstream-port", str(setting.upstream_port)]
     command = [sys.executable, "-m", "bench.naive_aiohttp", *ports, "--key", str(room / "key.pem")]
     with running(Launch(command, setting.cores.contender, port, room / "output")) as pid:
-        yield Contender("naive aiohttp", pid, port, frozenset({Duty.TOKEN}))
+        yield Contender("naive aiohttp", pid, port, frozenset({Duty.TOKEN}), speaks_tls=False)

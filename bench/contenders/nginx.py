@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nginx twice: the upstream API that answers a small JSON body, and the plain proxy that marks the floor."""
+"""nginx twice: the upstream API with its resources, and the plain proxy that marks the floor."""
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from bench.answers import ARCHIVE_BODY, HISTORY_BODY, NOTED_BODY, SMALL_BODY
 from bench.harness import Need, find_program
 from bench.processes import Cores, Launch, free_port, running
 from bench.setting import Contender
@@ -16,21 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from bench.certificate import Certificate
     from bench.setting import Setting
 
 NEED: Final = Need("nginx", "Debian's nginx", find_program)
-
-SMALL_BODY: Final = json.dumps(
-    {
-        "id": "417",
-        "name": "Hanako Yamada",
-        "email": "hanako.yamada@example.com",
-        "phone": "+81-3-0000-0000",
-        "address": {"country": "JP", "city": "Tokyo", "line": "1-1 Example"},
-        "employment_type": "permanent",
-    }
-)
-"""Some 200 bytes; no dollar sign and no single quote, which nginx would read as its own."""
 
 # Two defaults would spoil the figures: nginx closes a connection after 1,000 requests, towards its clients
 # and (keepalive_requests inside `upstream`) towards the API alike.
@@ -40,9 +29,11 @@ daemon off;
 worker_processes 1;
 pid {room}/nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 8192; }}
 http {{
     access_log off;
+    sendfile on;
+    tcp_nopush on;
     default_type application/json;
     keepalive_timeout 600s;
     keepalive_requests 1000000000;
@@ -56,23 +47,29 @@ http {{
 """
 
 API_SITE: Final = """
+    open_file_cache max=16 inactive=600s;
     server {{
         listen 127.0.0.1:{port};
-        location / {{ return 200 '{body}'; }}
+        location / {{ return 200 '{small}'; }}
+        location ~ /notes$ {{ return 201 '{note}'; }}
+        location ~ /history$ {{ alias {room}/history.json; }}
+        location ~ /archive$ {{ alias {room}/archive.json; }}
     }}
 """
 
 PROXY_SITE: Final = """
     upstream users {{
         server 127.0.0.1:{upstream_port};
-        keepalive 64;
+        keepalive 1024;
         keepalive_requests 1000000000;
         keepalive_timeout 600s;
     }}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{tls};
+        {certificate}
         location / {{
             proxy_pass http://users;
+            proxy_max_temp_file_size 0;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
@@ -97,7 +94,9 @@ def start_upstream(folder: Path, cores: Cores) -> Iterator[int]:
     """Run the API that all contenders protect, on the driver's core, and give its port."""
     room, port = folder / "upstream", free_port()
     room.mkdir()
-    site = API_SITE.format(port=port, body=SMALL_BODY)
+    (room / "history.json").write_bytes(HISTORY_BODY)
+    (room / "archive.json").write_bytes(ARCHIVE_BODY)
+    site = API_SITE.format(port=port, room=room, small=SMALL_BODY.decode(), note=NOTED_BODY.decode())
     with running(launch_nginx(room, site, cores.driver, port)):
         yield port
 
@@ -106,6 +105,16 @@ def start_upstream(folder: Path, cores: Cores) -> Iterator[int]:
 def start_nginx(setting: Setting) -> Iterator[Contender]:
     """Run the plain proxy."""
     room, port = setting.room("nginx"), free_port()
-    site = PROXY_SITE.format(port=port, upstream_port=setting.upstream_port)
+    site = PROXY_SITE.format(port=port, upstream_port=setting.upstream_port, **tls_of(setting.certificate))
     with running(launch_nginx(room, site, setting.cores.contender, port)) as pid:
         yield Contender("nginx plain", pid, port, frozenset())
+
+
+def tls_of(certificate: Certificate | None) -> dict[str, str]:
+    """Return what the listener says of TLS."""
+    if certificate is None:
+        return {"tls": "", "certificate": ""}
+    return {
+        "tls": " ssl",
+        "certificate": f"ssl_certificate {certificate.chain}; ssl_certificate_key {certificate.key};",
+    }

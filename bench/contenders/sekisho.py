@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from bench.certificate import Certificate
     from bench.setting import Setting
+
+IDLE_SECONDS: Final = 600
+"""How long every contender keeps a connection without a request."""
 
 MANIFEST: Final = """\
 language: 1
@@ -60,6 +64,24 @@ apis:
         action: read
         subject: {{country: JP, id: "{{user_id}}", authoritative: {{by: users-team, review_by: 2027-06-30}}}}
         fields: {{"$.name": user.name, "$.phone": user.contact.phone_number, "$.email": user.contact.email}}
+      - id: history
+        methods: [GET]
+        path: /v1/users/{{user_id}}/history
+        action: read
+        subject: {{country: JP, id: "{{user_id}}", authoritative: {{by: users-team, review_by: 2027-06-30}}}}
+        fields: {{"$.name": user.name, "$.phone": user.contact.phone_number, "$.email": user.contact.email}}
+      - id: archive
+        methods: [GET]
+        path: /v1/users/{{user_id}}/archive
+        action: read
+        subject: {{country: JP, id: "{{user_id}}", authoritative: {{by: users-team, review_by: 2027-06-30}}}}
+        fields: {{"$.name": user.name, "$.phone": user.contact.phone_number, "$.email": user.contact.email}}
+      - id: add-note
+        methods: [POST]
+        path: /v1/users/{{user_id}}/notes
+        action: update
+        subject: {{country: JP, id: "{{user_id}}", authoritative: {{by: users-team, review_by: 2027-06-30}}}}
+        fields: {{"$.name": user.name, "$.phone": user.contact.phone_number, "$.email": user.contact.email}}
 rules:
   - id: no-listed-affiliate
     effect: deny
@@ -69,32 +91,46 @@ rules:
     when: {{subject.country: JP, origin.country: {{any: $listed}}}}
   - id: own-staff
     effect: allow
-    when: {{caller.affiliate: {AFFILIATE}, subject.country: JP, action: read}}
+    when: {{caller.affiliate: {AFFILIATE}, subject.country: JP, action: {{any: [read, update]}}}}
 """
 
 
 def write_inputs(room: Path, setting: Setting) -> None:
-    """Write the policy folder, the country database, and the keys of pseudonyms and of the ledger."""
+    """Write the policy folder and everything else that the gateway is given."""
     policies = room / "policies"
     policies.mkdir()
     (policies / "bundle.yaml").write_text(MANIFEST)
     (policies / "policy.yaml").write_text(POLICY)
     (policies / "jwks.json").write_text(setting.issuer.key_set())
+    write_keys(room)
+
+
+def write_keys(room: Path) -> None:
+    """Write what is no policy: the country database, and the keys of pseudonyms and of the ledger."""
     write_key_pair(room / "ledger.key", SigningKey.generate("sekisho.example/bench"))
     make_key_file(room / "pseudonym.key", period_of(unix_seconds()))
     write_mmdb(room / "countries.mmdb")
 
 
-def command_of(room: Path, port: int, upstream_port: int) -> list[str]:
-    """Return the command line."""
+def command_of(room: Path, port: int, admin_port: int, setting: Setting) -> list[str]:
+    """Return the command line, with what every contender is told as well: how long idle connections stay."""
     return [
+        *("env", f"SEKISHO_CLIENT_IDLE_SECONDS={IDLE_SECONDS}"),
         *(sys.executable, "-m", "proxy.cli", "run"),
-        *("--listen", f"{LOOPBACK}:{port}", "--admin", f"{LOOPBACK}:{free_port()}"),
+        *("--listen", f"{LOOPBACK}:{port}", "--admin", f"{LOOPBACK}:{admin_port}"),
         *("--policies", str(room / "policies"), "--ledger", str(room / "ledger")),
         *("--ledger-key", str(room / "ledger.key")),
         *("--pseudonym-key", str(room / "pseudonym.key"), "--geoip", str(room / "countries.mmdb")),
-        *("--upstream", f"users=http://{LOOPBACK}:{upstream_port}"),
+        *("--upstream", f"users=http://{LOOPBACK}:{setting.upstream_port}"),
+        *tls_of(setting.certificate),
     ]
+
+
+def tls_of(certificate: Certificate | None) -> list[str]:
+    """Return what the listener is told of TLS."""
+    if certificate is None:
+        return []
+    return ["--tls-certificate", str(certificate.chain), "--tls-key", str(certificate.key)]
 
 
 @contextmanager
@@ -102,7 +138,7 @@ def start_sekisho(setting: Setting) -> Iterator[Contender]:
     """Run the gateway with this very Python."""
     room, port = setting.room("sekisho"), free_port()
     write_inputs(room, setting)
-    command = command_of(room, port, setting.upstream_port)
+    command = command_of(room, port, free_port(), setting)
     duties = frozenset({Duty.TOKEN, Duty.CLAIM_RULE, Duty.COUNTRY_RULE, Duty.RECORD})
     with running(Launch(command, setting.cores.contender, port, room / "output")) as pid:
         yield Contender("Sekisho", pid, port, duties, record=room / "ledger")

@@ -140,16 +140,7 @@ class LedgerWriter:
                 folder.close()
                 raise
         except OSError as error:
-            if error.errno in {errno.EAGAIN, errno.EACCES} and path.exists() and os.access(path, os.W_OK):
-                raise UsageError(
-                    f"Another gateway writes the ledger {path}: stop it, or begin another ledger with --ledger and a "
-                    "key of another name."
-                ) from error
-            mend = _MENDS.get(error.errno or 0, "Mend that")
-            raise UsageError(
-                f"The ledger {path} cannot be written: {error.strerror}. {mend}, or begin another ledger with --ledger "
-                "and a key of another name."
-            ) from error
+            raise refuse_folder(path, error) from error
         self._cut = cut
         return folder
 
@@ -476,3 +467,17 @@ def _refuse(folder: Path, segment: Segment, damage: DamagedError) -> UsageError:
             "Name its key with --ledger-key, or begin another ledger with --ledger."
         )
     return UsageError(f"The ledger {folder} is not as it was written: {segment.path.name}:{damage}. {_KEEP_AND_BEGIN}")
+
+
+def refuse_folder(path: Path, error: OSError) -> UsageError:
+    """Return the sentence for a folder that cannot be held, with the mend."""
+    if error.errno in {errno.EAGAIN, errno.EACCES} and path.exists() and os.access(path, os.W_OK):
+        return UsageError(
+            f"Another gateway writes the ledger {path}: stop it, or begin another ledger with --ledger and a key of "
+            "another name."
+        )
+    mend = _MENDS.get(error.errno or 0, "Mend that")
+    return UsageError(
+        f"The ledger {path} cannot be written: {error.strerror}. {mend}, or begin another ledger with --ledger and a "
+        "key of another name."
+    )

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from proxy.assertion.assertions import Assertions
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.certificates import Authorities, CertificateIdentity
 from proxy.caller.resolve import NOTHING_MET, CallerNeed, Callers, Shown
@@ -66,6 +67,7 @@ class Checkpoint:
         client_certificate: where a caller's certificate is taken from: ``tls``, the connection, or ``xfcc``.
         client_address: where trusted proxies say whose request they pass on.
         volume: counts what callers read.
+        assertions: tells APIs, signed, what was decided.
     """
 
     def __init__(
@@ -79,10 +81,12 @@ class Checkpoint:
         client_certificate: str = "tls",
         client_address: ClientAddress = ClientAddress.X_FORWARDED_FOR,
         volume: Volume = NOBODY_COUNTS,
+        assertions: Assertions | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.keys = keys
         self.recorder = recorder
+        self.assertions = assertions
         self.fields = make_table((issuer.place for issuer in snapshot.issuers), _ADDRESS_FIELDS[client_address])
         self.callers = Callers(snapshot.issuers, snapshot.registers, snapshot.revoked, introspections)
         self.authorities = Authorities(snapshot.authorities)

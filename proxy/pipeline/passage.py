@@ -22,6 +22,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from proxy.assertion.assertions import Judged
 from proxy.caller.resolve import NOTHING_MET, CallerNeed
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import EndLine, Line, ReleasedLine
@@ -50,6 +51,7 @@ HTTP_1_1: Final = (1, 1)
 UNDECLARED_SECONDS: Final = 60
 """How long a request to an undeclared route may take that observe mode lets pass."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_SWITCHING: Final = 101
 _NOBODY: Final = Caller()
 _NO_ONE: Final = Subject()
 DECISION_ID: Final = "Sekisho-Decision-Id"
@@ -192,7 +194,9 @@ class Passage:
         except Exception as error:  # noqa: BLE001 - as above
             return self._refuse(Reason.DECISION_FAILED, error=error)
 
-    def answer(self, head: ResponseHead, whole: int | None = None, seconds: float = 0.0) -> Refuse | Release:
+    def answer(
+        self, head: ResponseHead, whole: int | None = None, seconds: float = 0.0, *, is_upgrade: bool = False
+    ) -> Refuse | Release:
         """Take the head of the API's answer.
 
         Args:
@@ -200,8 +204,9 @@ class Passage:
             whole: the length of its body, where all of it is in hand: then one line says how it was decided and how
                 it ended.
             seconds: since the request's head.
+            is_upgrade: whether the connection is no longer HTTP's, as the request asked.
         """
-        if not 200 <= head.status <= 599:
+        if not (200 <= head.status <= 599 or (is_upgrade and head.status == _SWITCHING)):
             self._upstream = head.status
             return self.fail(Reason.UPSTREAM_ANSWER_UNSUPPORTED)
         try:
@@ -396,16 +401,20 @@ class Passage:
         outcome = self._make_outcome(reason)
         return Refuse(outcome, self._record(outcome, released=False), allowed_methods, error)
 
-    def _forward(self) -> Forward:
+    def _forward(self) -> Forward | Refuse:
         if self._api is None or self._target is None or self._approach is None or self._reason is None:
             raise AssertionError("only a canonical request to a declared API is forwarded")
-        self._forwarded = True
         route = self._match.route if self._match else None
+        try:
+            assertion = self._vouch(self._api, self._target, route)
+        except Exception as error:  # noqa: BLE001 - what cannot be signed does not go out unsigned, nor in observe mode
+            return self.fail(Reason.DECISION_FAILED, error)
+        self._forwarded = True
         is_read = route.action is Action.READ if route else self._method in _SAFE
         return Forward(
             self._api,
             self._target.text,
-            self._render_own(self._approach).encode() + self._approach.rest,
+            self._render_own(self._approach).encode() + assertion + self._approach.rest,
             self._expects_continue,
             is_read,
             self._seconds_left(route),
@@ -419,6 +428,16 @@ class Passage:
         address = self._origin.ip
         forwarded = f"X-Forwarded-For: {address}\r\n" if isinstance(address, str) else ""
         return f"{approach.front}{forwarded}{DECISION_ID}: {self._request_id}\r\n"
+
+    def _vouch(self, api: Api, target: Target, route: Route | None) -> bytes:
+        """Return the field line that tells the API, signed, what was decided; empty where it is told nothing."""
+        assertions = self._checkpoint.assertions
+        if assertions is None:
+            return b""
+        judged = Judged(
+            self._caller, route, self._decision, self._effect, self._now, self._request_id, self._method, target.text
+        )
+        return assertions.render_field(api, judged)
 
     def _seconds_left(self, route: Route | None) -> float:
         """Return how long the request may take: it outlives neither its route's limit, its token nor its grant."""

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import pytest
 from aiohttp import web
 
+from proxy.errors import UsageError
+from proxy.settings import read_settings
+from proxy.wiring import load_first
 from tests.flow.test_exceptions import a_bundle
 from tests.support.redis_server import serve_fake_redis
 from tests.support.world import World, headers, run_world, serve_raw
@@ -61,3 +65,11 @@ async def test_a_redis_that_hangs_is_503_within_its_time_for_whoever_is_limited(
             assert await statuses(world, [42]) == [503]
             (line,) = world.decisions()
             assert (line["reason"], line["status"]) == ("counts-unavailable", 503)
+
+
+def test_more_workers_than_one_need_a_store_that_they_share(tmp_path: Path) -> None:
+    told = limited(tmp_path) | {"workers": 2}
+    with pytest.raises(UsageError, match="2 workers would each count by themselves"):
+        load_first(read_settings(**told))
+    _, snapshot = load_first(read_settings(**told, counts="redis://127.0.0.1:6379/0"))
+    assert snapshot.policy.rules

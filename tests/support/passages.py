@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from proxy.assertion.assertions import Assertions
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.keys import KeySet, parse_key_set
@@ -39,10 +40,10 @@ def reference_bundle() -> Snapshot:
     return load_bundle(POLICIES)
 
 
-def a_checkpoint(snapshot: Snapshot | None = None) -> Checkpoint:
+def a_checkpoint(snapshot: Snapshot | None = None, assertions: Assertions | None = None) -> Checkpoint:
     snapshot = snapshot or reference_bundle()
     recorder = Recorder(RING, snapshot.digest)
-    return Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder)
+    return Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder, assertions=assertions)
 
 
 def a_passage(checkpoint: Checkpoint | None = None, request_id: str = REQUEST_ID) -> Passage:
