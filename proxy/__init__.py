@@ -9,12 +9,13 @@ One request, five questions, one room each::
                                    origin/   from where?
                                    subject/  whose data?
                                    policy/   may they?
+                                   volume/   how much has the caller read?
                                    ledger/   what was decided, durable before it is acted on
 
 The rooms stand in one order, and imports run along it only (tests/architecture holds them to it)::
 
-    model, errors, clock ← counting ← telemetry ← request, caller, origin, subject, policy, ledger, assertion
-    ← bundle ← pipeline ← lifecycle, gateway, admin ← settings, wiring ← supervisor ← demo, cli
+    model, errors, clock ← counting ← telemetry ← request, caller, origin, subject, policy, ledger, assertion,
+    volume ← bundle ← pipeline ← lifecycle, gateway, admin ← settings, wiring ← supervisor ← demo, cli
 
 - ``model`` is the vocabulary: frozen values that everything else speaks.
 - Everything that decides is pure: no clock, no I/O, no logging, no ``async``. The modules that do I/O are

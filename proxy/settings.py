@@ -24,6 +24,7 @@ from proxy.ledger.options import LedgerOptions
 from proxy.lifecycle.options import LifecycleOptions
 from proxy.model.problem import nearest
 from proxy.origin.options import OriginOptions
+from proxy.volume.options import VolumeOptions
 
 PREFIX: Final = "SEKISHO_"
 _EXAMPLE: Final = '{"ID": "https://host.example/path"}'
@@ -37,6 +38,7 @@ class Settings(
     LifecycleOptions,
     OriginOptions,
     LedgerOptions,
+    VolumeOptions,
     AssertionOptions,
     BaseSettings,
 ):

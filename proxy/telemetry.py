@@ -296,7 +296,26 @@ class Metrics:
             registry=registry,
         )
         self._declare_checkpoints()
+        self._declare_counts()
         self._declare_workers()
+
+    def _declare_counts(self) -> None:
+        """Declare what tells whether it is known how much callers read."""
+        self.counts_asked = self._counter(
+            "sekisho_counts_asked_total",
+            "Questions to the shared store how much a caller has read, by result.",
+            ["result"],
+        )
+        self.counts_unavailable = Gauge(
+            "sekisho_counts_unavailable",
+            "1 while the shared store does not say how much callers read, and who is limited is refused.",
+            registry=self.registry,
+        )
+        self.counts_members = Gauge(
+            "sekisho_counts_members",
+            "Subjects and requests that are held in memory for counting; SEKISHO_COUNTS_MAX_MEMBERS bounds them.",
+            registry=self.registry,
+        )
 
     def _declare_workers(self) -> None:
         """Declare what a supervisor tells of its workers."""

@@ -36,12 +36,13 @@ from proxy.ledger.opening import STANDARD_OUTPUT, open_ledger
 from proxy.ledger.record import Recorder
 from proxy.lifecycle.candidate import find_failed
 from proxy.lifecycle.kept import keep_bundle
+from proxy.lifecycle.limits import check_counts
 from proxy.lifecycle.reload import Reloader, refuse_failing
 from proxy.lifecycle.reminder import remind
 from proxy.lifecycle.standing import describe_bundle, describe_geolocation, describe_start, judge_readiness
 from proxy.lifecycle.watch import take_fingerprint
 from proxy.model.origin import ClientAddress
-from proxy.model.ports import Geolocator
+from proxy.model.ports import Geolocator, Volume
 from proxy.model.problem import nearest
 from proxy.model.readiness import Readiness
 from proxy.origin.geoip import make_geolocator
@@ -50,6 +51,7 @@ from proxy.pipeline.checkpoint import FORWARDED, Checkpoint
 from proxy.running import Holder, Inherited, Prepared, Running
 from proxy.settings import Settings, parse_endpoint
 from proxy.telemetry import Metrics
+from proxy.volume.opening import open_counts
 
 REVISIT_SECONDS: Final = 1.0
 """How soon a request under way is decided anew after another bundle is put in force."""
@@ -85,9 +87,11 @@ class _InForce:
         metrics: Metrics,
         tls: ListenerTls,
         upstreams: Upstreams,
+        volume: Volume,
     ) -> None:
         self._tls = tls
         self._upstreams = upstreams
+        self._volume = volume
         self._settings = settings
         self.pseudonyms = pseudonyms
         self.assertions = assertions
@@ -112,6 +116,7 @@ class _InForce:
             introspections=self._introspector,
             client_certificate=self._settings.client_certificate,
             client_address=self._settings.client_address,
+            volume=self._volume,
             assertions=self.assertions.make(snapshot.catalog.apis, snapshot.digest),
         )
 
@@ -136,6 +141,7 @@ class _InForce:
             SekishoError: it cannot be put in force; then nothing has changed.
         """
         check_settings(self._settings, snapshot.catalog.apis)
+        check_counts(snapshot, self._settings, self._settings.workers)
         self.assertions.check(snapshot.catalog.apis)
         await keep_bundle(self._archive, snapshot)  # first: from the keys on there is but one step
         # Emergency denies leave the issuers as they are: a key file that went missing must not hold them up.
@@ -260,6 +266,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     upstreams = Upstreams(settings, metrics, ticker)
     upstreams.adopt(snapshot.catalog.apis)
     stack.push_async_callback(upstreams.close)
+    counting = await open_counts(stack, settings, metrics)
     in_force = _InForce(
         snapshot,
         pseudonyms=pseudonyms,
@@ -273,6 +280,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
         metrics=metrics,
         tls=tls,
         upstreams=upstreams,
+        volume=counting.volume,
     )
     gateway = Gateway(
         checkpoint=lambda: in_force.checkpoint,
@@ -284,6 +292,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
         options=settings,
         ticker=ticker,
         client_address=settings.client_address,
+        counts=counting.source,
     )
     reloader = None if inherited else make_reloader(settings, seen, in_force, metrics)
     renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
@@ -482,6 +491,7 @@ def _check_address_place(settings: Settings) -> None:
 
 
 def _check_settings(snapshot: Snapshot, settings: Settings) -> None:
+    check_counts(snapshot, settings, settings.workers)
     _check_address_place(settings)
     declared = {issuer.id for issuer in snapshot.issuers}
     for issuer_id in settings.jwks.keys() - declared:

@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from pydantic import Field, WithJsonSchema
@@ -14,7 +14,7 @@ from proxy.model.api import Transform
 from proxy.model.caller import KINDS
 from proxy.model.country import NAMES, refuse_country
 from proxy.model.decision import Certainty, Effect, Reason
-from proxy.model.entry import Category, Country, Entry, Id, Instant, Reference, System, Text, choice
+from proxy.model.entry import Category, Country, Entry, Id, Instant, Number, Reference, System, Text, choice
 from proxy.model.origin import ANONYMOUS
 from proxy.model.problem import Problem, nearest
 from proxy.origin.forwarded import parse_address
@@ -51,10 +51,23 @@ class FixtureEntry(Entry):
     origin: CaseOrigin | None = None
 
 
-class CaseGiven(Entry):
-    """The facts of a case. What is not given is unknown; a purpose, a case and a grant that are not given are none."""
+class CaseCounts(Entry):
+    """How much the caller has read, this request included."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"counts"})
+    subjects_1h: Number | None = None
+    subjects_24h: Number | None = None
+    country_subjects_1h: Number | None = None
+    country_subjects_24h: Number | None = None
+    requests_1m: Number | None = None
+
+
+class CaseGiven(Entry):
+    """The facts of a case.
+
+    What is not given is unknown. A purpose, a case and a grant that are not given are none, and counts are those of a
+    caller's first request.
+    """
+
     base: Id | None = None
     """A fixture, of which ``caller`` and ``origin`` may say some things otherwise."""
     caller: CallerFacts = Field(default_factory=dict)
@@ -68,6 +81,7 @@ class CaseGiven(Entry):
     case: Text | None = None
     grant: Reference | None = None
     """A grant of which the request's subject is one: pseudonyms are the deployment's, a test knows none."""
+    counts: CaseCounts | None = None
 
 
 class CaseExpect(Entry):

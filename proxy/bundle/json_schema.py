@@ -33,6 +33,7 @@ from proxy.model.entry import (
     Flag,
     Id,
     Instant,
+    Number,
     Shape,
     System,
     choice,
@@ -254,6 +255,7 @@ def _operands(kind: Kind, domain: Domain) -> Mapping[str, Shape]:
     several: Shape = values if value is member else {"anyOf": [_SET_NAME, values]}
     patterns: Shape = {"type": "string", "pattern": r"\*"}
     instant, block = _shape(Instant), _shape(Cidr)
+    bound = _shape(Number) if kind is Kind.NUMBER else instant
     return {
         "any": several,
         "none": several,
@@ -263,8 +265,8 @@ def _operands(kind: Kind, domain: Domain) -> Mapping[str, Shape]:
         "exists": _shape(Flag),
         "glob": {"anyOf": [patterns, {"type": "array", "items": patterns, "minItems": 1}]},
         "cidr": {"anyOf": [block, {"type": "array", "items": block, "minItems": 1}]},
-        "lt": instant,
-        "gt": instant,
+        "lt": bound,
+        "gt": bound,
         "between": {"type": "array", "items": instant, "minItems": 2, "maxItems": 2},
     }
 

@@ -54,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--origin", action="append", metavar="NAME=VALUE", help="country, network, ip, asn, anonymous=vpn,hosting")
     add("--at", metavar="INSTANT", help="when, such as 2027-06-30T09:00:00+09:00")
     add("--purpose", metavar="ID", help="what the caller says it reads for")
+    add("--counts", action="append", metavar="NAME=NUMBER", help="how much it has read: subjects_1h=120")
     add("--matter", metavar="NUMBER", help="the case that it names")
     add("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
@@ -68,7 +69,9 @@ def run(options: argparse.Namespace) -> int:
         )
     _check_places(options, asked[0])
     if asked != ["request"]:
-        loose = [name for name in ("host", "caller", "origin", "at", "purpose", "matter") if getattr(options, name)]
+        loose = [
+            name for name in ("host", "caller", "origin", "at", "purpose", "counts", "matter") if getattr(options, name)
+        ]
         if loose:
             raise UsageError(
                 f"--{loose[0]} describes a request: it goes with --request. To vary a test, use --case FILE."
@@ -185,6 +188,7 @@ def _describe(options: argparse.Namespace) -> dict[str, Any]:
         "at": options.at,
         "purpose": options.purpose,
         "case": options.matter,
+        "counts": dict(_pairs(options.counts, "--counts")) or None,
     }
     return {
         "name": f"the request {options.request}",

@@ -24,9 +24,10 @@ from proxy.gateway.wire.heads import RequestReader
 from proxy.gateway.wire.render import render_response
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import Line
+from proxy.model.counts import CountsNeeded
 from proxy.model.decision import Reason
 from proxy.model.origin import ClientAddress
-from proxy.model.ports import Ledger
+from proxy.model.ports import CountsSource, Ledger
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Need, Passage, Refuse
 from proxy.telemetry import Metrics
@@ -56,6 +57,7 @@ class Gateway:
         options: limits, and what a refused caller is told.
         ticker: keeps the deadlines.
         client_address: where trusted proxies say whose request they pass on.
+        counts: asked how much callers have read, where that is not known at once.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Gateway:
         options: GatewayOptions,
         ticker: Ticker,
         client_address: ClientAddress = ClientAddress.X_FORWARDED_FOR,
+        counts: CountsSource | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.keys = keys
@@ -78,6 +81,7 @@ class Gateway:
         self.upstreams = upstreams
         self.metrics = metrics
         self.options = options
+        self.counts = counts
         self.ticker = ticker
         self.reader = RequestReader()
         self.connections: set[ClientConnection] = set()
@@ -101,6 +105,9 @@ class Gateway:
         """Ask what a passage needs."""
         if isinstance(need.what, IntrospectionNeeded):
             await self.introspector.refresh(need.what)
+        elif isinstance(need.what, CountsNeeded):
+            if self.counts is not None:
+                await self.counts.ask(need.what)
         else:
             await self.keys.refresh(need.what.issuer_id)
 

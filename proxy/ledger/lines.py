@@ -178,6 +178,8 @@ class DecisionLine(Line, frozen=True, kw_only=True, tag="decision"):
     caller: CallerRecorded = _NOBODY
     origin: OriginRecorded = _NOWHERE
     subject: SubjectRecorded = _NO_ONE
+    counts: dict[str, int] = {}
+    """How much the caller had read, this request included, where some rule asks for that."""
     content: ContentRecorded | None = None
     bundle: str
     """The first 32 hexadecimal digits of the digest of the bundle that decided."""

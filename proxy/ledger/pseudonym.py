@@ -85,6 +85,28 @@ class Pseudonyms(SubjectNames):
         return state.hexdigest()
 
 
+class CountNames:
+    """Names callers and data subjects to whoever counts, by the key that stays: a window does not end with a month.
+
+    Args:
+        key: 32 secret bytes.
+    """
+
+    __slots__ = ("_counted",)
+
+    def __init__(self, key: bytes) -> None:
+        self._counted = _keyed(key, b"counted")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(key=***)"
+
+    def of(self, api: str, name: str) -> bytes:
+        """Return the name at an API of somebody who is called so."""
+        state = self._counted.copy()
+        state.update(f"{api}|{name}".encode("utf-8", "surrogatepass"))
+        return state.digest()
+
+
 class KeyRing:
     """The keys of all periods, and the one that stays.
 
@@ -100,6 +122,7 @@ class KeyRing:
         self._keys = dict(sorted(keys.items()))
         self.subjects = SubjectNames(subjects)
         """Names data subjects as grants do."""
+        self.counts = CountNames(subjects)
         self.names: Mapping[str, Pseudonyms] = {period: Pseudonyms(key) for period, key in self._keys.items()}
         """Names people as records do, by period."""
         self._periods = tuple(self._keys)

@@ -27,6 +27,7 @@ from proxy.ledger.lines import (
 from proxy.ledger.pseudonym import KeyRing, Pseudonyms
 from proxy.model.api import Route
 from proxy.model.caller import Caller, Part, Person, Tie
+from proxy.model.counts import TALLIES, UNCOUNTED, Counts
 from proxy.model.decision import AppliedRule, Certainty, Decision, Shadow
 from proxy.model.facts import UNKNOWN, Fact, FactSet, State, known
 from proxy.model.origin import CountrySource, DatabaseInfo, Origin
@@ -131,11 +132,12 @@ class Recorder:
                 b"",
                 self._back(outcome),
             )
-        body = b'{"line":"decision","id":%b%b%b%b%b%b%b' % (
+        body = b'{"line":"decision","id":%b%b%b%b%b%b%b%b' % (
             encode(outcome.request_id),
             front,
             name,
             back,
+            b"" if outcome.counts is UNCOUNTED else _render_counts(outcome.counts),
             b',"trace":' + encode(outcome.trace) if outcome.trace else b"",
             b"" if upstream is None else _members(upstream=upstream),
             b"}" if whole is None else b',"complete":true,"bytes":%d,"seconds":%.6f}' % (whole, seconds),
@@ -238,6 +240,10 @@ class Recorder:
         """Return the keyed pseudonym under which grants name a data subject of an API."""
         return self._keys.subjects.of_subject(api, subject_id)
 
+    def name_counted(self, api: str, name: str) -> bytes:
+        """Return the keyed pseudonym under which what somebody reads at an API is counted."""
+        return self._keys.counts.of(api, name)
+
 
 def geolocation_line(version: str, databases: Iterable[DatabaseInfo]) -> GeolocationLine:
     """Return the line that says which geolocation data are put in force."""
@@ -324,6 +330,12 @@ def _render_rule(rule: AppliedRule) -> RuleRecorded:
 
 def _render_shadow(shadow: Shadow) -> ShadowRecorded:
     return ShadowRecorded(shadow.would, shadow.changes, tuple(map(_render_rule, shadow.applied)))
+
+
+def _render_counts(counts: Counts) -> bytes:
+    """Render the counts that are known."""
+    numbers = {name: number for name in TALLIES if isinstance(number := getattr(counts, name), int)}
+    return _members(counts=numbers) if numbers else b""
 
 
 def _render_origin(origin: Origin) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.bundle.cases import BEHIND, CaseEntry, CaseGiven, CaseOrigin
+from proxy.bundle.cases import BEHIND, CaseCounts, CaseEntry, CaseGiven, CaseOrigin
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.certificates import CertificateIdentity
 from proxy.caller.claims import assert_fact
@@ -19,14 +19,17 @@ from proxy.caller.parties import Speaking, join, make_party, make_program, speak
 from proxy.caller.speaking import speak_of, speak_of_service
 from proxy.model.api import Route
 from proxy.model.caller import UNAUTHENTICATED, Caller, Part
+from proxy.model.counts import FIRST, NOTHING_TO_COUNT, Counts
 from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import ABSENT, UNKNOWN, Fact, FactSet
 from proxy.model.origin import Origin
 from proxy.model.ports import Geolocator
 from proxy.model.request import Target
+from proxy.model.subject import Subject
 from proxy.origin.forwarded import parse_address
 from proxy.origin.resolve import NOWHERE, Origins
 from proxy.policy.attributes import Facts
+from proxy.policy.counted import find_states
 from proxy.policy.evaluate import claim_purpose, decide, holds
 from proxy.policy.policy import Policy
 from proxy.policy.rules import Rule
@@ -102,6 +105,7 @@ class Cases:
             self._snapshot.resources[match.route.id],
             case=ABSENT if given.case is None else given.case,
             time=UNKNOWN if given.at is None else given.at.timestamp(),
+            counts=NOTHING_TO_COUNT if match.route.unauthenticated else _counts(given.counts, subject),
         )
         purpose = claim_purpose(self._snapshot.policy, facts, given.purpose)
         return facts if purpose is ABSENT else msgspec.structs.replace(facts, purpose=purpose)
@@ -158,6 +162,12 @@ class Cases:
             asn=given.asn or found.asn,
             anonymous=found.anonymous if given.anonymous is None else FactSet(frozenset(given.anonymous)),
         )
+
+
+def _counts(given: CaseCounts | None, subject: Subject) -> Counts:
+    """Return the counts of a case; where nobody's data is read, no subjects are counted."""
+    told = {name: number for name, number in given or () if number is not None}
+    return msgspec.structs.replace(FIRST, **{**told, **find_states(subject)})
 
 
 def find_unfired(policy: Policy, results: Iterable[CaseResult]) -> tuple[Rule, ...]:

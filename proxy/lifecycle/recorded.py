@@ -22,6 +22,7 @@ from proxy.ledger.entry import read_frame
 from proxy.ledger.lines import CallerRecorded, DecisionLine, PersonRecorded
 from proxy.ledger.record import BUNDLE_DIGITS
 from proxy.model.caller import KINDS, UNAUTHENTICATED, Caller, Part, Tie, TieKind
+from proxy.model.counts import TALLIES, Counts
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 from proxy.model.origin import CountrySource, Origin
 from proxy.model.request_id import read_instant
@@ -89,6 +90,7 @@ def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
         purpose=line.purpose or ABSENT,
         case=UNKNOWN,
         time=time,
+        counts=Counts(**{name: number for name, number in line.counts.items() if name in TALLIES}),
     )
     certainty = f" ({line.certainty})" if line.certainty else ""
     recorded = f"the ledger says: effect {line.effect}, rule {line.rule or 'none'}{certainty}, reason {line.reason}"

@@ -28,6 +28,7 @@ _DURATION: Final = re.compile(r"([1-9][0-9]{0,4})(s|m|h)")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SYSTEM: Final = re.compile(r"AS[1-9][0-9]{0,9}")
 _MAX_SYSTEM: Final = 2**32 - 1
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}")
 _SHARE: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?")
 _RESERVED: Final = frozenset({"absent", "any", "default", "none", "not-applicable", "other", "unknown"})
 """Words that records and metrics say themselves."""
@@ -189,6 +190,13 @@ def parse_duration(text: str) -> int:
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+def parse_number(text: str) -> int:
+    """Return a whole number from 1 on; ValueError with a sentence if the text is none."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text!r} is no whole number from 1 to 999999")
+    return int(text)
+
+
 def _parse_date(text: str) -> date:
     if not _DATE.fullmatch(text):
         raise ValueError(f"{text!r} is no date, such as 2027-06-30")
@@ -218,5 +226,6 @@ Flag = Annotated[bool, scalar(parse_flag, spelled(re.compile("true|false"), "boo
 Instant = Annotated[datetime, scalar(parse_instant, {"title": "instant"} | spelled(_INSTANT))]
 Date = Annotated[date, scalar(_parse_date, spelled(_DATE))]
 Duration = Annotated[int, scalar(parse_duration, spelled(_DURATION))]
+Number = Annotated[int, scalar(parse_number, spelled(_NUMBER, "integer") | {"minimum": 1})]
 Category = scalar(parse_category, spelled(_CATEGORY, "boolean", "null"))
 Share = Annotated[Decimal, scalar(parse_share, spelled(_SHARE, "number") | {"exclusiveMinimum": 0, "maximum": 100})]

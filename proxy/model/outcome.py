@@ -5,6 +5,7 @@ import msgspec
 
 from proxy.model.api import Route
 from proxy.model.caller import Caller
+from proxy.model.counts import UNCOUNTED, Counts
 from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import Fact
 from proxy.model.origin import Origin
@@ -37,6 +38,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What the caller is answered, None while it is not known yet; a refusal's own status if only observed."""
     trace: str = ""
     """The trace id that the request came with."""
+    counts: Counts = UNCOUNTED
+    """How much the caller has read, where that was asked for."""
 
     @property
     def is_refusal(self) -> bool:

@@ -4,6 +4,7 @@
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from proxy.model.counts import Counted, CountsNeeded
 from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation
 
 
@@ -49,6 +50,26 @@ class Introspections(Protocol):
 
     def find(self, issuer_id: str, token_digest: str) -> Any:
         """Return the last ``caller.revocation.Introspected`` of a token, None if there is none any more."""
+        ...
+
+
+class Volume(Protocol):
+    """Counts what callers read."""
+
+    def count(self, needed: CountsNeeded) -> Counted | None:
+        """Return the counts with this request included; None where somebody must be asked first."""
+        ...
+
+    def settle(self, needed: CountsNeeded, counted: Counted, *, is_allowed: bool) -> None:
+        """Take note of what was decided by these counts: what is denied does not count."""
+        ...
+
+
+class CountsSource(Protocol):
+    """Counts somewhere else, so that it must be waited for."""
+
+    def ask(self, needed: CountsNeeded) -> Awaitable[None]:
+        """Put the answer into a question, where there is one."""
         ...
 
 

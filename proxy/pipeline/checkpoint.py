@@ -14,15 +14,17 @@ from proxy.caller.xfcc import read_forwarded_certificate
 from proxy.ledger.record import Recorder
 from proxy.model.api import Api
 from proxy.model.caller import UNAUTHENTICATED, Caller
+from proxy.model.counts import UNAVAILABLE, Counted, CountsNeeded
 from proxy.model.decision import Reason
 from proxy.model.facts import ABSENT
 from proxy.model.origin import ClientAddress, Origin
-from proxy.model.ports import Geolocator, Introspections, KeySets
+from proxy.model.ports import Geolocator, Introspections, KeySets, Volume
 from proxy.model.request import RequestHead
 from proxy.model.subject import Subject
 from proxy.origin.resolve import Origins
 from proxy.pipeline.approach import Approach, Approaches
 from proxy.policy.attributes import Facts
+from proxy.policy.counted import find_counted
 from proxy.policy.evaluate import claim_purpose
 from proxy.request.catalog import Match, NoMatch
 from proxy.request.headers import RequestFields, make_table, parse_host, read_request_fields, render_fields
@@ -39,6 +41,20 @@ _ADDRESS_FIELDS: Final = {
 """The field that tells the client's address, by where it is told."""
 
 
+class NobodyCounts:
+    """Stands where nobody counts: how much was read is then not known."""
+
+    def count(self, needed: CountsNeeded) -> Counted:  # noqa: ARG002 - the port's
+        """Say that nobody can tell."""
+        return UNAVAILABLE
+
+    def settle(self, needed: CountsNeeded, counted: Counted, *, is_allowed: bool) -> None:
+        """Take note of nothing."""
+
+
+NOBODY_COUNTS: Final = NobodyCounts()
+
+
 class Checkpoint:
     """What all passages under one snapshot share.
 
@@ -50,6 +66,7 @@ class Checkpoint:
         introspections: what issuers said of tokens.
         client_certificate: where a caller's certificate is taken from: ``tls``, the connection, or ``xfcc``.
         client_address: where trusted proxies say whose request they pass on.
+        volume: counts what callers read.
         assertions: tells APIs, signed, what was decided.
     """
 
@@ -63,6 +80,7 @@ class Checkpoint:
         introspections: Introspections | None = None,
         client_certificate: str = "tls",
         client_address: ClientAddress = ClientAddress.X_FORWARDED_FOR,
+        volume: Volume = NOBODY_COUNTS,
         assertions: Assertions | None = None,
     ) -> None:
         self.snapshot = snapshot
@@ -73,6 +91,9 @@ class Checkpoint:
         self.callers = Callers(snapshot.issuers, snapshot.registers, snapshot.revoked, introspections)
         self.authorities = Authorities(snapshot.authorities)
         self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator, client_address)
+        self.volume = volume
+        self.counted = find_counted(snapshot.policy, snapshot.resources.values())
+        """What is counted, by API: only where some rule asks for it."""
         self._approaches = Approaches()
         self._has_grants = bool(snapshot.policy.grants)
         self._is_forwarded = client_certificate == FORWARDED

@@ -28,6 +28,7 @@ from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import EndLine, Line, ReleasedLine
 from proxy.model.api import Action, Api, Route
 from proxy.model.caller import Caller
+from proxy.model.counts import UNCOUNTED, CountsNeeded
 from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import ABSENT, Fact
 from proxy.model.origin import Origin
@@ -38,6 +39,8 @@ from proxy.origin.resolve import NOWHERE
 from proxy.pipeline.answers import ANSWERS
 from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
+from proxy.pipeline.counting import Counting, as_first
+from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import decide
 from proxy.request.catalog import Match, NoMatch
 from proxy.request.response_headers import render_response_fields
@@ -66,9 +69,9 @@ class Refuse(msgspec.Struct, frozen=True):
 
 
 class Need(msgspec.Struct, frozen=True):
-    """Something must be asked before a decision can be made: an issuer's keys, or its word on a token."""
+    """Something must be asked before a decision can be made: an issuer's keys, its word on a token, or counts."""
 
-    what: CallerNeed
+    what: CallerNeed | CountsNeeded
 
 
 class Forward(msgspec.Struct, frozen=True, gc=False):
@@ -148,6 +151,8 @@ class Passage:
     _enforced = True
     _status: int | None = None
     """As the outcome has it."""
+    _counting: Counting | None = None
+    """Where it is counted what the caller reads."""
     _met = NOTHING_MET
     _recorded = False
     """Whether the decision's line was handed out."""
@@ -182,7 +187,8 @@ class Passage:
 
     def supply(self, need: Need) -> Step:
         """Go on after this need was met, or could not be. It is not raised again."""
-        self._met |= {need.what}
+        if not isinstance(need.what, CountsNeeded):
+            self._met |= {need.what}
         try:
             return self._cross()
         except Exception as error:  # noqa: BLE001 - as above
@@ -308,14 +314,38 @@ class Passage:
         if isinstance(match, NoMatch):
             self._shape = match.shape
             return self._refuse(match.reason, allowed_methods=match.allowed)
-        facts = checkpoint.find_facts(match, caller, self._origin, approach.fields, now)
+        return self._decide(match, caller, approach)
+
+    def _decide(self, match: Match, caller: Caller, approach: Approach) -> Step:
+        """May they."""
+        checkpoint, api = self._checkpoint, match.route.api.id
+        facts = checkpoint.find_facts(match, caller, self._origin, approach.fields, self._now)
         self._subject, self._purpose = facts.subject, facts.purpose
-        decision = self._decision = decide(checkpoint.snapshot.policy, facts)
+        decision = self._count(api, facts) if api in checkpoint.counted else decide(checkpoint.snapshot.policy, facts)
+        if isinstance(decision, CountsNeeded):
+            return Need(decision)
+        self._decision = decision
         reason = find_refusal(decision)
+        if self._counting is not None:
+            reason = self._counting.settle(reason)
         if reason is not None:
             return self._refuse(reason)
         self._judge(Effect.ALLOW, decision.reason)
         return self._forward()
+
+    def _count(self, api: str, facts: Facts) -> Decision | CountsNeeded:
+        """Decide by how much the caller has read, or return what must be asked for that."""
+        checkpoint, policy = self._checkpoint, self._checkpoint.snapshot.policy
+        first = decide(policy, as_first(facts))
+        if find_refusal(first) is not None:
+            return first
+        counting = self._counting
+        if counting is None:
+            counting = self._counting = Counting(checkpoint.volume, checkpoint.counted[api])
+        counted = counting.find(facts, self._request_id, checkpoint.recorder)
+        if isinstance(counted, CountsNeeded):
+            return counted
+        return first if counting.is_as_first else decide(policy, counted)
 
     @property
     def is_under_way(self) -> bool:
@@ -353,6 +383,8 @@ class Passage:
             return True
         origin = checkpoint.origins.resolve(approach.chain, now)
         facts = checkpoint.find_facts(match, caller, origin, approach.fields, now)
+        if self._counting is not None:  # it is counted already, and once
+            facts = msgspec.structs.replace(facts, counts=self._counting.counts)
         decision = decide(checkpoint.snapshot.policy, facts)
         self.ends_at = min(caller.until, decision.until, self._now + match.route.max_duration_seconds)
         return find_refusal(decision) is not None
@@ -462,4 +494,5 @@ class Passage:
             self._enforced,
             self._status,
             self._approach.fields.trace if self._approach else "",
+            self._counting.counts if self._counting else UNCOUNTED,
         )

@@ -11,6 +11,7 @@ import msgspec
 
 from proxy.model.api import Action, Route
 from proxy.model.caller import KINDS, PARAGRAPHS, Caller, TieKind
+from proxy.model.counts import TALLIES, UNCOUNTED, Counts
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 from proxy.model.origin import ANONYMOUS, Origin
 from proxy.model.problem import nearest
@@ -46,6 +47,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     """What the caller says the request is for: a ticket, a matter."""
     time: Fact[float] = UNKNOWN
     """The request's one reading of the clock, seconds since 1970."""
+    counts: Counts = UNCOUNTED
+    """How much the caller has read, this request included."""
 
 
 class Scope(enum.Enum):
@@ -57,6 +60,7 @@ class Scope(enum.Enum):
     SUBJECT = enum.auto()
     REQUEST = enum.auto()
     TIME = enum.auto()
+    COUNTS = enum.auto()
     MIXED = enum.auto()
     """More than one of them."""
 
@@ -72,6 +76,7 @@ class Kind(enum.Enum):
     CATEGORIES = "a set of data categories"
     ADDRESS = "an address"
     INSTANT = "an instant"
+    NUMBER = "a number"
 
 
 class Domain(enum.Enum):
@@ -139,6 +144,7 @@ _SCOPES: Final = {
     "purpose": Scope.REQUEST,
     "case": Scope.REQUEST,
     "time": Scope.TIME,
+    "counts": Scope.COUNTS,
 }
 
 
@@ -233,6 +239,9 @@ def match_residence(facts: Facts) -> Fact[str]:
     return "yes" if here == home else "no"
 
 
+COUNTS: Final = "counts."
+"""What the names of counts begin with."""
+
 ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     attribute.name: attribute
     for attribute in (
@@ -285,6 +294,7 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
         _at("purpose", Kind.TEXT, "request, Sekisho-Purpose, where purposes let the caller claim it", Domain.PURPOSES),
         _at("case", Kind.TEXT, "request, Sekisho-Case"),
         _at("time", Kind.INSTANT, "the gateway's clock, read once a request"),
+        *(_at(f"{COUNTS}{tally.name}", Kind.NUMBER, f"counted: {tally.says}") for tally in TALLIES.values()),
     )
 }
 """By name. ``caller.control.RULE.countries`` and ``.owners`` are added for each declared control rule,
@@ -293,7 +303,6 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
 
 NOT_YET: Final = frozenset({"subject.persona"})
 """Attributes of the language that this version does not take yet."""
-NOT_YET_FAMILIES: Final = ("counts.",)
 _MOVED: Final = {"caller.type": "caller.kind", "caller.country": "caller.countries", "resource.action": "action"}
 """Words that are not ours, and ours for them."""
 
@@ -307,7 +316,7 @@ def find_attribute(name: str, vocabulary: Vocabulary) -> Attribute | str:
         return _find_control(name, vocabulary)
     if name.startswith("caller.claims."):
         return _find_claim(name, vocabulary.claims)
-    if name in NOT_YET or name.startswith(NOT_YET_FAMILIES):
+    if name in NOT_YET:
         return f"attribute {name!r} is not yet supported"
     if name in _MOVED:
         return f"no attribute {name!r} (did you mean {_MOVED[name]!r}?)"

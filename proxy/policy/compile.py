@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from proxy.model.decision import Effect, Severity
 from proxy.model.problem import Problem, nearest
-from proxy.policy.attributes import ATTRIBUTES, Domain, Scope, Vocabulary
+from proxy.policy.attributes import ATTRIBUTES, COUNTS, Domain, Scope, Vocabulary
 from proxy.policy.conditions import Standing, compile_conditions, refuse_category
 from proxy.policy.matchers import OfCategories, Within
 from proxy.policy.rules import (
@@ -234,6 +234,9 @@ def compile_purpose(entry: PurposeEntry, vocabulary: Vocabulary) -> Purpose | li
     for condition in conditions:
         if "purpose" in getattr(condition.literal.test, "mentions", (condition.attribute,)):
             return [Problem(("may_claim", condition.attribute), "a purpose cannot depend on the purpose", at_key=True)]
+        if condition.attribute.startswith(COUNTS):
+            message = "a purpose cannot depend on how much was read: say that in a rule"
+            return [Problem(("may_claim", condition.attribute), message, at_key=True)]
     return Purpose(entry.id, conditions, entry.needs == "case")
 
 

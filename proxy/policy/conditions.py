@@ -12,6 +12,8 @@ a set of ties                               is asked for          because
 ``when`` of deny and mask rules and         ``any``, ``has_all``  ``none`` and ``only`` would spare whoever has one
 invariants, ``unless`` of allow rules                             good tie beside a bad one
 ==========================================  ====================  =================================================
+
+Nor is to have read more: a count is asked for by ``lt`` in the first row, and by ``gt`` in the second.
 """
 
 import math
@@ -23,7 +25,8 @@ import msgspec
 from proxy.model.address import parse_block
 from proxy.model.caller import TieKind
 from proxy.model.country import NAMES, refuse_country
-from proxy.model.entry import parse_category, parse_instant, parse_system
+from proxy.model.counts import MAX_LIMIT
+from proxy.model.entry import parse_category, parse_instant, parse_number, parse_system
 from proxy.model.problem import Path, Problem, nearest
 from proxy.policy.attributes import TIE_KINDS, Attribute, Domain, Kind, Scope, Vocabulary, find_attribute
 from proxy.policy.expression import Expression, ExpressionFacts, compile_expression
@@ -56,6 +59,7 @@ MATCHERS: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.CATEGORIES: _SET,
     Kind.ADDRESS: ("cidr", "exists"),
     Kind.INSTANT: ("lt", "gt", "between"),
+    Kind.NUMBER: ("lt", "gt"),
 }
 """What can be asked of each kind of attribute."""
 _SETS: Final[Mapping[str, Callable[[frozenset[str]], Test]]] = {
@@ -185,6 +189,8 @@ class _Line:
             return special(operand)
         if attribute.kind is Kind.INSTANT:
             return self._within(matcher, operand)
+        if attribute.kind is Kind.NUMBER:
+            return self._beyond(matcher, operand)
         return self._listing(attribute, matcher, operand)
 
     def _listing(self, attribute: Attribute, matcher: str, operand: Any) -> Test | None:
@@ -216,6 +222,8 @@ class _Line:
             self.fail(f"{self.name} is an address: write {{cidr: [{text}]}}")
         elif attribute.kind is Kind.INSTANT:
             self.fail(f"{self.name} is an instant: write {{lt: {text}}}, {{gt: …}} or {{between: […, …]}}")
+        elif attribute.kind is Kind.NUMBER:
+            self.fail(f"{self.name} is a number: write {{{'lt' if self.standing.speaks_for else 'gt'}: {text}}}")
         else:
             wanted = text if text.startswith("$") else f"[{text}]"
             self.fail(f"{self.name} is {attribute.kind.value}: write {{any: {wanted}}}")
@@ -258,6 +266,9 @@ class _Line:
                 matcher,
                 at_key=True,
             )
+        if attribute.kind is Kind.NUMBER and matcher != (wanted := "lt" if speaks_for else "gt"):
+            spares = f"in {where} `{matcher}` would let whoever has read more pass: use `{wanted}`"
+            self.fail(spares, matcher, at_key=True)
         if attribute.name in _MISSING_IS_ABSENT and matcher in {"glob", "exists"}:
             message = f"`{matcher}` would answer otherwise once a network goes missing: name the networks"
             self.fail(message, matcher, at_key=True)
@@ -332,6 +343,18 @@ class _Line:
         if matcher == "lt":
             return Within(-math.inf, moments[0])
         return Within(*moments) if matcher == "between" else Within(math.nextafter(moments[0], math.inf), math.inf)
+
+    def _beyond(self, matcher: str, operand: Any) -> Test | None:
+        """Return the test of a count. It holds the request itself, so that ``{lt: 1}`` would never be true."""
+        least = 2 if matcher == "lt" else 1
+        try:
+            limit = parse_number(operand if isinstance(operand, str) else "")
+        except ValueError:
+            limit = 0
+        if not least <= limit <= MAX_LIMIT:
+            self.fail(f"expected a whole number from {least} to {MAX_LIMIT}", matcher)
+            return None
+        return Within(-math.inf, limit) if matcher == "lt" else Within(limit + 1, math.inf)
 
     def _values(self, attribute: Attribute, operand: Any, path: Path) -> frozenset[str]:
         """Return the values of a matcher with sets resolved; problems are noted on the way."""

@@ -66,7 +66,11 @@ class Index:
         """Make what lives in one process only."""
         groups = self._groups
         self._caller, self._origin, self._resource = groups[Scope.CALLER], groups[Scope.ORIGIN], groups[Scope.RESOURCE]
-        self._loose = [ask for scope in (Scope.SUBJECT, Scope.REQUEST, Scope.TIME) for ask in groups[scope].questions()]
+        self._loose = [
+            ask
+            for scope in (Scope.SUBJECT, Scope.REQUEST, Scope.TIME, Scope.COUNTS)
+            for ask in groups[scope].questions()
+        ]
         self._room = max(64, min(_MOST_KEPT, _KEPT_BYTES // (256 + self.all.bit_length() // 4)))
         self._parts: dict[int, _Kept] = {}
         self._joint: dict[tuple[int, int, int], tuple[object, object, object, int, int]] = {}

@@ -68,6 +68,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "sekisho_pseudonym_keys_until_timestamp_seconds": Rule.SMALLEST,
     "sekisho_ledger_checkpoint_timestamp_seconds": Rule.SMALLEST,
     "sekisho_witness_lag_seconds": Rule.LARGEST,
+    "sekisho_counts_unavailable": Rule.LARGEST,
+    "sekisho_counts_members": Rule.SUM,
 }
 """Gauges of workers, by name: the worst of all, and sums of what adds up."""
 UNLISTED: Final = Rule.LARGEST

@@ -18,7 +18,7 @@ ORDER: Final = (
     {"counting"},
     {"telemetry", "fetch", "disk", "pause"},
     {"held"},
-    {"request", "caller", "origin", "subject", "policy", "ledger", "assertion"},
+    {"request", "caller", "origin", "subject", "policy", "ledger", "assertion", "volume"},
     {"bundle"},
     {"pipeline"},
     {"lifecycle", "gateway", "admin"},
@@ -67,6 +67,8 @@ WITH_IO: Final = {
     "lifecycle.candidate",
     "lifecycle.reload",
     "lifecycle.kept",
+    "volume.opening",
+    "volume.shared",
     "lifecycle.reminder",
     "clock",
     "version",
@@ -96,6 +98,8 @@ COUNTING: Final = {
     "ledger.writer",
     "ledger.witness",
     "ledger.key_ring_watch",
+    "volume.opening",
+    "volume.shared",
     "telemetry",
     "gateway",
     "admin",
@@ -117,7 +121,7 @@ PURE_USE: Final = {
     ("bundle.options", "pathlib"),
     ("caller.options", "pathlib"), ("ledger.options", "pathlib"),
     ("ledger.sink", "pathlib"), ("assertion.options", "pathlib"), ("origin.options", "pathlib"),
-    ("gateway.wire.render", "http"),
+    ("gateway.wire.render", "http"), ("volume.options", "pathlib"),
 }  # fmt: skip
 """A path as a value, not as a way to a file; the phrases that belong to statuses."""
 
@@ -234,7 +238,8 @@ def test_every_module_that_decides_has_its_own_tests() -> None:
     missing = [
         _name(path)
         for path in MODULES
-        if _room(_name(path)) in {"request", "caller", "origin", "subject", "policy", "ledger", "assertion", "bundle"}
+        if _room(_name(path))
+        in {"request", "caller", "origin", "subject", "policy", "ledger", "assertion", "volume", "bundle"}
         and path.stem not in {"__init__", "options", "rules", "snapshot"}
         and not (ROOT / "tests" / "unit" / path.relative_to(ROOT / "proxy").parent / f"test_{path.name}").exists()
     ]

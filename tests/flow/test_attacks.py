@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from proxy.caller.resolve import KeysNeeded
 from proxy.demo.issuer import make_key
 from proxy.model.request import RequestHead
 from proxy.pipeline.passage import Forward, Need, Refuse
@@ -161,6 +162,7 @@ def test_a_key_id_that_is_not_known_needs_the_issuers_keys_once() -> None:
     passage = a_passage()
     need = passage.begin(a_head(token=a_token(header={"kid": "rotated"})))
     assert isinstance(need, Need)
+    assert isinstance(need.what, KeysNeeded)
     assert need.what.issuer_id == "corp"
     step = passage.supply(need)
     assert isinstance(step, Refuse)

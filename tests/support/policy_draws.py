@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from proxy.caller.parties import tied_countries
 from proxy.model.api import Transform
 from proxy.model.caller import NO_PERSON, UNAUTHENTICATED, UNKNOWN_PERSON, Caller, Control, Person, Tie
+from proxy.model.counts import Counts
 from proxy.model.decision import Effect, Severity
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, State
 from proxy.model.origin import Origin
@@ -69,6 +70,8 @@ _LINES: Final[Mapping[str, tuple[Any, ...]]] = {
 
 def _lines(*, speaks_for: bool) -> Iterator[tuple[str, Any]]:
     ties = _GOOD_TIES if speaks_for else _BAD_TIES
+    yield from (("counts.subjects_1h", {"lt" if speaks_for else "gt": limit}) for limit in ("5", "10"))
+    yield "counts.requests_1m", {"lt" if speaks_for else "gt": "5"}
     yield from ((name, line) for name, lines in _LINES.items() for line in lines)
     yield from (("caller.countries", line) for line in ties)
     yield from (("caller.countries", {**line, "by": by}) for line, by in product(ties, _BY))
@@ -219,6 +222,7 @@ RESOURCES: Final = st.builds(
     hosted_in=_SOME_COUNTRY,
     action=st.sampled_from(("read", "export")),
 )  # fmt: skip
+_SOME_NUMBER: Final[st.SearchStrategy[Any]] = st.sampled_from((1, 4, 5, 6, 10, 11, UNKNOWN, NOT_APPLICABLE))
 TIMES: Final = st.sampled_from((NOW, NOW - 1, NOW - 3e6, NOW + 3e6, UNKNOWN))
 FACTS: Final = st.builds(
     Facts,
@@ -229,6 +233,7 @@ FACTS: Final = st.builds(
     purpose=st.sampled_from(("law-enforcement", ABSENT, UNKNOWN)),
     case=st.sampled_from(("LE-1", "x", ABSENT)),
     time=TIMES,
+    counts=st.builds(Counts, subjects_1h=_SOME_NUMBER, requests_1m=_SOME_NUMBER),
 )
 
 
@@ -277,6 +282,9 @@ def less_known(facts: Facts) -> Iterator[tuple[str, Facts]]:
     for room in ("caller", "origin", "subject", "resource"):
         yield from _less_of_part(facts, room)
     yield from _less_of_caller(facts)
+    for name in facts.counts.__struct_fields__:
+        if isinstance(getattr(facts.counts, name), int):
+            yield name, with_part(facts, "counts", **{name: UNKNOWN})
     for name in ("purpose", "case", "time"):
         if not isinstance(getattr(facts, name), State):
             yield name, msgspec.structs.replace(facts, **{name: UNKNOWN})

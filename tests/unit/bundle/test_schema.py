@@ -181,7 +181,6 @@ def test_a_missing_key_is_told_where_it_is_missing(model: type[Entry]) -> None:
         (ApiEntry, (), "cors"),
         *((AffiliateEntry, (), key) for key in ("lei", "source", "as_of", "control")),
         (NetworkEntry, (), "valid_from"),
-        (CaseEntry, ("given",), "counts"),
     ],
 )
 def test_a_key_of_later_is_refused_as_such(model: type[Entry], path: Path, key: str) -> None:

@@ -7,15 +7,26 @@ from hypothesis import strategies as st
 
 from proxy.model.caller import Control, Tie
 from proxy.model.country import NAMES
+from proxy.model.counts import Counts
 from proxy.model.decision import Effect
-from proxy.model.facts import ABSENT, NOT_APPLICABLE, Truth
+from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Truth
 from proxy.model.problem import Problem
 from proxy.policy.attributes import ATTRIBUTES
-from proxy.policy.compile import compile_rule
+from proxy.policy.compile import compile_purpose, compile_rule
 from proxy.policy.evaluate import decide, holds
 from proxy.policy.policy import Policy
-from proxy.policy.rules import Rule, RuleEntry
-from tests.support.policy_facts import EMPLOYEE, IN_PACK, VOCABULARY, a_rule, compile_lines, entry_of, facts_of, some
+from proxy.policy.rules import PurposeEntry, Rule, RuleEntry
+from tests.support.policy_facts import (
+    EMPLOYEE,
+    IN_PACK,
+    VOCABULARY,
+    a_rule,
+    compile_lines,
+    entry_of,
+    facts_of,
+    some,
+    sound,
+)
 
 
 def problems(when: Any, effect: str = "deny") -> list[Problem]:
@@ -98,6 +109,16 @@ def _side(when: dict[str, Any]) -> str:
                      ("when", "time", "between"), "does not come after", id="between, turned round"),
         pytest.param({"time": {"between": ["x", "2027-01-01T00:00:00Z"]}}, ("when", "time", "between", 0), "RFC 3339",
                      id="between, one wrong"),
+        pytest.param({"counts.subjects_1h": "5"}, ("when", "counts.subjects_1h"), "write {gt: 5}", id="a bare number"),
+        *(pytest.param({"counts.subjects_1h": {"gt": raw}}, ("when", "counts.subjects_1h", "gt"), "whole number from 1",
+                       id=f"the number {raw}")
+          for raw in ("0", "-1", "1.5", "05", "1e3", "\uff15", "100001", "many", "", ["5"])),
+        pytest.param({"counts.subjects_1h": {"lt": "5"}}, ("when", "counts.subjects_1h", "lt"), "use `gt`",
+                     id="a deny rule that spares whoever reads more"),
+        pytest.param({"counts.subjects_1h": {"between": ["1", "5"]}}, ("when", "counts.subjects_1h", "between"),
+                     "no matcher", id="a number between others"),
+        pytest.param({"counts.subjects_2h": {"gt": "5"}}, ("when", "counts.subjects_2h"), "'counts.subjects_", id="2h"),
+        pytest.param({"expr": 'counts.subjects_1h == "5"'}, ("when", "expr"), "write a matcher", id="a number in one"),
         pytest.param({"caller.id": {"glob": "abc"}}, ("when", "caller.id", "glob"), "no pattern", id="no star"),
         pytest.param({"caller.id": {"glob": "*"}}, ("when", "caller.id", "glob"), "no pattern", id="only stars"),
         pytest.param({"caller.id": {"glob": "a*********"}}, ("when", "caller.id", "glob"), "no pattern", id="9 stars"),
@@ -394,3 +415,42 @@ def test_every_code_is_taken_as_it_is() -> None:
     for code in NAMES:
         rule = a_rule("r", "deny", {"subject.country": code})
         assert holds(rule, facts_of(subject={"country": code})) is True
+
+
+@pytest.mark.parametrize(
+    ("effect", "key", "line", "wanted"),
+    [
+        pytest.param("allow", "when", {"gt": "5"}, "lt", id="allowed for having read more"),
+        pytest.param("deny", "unless", {"gt": "5"}, "lt", id="spared for having read more"),
+        pytest.param("allow", "unless", {"lt": "5"}, "gt", id="an exception that ends as more is read"),
+        pytest.param("mask", "when", {"lt": "5"}, "gt", id="a mask that falls off as more is read"),
+    ],
+)
+def test_to_have_read_more_is_never_a_reason_to_allow(effect: str, key: str, line: dict[str, str], wanted: str) -> None:
+    lines: dict[str, Any] = {"counts.requests_1m": line}
+    given: dict[str, Any] = {"when": lines} if key == "when" else {"unless": [lines]}
+    (problem,) = compile_rule(entry_of("r", effect, **given), VOCABULARY)  # type: ignore[misc]
+    assert problem.message.endswith(f"would let whoever has read more pass: use `{wanted}`")
+
+
+@pytest.mark.parametrize(
+    ("effect", "line", "number", "expected"),
+    [
+        pytest.param("deny", {"gt": "100"}, 100, False, id="gt, at it"),
+        pytest.param("deny", {"gt": "100"}, 101, True, id="gt, above it"),
+        pytest.param("deny", {"gt": "1"}, 1, False, id="gt one, the first"),
+        pytest.param("allow", {"lt": "100"}, 99, True, id="lt, below it"),
+        pytest.param("allow", {"lt": "100"}, 100, False, id="lt, at it"),
+        pytest.param("deny", {"gt": "100"}, UNKNOWN, None, id="unknown"),
+        pytest.param("deny", {"gt": "100"}, NOT_APPLICABLE, False, id="not applicable"),
+    ],
+)
+def test_a_count_is_compared(effect: str, line: dict[str, str], number: Any, expected: Truth) -> None:
+    rule = sound(compile_rule(entry_of("r", effect, when={"counts.subjects_1h": line}), VOCABULARY))
+    assert holds(rule, facts_of(counts=Counts(subjects_1h=number))) is expected
+
+
+def test_a_purpose_does_not_hang_on_how_much_was_read() -> None:
+    entry = PurposeEntry.model_validate({"id": "p", "may_claim": {"counts.subjects_1h": {"lt": "5"}}})
+    (problem,) = compile_purpose(entry, VOCABULARY)  # type: ignore[misc]
+    assert "cannot depend on how much was read" in problem.message

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from proxy.model.api import Transform, combine_transforms
 from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Person
+from proxy.model.counts import FIRST, TALLIES
 from proxy.model.decision import Certainty, Decision, Effect, Reason, Severity
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, State, Truth
 from proxy.policy import evaluate
@@ -135,6 +136,27 @@ def test_knowing_less_never_turns_an_answer_of_a_rule_round(rules: list[Rule], f
 
 
 @CHECKED
+@given(RULES, FACTS, st.data())
+def test_having_read_more_never_turns_a_deny_round(rules: list[Rule], facts: Facts, data: st.DataObject) -> None:
+    policy = Policy(rules, data.draw(grants_for(rules)))
+    numbers = {name: number for name in TALLIES if isinstance(number := getattr(facts.counts, name), int)}
+    more = {name: number + data.draw(st.integers(0, 10)) for name, number in numbers.items()}
+    before, after = decide(policy, facts), decide(policy, with_part(facts, "counts", **more))
+    assert before.effect is Effect.ALLOW or after.effect is Effect.DENY
+    assert after.effect is Effect.DENY or before.transforms.keys() <= after.transforms.keys()
+
+
+@given(RULES, FACTS, st.data())
+def test_what_is_refused_as_a_first_request_is_refused_by_any_count(
+    rules: list[Rule], facts: Facts, data: st.DataObject
+) -> None:
+    policy = Policy(rules, data.draw(grants_for(rules)))
+    first = decide(policy, msgspec.structs.replace(facts, counts=FIRST))
+    if first.effect is Effect.DENY or first.transforms:
+        decision = decide(policy, facts)
+        assert decision.effect is Effect.DENY or decision.transforms
+
+
 @given(RULES, a_drawn_rule(("deny", "mask", "invariant")), FACTS)
 def test_one_more_deny_or_mask_rule_only_takes_away(rules: list[Rule], more: Rule, facts: Facts) -> None:
     before = decide(Policy(rules), facts)
