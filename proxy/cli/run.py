@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +119,20 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    told = asyncio.Event()
-    loop.add_signal_handler(signal.SIGHUP, told.set)  # before it is ready, too: the default would end the process
-    await _serve_until(stop, told, settings)
+    heard = set[signal.Signals]()
+    for number in (signal.SIGHUP, signal.SIGUSR2):  # before it is ready, too: the default would end the process
+        loop.add_signal_handler(number, heard.add, number)
+    await _serve_until(stop, heard, settings)
 
 
-async def _serve_until(stop: asyncio.Event, told: asyncio.Event, settings: Settings) -> None:
-    """Serve until told to stop, which may be before everything that is needed to start could be had."""
+async def _serve_until(stop: asyncio.Event, heard: Collection[signal.Signals], settings: Settings) -> None:
+    """Serve until told to stop, which may be before everything that is needed to start could be had.
+
+    Args:
+        stop: is set when it is to stop.
+        heard: the signals that came before anything could be done about them.
+        settings: of the deployment.
+    """
     async with contextlib.AsyncExitStack() as stack:
         running_: contextlib.AbstractAsyncContextManager[Running | Supervising] = (
             run_gateway(settings) if settings.workers == 1 else run_workers(settings)
@@ -140,9 +148,11 @@ async def _serve_until(stop: asyncio.Event, told: asyncio.Event, settings: Setti
         running = await starting
         gc.collect()
         gc.freeze()  # what a gateway is made of stays: no collection looks at it again
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running.reload)
+        answers = {signal.SIGHUP: running.reload}
         if isinstance(running, Supervising):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, running.roll)
-        if told.is_set():
-            running.reload()
+            answers[signal.SIGUSR2] = running.roll
+        for number, answer in answers.items():
+            asyncio.get_running_loop().add_signal_handler(number, answer)
+            if number in heard:
+                answer()
         await stopping

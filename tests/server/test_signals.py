@@ -82,3 +82,16 @@ async def test_sighup_before_it_is_ready_does_not_end_it_and_is_not_forgotten(tm
             assert process.returncode is None
         finally:
             assert await stop(process) == 0
+
+
+async def test_sigusr2_replaces_nobody_where_one_process_serves_and_ends_nothing(tmp_path: Path) -> None:
+    async def keys(request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response(ISSUERS[request.path.strip("/")].key_set())
+
+    async with serve_raw(keys) as idp:
+        process = await start(tmp_path, idp)
+        try:
+            await wait_for(lambda: '"ready"' in log_of(tmp_path), 60)
+            process.send_signal(signal.SIGUSR2)
+        finally:
+            assert await stop(process) == 0
