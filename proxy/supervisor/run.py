@@ -18,6 +18,7 @@ from proxy.ledger.archive import Archive
 from proxy.ledger.opening import STANDARD_OUTPUT, hold_folder
 from proxy.lifecycle.kept import keep_bundle
 from proxy.lifecycle.reload import Reloader
+from proxy.listening import serve_admin, serve_jwks
 from proxy.model.readiness import WorkersReadiness
 from proxy.settings import Settings
 from proxy.supervisor.crew import Crew
@@ -26,7 +27,7 @@ from proxy.supervisor.member import Member
 from proxy.supervisor.merge import Shown
 from proxy.supervisor.states import Said, merge_readiness
 from proxy.telemetry import Metrics
-from proxy.wiring import load_first, make_reloader, serve_admin, serve_jwks, tell_ready
+from proxy.wiring import load_first, make_reloader, tell_ready
 
 log = logging.getLogger("sekisho.workers")
 

@@ -22,12 +22,15 @@ ORDER: Final = (
     {"bundle"},
     {"pipeline"},
     {"lifecycle", "gateway", "admin"},
-    {"settings", "oplog", "running", "wiring"},
+    {"settings", "oplog", "running", "listening", "in_force", "wiring"},
     {"supervisor"},
     {"demo", "cli"},
 )
 """The rooms, lowest first. A room imports lower rooms, never one of its own row, but for those below."""
-NEIGHBOURS: Final = {("wiring", "settings"), ("wiring", "running"), ("cli", "demo")}
+NEIGHBOURS: Final = {
+    ("wiring", "settings"), ("wiring", "running"), ("wiring", "listening"), ("wiring", "in_force"),
+    ("in_force", "settings"), ("in_force", "running"), ("listening", "settings"), ("cli", "demo"),
+}  # fmt: skip
 
 WITH_IO: Final = {
     "caller.jwks",
@@ -77,7 +80,7 @@ WITH_IO: Final = {
     "bundle.store",
     "origin.databases",
     "origin.renewal",
-    "gateway", "admin", "settings", "oplog", "running", "wiring", "demo", "cli",
+    "gateway", "admin", "settings", "oplog", "running", "listening", "in_force", "wiring", "demo", "cli",
     "supervisor.channel",
     "supervisor.crew",
     "supervisor.gates",
@@ -106,6 +109,7 @@ COUNTING: Final = {
     "running",
     "supervisor.crew",
     "supervisor.run",
+    "in_force",
     "wiring",
     "cli.probe",
 }

@@ -20,7 +20,7 @@ from proxy.telemetry import Metrics
 from proxy.volume.options import VolumeOptions
 from proxy.volume.scripts import PREFIX, SPARE
 from proxy.volume.shared import SharedCounts
-from tests.flow.test_exceptions import a_bundle
+from tests.support.bundle_folder import a_bundle
 from tests.support.certificates import SERVER, a_ca, a_leaf
 from tests.support.command import reserve_port
 from tests.support.counts import a_question

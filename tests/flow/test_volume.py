@@ -19,7 +19,7 @@ from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Forward, Need, Passage, Refuse, Step
 from proxy.volume.memory import MemoryCounts
-from tests.flow.test_exceptions import a_bundle
+from tests.support.bundle_folder import a_bundle
 from tests.support.counts import HeldClock
 from tests.support.keys import RING
 from tests.support.ledger import decode_decision

@@ -18,10 +18,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from proxy import wiring
 from proxy.bundle.snapshot import Snapshot
 from proxy.demo.issuer import Issuer
 from proxy.errors import LedgerError
+from proxy.in_force import InForce
 from proxy.ledger.lines import BundleLine
 from proxy.ledger.writer import LedgerWriter
 from proxy.policy.policy import Policy
@@ -346,13 +346,13 @@ async def test_fifty_answers_stream_through_a_reload_whole_and_each_keeps_its_bu
 
 async def test_bundles_that_were_in_force_are_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     retired: list[weakref.ref[Policy]] = []
-    adopt = wiring._InForce.adopt
+    adopt = InForce.adopt
 
     async def watch(self: Any, snapshot: Snapshot) -> None:
         retired.append(weakref.ref(self.snapshot.policy))
         await adopt(self, snapshot)
 
-    monkeypatch.setattr(wiring._InForce, "adopt", watch)
+    monkeypatch.setattr(InForce, "adopt", watch)
     async with a_place(tmp_path) as place, aiohttp.ClientSession() as session:
         for number in range(1, 5):
             edit(place, "bundle.yaml", "The LINE case", f"{number} The LINE case")

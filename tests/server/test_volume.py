@@ -13,7 +13,7 @@ from aiohttp import web
 from proxy.errors import UsageError
 from proxy.settings import read_settings
 from proxy.wiring import load_first
-from tests.flow.test_exceptions import a_bundle
+from tests.support.bundle_folder import a_bundle
 from tests.support.redis_server import serve_fake_redis
 from tests.support.world import World, headers, run_world, serve_raw
 
