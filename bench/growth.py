@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.answers import SMALL_BODY
 from bench.callers import READ_BYTES, Callers, render_head, round_of
-from bench.contenders.sekisho import command_of, write_keys
-from bench.countries import CLIENT_ADDRESS
+from bench.contenders.sekisho import DATABASE, command_of, write_keys
+from bench.countries import CLIENT_ADDRESS, write_mmdb
 from bench.harness import BenchError, Comparison, ProcessMeter, paired
 from bench.identity import ISSUER, KEY_ID
 from bench.processes import LOOPBACK, Launch, allotted_cores, free_port, running
@@ -176,6 +176,7 @@ def start(room: Path, setting: Setting, login: Login, size: Size) -> Iterator[Gr
     size.policy.write(policies)
     (policies / "jwks.json").write_text(login.key_set())
     write_keys(room)
+    write_mmdb(room / DATABASE)
     command = [*command_of(room, port, free_port(), setting), "--jwks", "login=file:jwks.json"]
     launch = Launch(command, setting.cores.contender, port, room / "output", START_SECONDS)
     with running(launch) as pid:

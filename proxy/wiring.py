@@ -136,6 +136,7 @@ class _InForce:
             SekishoError: it cannot be put in force; then nothing has changed.
         """
         check_settings(self._settings, snapshot.catalog.apis)
+        self.assertions.check(snapshot.catalog.apis)
         await keep_bundle(self._archive, snapshot)  # first: from the keys on there is but one step
         # Emergency denies leave the issuers as they are: a key file that went missing must not hold them up.
         is_same = snapshot.issuers is self.snapshot.issuers

@@ -22,14 +22,15 @@ from proxy.ledger.note import SigningKey
 from proxy.ledger.pseudonym import period_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from bench.certificate import Certificate
     from bench.setting import Setting
 
-IDLE_SECONDS: Final = 600
-"""How long every contender keeps a connection without a request."""
+DATABASE: Final = "countries.mmdb"
+TOLD: Final[Mapping[str, object]] = {"CLIENT_IDLE_SECONDS": 600}
+"""What every contender is told as well: how long a connection without a request is kept."""
 
 MANIFEST: Final = """\
 language: 1
@@ -97,30 +98,42 @@ rules:
 
 def write_inputs(room: Path, setting: Setting) -> None:
     """Write the policy folder and everything else that the gateway is given."""
+    write_policies(room, setting)
+    write_keys(room)
+    write_mmdb(room / DATABASE)
+
+
+def write_policies(room: Path, setting: Setting) -> None:
+    """Write the policy folder."""
     policies = room / "policies"
     policies.mkdir()
     (policies / "bundle.yaml").write_text(MANIFEST)
     (policies / "policy.yaml").write_text(POLICY)
     (policies / "jwks.json").write_text(setting.issuer.key_set())
-    write_keys(room)
 
 
 def write_keys(room: Path) -> None:
-    """Write what is no policy: the country database, and the keys of pseudonyms and of the ledger."""
+    """Write the keys of pseudonyms and of the ledger."""
     write_key_pair(room / "ledger.key", SigningKey.generate("sekisho.example/bench"))
     make_key_file(room / "pseudonym.key", period_of(unix_seconds()))
-    write_mmdb(room / "countries.mmdb")
 
 
-def command_of(room: Path, port: int, admin_port: int, setting: Setting) -> list[str]:
-    """Return the command line, with what every contender is told as well: how long idle connections stay."""
+def command_of(
+    room: Path, port: int, admin_port: int, setting: Setting, told: Mapping[str, object] = TOLD
+) -> list[str]:
+    """Return the command line, with settings that have no flag, by their names without `SEKISHO_`.
+
+    Without a country database in the room the gateway takes the registries' data that it brings along.
+    """
+    database = room / DATABASE
     return [
-        *("env", f"SEKISHO_CLIENT_IDLE_SECONDS={IDLE_SECONDS}"),
+        *("env", *(f"SEKISHO_{name}={value}" for name, value in told.items())),
         *(sys.executable, "-m", "proxy.cli", "run"),
         *("--listen", f"{LOOPBACK}:{port}", "--admin", f"{LOOPBACK}:{admin_port}"),
         *("--policies", str(room / "policies"), "--ledger", str(room / "ledger")),
         *("--ledger-key", str(room / "ledger.key")),
-        *("--pseudonym-key", str(room / "pseudonym.key"), "--geoip", str(room / "countries.mmdb")),
+        *("--pseudonym-key", str(room / "pseudonym.key")),
+        *(("--geoip", str(database)) if database.exists() else ()),
         *("--upstream", f"users=http://{LOOPBACK}:{setting.upstream_port}"),
         *tls_of(setting.certificate),
     ]

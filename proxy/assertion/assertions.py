@@ -15,10 +15,10 @@ from typing import Any, Final
 import msgspec
 
 from proxy.assertion.keys import AssertionKeys, encode_base64url
-from proxy.model.api import Api, AssertionMode
-from proxy.model.decision import Effect
+from proxy.model.api import Api, AssertionMode, Route
+from proxy.model.caller import Caller
+from proxy.model.decision import Decision, Effect
 from proxy.model.facts import known
-from proxy.model.outcome import Outcome
 
 FIELD: Final = "Sekisho-Assertion"
 LIFETIME_SECONDS: Final = 60
@@ -30,6 +30,23 @@ MAX_HELD: Final = 16_384
 _JTI_BYTES: Final = 16
 _CALLER, _REQUEST = AssertionMode.CALLER, AssertionMode.REQUEST
 _ALLOW: Final = Effect.ALLOW
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What was decided of one request, as far as an API is told."""
+
+    caller: Caller
+    route: Route | None
+    decision: Decision | None
+    """None where it did not come to one, and observe mode lets it pass."""
+    effect: Effect
+    """Of the gateway as a whole: ``deny`` where observe mode lets a refusal pass."""
+    now: float
+    """The request's one reading of the clock, seconds since 1970."""
+    request_id: str
+    method: str
+    target: str
+    """As it is forwarded."""
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -61,31 +78,30 @@ class Assertions:
         self._old: dict[tuple[object, ...], _Held] = {}
         """What was held before the young ones were too many."""
 
-    def render_field(self, api: Api, outcome: Outcome, target: str) -> bytes:
+    def render_field(self, api: Api, judged: Judged) -> bytes:
         """Return the field line for a request that goes to an API; empty where its declaration turns that off.
 
         Args:
             api: to which it goes.
-            outcome: what was decided.
-            target: the request target, as it is forwarded.
+            judged: what was decided.
         """
         mode = api.assertion
         if mode is None or mode is _CALLER:
-            return self._find(api, outcome)
+            return self._find(api, judged)
         if mode is _REQUEST:
-            claims = self._claim(api, outcome)
-            claims["jti"] = claims["decision"] = outcome.request_id
-            claims["htm"] = outcome.method
-            claims["target_sha256"] = hashlib.sha256(target.encode()).hexdigest()
-            return self._sign(claims, outcome.now)
+            claims = self._claim(api, judged)
+            claims["jti"] = claims["decision"] = judged.request_id
+            claims["htm"] = judged.method
+            claims["target_sha256"] = hashlib.sha256(judged.target.encode()).hexdigest()
+            return self._sign(claims, judged.now)
         return b""
 
-    def _find(self, api: Api, outcome: Outcome) -> bytes:
+    def _find(self, api: Api, judged: Judged) -> bytes:
         """Return what was signed for this caller, route and rule a few seconds ago, or sign it now.
 
         The key holds everything that stands in the claims but the bundle, of which this is, and their times.
         """
-        caller, decision, route, now = outcome.caller, outcome.decision, outcome.route, outcome.now
+        caller, decision, route, now = judged.caller, judged.decision, judged.route, judged.now
         key = (
             caller.principal,
             None if route is None else route.id,
@@ -93,15 +109,15 @@ class Assertions:
             caller.affiliate,
             caller.affiliate_country,
             caller.on_behalf_of.principal,
-            outcome.effect is _ALLOW,  # of two: a mask is of rules alone
+            judged.effect is _ALLOW,  # of two: a mask is of rules alone
             api.id,
         )
         held = self._young.get(key) or self._old.get(key)
         if held is not None and held.since <= now < held.again_until:
-            until = _until(outcome)
+            until = _until(judged)
             if held.ends <= until and (held.is_whole or held.ends == math.floor(until)):
                 return held.line
-        claims = self._claim(api, outcome)
+        claims = self._claim(api, judged)
         claims["jti"] = encode_base64url(hashlib.sha256(_encode(claims)).digest()[:_JTI_BYTES]).decode()
         ends = claims["exp"]
         is_whole = ends == math.floor(now + LIFETIME_SECONDS)
@@ -111,21 +127,21 @@ class Assertions:
         self._young[key] = held
         return held.line
 
-    def _claim(self, api: Api, outcome: Outcome) -> dict[str, Any]:
+    def _claim(self, api: Api, judged: Judged) -> dict[str, Any]:
         """Return what is said in either mode."""
-        caller, now = outcome.caller, outcome.now
+        caller, now = judged.caller, judged.now
         said = {
             "iss": self._issuer,
             "aud": api.id,
             "iat": math.floor(now),
-            "exp": math.floor(min(now + LIFETIME_SECONDS, _until(outcome))),
+            "exp": math.floor(min(now + LIFETIME_SECONDS, _until(judged))),
             "sub": caller.principal,
             "on_behalf_of": caller.on_behalf_of.principal,
             "affiliate": known(caller.affiliate),
             "affiliate_country": known(caller.affiliate_country),
-            "route": outcome.route.id if outcome.route else None,
-            "rule": outcome.decision.rule_id if outcome.decision else None,
-            "effect": outcome.effect.value,
+            "route": judged.route.id if judged.route else None,
+            "rule": judged.decision.rule_id if judged.decision else None,
+            "effect": judged.effect.value,
             "bundle": self._bundle,
         }
         return {name: value for name, value in said.items() if value not in {None, ""}}
@@ -139,7 +155,7 @@ class Assertions:
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def _until(outcome: Outcome) -> float:
+def _until(judged: Judged) -> float:
     """Return when the last thing ends that the decision rests on, seconds since 1970."""
-    until, decision = outcome.caller.until, outcome.decision
+    until, decision = judged.caller.until, judged.decision
     return until if decision is None or until <= decision.until else decision.until

@@ -119,15 +119,11 @@ def find_places(folder: Path | None, urls: Mapping[str, str]) -> tuple[Place, ..
         if not urls:
             raise UsageError("Nothing to try: name the policy folder, or an API with --url API=URL.")
         try:
-            return tuple(Place(api, _parse_url(url), "") for api, url in urls.items())
+            return tuple(Place(api, parse_upstream_url(url), "") for api, url in urls.items())
         except ValueError as error:
             raise UsageError(f"--url: {error}.") from None
     apis = load_bundle(folder, {**read_settings().upstream, **urls}).catalog.apis
     return tuple(Place(api.id, api.upstream.url, api.hosts[0] if api.hosts else "") for api in apis)
-
-
-def _parse_url(url: str) -> str:
-    return url if url.startswith(f"{UNIX}/") else parse_upstream_url(url)
 
 
 def _try(place: Place, options: argparse.Namespace) -> Finding:

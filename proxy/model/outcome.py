@@ -11,7 +11,7 @@ from proxy.model.origin import Origin
 from proxy.model.subject import Subject
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """Where a passage stands: what was found out, what was decided, and what the caller is answered."""
 
     request_id: str

@@ -22,6 +22,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from proxy.assertion.assertions import Judged
 from proxy.caller.resolve import NOTHING_MET, CallerNeed
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import EndLine, Line, ReleasedLine
@@ -70,7 +71,7 @@ class Need(msgspec.Struct, frozen=True):
     what: CallerNeed
 
 
-class Forward(msgspec.Struct, frozen=True):
+class Forward(msgspec.Struct, frozen=True, gc=False):
     """The request goes to the API, with these fields and its body."""
 
     api: Api
@@ -89,7 +90,7 @@ class Forward(msgspec.Struct, frozen=True):
     """Protocols to which the route lets a connection be upgraded, in lower case."""
 
 
-class Release(msgspec.Struct, frozen=True):
+class Release(msgspec.Struct, frozen=True, gc=False):
     """The API's answer goes to the caller, with these fields and its body."""
 
     status: int
@@ -99,7 +100,7 @@ class Release(msgspec.Struct, frozen=True):
     lines: tuple[Line | Rendered, ...]
 
 
-class Ended(msgspec.Struct, frozen=True):
+class Ended(msgspec.Struct, frozen=True, gc=False):
     """The answer is through, or broke off."""
 
     lines: tuple[Line | Rendered, ...]
@@ -371,12 +372,12 @@ class Passage:
     def _forward(self) -> Forward | Refuse:
         if self._api is None or self._target is None or self._approach is None or self._reason is None:
             raise AssertionError("only a canonical request to a declared API is forwarded")
+        route = self._match.route if self._match else None
         try:
-            assertion = self._vouch(self._api, self._target)
+            assertion = self._vouch(self._api, self._target, route)
         except Exception as error:  # noqa: BLE001 - what cannot be signed does not go out unsigned, nor in observe mode
             return self.fail(Reason.DECISION_FAILED, error)
         self._forwarded = True
-        route = self._match.route if self._match else None
         is_read = route.action is Action.READ if route else self._method in _SAFE
         return Forward(
             self._api,
@@ -396,12 +397,15 @@ class Passage:
         forwarded = f"X-Forwarded-For: {address}\r\n" if isinstance(address, str) else ""
         return f"{approach.front}{forwarded}{DECISION_ID}: {self._request_id}\r\n"
 
-    def _vouch(self, api: Api, target: Target) -> bytes:
+    def _vouch(self, api: Api, target: Target, route: Route | None) -> bytes:
         """Return the field line that tells the API, signed, what was decided; empty where it is told nothing."""
         assertions = self._checkpoint.assertions
-        if assertions is None or self._reason is None:
+        if assertions is None:
             return b""
-        return assertions.render_field(api, self._make_outcome(self._reason), target.text)
+        judged = Judged(
+            self._caller, route, self._decision, self._effect, self._now, self._request_id, self._method, target.text
+        )
+        return assertions.render_field(api, judged)
 
     def _seconds_left(self, route: Route | None) -> float:
         """Return how long the request may take: it outlives neither its route's limit, its token nor its grant."""

@@ -10,6 +10,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Final, TypeAlias
 
 import msgspec
@@ -21,11 +22,10 @@ UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]{1,256}")
 _is_unreserved: Final = UNRESERVED.fullmatch
 _MAX_SHAPE_SEGMENTS: Final = 8
 
-Places: TypeAlias = tuple[tuple[str, int], ...]
-"""The names of a route's parameters, and the numbers of the segments at which they stand."""
+_Fits: TypeAlias = Callable[[str], object]
 
 
-class Match(msgspec.Struct, frozen=True):
+class Match(msgspec.Struct, frozen=True, gc=False):
     """A declared route, and what stands at its parameters."""
 
     route: Route
@@ -43,20 +43,23 @@ class NoMatch(msgspec.Struct, frozen=True):
 
 
 class _Node:
-    __slots__ = ("literals", "parameters", "routes", "ways", "words")
+    __slots__ = ("literals", "only", "parameters", "routes", "ways", "words")
 
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
         self.words: set[str] = set()
         """The literals as a lax reader reads them."""
         self.parameters: dict[re.Pattern[str], _Node] = {}
-        self.ways: list[tuple[Callable[[str], object], _Node]] = []
+        self.ways: list[tuple[_Fits, _Node]] = []
         """What the patterns say of a value, and where it then leads."""
-        self.routes: dict[str, tuple[Route, Places]] = {}
-        """By method, with where the parameters stand."""
+        self.only: tuple[_Fits, _Node] | None = None
+        """The one way on, where nothing but a single parameter leads on."""
+        self.routes: dict[str, tuple[Route, tuple[str, ...], tuple[bool, ...]]] = {}
+        """By method, with the names of the parameters, and at which segments they stand."""
 
     def literal(self, word: str) -> "_Node":
         self.words.add(_lax(word))
+        self.only = None
         return self.literals.setdefault(word, _Node())
 
     def parameter(self, pattern: re.Pattern[str]) -> "_Node":
@@ -64,6 +67,7 @@ class _Node:
         if child is None:
             child = self.parameters[pattern] = _Node()
             self.ways.append((pattern.fullmatch, child))
+            self.only = None if self.literals or len(self.ways) > 1 else self.ways[0]
         return child
 
     def find_parameters(self, value: str) -> list["_Node"]:
@@ -119,8 +123,9 @@ class Catalog:
             else:
                 self._words[route.api.id].add(segment.text)
                 node = node.literal(segment.text)
-        places = tuple((each.text, number) for number, each in enumerate(route.segments) if each.is_parameter)
-        node.routes.update(dict.fromkeys(route.methods, (route, places)))
+        names = tuple(each.text for each in route.segments if each.is_parameter)
+        places = tuple(each.is_parameter for each in route.segments)
+        node.routes.update(dict.fromkeys(route.methods, (route, names, places)))
 
     def find_api(self, host: str | None) -> Api | None:
         """Return the API that is served under a lower-case host name; None stands for the only one there is."""
@@ -133,8 +138,8 @@ class Catalog:
         node = self._find_node(api, segments)
         found = node.routes.get(method) if node else None
         if found is not None:
-            route, places = found
-            return Match(route, {name: segments[place] for name, place in places})
+            route, names, places = found
+            return Match(route, dict(zip(names, compress(segments, places), strict=True)))
         shape = self.shape(api, segments)
         if node is None:
             return NoMatch(Reason.ROUTE_UNDECLARED, (), shape)
@@ -146,14 +151,20 @@ class Catalog:
         Where one way leads on, it is gone alone: so it is with nearly every path, at each of its segments.
         """
         node = self._roots[api.id]
-        for number, segment in enumerate(segments):
+        left = iter(segments)
+        for segment in left:
+            if node.only is not None:
+                fits, node = node.only
+                if not (_is_unreserved(segment) and fits(segment)):
+                    return None
+                continue
             literal = node.literals.get(segment)
             if node.ways:
                 nodes = node.find_parameters(segment)
                 if literal is not None:
                     nodes.insert(0, literal)
                 if len(nodes) != 1:
-                    return _find_among(nodes, segments[number + 1 :])
+                    return _find_among(nodes, left)
                 node = nodes[0]
             elif literal is not None:
                 node = literal
@@ -168,7 +179,7 @@ class Catalog:
         return "/" + "/".join(shown) + ("/…" if len(segments) > _MAX_SHAPE_SEGMENTS else "")
 
 
-def _find_among(nodes: list[_Node], segments: Sequence[str]) -> _Node | None:
+def _find_among(nodes: list[_Node], segments: Iterable[str]) -> _Node | None:
     """Return where the rest of a path leads from several places, the most literal way first."""
     for segment in segments:
         literals = [node.literals[segment] for node in nodes if segment in node.literals]

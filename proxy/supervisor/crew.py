@@ -101,7 +101,8 @@ class Crew:
         """How many bundles were put in force after the first."""
         self._offers = count(1)
         self._numbers: set[int] = set()
-        self._ending: set[Worker] = set()
+        self._alive: set[Worker] = set()
+        """Those that serve, those that are about to, and those that were told to end."""
         self._watching: set[asyncio.Future[None]] = set()
         self._keeping: list[asyncio.Future[None]] = []
         self._rolling: asyncio.Future[None] | None = None
@@ -139,13 +140,21 @@ class Crew:
         except BaseException:
             self._numbers.discard(number)
             raise
+        self._alive.add(worker)
         self._hold(self._watch(worker))
         async with self._changing:
             if generation != self._generation:
-                await swap([worker], Offer(next(self._offers), self.snapshot))
+                await self._bring_up_to_date(worker)
             self.workers.append(worker)
             await self._share()
         return worker
+
+    async def _bring_up_to_date(self, worker: Worker) -> None:
+        try:
+            await swap([worker], Offer(next(self._offers), self.snapshot))
+        except WorkerError:
+            worker.kill()
+            raise
 
     def _hold(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine)
@@ -172,7 +181,7 @@ class Crew:
         self._metrics.worker_ends.count(how)
         async with self._changing:
             self._retired = add_retired(self._retired, worker.last)
-            self._ending.discard(worker)
+            self._alive.discard(worker)
             self._numbers.discard(worker.number)
             if worker in self.workers:
                 self.workers.remove(worker)
@@ -237,7 +246,7 @@ class Crew:
 
     def read_metrics(self) -> tuple[Family, ...]:
         """Return the metrics of all processes as those of one, as far as workers have said theirs."""
-        told = [each.last for each in (*self.workers, *self._ending)]
+        told = [each.last for each in self._alive]
         return merge_metrics(read_metrics(self._metrics.registry), told, self._retired)
 
     async def _look_after(self) -> None:
@@ -279,7 +288,6 @@ class Crew:
             if worker not in self.workers:
                 return
             self.workers.remove(worker)
-            self._ending.add(worker)
             await self._share()
             await worker.stop()
         await self._see_off([worker])
@@ -302,7 +310,7 @@ class Crew:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        workers = [*self.workers, *self._ending]
+        workers = [*self._alive]
         await asyncio.gather(*(each.stop() for each in workers))
         await self._see_off(workers)
         with contextlib.suppress(TimeoutError):

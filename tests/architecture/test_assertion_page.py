@@ -16,7 +16,7 @@ from proxy.assertion.keys import ALGORITHMS, AssertionKey, AssertionKeys, encode
 from proxy.clock import unix_seconds
 from proxy.model.api import AssertionMode
 from tests.support.assertion_page import PAGE, Verifier
-from tests.support.assertions import API, OUTCOME, TARGET, an_outcome
+from tests.support.assertions import API, JUDGED, TARGET, judged
 
 
 class Published:
@@ -38,9 +38,9 @@ VERIFIER = Verifier(Published(AssertionKeys([KEY])))
 
 def sign(key: AssertionKey = KEY, mode: AssertionMode = AssertionMode.REQUEST, **changes: Any) -> str:
     now = changes.pop("now", unix_seconds())
-    outcome = an_outcome({"until": now + 900}, now=now, **changes)
+    told = judged({"until": now + 900}, now=now, **changes)
     assertions = Assertions(AssertionKeys([key]), "sekisho", "b" * 64)
-    line = assertions.render_field(msgspec.structs.replace(API, assertion=mode), outcome, TARGET)
+    line = assertions.render_field(msgspec.structs.replace(API, assertion=mode), told)
     return line.decode().partition(": ")[2].strip()
 
 
@@ -60,7 +60,7 @@ def test_the_python_code_believes_the_gateway(algorithm: str, mode: AssertionMod
     verifier = Verifier(Published(AssertionKeys([key])))
     assert verifier.check(sign(key, mode))["sub"] == "corp|alice"
     if mode is AssertionMode.REQUEST:
-        assert verifier.check_request(sign(key), "GET", TARGET.encode())["decision"] == OUTCOME.request_id
+        assert verifier.check_request(sign(key), "GET", TARGET.encode())["decision"] == JUDGED.request_id
 
 
 WRONG: dict[str, Any] = {

@@ -12,13 +12,21 @@ from typing import Any, Final
 
 import aiohttp
 import msgspec
+import pytest
 from aiohttp import web
 
+from proxy.errors import SekishoError
+from proxy.settings import read_settings
+from proxy.supervisor.run import run_workers
 from tests.support.command import reserve_port, start_command, write_policies
+from tests.support.keys import write_pseudonym_keys
+from tests.support.ledger import write_ledger_key
 from tests.support.watch import poll
 from tests.support.world import ISSUERS, POLICIES, headers, serve_raw, wait_for
 
 WORKERS: Final = 2
+PATIENCE_SECONDS: Final = 150.0
+"""Four programs come up and two end, while load takes the processors."""
 JP: Final = "/v1/jp/users/42"
 
 
@@ -121,6 +129,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_what_it_counted_stays(tmp
         assert await crew.metric('sekisho_worker_ends_total{how="killed"}') == 1
 
 
+@pytest.mark.timeout(240)
 async def test_a_rolling_restart_under_load_refuses_and_resets_no_connection(tmp_path: Path) -> None:
     async with run_crew(tmp_path) as crew:
         before = await crew.pids()
@@ -131,9 +140,9 @@ async def test_a_rolling_restart_under_load_refuses_and_resets_no_connection(tmp
             while not is_over.is_set():
                 answers.append(await crew.ask())  # a connection of its own each time; an error ends the test
 
-        loading = [asyncio.ensure_future(load()) for _ in range(4)]
+        loading = [asyncio.ensure_future(load()) for _ in range(2)]
         crew.process.send_signal(signal.SIGUSR2)
-        await wait_for(lambda: crew.said("all workers are replaced"), 60)
+        await wait_for(lambda: crew.said("all workers are replaced"), PATIENCE_SECONDS)
         is_over.set()
         await asyncio.gather(*loading)
         after = await crew.pids()
@@ -142,6 +151,45 @@ async def test_a_rolling_restart_under_load_refuses_and_resets_no_connection(tmp
         assert {*answers} == {200}
         assert len(answers) == len(crew.decisions())
         assert await crew.metric("sekisho_decisions_total") == len(answers)
+
+
+@pytest.mark.timeout(240)
+async def test_a_rolling_restart_ends_no_connection_that_is_kept_before_it_is_answered(tmp_path: Path) -> None:
+    async with run_crew(tmp_path) as crew:
+        is_over = asyncio.Event()
+        loading = [asyncio.ensure_future(_ask_on_kept_connections(crew, is_over)) for _ in range(2)]
+        crew.process.send_signal(signal.SIGUSR2)
+        await wait_for(lambda: crew.said("all workers are replaced"), PATIENCE_SECONDS)
+        is_over.set()
+        answers = [answer for each in await asyncio.gather(*loading) for answer in each]
+        assert {status for status, _ in answers} == {200}
+        assert any(is_last for _, is_last in answers), "who was replaced has said so"
+        assert len(answers) == len(crew.decisions())
+
+
+async def _ask_on_kept_connections(crew: Crew, is_over: asyncio.Event) -> list[tuple[int, bool]]:
+    """Ask again and again, on one connection as long as it is not said to be closed; one that ends otherwise raises.
+
+    Returns:
+        Of each answer its status, and whether it was said to be the last of its connection.
+    """
+    host, _, port = crew.url.removeprefix("http://").rpartition(":")
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers().items())
+    request = f"GET {JP} HTTP/1.1\r\nHost: {host}:{port}\r\n{head}\r\n".encode()
+    answers: list[tuple[int, bool]] = []
+    while not is_over.is_set():
+        reader, writer = await asyncio.open_connection(host, int(port))
+        is_last = False
+        while not is_last and not is_over.is_set():
+            writer.write(request)
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
+            length = next(int(line.partition(":")[2]) for line in lines if line.startswith("content-length:"))
+            await reader.readexactly(length)
+            is_last = "connection: close" in lines
+            answers.append((int(lines[0].split()[1]), is_last))
+        writer.close()
+        await writer.wait_closed()
+    return answers
 
 
 async def test_sigterm_under_load_loses_nothing(tmp_path: Path) -> None:
@@ -240,3 +288,33 @@ def _is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return "Z" not in Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+
+
+CANNOT_START: Final[dict[str, tuple[dict[str, Any], str]]] = {
+    "a ledger on standard output": ({"ledger": Path("-")}, "name a folder with --ledger"),
+    "no key for the ledger": ({"ledger_key": Path("/nowhere/ledger.key")}, "worker [12]: The key of the ledger"),
+    "keys that cannot be had": ({"jwks": {"corp": "http://127.0.0.1:9/"}}, "worker [12]: The keys of issuer 'corp'"),
+    "a policy folder that is not there": ({"policies": Path("/nowhere")}, "does not exist"),
+    "an address that is none": ({"listen": "8080"}, "--listen"),
+}
+
+
+@pytest.mark.parametrize(("flags", "mend"), CANNOT_START.values(), ids=CANNOT_START.keys())
+async def test_what_keeps_workers_from_starting_is_told_with_the_mend(
+    tmp_path: Path, flags: dict[str, Any], mend: str
+) -> None:
+    settings = read_settings(
+        **{
+            "policies": POLICIES,
+            "listen": "127.0.0.1:0",
+            "admin": "127.0.0.1:0",
+            "workers": WORKERS,
+            "ledger": tmp_path / "ledger",
+            "ledger_key": write_ledger_key(tmp_path / "ledger.key"),
+            "pseudonym_key": write_pseudonym_keys(tmp_path / "pseudonym.key"),
+            **flags,
+        }
+    )
+    with pytest.raises(SekishoError, match=mend):
+        async with run_workers(settings):
+            pass

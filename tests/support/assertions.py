@@ -8,14 +8,12 @@ from typing import Any, Final
 import jwt
 import msgspec
 
+from proxy.assertion.assertions import Judged
 from proxy.assertion.keys import EDDSA, ES256, AssertionKey, AssertionKeys, make_ring_text
 from proxy.model.api import Action, Api, Route, Upstream
 from proxy.model.caller import Caller
 from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
-from proxy.model.facts import ABSENT, FactSet
-from proxy.model.outcome import Outcome
-from proxy.model.subject import Subject
-from proxy.origin.resolve import NOWHERE
+from proxy.model.facts import FactSet
 
 SINCE: Final = 1_600_000_000.0
 KEY: Final = AssertionKey(SINCE, EDDSA, b"a" * 32)
@@ -32,24 +30,25 @@ ROUTE: Final = Route(
 CALLER: Final = Caller(principal="corp|alice", affiliate="ly", affiliate_country="JP", until=NOW + 900)
 RULE: Final = AppliedRule("staff", Effect.ALLOW, Certainty.MATCHED, "")
 DECISION: Final = Decision(Effect.ALLOW, Reason.RULE_ALLOWS, RULE, (RULE,), ())
-OUTCOME: Final = Outcome(
-    request_id="01MCC5RM000000000000000001", now=NOW, method="GET", route=ROUTE, shape="", caller=CALLER,
-    origin=NOWHERE, subject=Subject(), purpose=ABSENT, decision=DECISION, effect=Effect.ALLOW,
-    reason=Reason.RULE_ALLOWS, enforced=True, status=None,
-)  # fmt: skip
 TARGET: Final = "/v1/jp/users/42?full=1"
+JUDGED: Final = Judged(
+    caller=CALLER, route=ROUTE, decision=DECISION, effect=Effect.ALLOW, now=NOW,
+    request_id="01MCC5RM000000000000000001", method="GET", target=TARGET,
+)  # fmt: skip
 
 
 def replaced(value: Any, **changes: Any) -> Any:
     return msgspec.structs.replace(value, **changes)
 
 
-def an_outcome(caller: dict[str, Any] | None = None, decision: dict[str, Any] | None = None, **changes: Any) -> Outcome:
-    """Return an outcome of which a part is changed."""
-    made: Outcome = replaced(
-        OUTCOME,
-        **{"caller": replaced(CALLER, **(caller or {})), "decision": replaced(DECISION, **(decision or {})), **changes},
-    )
+def judged(caller: dict[str, Any] | None = None, decision: dict[str, Any] | None = None, **changes: Any) -> Judged:
+    """Return what was decided, of which a part is changed."""
+    given = {
+        "caller": replaced(CALLER, **(caller or {})),
+        "decision": replaced(DECISION, **(decision or {})),
+        **changes,
+    }
+    made: Judged = replaced(JUDGED, **given)
     return made
 
 

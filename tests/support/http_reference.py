@@ -124,6 +124,8 @@ def _read_fields(lines: list[bytes]) -> list[tuple[str, str]] | None:
         field = re.fullmatch(rf"({TOKEN}):[ \t]*(.*?)[ \t]*".encode(), line, re.DOTALL)
         if field is None or re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", field[2]):
             return None
+        if field[1].lower() in {b"content-length", b"transfer-encoding"} and b"\t" in line:
+            return None  # stricter than RFC 9110 5.5: llhttp does not read ``chunked`` where a tab follows
         try:
             fields.append((field[1].decode(), field[2].decode()))
         except UnicodeDecodeError:

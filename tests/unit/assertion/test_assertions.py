@@ -8,24 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.assertion.assertions import LIFETIME_SECONDS, MAX_HELD, REUSE_SECONDS, Assertions
+from proxy.assertion.assertions import LIFETIME_SECONDS, MAX_HELD, REUSE_SECONDS, Assertions, Judged
 from proxy.assertion.keys import AssertionKeys
 from proxy.model.api import Api, AssertionMode
 from proxy.model.caller import Caller, Person
 from proxy.model.decision import Effect
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN
-from proxy.model.outcome import Outcome
 from tests.support.assertions import (
     API,
+    JUDGED,
     KEY,
     KEYS,
     NEXT,
     NOW,
-    OUTCOME,
     ROUTE,
     RULE,
     TARGET,
-    an_outcome,
+    judged,
     read_assertion,
     replaced,
 )
@@ -43,13 +42,13 @@ def token_of(line: bytes) -> str:
     return value.removesuffix("\r\n")
 
 
-def by_caller(assertions: Assertions, outcome: Outcome = OUTCOME, api: Api = API) -> bytes:
-    return assertions.render_field(api, outcome, TARGET)
+def by_caller(assertions: Assertions, outcome: Judged = JUDGED, api: Api = API) -> bytes:
+    return assertions.render_field(api, outcome)
 
 
-def by_request(outcome: Outcome = OUTCOME, target: str = TARGET) -> dict[str, Any]:
+def by_request(outcome: Judged = JUDGED, target: str = TARGET) -> dict[str, Any]:
     api = replaced(API, assertion=AssertionMode.REQUEST)
-    return read_assertion(token_of(some().render_field(api, outcome, target)), now=NOW)
+    return read_assertion(token_of(some().render_field(api, replaced(outcome, target=target))), now=NOW)
 
 
 def test_by_caller_it_says_who_and_by_which_rule_and_nothing_of_the_request() -> None:
@@ -67,8 +66,8 @@ def test_by_request_it_is_bound_to_the_method_the_target_and_the_decision() -> N
     of_caller = read_assertion(token_of(by_caller(some())), now=NOW)
     bound = {name: value for name, value in claims.items() if of_caller.get(name) != value}
     assert bound == {
-        "jti": OUTCOME.request_id,
-        "decision": OUTCOME.request_id,
+        "jti": JUDGED.request_id,
+        "decision": JUDGED.request_id,
         "htm": "GET",
         "target_sha256": hashlib.sha256(TARGET.encode()).hexdigest(),
     }
@@ -99,17 +98,17 @@ LEFT_OUT = {
 @pytest.mark.parametrize(("caller", "without"), LEFT_OUT.values(), ids=LEFT_OUT.keys())
 def test_what_is_not_known_is_left_out(caller: dict[str, Any], without: set[str]) -> None:
     everything = read_assertion(token_of(by_caller(some())), now=NOW).keys()
-    told = read_assertion(token_of(by_caller(some(), an_outcome(caller))), now=NOW).keys()
+    told = read_assertion(token_of(by_caller(some(), judged(caller))), now=NOW).keys()
     assert everything - told == without
 
 
 def test_for_whom_somebody_acts_is_told() -> None:
-    line = by_caller(some(), an_outcome({"on_behalf_of": Person(principal="corp|bob")}))
+    line = by_caller(some(), judged({"on_behalf_of": Person(principal="corp|bob")}))
     assert read_assertion(token_of(line), now=NOW)["on_behalf_of"] == "corp|bob"
 
 
 def test_a_refusal_that_observe_mode_lets_pass_is_told_as_one() -> None:
-    refused = replaced(OUTCOME, effect=Effect.DENY, decision=None, route=None, enforced=False, caller=Caller())
+    refused = replaced(JUDGED, effect=Effect.DENY, decision=None, route=None, caller=Caller())
     claims = read_assertion(token_of(by_caller(some(), refused)), now=NOW)
     assert claims["effect"] == "deny"
     assert not {"sub", "rule", "route"} & claims.keys()
@@ -118,31 +117,31 @@ def test_a_refusal_that_observe_mode_lets_pass_is_told_as_one() -> None:
 def test_the_same_is_used_again_for_a_few_seconds() -> None:
     assertions = some()
     first = by_caller(assertions)
-    assert by_caller(assertions, replaced(OUTCOME, now=NOW + REUSE_SECONDS - 0.01, request_id="another")) is first
-    second = by_caller(assertions, replaced(OUTCOME, now=NOW + REUSE_SECONDS))
+    assert by_caller(assertions, replaced(JUDGED, now=NOW + REUSE_SECONDS - 0.01, request_id="another")) is first
+    second = by_caller(assertions, replaced(JUDGED, now=NOW + REUSE_SECONDS))
     assert read_assertion(token_of(second), now=NOW + REUSE_SECONDS)["iat"] == 1_800_000_010
     assert read_assertion(token_of(first), now=NOW)["jti"] != read_assertion(token_of(second), now=NOW + 10)["jti"]
-    assert by_caller(assertions, replaced(OUTCOME, now=NOW - 1)) is not second, "a clock that was set back"
+    assert by_caller(assertions, replaced(JUDGED, now=NOW - 1)) is not second, "a clock that was set back"
 
 
-OTHERS: dict[str, Outcome] = {
-    "another caller": an_outcome({"principal": "corp|bob"}),
-    "nobody": an_outcome({"principal": ""}),
-    "another affiliate": an_outcome({"affiliate": "naver"}),
-    "an affiliate that is unknown": an_outcome({"affiliate": UNKNOWN}),
-    "no affiliate": an_outcome({"affiliate": ABSENT}),
-    "another country of the affiliate": an_outcome({"affiliate_country": "KR"}),
-    "on behalf of somebody": an_outcome({"on_behalf_of": Person(principal="corp|bob")}),
-    "another route": an_outcome(route=replaced(ROUTE, id="get-talk")),
-    "no route": replaced(OUTCOME, route=None),
-    "another rule": an_outcome(decision={"rule": replaced(RULE, id="support")}),
-    "no decision": replaced(OUTCOME, decision=None),
-    "the other effect": replaced(OUTCOME, effect=Effect.DENY),
+OTHERS: dict[str, Judged] = {
+    "another caller": judged({"principal": "corp|bob"}),
+    "nobody": judged({"principal": ""}),
+    "another affiliate": judged({"affiliate": "naver"}),
+    "an affiliate that is unknown": judged({"affiliate": UNKNOWN}),
+    "no affiliate": judged({"affiliate": ABSENT}),
+    "another country of the affiliate": judged({"affiliate_country": "KR"}),
+    "on behalf of somebody": judged({"on_behalf_of": Person(principal="corp|bob")}),
+    "another route": judged(route=replaced(ROUTE, id="get-talk")),
+    "no route": replaced(JUDGED, route=None),
+    "another rule": judged(decision={"rule": replaced(RULE, id="support")}),
+    "no decision": replaced(JUDGED, decision=None),
+    "the other effect": replaced(JUDGED, effect=Effect.DENY),
 }
 
 
 @pytest.mark.parametrize("outcome", OTHERS.values(), ids=OTHERS.keys())
-def test_nothing_is_used_again_for_what_differs_in_anything_that_is_said(outcome: Outcome) -> None:
+def test_nothing_is_used_again_for_what_differs_in_anything_that_is_said(outcome: Judged) -> None:
     assertions = some()
     first = by_caller(assertions)
     other = by_caller(assertions, outcome)
@@ -167,7 +166,7 @@ def test_none_is_valid_longer_than_what_it_rests_on(uses: list[tuple[float, floa
     assertions, now = some(), NOW
     for caller_ends, grant_ends, later in uses:
         now += later
-        outcome = an_outcome({"until": now + caller_ends}, {"until": now + grant_ends}, now=now)
+        outcome = judged({"until": now + caller_ends}, {"until": now + grant_ends}, now=now)
         claims = read_assertion(token_of(by_caller(assertions, outcome)), now=now - now % 1)  # its last second is cut
         assert claims["exp"] <= min(now + caller_ends, now + grant_ends, now + LIFETIME_SECONDS)
         assert now - REUSE_SECONDS - 1 <= claims["iat"] <= now
@@ -175,16 +174,16 @@ def test_none_is_valid_longer_than_what_it_rests_on(uses: list[tuple[float, floa
 
 def test_what_another_token_cuts_short_is_not_used_for_one_that_is_valid_for_longer() -> None:
     assertions = some()
-    short = by_caller(assertions, an_outcome({"until": NOW + 5}))
+    short = by_caller(assertions, judged({"until": NOW + 5}))
     long = by_caller(assertions)
     assert [read_assertion(token_of(line), now=NOW)["exp"] for line in (short, long)] == [1_800_000_005, 1_800_000_060]
-    assert by_caller(assertions, an_outcome({"until": NOW + 5})) == short
+    assert by_caller(assertions, judged({"until": NOW + 5})) == short
 
 
 def test_the_key_that_signs_changes_in_its_time() -> None:
     keys = AssertionKeys([KEY, replaced_since(NOW + 5)])
     assertions = Assertions(keys, "sekisho", "b")
-    before, after = by_caller(assertions), by_caller(assertions, replaced(OUTCOME, now=NOW + REUSE_SECONDS + 1))
+    before, after = by_caller(assertions), by_caller(assertions, replaced(JUDGED, now=NOW + REUSE_SECONDS + 1))
     assert read_assertion(token_of(before), now=NOW, keys=keys)
     assert read_assertion(token_of(after), now=NOW + REUSE_SECONDS + 1, keys=keys)
     with pytest.raises(KeyError):
@@ -200,7 +199,7 @@ def test_what_is_held_is_bounded() -> None:
     for number in range(MAX_HELD + 10):
         assertions._young[number,] = None  # type: ignore[assignment]
         if len(assertions._young) >= MAX_HELD // 2:
-            by_caller(assertions, an_outcome({"principal": str(number)}))
+            by_caller(assertions, judged({"principal": str(number)}))
     assert len(assertions._young) + len(assertions._old) <= MAX_HELD + 2
 
 

@@ -211,6 +211,19 @@ async def test_a_connection_that_the_api_closes_is_not_used_again() -> None:
         assert len(api.received) == 2
 
 
+async def test_more_bytes_than_its_length_says_end_the_connection_also_when_they_come_later() -> None:
+    async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+        await heard_it.wait()
+        writer.write(b"lf?")
+
+    heard_it = asyncio.Event()
+    async with serving(act) as api, asking(api.url) as asks:
+        heard = await asks.begin(Heard(during=lambda *_: heard_it.set())).end()
+        assert (heard.body, heard.is_whole, asks.pool.idle) == (b"half", True, [])
+
+
 # Bodies of requests.
 
 
@@ -233,14 +246,13 @@ async def test_an_api_may_answer_while_it_is_asked() -> None:
         assert await reader.read(100) == b"more"
         writer.write(b"0\r\n\r\n")
 
-    def give(name: str, heard: Heard) -> None:
-        if name == "answered":
-            heard.handle.write(b"more")
-            heard.handle.end()
-
     async with serving(act) as api, asking(api.url) as asks:
-        heard = await asks.begin(Heard(during=give), "PUT", length=4).end()
-        assert heard.names == ["ready", "answered", "ended"]
+        heard = asks.begin(Heard(), "PUT", length=4)
+        await asks.becomes(lambda: "answered" in heard.names)
+        asks.tick(3600)  # it is the caller's turn
+        heard.handle.write(b"more")
+        heard.handle.end()
+        assert (await heard.end()).names == ["ready", "answered", "ended"]
         assert len(asks.pool.idle) == 1
 
 

@@ -50,7 +50,8 @@ class Corp:
         self.ca_path = self.ca.write(folder, "ca")[0]
 
     def server(self, *names: str, **changes: Any) -> Held:
-        return a_leaf(self.ca, *names, **({"usages": [SERVER], "general": [LOCALHOST]} | changes))
+        told: dict[str, Any] = {"usages": [SERVER], "general": [LOCALHOST]} | changes
+        return a_leaf(self.ca, *names, **told)
 
     def options(self, **more: Any) -> dict[str, Any]:
         return {"upstream_ca": {"users": self.ca_path}} | more
