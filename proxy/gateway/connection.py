@@ -190,22 +190,25 @@ class ClientConnection(asyncio.Protocol):
         self._deadline = self._idle_since + self._gateway.options.client_idle_seconds
 
     def _read_head(self, data: bytes) -> None:
-        gateway = self._gateway
-        end = find_head_end(data)
-        if end < 0:
-            self._await_more(data)
-            return
+        """Read a head, whose beginning may have been looked at before, as ``_buffer``."""
+        reader = self._gateway.reader
+        frame: RequestFrame | Reason | None = reader.recall(data)
+        rest = b""
+        if frame is None:
+            end = find_head_end(data, max(0, len(self._buffer) - 3))
+            if end < 0:
+                self._await_more(data)
+                return
+            frame, rest = reader.read(data[:end]), data[end:]
         self._buffer = b""
-        whole = end == len(data)
-        frame = gateway.reader.read(data if whole else data[:end])
         if isinstance(frame, Reason):
             self._refuse(frame)
             return
         self._frame, self._body = frame, request_body(frame)
         self._state, self._deadline = HELD, math.inf
-        crossing = self._crossing = Crossing(gateway, self, frame)
-        if not whole:
-            self._hold(data[end:])
+        crossing = self._crossing = Crossing(self._gateway, self, frame)
+        if rest:
+            self._hold(rest)
         crossing.start()
 
     def _await_more(self, data: bytes) -> None:

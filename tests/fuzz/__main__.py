@@ -6,9 +6,11 @@ once the cause is mended.
 """
 
 import argparse
+import faulthandler
 import importlib.util
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,8 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 CORPUS: Final = Path(__file__).parent / "corpus"
 FOUND: Final = ROOT / ".fuzz"
+START_SECONDS: Final = 120
+"""How long a target may take over its time: to be instrumented, and for its last input."""
 HANG_SECONDS: Final = 5
 MEMORY_MIB: Final = 1024
 MAX_INPUT_BYTES: Final = 4096
@@ -50,26 +54,37 @@ def seed(name: str, folder: Path) -> None:
 
 def run_all(seconds: int) -> int:
     """Fuzz every target, one after the other; return the status."""
-    status = 0
-    for name in NAMES:
-        share = max(1, seconds // len(NAMES))
-        with tempfile.TemporaryDirectory() as folder:
-            seed(name, Path(folder, "seeds"))
-            command = [sys.executable, "-m", "tests.fuzz", "--target", name, "--seconds", str(share), "--seeds", folder]
-            child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
-        done = re.search(r"Done (\d+) runs", child.stderr)
-        if child.returncode == 0 and done:
-            print(f"{name:18} {int(done[1]):>11,} inputs in {share} seconds, none brought it down")
-            continue
-        status = 1
-        said = [line for line in (child.stdout + child.stderr).splitlines() if not line.startswith("INFO:")]
-        print(f"{name:18} was brought down; the input is in {FOUND / name}", *said[-60:], sep="\n")
-    return status
+    share = max(1, seconds // len(NAMES))
+    return max([fuzz(name, share) for name in NAMES])
+
+
+def fuzz(name: str, seconds: int) -> int:
+    """Fuzz one target in a process of its own, and say how that went; return the status."""
+    with tempfile.TemporaryDirectory() as folder:
+        seed(name, Path(folder, "seeds"))
+        command = [sys.executable, "-m", "tests.fuzz", "--target", name, "--seconds", str(seconds), "--seeds", folder]
+        child = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
+        try:
+            said, _ = child.communicate(timeout=seconds + START_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGABRT)  # so that it says where it stands
+            said, _ = child.communicate()
+    done = re.search(r"Done (\d+) runs", said)
+    if child.returncode == 0 and done:
+        print(f"{name:20} {int(done[1]):>11,} inputs in {seconds} seconds, none brought it down")
+        return 0
+    lines = [line for line in said.splitlines() if not line.startswith("INFO:")]
+    print(f"{name:20} was brought down; the input is in {FOUND / name}", *lines[-60:], sep="\n")
+    return 1
 
 
 def run_one(name: str, seconds: int, folder: Path) -> None:
     """Fuzz one target in this process, which ends with it."""
     import atheris  # noqa: PLC0415 - only `make fuzz` installs it
+
+    faulthandler.enable()
 
     with atheris.instrument_imports(include=["proxy"]):
         from tests.fuzz.targets import TARGETS  # noqa: PLC0415 - instrumented as it is imported

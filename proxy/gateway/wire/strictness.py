@@ -197,7 +197,7 @@ FRAMING: Final = (
         "h2c, which no route declares",
         _get(b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"),
         None,
-        "9113 3.1: obsolete; refused as upgrade-unsupported by whoever asks the route",
+        "9110 7.8: a server MAY ignore it, and does; HTTP2-Settings goes no further (9113 3.1)",
     ),
 )  # fmt: skip
 
