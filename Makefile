@@ -7,11 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 LOCK := deploy/lock/development.txt
+FUZZ_SECONDS ?= 300
 PROVIDER := tests/e2e/provider
 PROVIDER_STAMP := $(PROVIDER)/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check e2e bench soak fix lock pin-images clean
+.PHONY: help setup demo test check e2e bench soak fuzz fix lock pin-images clean
 
 help:  ## print the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,7 +53,7 @@ $(PROVIDER_STAMP): $(PROVIDER)/package-lock.json $(PROVIDER)/package.json
 	@npm ci --prefix $(PROVIDER) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
-e2e: $(STAMP) $(PROVIDER_STAMP)  ## against a real OpenID provider, Prometheus and Alertmanager, and the image's own steps
+e2e: $(STAMP) $(PROVIDER_STAMP)  ## against a real OpenID provider, Prometheus and Alertmanager, slowhttptest, and the image's own steps
 	@$(BIN)/python -m pytest tests/e2e -p no:cacheprovider --capture=no
 
 bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions beside cedarpy, CEL, Cerbos; loading; reload; registers; look-ups; the ledger
@@ -63,11 +64,18 @@ bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions b
 	@$(BIN)/python -m bench.reload
 	@$(BIN)/python -m bench.registers
 	@$(BIN)/python -m bench.lookups
+	@$(BIN)/python -m bench.assertion
+	@$(BIN)/python -m bench.passage
 	@$(BIN)/python -m bench.ledger
 	@$(BIN)/python -m bench.ledger_kill
 
 soak: $(STAMP)  ## an hour under every fault of callers and API; what is left behind
 	@$(BIN)/python -m bench.soak
+
+fuzz: $(STAMP)  ## feed every parser of foreign bytes for FUZZ_SECONDS (300), led by coverage; status 1 and the input if one falls
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/lock/fuzz.txt || \
+	  { echo "atheris cannot be installed: it has wheels for CPython 3.11 to 3.13 on Linux." >&2; exit 2; }
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 fix: $(STAMP)  ## format and mend what can be mended
 	@$(BIN)/ruff check --fix .
@@ -78,7 +86,7 @@ lock: $(STAMP)  ## resolve the dependencies anew, with hashes
 	  --no-header --no-annotate pyproject.toml --output-file deploy/lock/runtime.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate pyproject.toml --group dev --output-file $(LOCK)
-	@for group in bench build; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	@for group in bench build fuzz; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --group $$group --output-file deploy/lock/$$group.txt; done
 
 pin-images: $(STAMP)  ## put the base image's digest behind its tag (needs docker and a registry)

@@ -28,8 +28,9 @@ from proxy.clock import elapsed_seconds, unix_seconds
 from proxy.demo.issuer import Issuer
 from proxy.ledger.key_ring_file import make_key_file
 from proxy.ledger.pseudonym import period_of
+from proxy.running import Running
 from proxy.settings import read_settings
-from proxy.wiring import Running, run_gateway
+from proxy.wiring import run_gateway
 
 RULES: Final = 10_000
 TARGET_SECONDS: Final = 0.050

@@ -13,8 +13,8 @@ One request, five questions, one room each::
 
 The rooms stand in one order, and imports run along it only (tests/architecture holds them to it)::
 
-    model, errors, clock ← telemetry ← request, caller, origin, subject, policy, ledger ← bundle ← pipeline
-    ← lifecycle, gateway, admin ← settings, wiring ← demo, cli
+    model, errors, clock ← counting ← telemetry ← request, caller, origin, subject, policy, ledger, assertion
+    ← bundle ← pipeline ← lifecycle, gateway, admin ← settings, wiring ← supervisor ← demo, cli
 
 - ``model`` is the vocabulary: frozen values that everything else speaks.
 - Everything that decides is pure: no clock, no I/O, no logging, no ``async``. The modules that do I/O are

@@ -14,11 +14,19 @@ from typing import Final
 
 from proxy.clock import render_instant
 
-FIELDS: Final = ("bundle", "bytes", "error", "id", "issuer", "path", "policy", "registers", "until")
+FIELDS: Final = ("api", "bundle", "bytes", "cause", "error", "id", "issuer", "path", "policy", "registers", "until")
 
 
 class JsonFormatter(logging.Formatter):
-    """Renders a record as one line of JSON."""
+    """Renders a record as one line of JSON.
+
+    Args:
+        worker: the number of this process; 0 where it is no worker.
+    """
+
+    def __init__(self, worker: int = 0) -> None:
+        super().__init__()
+        self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -27,6 +35,8 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
         }
+        if self._worker:
+            line["worker"] = self._worker
         if record.name == "sekisho" or record.name.startswith("sekisho."):
             line["message"] = _render_message(record)
             line |= {name: value for name in FIELDS if (value := getattr(record, name, None)) is not None}
@@ -47,8 +57,13 @@ def _render_message(record: logging.LogRecord) -> str:
         return str(record.msg)
 
 
-def configure_log(level: str) -> None:
-    """Send the log of this process to stderr."""
+def configure_log(level: str, worker: int = 0) -> None:
+    """Send the log of this process to stderr.
+
+    Args:
+        level: from which on.
+        worker: the number of this process; 0 where it is no worker.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(worker))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

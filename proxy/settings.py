@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from proxy.admin.options import AdminOptions
+from proxy.assertion.options import AssertionOptions
 from proxy.bundle.options import BundleOptions
 from proxy.caller.options import CallerOptions
 from proxy.errors import UsageError
@@ -36,6 +37,7 @@ class Settings(
     LifecycleOptions,
     OriginOptions,
     LedgerOptions,
+    AssertionOptions,
     BaseSettings,
 ):
     """Everything that a deployment can set."""

@@ -4,78 +4,26 @@
 - At most three free labels a metric, and their values come from the bundle's declared ids, ISO countries and our
   own enumerations: never from a request.
 - Every labelled metric has a hard cap of children; what goes beyond is counted as ``other``, and in
-  ``sekisho_labels_folded_total``.
+  ``sekisho_labels_folded_total`` (``counting``).
 - Detail lives in the ledger; a metric is for alerting and for looking at trends.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from proxy.counting import OTHER, BoundedCounter, LabelledCounter, PlainCounter, PlainHistogram
 from proxy.model.decision import Effect
 from proxy.model.facts import UNKNOWN, Fact, FactSet, State
 from proxy.model.origin import DatabaseInfo
 from proxy.model.outcome import Outcome
 
-MAX_CHILDREN: Final = 2000
-"""Children of one metric: Prometheus copes with thousands of series a target, not with millions."""
-OTHER: Final = "other"
+WORKER_ENDS: Final = ("told", "by-itself", "killed")
+"""How a worker may end."""
 
 _DECISION_BUCKETS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1)
 _PASSAGE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 300)
-
-
-class PlainCounter(Collector):
-    """A counter without labels that one thread counts: what a lock and a check of each step cost is left out.
-
-    Args:
-        name: ends in ``_total``.
-        documentation: what is counted.
-        registry: shows it.
-    """
-
-    def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
-        self._name = name.removesuffix("_total")
-        self._labelnames = ()
-        self._documentation = documentation
-        self._value = 0
-        registry.register(self)
-
-    def inc(self, amount: int = 1) -> None:
-        """Count."""
-        self._value += amount
-
-    def collect(self) -> Iterable[CounterMetricFamily]:
-        """Return the count, as the registry asks for it."""
-        yield CounterMetricFamily(self._name, self._documentation, value=self._value)
-
-
-class BoundedCounter:
-    """A counter whose number of children cannot grow without end."""
-
-    def __init__(self, counter: Counter, name: str, labels: int, folded: Counter, limit: int = MAX_CHILDREN) -> None:
-        self._counter = counter
-        self._children: dict[tuple[str, ...], Counter] = {}
-        self._other = (OTHER,) * labels
-        self._folded = folded.labels(name)
-        self._limit = limit
-
-    def count(self, *values: str) -> None:
-        """Add one to the child of these label values."""
-        child = self._children.get(values)
-        if child is None:
-            child = self._make(values)
-        child.inc()
-
-    def _make(self, values: tuple[str, ...]) -> Counter:
-        if len(self._children) >= self._limit and values != self._other:
-            self._folded.inc()
-            return self._children.get(self._other) or self._make(self._other)
-        child = self._children[values] = self._counter.labels(*values)
-        return child
 
 
 class Metrics:
@@ -87,11 +35,11 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self._folded = Counter(
+        self._folded = LabelledCounter(
             "sekisho_labels_folded_total",
             "Events counted under other because a metric is full.",
             ["metric"],
-            registry=self.registry,
+            self.registry,
         )
         self.decisions = self._counter(
             "sekisho_decisions_total",
@@ -131,6 +79,7 @@ class Metrics:
         self._declare_identity()
         self._declare_policy()
         self._declare_geolocation()
+        self._declare_upstreams()
         self._declare_unlabelled()
 
     def _declare_identity(self) -> None:
@@ -243,6 +192,37 @@ class Metrics:
             registry=registry,
         )
 
+    def _declare_upstreams(self) -> None:
+        """Declare what tells of the connections to APIs."""
+        self.upstream_connections = Gauge(
+            "sekisho_upstream_connections",
+            "Connections to an API, by state: busy or idle.",
+            ["api", "state"],
+            registry=self.registry,
+        )
+        self.upstream_waiting = Gauge(
+            "sekisho_upstream_waiting",
+            "Requests that wait for a connection to an API.",
+            ["api"],
+            registry=self.registry,
+        )
+        self.upstream_down = Gauge(
+            "sekisho_upstream_down",
+            "1 while an API is taken for down, because connecting to it failed again and again.",
+            ["api"],
+            registry=self.registry,
+        )
+        self.upstream_connect_failures = self._counter(
+            "sekisho_upstream_connect_failures_total",
+            "Failures to connect to an API, by cause.",
+            ["api", "cause"],
+        )
+        self.upstream_ejections = self._counter(
+            "sekisho_upstream_ejections_total",
+            "Times that an API was taken for down.",
+            ["api"],
+        )
+
     def show_geolocation(self, databases: Sequence[DatabaseInfo], clock: Callable[[], float]) -> None:
         """Say which databases are in force.
 
@@ -262,19 +242,20 @@ class Metrics:
     def _declare_unlabelled(self) -> None:
         """Declare what has no labels from requests."""
         registry = self.registry
-        self.decision_seconds = Histogram(
+        self.decision_seconds = PlainHistogram(
             "sekisho_decision_seconds",
             "Time from a request's head to the decision: identity, origin, route and rules.",
-            buckets=_DECISION_BUCKETS,
-            registry=registry,
+            _DECISION_BUCKETS,
+            registry,
         )
-        self.passage_seconds = Histogram(
+        self.passage_seconds = PlainHistogram(
             "sekisho_passage_seconds",
             "Time from a request's head to the end of its answer, the API's own time included.",
-            buckets=_PASSAGE_BUCKETS,
-            registry=registry,
+            _PASSAGE_BUCKETS,
+            registry,
         )
         self.passages = Gauge("sekisho_passages_in_progress", "Requests under way.", registry=registry)
+        self.connections = Gauge("sekisho_connections", "Open connections of callers.", registry=registry)
         self.key_set_fetched = Gauge(
             "sekisho_key_set_fetched_timestamp_seconds",
             "When an issuer's keys were last fetched.",
@@ -315,6 +296,23 @@ class Metrics:
             registry=registry,
         )
         self._declare_checkpoints()
+        self._declare_workers()
+
+    def _declare_workers(self) -> None:
+        """Declare what a supervisor tells of its workers."""
+        self.workers_serving = Gauge(
+            "sekisho_workers_serving",
+            "Processes that serve callers.",
+            registry=self.registry,
+        )
+        self.workers_serving.set(1)
+        self.worker_ends = self._counter(
+            "sekisho_worker_ends_total",
+            "Workers that ended, by how: told, by-itself, killed.",
+            ["how"],
+        )
+        for how in WORKER_ENDS:  # from the beginning, so that the first one is seen as a step
+            self.worker_ends.begin(how)
 
     def _declare_checkpoints(self) -> None:
         """Declare what tells whether the ledger is signed, and whether others keep what was."""
@@ -340,8 +338,7 @@ class Metrics:
         )
 
     def _counter(self, name: str, documentation: str, labels: list[str]) -> BoundedCounter:
-        counter = Counter(name, documentation, labels, registry=self.registry)
-        return BoundedCounter(counter, name, len(labels), self._folded)
+        return BoundedCounter(name, documentation, labels, self.registry, self._folded)
 
     def count_outcome(self, outcome: Outcome) -> None:
         """Count what became of one request."""
@@ -368,6 +365,28 @@ class Metrics:
         self.denials.count(affiliate, _label(outcome.origin.country), subject)
         for country in _tied_countries(outcome.caller.countries):
             self.denials_tied.count(country, affiliate, subject)
+
+
+class ProbeMetrics:
+    """The metrics of the canary, a process of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._reachable = Gauge(
+            "sekisho_probe_reachable",
+            "1 while an API can be reached without the gateway, from where the canary is.",
+            ["api"],
+            registry=self.registry,
+        )
+        self.probed_at = Gauge(
+            "sekisho_probe_timestamp_seconds",
+            "When the canary last tried all APIs.",
+            registry=self.registry,
+        )
+
+    def show(self, api: str, *, is_reachable: bool) -> None:
+        """Show what came of trying an API."""
+        self._reachable.labels(api).set(is_reachable)
 
 
 def _age_of(database: DatabaseInfo, clock: Callable[[], float]) -> Callable[[], float]:

@@ -4,6 +4,7 @@
 - A route says whose data it carries, or says that it carries none, with a reason and an owner.
 - A country in a path was written by the caller. It is taken as the subject's only where an owner vouches that the
   API cannot answer otherwise (``authoritative``).
+- A route that opens a tunnel (``upgrade``) does nothing else: what passes once it is open nobody inspects.
 - Two routes of one method may overlap only where one is, segment by segment, the more literal.
 """
 
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit  # noqa: TID251 - an upstream's address, no re
 
 from pydantic import BeforeValidator, Field
 
-from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
+from proxy.model.api import Action, Api, AssertionMode, Route, SubjectSource, Template, Upstream
 from proxy.model.country import NAMES, suggest_country
 from proxy.model.entry import Category, Country, Date, Duration, Entry, Flag, Id, Text, choice, scalar, spelled
 from proxy.model.facts import FactSet
@@ -25,26 +26,43 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 UNSAFE_METHODS: Final = frozenset(METHODS) - {"GET", "HEAD"}
 """RFC 9110 9.2.1: the others are safe."""
 MAX_DURATION_SECONDS: Final = 15 * 60
+UPGRADES: Final = ("websocket",)
+"""Protocols of which it is known how a connection is upgraded to them (RFC 6455 4.1), in lower case."""
 
 _PARAMETER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@-]+")
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _FIELD: Final = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*|\[\*\])+")
 _URL: Final = re.compile(r"[!-\[\]-~]+")
+_UNIX: Final = "unix:"
+_MAX_SOCKET_BYTES: Final = 107
+"""Of the path of a Unix socket, on Linux: its address has 108, with a NUL at the end."""
+_BYTES: Final = re.compile(r"0|[1-9][0-9]{0,14}")
 
 
 def parse_upstream_url(text: str) -> str:
-    """Return ``scheme://host:port``; ValueError with a sentence if the text says anything else."""
+    """Return ``scheme://host:port`` or ``unix:/path``; ValueError with a sentence if the text says anything else."""
+    if text.startswith(_UNIX):
+        return _parse_socket(text)
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
         raise ValueError(f"{text!r} is no URL: {error}") from error
     if not _URL.fullmatch(text) or parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        raise ValueError(f"{text!r} is no URL such as http://127.0.0.1:9000")
+        raise ValueError(f"{text!r} is no URL such as http://127.0.0.1:9000 or unix:/run/api.sock")
     if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(f"{text!r} says more than a host and a port: paths are forwarded as they come")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _parse_socket(text: str) -> str:
+    path = text.removeprefix(_UNIX)
+    if not _URL.fullmatch(text) or not path.startswith("/") or path.startswith("//"):
+        raise ValueError(f"{text!r} is no Unix socket: write unix:/path/of/socket, from the root")
+    if len(path) > _MAX_SOCKET_BYTES:
+        raise ValueError(f"{text!r} is too long: the path of a Unix socket has at most {_MAX_SOCKET_BYTES} bytes")
+    return text
 
 
 def _parse_host(text: str) -> str:
@@ -61,11 +79,17 @@ def _parse_pattern(text: str) -> re.Pattern[str]:
         raise ValueError(f"{text!r} is no regular expression: {error}") from error
 
 
+def _parse_bytes(text: str) -> int:
+    if not _BYTES.fullmatch(text):
+        raise ValueError(f"{text!r} is no number of bytes, such as 1048576 (a mebibyte): digits alone")
+    return int(text)
+
+
 class UpstreamEntry(Entry):
     """Where an API is served."""
 
     NOT_YET: ClassVar[frozenset[str]] = frozenset({"tls", "pool", "timeouts", "ca", "client_certificate"})
-    url: Annotated[str, scalar(parse_upstream_url, spelled(re.compile("[Hh][Tt][Tt][Pp][Ss]?://.+")))]
+    url: Annotated[str, scalar(parse_upstream_url, spelled(re.compile("[Hh][Tt][Tt][Pp][Ss]?://.+|unix:/.+")))]
     hosted_in: Country | None = None
 
 
@@ -88,9 +112,7 @@ class SubjectEntry(Entry):
 class RouteEntry(Entry):
     """One route as it is written."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset(
-        {"on_denied", "undeclared", "searchable_by", "upgrade", "envelope", "max_body"}
-    )
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"on_denied", "undeclared", "searchable_by", "envelope"})
     id: Id
     methods: list[Annotated[str, choice(*METHODS)]] = Field(min_length=1)
     path: Text
@@ -109,12 +131,16 @@ class RouteEntry(Entry):
     owner: Text | None = None
     unauthenticated: Flag = False
     max_duration: Duration = MAX_DURATION_SECONDS
+    max_body_bytes: Annotated[int, scalar(_parse_bytes, spelled(_BYTES, "integer"))] | None = None
+    """The largest body of a request; a setting of the deployment may be smaller."""
+    upgrade: list[Annotated[str, choice(*UPGRADES)]] = Field(default_factory=list)
+    """Protocols to which the connection may be upgraded: a tunnel, in which nothing is inspected or recorded."""
 
 
 class ApiEntry(Entry):
     """One protected API as it is written."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"upstreams", "cors", "assertion", "residency"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"upstreams", "cors", "residency"})
     id: Id
     title: Text | None = None
     hosts: list[Annotated[str, scalar(_parse_host, spelled(_HOST, "number", "boolean", "null"))]] = Field(
@@ -123,6 +149,8 @@ class ApiEntry(Entry):
     upstream: UpstreamEntry
     authorization: Annotated[str, choice("strip", "forward")] = "strip"
     """Whether the caller's Authorization header goes on to the API."""
+    assertion: Annotated[str, choice(*AssertionMode)] | None = None
+    """How the API is told, signed, what was decided; without: `caller` where the deployment has a key for it."""
     routes: list[RouteEntry] = Field(min_length=1)
 
 
@@ -168,7 +196,7 @@ def _check_route(route: RouteEntry) -> list[Problem]:
         problems.append(Problem(("action",), f"a route with {', '.join(sorted(unsafe))} may not call itself read"))
     if names or not isinstance(template, str):
         problems += _check_subject(route, names)
-    return problems + _check_fields(route)
+    return problems + _check_fields(route) + _check_upgrade(route)
 
 
 def _check_subject(route: RouteEntry, names: Sequence[str]) -> list[Problem]:
@@ -207,6 +235,21 @@ def _check_fields(route: RouteEntry) -> list[Problem]:
         for field in route.fields_
         if not _FIELD.fullmatch(field)
     ]
+
+
+def _check_upgrade(route: RouteEntry) -> list[Problem]:
+    """RFC 6455 4.1: the request that opens a tunnel is a GET; another method on the route would be another thing."""
+    if not route.upgrade:
+        return []
+    problems = []
+    if route.methods != ["GET"]:
+        message = "a route with `upgrade` opens a tunnel, which a GET alone does: write [GET]"
+        problems.append(Problem(("methods",), message))
+    if route.fields_:
+        problems.append(
+            Problem(("fields",), "nothing is read of a tunnel: a route with `upgrade` declares no fields", at_key=True)
+        )
+    return problems
 
 
 def parse_template(path: str) -> tuple[Template, ...] | str:
@@ -283,7 +326,8 @@ def compile_apis(
     patterns: dict[tuple[str, str], Mapping[str, re.Pattern[str]]] = {}
     for entry in entries:
         upstream = Upstream(urls.get(entry.id, entry.upstream.url), entry.upstream.hosted_in)
-        api = Api(entry.id, tuple(entry.hosts), upstream, entry.authorization == "forward")
+        mode = None if entry.assertion is None else AssertionMode(entry.assertion)
+        api = Api(entry.id, tuple(entry.hosts), upstream, entry.authorization == "forward", mode)
         apis.append(api)
         for route in entry.routes:
             routes.append(_compile_route(api, route))
@@ -303,6 +347,8 @@ def _compile_route(api: Api, entry: RouteEntry) -> Route:
         data=FactSet(frozenset(entry.fields_.values()), is_open=entry.subject is not None and not entry.fields_),
         unauthenticated=entry.unauthenticated,
         max_duration_seconds=entry.max_duration,
+        max_body_bytes=entry.max_body_bytes,
+        upgrades=tuple(entry.upgrade),
     )
 
 

@@ -130,6 +130,10 @@ def _find_open_routes(apis: Sequence[ApiEntry]) -> list[str]:
                 notes.append(
                     f"route {route.id} carries no personal data ({route.reason}; {route.owner}), open to {who}"
                 )
+            if route.upgrade:
+                protocols = " or ".join(route.upgrade)
+                opens = f"route {route.id} opens a tunnel ({protocols})"
+                notes.append(f"{opens}: what passes in it is neither inspected nor recorded")
     return notes
 
 

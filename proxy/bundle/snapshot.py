@@ -118,6 +118,10 @@ class Snapshot(msgspec.Struct, frozen=True):
         changed = msgspec.structs.replace(self, urgent=by_file, urgent_files=files or {})
         return msgspec.structs.replace(changed, policy=self.policy.with_urgent(changed.urgent_rules))
 
+    def with_issuers(self, issuers: tuple[Issuer, ...]) -> "Snapshot":
+        """Return this snapshot with these very issuers, which say the same as its own."""
+        return msgspec.structs.replace(self, issuers=issuers)
+
     def observes(self, now: float) -> bool:
         """Say whether refusals are only observed at this moment."""
         return self.observe_until is not None and now < self.observe_until

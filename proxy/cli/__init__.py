@@ -27,6 +27,8 @@ VERBS: Final[Mapping[str, str]] = {
     "grant": "write a dated, approved exception",
     "schema": "print a JSON Schema of policy files, for editors",
     "keygen": "make the keys under which people are recorded",
+    "keys": "make, rotate and publish the keys that sign decisions for APIs",
+    "probe": "try to reach the APIs without the gateway, which must not be possible",
     "health": "ask a running gateway whether it lives",
     "demo": "play the LINE story through a real gateway",
 }

@@ -21,8 +21,8 @@ from proxy.bundle.snapshot import Snapshot
 from proxy.cli.tree import draw
 from proxy.clock import unix_seconds
 from proxy.errors import UsageError
-from proxy.ledger.prove import find_decision
-from proxy.ledger.segments import describe_no_ledger, list_segments
+from proxy.ledger.prove import find_among
+from proxy.ledger.segments import describe_no_ledger, list_ledgers, list_segments
 from proxy.lifecycle.cases import Cases
 from proxy.lifecycle.explanation import Explanation, explain_facts
 from proxy.lifecycle.kept import load_kept
@@ -113,15 +113,15 @@ def _find_line(ledger: Path, id_: str) -> bytes:
     if read_instant(id_) is None:
         raise UsageError(f"{id_!r} is no id of a decision: that is what a caller was told as `decision_id`.")
     try:
-        segments = list_segments(ledger)
-        if not segments:
+        ledgers = [segments for each in list_ledgers(ledger) if (segments := list_segments(each))]
+        if not ledgers:
             raise UsageError(describe_no_ledger(ledger))
-        place = find_decision(segments, id_)
+        found = find_among(ledgers, id_)
     except OSError as error:
         raise UsageError(f"The ledger {ledger} cannot be read: {error.strerror}.") from error
-    if place is None:
+    if found is None:
         raise UsageError(f"The ledger {ledger} holds no decision {id_}.")
-    return place.entry
+    return found[1].entry
 
 
 def _find(options: argparse.Namespace, asked: str) -> Explanation:

@@ -6,8 +6,9 @@ import secrets
 from pathlib import Path
 
 from proxy.clock import unix_seconds
+from proxy.disk import replace_file
 from proxy.errors import UsageError
-from proxy.ledger.key_ring_file import make_key_file, parse_key_text, read_key_text, replace_key_file
+from proxy.ledger.key_ring_file import make_key_file, parse_key_text, read_key_text
 from proxy.ledger.pseudonym import MONTHS, KeyRingError, period_of
 
 
@@ -43,7 +44,7 @@ def _extend(path: Path, months: int) -> None:
     if not added:
         print(f"{path} has a key of each of these months already: it is as it was.")
         return
-    replace_key_file(path, ring.rewrite(text))
+    replace_file(path, ring.rewrite(text))
     count = "a new key, of" if len(added) == 1 else f"{len(added)} new keys, from"
     through = "" if len(added) == 1 else f" to {added[-1]}"
     print(f"{path} has {count} {added[0]}{through}; those that it had are as they were.")

@@ -14,7 +14,9 @@ import uvloop
 from proxy.errors import UsageError
 from proxy.model.origin import ClientAddress
 from proxy.oplog import configure_log
+from proxy.running import Running
 from proxy.settings import Settings, read_settings
+from proxy.supervisor.run import Supervising, run_workers
 from proxy.wiring import run_gateway
 
 
@@ -26,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--policies", type=Path, metavar="DIR", help="the policy folder (policies)")
     add("--listen", metavar="HOST:PORT", help="where callers are served (127.0.0.1:8080)")
+    add("--workers", type=int, metavar="N", help="how many processes serve callers (1)")
     add("--admin", metavar="HOST:PORT", help="where probes and metrics are (127.0.0.1:9090)")
     add("--ledger", type=Path, metavar="DIR", help="the folder of the ledger, or - for standard output (ledger)")
     add("--ledger-witness", action="append", metavar="PLACE", help="a folder or URL that also keeps checkpoints")
@@ -63,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     settings = read_settings(
         policies=options.policies,
         listen=options.listen,
+        workers=options.workers,
         admin=options.admin,
         ledger=options.ledger,
         ledger_witness=options.ledger_witness,
@@ -122,7 +126,10 @@ async def serve(settings: Settings) -> None:
 async def _serve_until(stop: asyncio.Event, told: asyncio.Event, settings: Settings) -> None:
     """Serve until told to stop, which may be before everything that is needed to start could be had."""
     async with contextlib.AsyncExitStack() as stack:
-        starting = asyncio.ensure_future(stack.enter_async_context(run_gateway(settings)))
+        running_: contextlib.AbstractAsyncContextManager[Running | Supervising] = (
+            run_gateway(settings) if settings.workers == 1 else run_workers(settings)
+        )
+        starting = asyncio.ensure_future(stack.enter_async_context(running_))
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
@@ -134,6 +141,8 @@ async def _serve_until(stop: asyncio.Event, told: asyncio.Event, settings: Setti
         gc.collect()
         gc.freeze()  # what a gateway is made of stays: no collection looks at it again
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running.reload)
+        if isinstance(running, Supervising):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, running.roll)
         if told.is_set():
             running.reload()
         await stopping

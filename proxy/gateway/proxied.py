@@ -7,11 +7,9 @@ trusted and does not say whose connection it passes on would speak for everybody
 
 import asyncio
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Final
 
 import msgspec
-from aiohttp import web
 
 from proxy.origin.proxy_protocol import Header, Outcome, parse_header
 
@@ -64,12 +62,3 @@ class ProxiedStart:
         self.close()
         self._data = b""
         self._refuse()
-
-
-def render_response(response: web.Response) -> bytes:
-    """Render a response for a connection that never came to HTTP."""
-    body = response.body if isinstance(response.body, bytes) else b""
-    fields = {**response.headers, "Content-Length": str(len(body)), "Connection": "close"}
-    lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in fields.items()]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

@@ -9,6 +9,10 @@ from proxy.clock import elapsed_seconds
 
 TICK_SECONDS: Final = 0.25
 """How late a deadline may be noticed."""
+LATE_SECONDS: Final = 1.0
+"""How late a tick may come before the process cannot be said to keep up."""
+LATE_TICKS: Final = 2
+"""How many in a row: one alone may be a large bundle that was loaded."""
 
 log = logging.getLogger("sekisho.gateway")
 
@@ -30,6 +34,13 @@ class Ticker:
 
     def __init__(self) -> None:
         self._watched: set[Watched] = set()
+        self._late = 0
+        """How many ticks in a row came late."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the process has more to do than it can."""
+        return self._late >= LATE_TICKS
 
     def watch(self, watched: Watched) -> None:
         """Ask it from now on."""
@@ -42,8 +53,11 @@ class Ticker:
     async def run(self) -> None:
         """Ask for ever."""
         while True:
+            due = elapsed_seconds() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
-            self.tick(elapsed_seconds())
+            now = elapsed_seconds()
+            self._late = self._late + 1 if now - due > LATE_SECONDS else 0
+            self.tick(now)
 
     def tick(self, now: float) -> None:
         """Ask once."""

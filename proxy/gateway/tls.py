@@ -16,21 +16,21 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-from aiohttp import web
 from cryptography import x509
 
 from proxy.errors import UsageError
 from proxy.gateway.options import GatewayOptions
+from proxy.gateway.tls_parts import CIPHERS, load_key_pair, take_fingerprint
 from proxy.pause import Pause
 from proxy.telemetry import Metrics
 
 BACKLOG: Final = 1024
-CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2; those of 1.3 are all sound."""
+HANDSHAKE_SECONDS: Final = 10.0
+"""How long a client's handshake may take."""
 MAX_KEY_FILE_BYTES: Final = 1024 * 1024
 
 log = logging.getLogger("sekisho.tls")
@@ -72,35 +72,12 @@ def make_context(options: GatewayOptions, authorities: Sequence[bytes]) -> ssl.S
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 0
-    _load_own(context, options.tls_certificate, options.tls_key)
+    load_key_pair(context, options.tls_certificate, options.tls_key, ("--tls-certificate", "--tls-key"))
     if options.tls_client != "off" and authorities:
         context.verify_mode = ssl.CERT_REQUIRED if options.tls_client == "required" else ssl.CERT_OPTIONAL
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.load_verify_locations(cadata=b"".join(authorities))
     return context
-
-
-def _load_own(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    for path, flag in ((certificate, "--tls-certificate"), (key, "--tls-key")):
-        try:
-            with path.open("rb") as file:
-                file.read(1)
-        except OSError as error:
-            raise UsageError(f"The file {path} ({flag}) cannot be read: {error.strerror}.") from error
-    try:
-        context.load_cert_chain(certificate, key, password=_refuse_password)
-    except ssl.SSLError as error:
-        fault = (error.reason or "no reason given").lower().replace("_", " ")
-        raise UsageError(
-            f"The certificate {certificate} and the key {key} cannot be used together ({fault}): both are PEM, the "
-            "server's own certificate first, then those between it and its CA."
-        ) from error
-    except OSError as error:
-        raise UsageError(f"The certificate {certificate} or its key {key} cannot be read: {error.strerror}.") from error
-
-
-def _refuse_password() -> NoReturn:
-    raise UsageError("The key of --tls-key is encrypted, and nobody is there to be asked for a password: decrypt it.")
 
 
 def read_expiry(certificate: Path) -> float:
@@ -114,13 +91,13 @@ class Listener:
     """Accepts callers on one address, by one context at a time.
 
     Args:
-        runner: of the server that takes the connections.
+        accept: returns the protocol of one connection.
     """
 
-    def __init__(self, runner: web.BaseRunner) -> None:
-        self._runner = runner
+    def __init__(self, accept: Callable[[], asyncio.Protocol]) -> None:
+        self._accept = accept
         self._sockets: list[socket.socket] = []
-        self._sites: list[tuple[web.BaseSite, socket.socket]] = []
+        self._servers: list[tuple[asyncio.AbstractServer, socket.socket]] = []
 
     async def start(self, host: str, port: int, context: ssl.SSLContext | None) -> tuple[str, int]:
         """Bind, accept, and return the address that was bound first.
@@ -140,40 +117,73 @@ class Listener:
         host, port, *_ = self._sockets[0].getsockname()
         return host, port
 
+    async def take(self, sockets: Sequence[socket.socket], context: ssl.SSLContext | None) -> None:
+        """Accept on these sockets, bound by somebody else, and on no others; what is connected stays connected.
+
+        Raises:
+            OSError: one of them cannot be listened on; then nothing has changed.
+        """
+        before, self._sockets = self._sockets, [each.dup() for each in sockets]
+        try:
+            await self.put(context)
+        except BaseException:
+            self.close()
+            self._sockets = before
+            raise
+        for each in before:
+            each.close()
+
     async def put(self, context: ssl.SSLContext | None) -> None:
         """Accept by another context from now on; what is connected stays connected.
 
         Raises:
             OSError: the socket cannot be listened on once more; then nothing has changed.
         """
-        before, after = self._sites, list[tuple[web.BaseSite, socket.socket]]()
+        before, after = self._servers, list[tuple[asyncio.AbstractServer, socket.socket]]()
         try:
             for each in self._sockets:
-                accepting = each.dup()
-                site = web.SockSite(self._runner, accepting, ssl_context=context, backlog=BACKLOG)
-                after.append((site, accepting))
-                await site.start()
+                after.append(await self._serve(each.dup(), context))
         except BaseException:
             await _stop(after)
             raise
-        self._sites = after
+        self._servers = after
         await _stop(before)
 
+    async def _serve(
+        self, accepting: socket.socket, context: ssl.SSLContext | None
+    ) -> tuple[asyncio.AbstractServer, socket.socket]:
+        loop = asyncio.get_running_loop()
+        handshake = None if context is None else HANDSHAKE_SECONDS
+        try:
+            server = await loop.create_server(
+                self._accept, sock=accepting, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=handshake
+            )
+        except BaseException:
+            accepting.close()
+            raise
+        return server, accepting
+
+    async def stop(self) -> None:
+        """Accept nobody any more, and let go of the address."""
+        before, self._servers = self._servers, []
+        await _stop(before)
+        self.close()
+
     def close(self) -> None:
-        """Let go of the address; the sites stop with their runner."""
+        """Let go of the address."""
         for each in self._sockets:
             each.close()
         self._sockets = []
 
 
-async def _stop(sites: Sequence[tuple[web.BaseSite, socket.socket]]) -> None:
+async def _stop(servers: Sequence[tuple[asyncio.AbstractServer, socket.socket]]) -> None:
     """Stop accepting; what was accepted in this round of the loop becomes a connection first, and is not lost."""
-    for _, accepting in sites:
-        asyncio.get_running_loop().remove_reader(accepting.fileno())
+    for _, accepting in servers:
+        if accepting.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(accepting.fileno())
     await asyncio.sleep(0)
-    for site, _ in sites:
-        with contextlib.suppress(RuntimeError):  # it has stopped with its runner
-            await site.stop()
+    for server, _ in servers:
+        server.close()
 
 
 def _bind(family: int, address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> socket.socket:
@@ -301,14 +311,4 @@ class ListenerTls:
 
 
 def _fingerprint(options: GatewayOptions) -> tuple[object, ...]:
-    """Return what changes when one of the files does, links that lead there included."""
-    found: list[object] = []
-    for path in (options.tls_certificate, options.tls_key):
-        if path is None:
-            continue
-        try:
-            status = path.stat()
-            found.append((str(path.resolve()), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
-        except (OSError, RuntimeError) as error:
-            found.append(str(error))
-    return tuple(found)
+    return take_fingerprint(options.tls_certificate, options.tls_key)

@@ -31,6 +31,7 @@ import msgspec
 from proxy.clock import render_instant, unix_seconds
 from proxy.disk import open_regular, sync_folder
 from proxy.errors import ArchiveError, FolderChangedError
+from proxy.ledger.parts import part_number
 from proxy.ledger.record import BUNDLE_DIGITS
 from proxy.ledger.segments import BUNDLES
 from proxy.model.source import Source
@@ -187,10 +188,11 @@ def find_kept(ledger: Path, prefix: str) -> Path | None:
     """Return the folder of the bundle whose digest begins so, as a decision line says it; None if it is not kept."""
     if len(prefix) < BUNDLE_DIGITS:
         return None
+    whole = ledger.parent if part_number(ledger.name) is not None else ledger  # workers have theirs in one place
     try:
         found = [
             path
-            for path in (ledger / BUNDLES).iterdir()
+            for path in (whole / BUNDLES).iterdir()
             if path.name.startswith(prefix) and _DIGEST.fullmatch(path.name) and path.is_dir()
         ]
     except OSError:

@@ -19,6 +19,7 @@ from proxy.ledger.finding import Finding, Follower, Task
 from proxy.ledger.join import Head
 from proxy.ledger.links import clean, read_link
 from proxy.ledger.note import NoteError, VerifierKey
+from proxy.ledger.parts import part_number
 from proxy.ledger.segments import BUNDLES, CHECKPOINT, LOCK, describe_no_ledger
 from proxy.ledger.tree_head import MAX_SIZE, open_tree_head
 
@@ -154,7 +155,7 @@ def _look_into_folder(path: Path, keys: tuple[VerifierKey, ...], kept: Sequence[
     segments = [name for name in names if _SEGMENT.fullmatch(name) and int(name[:20]) <= MAX_SIZE]
     if not segments:
         raise UsageError(describe_no_ledger(path))
-    findings += [_remark_foreign(name) for name in names if name not in _OURS and name not in segments]
+    findings += [_remark_foreign(name) for name in names if not _is_ours(name) and name not in segments]
     for name in segments:
         try:
             size, begin = _peek(path / name)
@@ -192,6 +193,10 @@ def _make_part(
 
 def _find(kind: str, name: str, message: str, *, fault: bool = True) -> Finding:
     return Finding(kind, clean(name), 0, -1, message, fault)
+
+
+def _is_ours(name: str) -> bool:
+    return name in _OURS or part_number(name) is not None
 
 
 def _remark_foreign(name: str) -> Finding:

@@ -79,15 +79,14 @@ class Journal:
         """
         if not lines:
             return None
-        if len(lines) == 1 and self._is_folded(lines[0]):
+        line = lines[0]
+        if type(line) is Rendered and line.stranger and len(lines) == 1 and self._is_folded(line):
             return None
         failures = self.writer.sync_failures
         self.writer.append(lines)
         return None if self._commit is None else self._commit.wait(failures)
 
-    def _is_folded(self, line: Line | Rendered) -> bool:
-        if type(line) is not Rendered or not line.stranger:
-            return False
+    def _is_folded(self, line: Rendered) -> bool:
         return not self._flood.take(line.stranger, line.reason, self._clock())
 
     def _drain(self, *, all: bool = False) -> None:  # noqa: A002 - as the flood calls it

@@ -5,10 +5,10 @@ A signing key stands alone in its file. A file of verifier keys has one on each 
 with ``#`` are passed over.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
+from proxy.disk import write_new_file
 from proxy.errors import UsageError
 from proxy.ledger.note import NoteError, SigningKey, VerifierKey
 
@@ -78,18 +78,10 @@ def write_key_pair(path: Path, key: SigningKey) -> Path:
 
 def _write_new(path: Path, text: str, mode: int) -> None:
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        write_new_file(path, f"{text}\n", mode)
     except FileExistsError as error:
         raise UsageError(
             f"{path} exists: a ledger that is signed with another key than before is not believed. Name another file."
         ) from error
     except OSError as error:
         raise UsageError(f"{path} cannot be made: {error.strerror}. Name another file.") from error
-    try:
-        with os.fdopen(file, "w", encoding="utf-8") as stream:
-            stream.write(f"{text}\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        path.unlink()
-        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error

@@ -17,6 +17,8 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from proxy.ledger.parts import join_name, split_name
+
 MAX_NOTE_CHARS: Final = 1_000_000
 MAX_SIGNATURES: Final = 100
 """More are refused; the specification asks for at least 16."""
@@ -64,6 +66,10 @@ class VerifierKey(msgspec.Struct, frozen=True):
         _check_id(text.split("+")[1], key)
         return key
 
+    def of_part(self, part: str) -> "VerifierKey":
+        """Return what verifies the ledger of one worker, which the same key signs under a name of its own."""
+        return VerifierKey(join_name(self.name, part), self.public)
+
     def accepts(self, text: str, signature: bytes) -> bool:
         """Tell whether this key made a signature over a note's text."""
         try:
@@ -104,6 +110,10 @@ class SigningKey:
     def name(self) -> str:
         """The name under which it signs."""
         return self.verifier.name
+
+    def of_part(self, part: str) -> "SigningKey":
+        """Return this key under the name of one worker's ledger: two trees under one name would be a split view."""
+        return SigningKey(join_name(self.name, part), self._seed)
 
     @classmethod
     def generate(cls, name: str) -> "SigningKey":
@@ -160,6 +170,7 @@ def open_note(note: str, keys: Sequence[VerifierKey]) -> OpenedNote:
     """Verify a note.
 
     Signatures of keys that are not asked for are passed over, also where they share a name or an id with one that is.
+    A key that is asked for signs for the ledgers of its workers, too (``parts``).
 
     Args:
         note: the whole note.
@@ -172,7 +183,7 @@ def open_note(note: str, keys: Sequence[VerifierKey]) -> OpenedNote:
     known = {(key.name, key.key_id): key for key in keys}
     verified: dict[VerifierKey, None] = {}
     for name, key_id, signature in signatures:
-        key = known.get((name, key_id))
+        key = known.get((name, key_id)) or _find_of_part(name, key_id, keys)
         if key is None:
             continue
         if not key.accepts(text, signature):
@@ -183,6 +194,16 @@ def open_note(note: str, keys: Sequence[VerifierKey]) -> OpenedNote:
         more = ", and others" if len(signatures) > 3 else ""
         raise UnverifiedError(f"none of the given keys signed the note; it is signed by {signed}{more}")
     return OpenedNote(text, tuple(verified))
+
+
+def _find_of_part(name: str, key_id: bytes, keys: Sequence[VerifierKey]) -> VerifierKey | None:
+    """Return the key of a worker's ledger where one of ``keys`` is that key but for the name."""
+    split = split_name(name)
+    if split is None:
+        return None
+    whole, part = split
+    found = (key.of_part(part) for key in keys if key.name == whole)
+    return next((key for key in found if key.key_id == key_id), None)
 
 
 def read_unverified(note: str) -> str:

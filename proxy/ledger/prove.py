@@ -75,6 +75,16 @@ def find_decision(segments: Sequence[Segment], request_id: str) -> Place | None:
     return None
 
 
+def find_among(ledgers: Iterable[Sequence[Segment]], request_id: str) -> tuple[Sequence[Segment], Place] | None:
+    """Find the decision line of a request in one of several ledgers, and return the segments of that one, too.
+
+    Raises:
+        OSError: a segment cannot be read.
+    """
+    found = ((segments, find_decision(segments, request_id)) for segments in ledgers)
+    return next(((segments, place) for segments, place in found if place is not None), None)
+
+
 def prove_line(segments: Sequence[Segment], place: Place, keys: Sequence[VerifierKey], note: str = "") -> Proven:
     """Prove a line in the first checkpoint after it, or in one that was kept elsewhere.
 

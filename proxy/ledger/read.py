@@ -7,6 +7,7 @@
 - A line is named ``file:line``. The number is counted only when somebody asks, so that reading backward stays cheap.
 """
 
+import heapq
 import io
 import os
 import stat
@@ -19,7 +20,7 @@ import msgspec
 from proxy.disk import open_regular
 from proxy.errors import UsageError
 from proxy.ledger.entry import TIME_LENGTH
-from proxy.ledger.segments import find_end_of_lines, is_segment, list_segments
+from proxy.ledger.segments import find_end_of_lines, is_segment, list_ledgers, list_segments
 
 MAX_LINE_BYTES: Final = 1024 * 1024
 """A longer line is none of ours: an entry of a log that is served as tiles has at most 65,535 bytes."""
@@ -75,6 +76,26 @@ def find_files(place: Path) -> Files:
         raise UsageError(f"There is no ledger {place}: name its folder, one of its files, or - for a pipe.") from error
     except OSError as error:
         raise UsageError(f"The ledger {place} cannot be read: {error.strerror}.") from error
+
+
+def find_ledgers(place: Path) -> list[Files]:
+    """Return the files of every ledger at a place: of a folder its own, and those of workers below it.
+
+    Raises:
+        UsageError: there is no such place, or it cannot be read.
+    """
+    found = find_files(place)
+    if found.folder is None:
+        return [found]
+    try:
+        return [find_files(each) for each in list_ledgers(found.folder)]
+    except OSError as error:
+        raise UsageError(f"The ledger {place} cannot be read: {error.strerror}.") from error
+
+
+def merge_by_time(streams: Iterable[Iterator[Entry]], *, backward: bool = False) -> Iterator[Entry]:
+    """Return the lines of several ledgers as those of one, by their times."""
+    return heapq.merge(*streams, key=lambda entry: line_time(entry.data), reverse=backward)
 
 
 def open_file(path: Path) -> io.FileIO:

@@ -2,12 +2,15 @@
 """How an outcome becomes a line. What may never stand in one is listed in ``lines.NEVER``, and has no way in here.
 
 A line is put together of rendered pieces, each the members of a few fields of ``lines.DecisionLine``. What a caller, an
-origin, a route, a rule or a verdict comes to is rendered once, for they come again and again: of a request like others
-only the data subject and a few numbers are rendered anew. This is on the way of every request.
+origin, a route, a rule or a verdict comes to is rendered once, for they come again and again, and so is what they come
+to together: of a request like others only the data subject and a few numbers are rendered anew. This is on the way of
+every request.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, Literal, TypeVar
+
+import msgspec
 
 from proxy.clock import render_instant
 from proxy.ledger.entry import Rendered, encode
@@ -33,6 +36,8 @@ BUNDLE_DIGITS: Final = 32
 """Of a bundle's digest, in a decision line."""
 _KEPT: Final = 4096
 """Rendered callers, and rendered origins."""
+_KEPT_TOGETHER: Final = 20_000
+"""What they come to together with a route and a verdict."""
 
 _NOBODY: Final = CallerRecorded()
 _NOWHERE: Final = OriginRecorded()
@@ -57,6 +62,17 @@ class _Kept(Generic[Value]):
         return found[1]
 
 
+class _Common(msgspec.Struct, frozen=True):
+    """What lines have in common whose requests differ in the data subject's id and in numbers alone."""
+
+    values: tuple[object, ...]
+    """What it was made of, held, so that the identity of each is its own."""
+    front: bytes
+    """Between the request's id and the data subject's name."""
+    back: bytes
+    """Behind that."""
+
+
 class Recorder:
     """Makes lines for one snapshot.
 
@@ -79,7 +95,7 @@ class Recorder:
         self._origin = _Kept(_render_origin)
         self._judgements: dict[tuple[object, ...], bytes] = {}
         self._routes: dict[tuple[str, str], bytes] = {}
-        self._countries: dict[Fact[str], bytes] = {}
+        self._common: dict[tuple[object, ...], _Common] = {}
 
     def decision(
         self,
@@ -103,25 +119,64 @@ class Recorder:
         if names is not self._names:  # another month: whoever was rendered has another name
             self._names = names
             self._caller = _Kept(lambda caller: self._render_caller(caller, names))
-        origin, caller = outcome.origin, outcome.caller
-        # Of a declared network geolocation had nothing to say.
-        is_declared = origin.source is CountrySource.NETWORK
-        body = b"".join(
+            self._common.clear()
+        route, subject_id, caller = outcome.route, outcome.subject.id, outcome.caller
+        if route is not None and isinstance(subject_id, str):
+            common = self._find_common(outcome, route, released)
+            front, back = common.front, common.back
+            name = names.of_subject(route.api.id, subject_id).encode()
+        else:
+            front, name, back = (
+                self._render_front(outcome, released) + _render_subject(outcome),
+                b"",
+                self._back(outcome),
+            )
+        body = b'{"line":"decision","id":%b%b%b%b%b%b%b' % (
+            encode(outcome.request_id),
+            front,
+            name,
+            back,
+            b',"trace":' + encode(outcome.trace) if outcome.trace else b"",
+            b"" if upstream is None else _members(upstream=upstream),
+            b"}" if whole is None else b',"complete":true,"bytes":%d,"seconds":%.6f}' % (whole, seconds),
+        )
+        return Rendered(body, "" if released or caller.principal else _render(outcome.origin.ip), outcome.reason)
+
+    def _find_common(self, outcome: Outcome, route: Route, released: bool) -> _Common:  # noqa: FBT001 - as above
+        """Return what the line of a request has in common with those of others, of a route with a data subject.
+
+        It is kept by all that it is made of: what is known by its identity is held with it. Beside that it is made of
+        the recorder's own settings alone, and of the keys of a month, with which it goes.
+        """
+        decision, caller, origin, subject = outcome.decision, outcome.caller, outcome.origin, outcome.subject
+        key = (
+            id(decision), id(caller), id(origin), id(route), subject.country, outcome.purpose, outcome.method,
+            outcome.effect, outcome.reason, outcome.enforced, outcome.status, released,
+        )  # fmt: skip
+        common = self._common.get(key)
+        if common is None:
+            if len(self._common) >= _KEPT_TOGETHER:
+                self._common.clear()
+            country = encode(_render(subject.country))
+            front = self._render_front(outcome, released) + b',"subject":{"country":%b,"id":"' % country
+            values = (decision, caller, origin, route)
+            common = self._common[key] = _Common(values, front, b'"}' + self._back(outcome))
+        return common
+
+    def _render_front(self, outcome: Outcome, released: bool) -> bytes:  # noqa: FBT001 - as above
+        """Render what came of it, what was asked for, by whom and from where."""
+        return b"".join(
             (
-                b'{"line":"decision","id":',
-                encode(outcome.request_id),
                 self._judge(outcome, released),
                 self._asked(outcome),
-                self._caller(caller),
-                self._origin(origin),
-                self._subject(outcome, names),
-                self._bundle if is_declared else self._bundle_there,
-                _members(trace=outcome.trace) if outcome.trace else b"",
-                b"" if upstream is None else _members(upstream=upstream),
-                b"}" if whole is None else b',"complete":true,"bytes":%d,"seconds":%.6f}' % (whole, seconds),
+                self._caller(outcome.caller),
+                self._origin(outcome.origin),
             )
         )
-        return Rendered(body, "" if released or caller.principal else _render(origin.ip), outcome.reason)
+
+    def _back(self, outcome: Outcome) -> bytes:
+        """Return by what it was judged. Of a declared network geolocation had nothing to say."""
+        return self._bundle if outcome.origin.source is CountrySource.NETWORK else self._bundle_there
 
     def _judge(self, outcome: Outcome, released: bool) -> bytes:  # noqa: FBT001 - as above
         """Render what came of it, and which rules applied.
@@ -150,18 +205,6 @@ class Recorder:
                 kept = self._routes[route.id, outcome.method] = _render_route(route, outcome.method)
             found = kept
         return found + _members(purpose=purpose) if purpose else found
-
-    def _subject(self, outcome: Outcome, names: Pseudonyms) -> bytes:
-        """Render whose data it is."""
-        subject, route = outcome.subject, outcome.route
-        country = self._countries.get(subject.country)
-        if country is None:
-            country = self._countries[subject.country] = encode(_render(subject.country))
-        if route is not None and isinstance(subject.id, str):
-            name = names.of_subject(route.api.id, subject.id).encode()
-            return b',"subject":{"country":%b,"id":"%b"}' % (country, name)
-        recorded = SubjectRecorded(_render(subject.country), _render_state(subject.id))
-        return b"" if recorded == _NO_ONE else _members(subject=recorded)
 
     def _render_caller(self, caller: Caller, names: Pseudonyms) -> bytes:
         countries = caller.countries
@@ -221,6 +264,12 @@ def _render(fact: Fact[str]) -> str:
 
 def _render_state(fact: object) -> str:
     return fact.value if isinstance(fact, State) else State.UNKNOWN.value
+
+
+def _render_subject(outcome: Outcome) -> bytes:
+    """Render whose data it is, where nobody is named."""
+    recorded = SubjectRecorded(_render(outcome.subject.country), _render_state(outcome.subject.id))
+    return b"" if recorded == _NO_ONE else _members(subject=recorded)
 
 
 def _render_tie(tie: Tie) -> str:

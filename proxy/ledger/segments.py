@@ -7,6 +7,7 @@
     00000000000000000000.jsonl      segments, each named by the number of its first line
     checkpoint                      the latest signed checkpoint (C2SP), for whoever copies it elsewhere
     bundles/<digest>/               policy folders that were in force
+    worker-1/                       the ledger of a worker, where there are several: such a folder again
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from typing import Final
 import msgspec
 
 from proxy.disk import sync_folder
+from proxy.ledger.parts import part_number
 
 LOCK: Final = "lock"
 CHECKPOINT: Final = "checkpoint"
@@ -34,6 +36,26 @@ class Segment(msgspec.Struct, frozen=True):
     path: Path
     first: int
     """The number of its first line, by its name."""
+
+
+def list_parts(folder: Path) -> list[Path]:
+    """Return the ledgers of workers below a folder, by their numbers.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = [(number, entry) for entry in folder.iterdir() if (number := part_number(entry.name)) is not None]
+    return [entry for _, entry in sorted(found) if entry.is_dir()]
+
+
+def list_ledgers(folder: Path) -> list[Path]:
+    """Return the ledgers of a folder: its own if there is one, or if there is none at all, and those of workers below.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    parts = list_parts(folder)
+    return [*([folder] if not parts or list_segments(folder) else []), *parts]
 
 
 def is_segment(path: Path) -> bool:
@@ -67,7 +89,11 @@ def describe_no_ledger(folder: Path) -> str:
         below = [each for each in folder.iterdir() if each.is_dir() and list_segments(each)]
     except OSError:
         below = []
-    return f"{told} Is {below[0]} meant?" if len(below) == 1 else told
+    if not below:
+        return told
+    return (
+        f"{told} Is {below[0]} meant?" if len(below) == 1 else f"{told} Name one of {len(below)}, such as {min(below)}."
+    )
 
 
 def read_blocks(file: int, end: int) -> Iterator[list[bytes]]:

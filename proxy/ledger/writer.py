@@ -140,16 +140,7 @@ class LedgerWriter:
                 folder.close()
                 raise
         except OSError as error:
-            if error.errno in {errno.EAGAIN, errno.EACCES} and path.exists() and os.access(path, os.W_OK):
-                raise UsageError(
-                    f"Another gateway writes the ledger {path}: stop it, or begin another ledger with --ledger and a "
-                    "key of another name."
-                ) from error
-            mend = _MENDS.get(error.errno or 0, "Mend that")
-            raise UsageError(
-                f"The ledger {path} cannot be written: {error.strerror}. {mend}, or begin another ledger with --ledger "
-                "and a key of another name."
-            ) from error
+            raise refuse_folder(path, error) from error
         self._cut = cut
         return folder
 
@@ -284,11 +275,14 @@ class LedgerWriter:
         return LedgerError(f"The ledger {self._sink.name} cannot be written: {error.strerror}.")
 
     def _write(self, lines: Sequence[object], now: float) -> None:
-        staged = self._chain.stage(lines, now)
-        if self._must_begin(len(staged.data), staged.now):
+        chain, sink = self._chain, self._sink
+        staged = chain.stage(lines, now)
+        is_known = self._looked_at <= staged.now < self._look_at
+        fits = is_known and sink.length + len(staged.data) <= self._limits.segment_bytes
+        if not fits and self._must_begin(len(staged.data), staged.now):
             self._begin(now)
-            staged = self._chain.stage(lines, now)
-        self._put(staged, self._sink.write)
+            staged = chain.stage(lines, now)
+        self._put(staged, sink.write)
 
     def _put(self, staged: Staged, write: Callable[[bytes], None]) -> None:
         try:
@@ -300,10 +294,8 @@ class LedgerWriter:
         self._chain.take(staged)
 
     def _must_begin(self, more: int, now: float) -> bool:
-        """Say whether the next lines stand in a new segment; one that is complete is signed first."""
+        """Look whether the next lines stand in a new segment; one that is complete is signed first."""
         limit = self._limits.segment_bytes
-        if self._looked_at <= now < self._look_at and self._sink.length + more <= limit:
-            return False
         if not self._is_begun:
             return True
         if self._is_suspect or not self._sink.is_in_place():
@@ -476,3 +468,17 @@ def _refuse(folder: Path, segment: Segment, damage: DamagedError) -> UsageError:
             "Name its key with --ledger-key, or begin another ledger with --ledger."
         )
     return UsageError(f"The ledger {folder} is not as it was written: {segment.path.name}:{damage}. {_KEEP_AND_BEGIN}")
+
+
+def refuse_folder(path: Path, error: OSError) -> UsageError:
+    """Return the sentence for a folder that cannot be held, with the mend."""
+    if error.errno in {errno.EAGAIN, errno.EACCES} and path.exists() and os.access(path, os.W_OK):
+        return UsageError(
+            f"Another gateway writes the ledger {path}: stop it, or begin another ledger with --ledger and a key of "
+            "another name."
+        )
+    mend = _MENDS.get(error.errno or 0, "Mend that")
+    return UsageError(
+        f"The ledger {path} cannot be written: {error.strerror}. {mend}, or begin another ledger with --ledger and a "
+        "key of another name."
+    )

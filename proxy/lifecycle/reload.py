@@ -293,15 +293,25 @@ class Reloader:
         if same == (now.policy_digest, now.registers_digest, now.name) and covers:
             await self._renew()
             return "unchanged"
-        parts = [
-            *now.policy.rules,
-            *(affiliation for register in now.affiliates.epochs for affiliation in _in_memory(register.by_id)),
-        ]
-        retired = weakref.ref(now.policy)
+        release = retire(now)
         await self._adopt(snapshot)
         del now
-        self._releasing = asyncio.ensure_future(_release(retired, parts))
+        self._releasing = release()
         return "loaded"
+
+
+def retire(snapshot: Snapshot) -> Callable[[], asyncio.Future[None]]:
+    """Take note of what a bundle is made of that will be in force no more.
+
+    Returns:
+        What begins to let go of it, in slices, once another one is in force.
+    """
+    parts = [
+        *snapshot.policy.rules,
+        *(affiliation for register in snapshot.affiliates.epochs for affiliation in _in_memory(register.by_id)),
+    ]
+    retired = weakref.ref(snapshot.policy)
+    return lambda: asyncio.ensure_future(_release(retired, parts))
 
 
 def _in_memory(by_id: Mapping[str, Any]) -> list[Any]:

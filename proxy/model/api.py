@@ -71,8 +71,8 @@ class Api(msgspec.Struct, frozen=True):
     upstream: Upstream
     forwards_authorization: bool
     """Whether the caller's ``Authorization`` header goes on to the API."""
-    assertion: AssertionMode = AssertionMode.CALLER
-    """How the API is told, signed, what was decided."""
+    assertion: AssertionMode | None = None
+    """How the API is told, signed, what was decided; None: by ``caller`` where the deployment has a key for it."""
 
 
 class Template(msgspec.Struct, frozen=True):

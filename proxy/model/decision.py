@@ -138,6 +138,7 @@ class Reason(enum.StrEnum):
     UPSTREAM_ANSWER_UNSUPPORTED = "upstream-answer-unsupported"
     POLICY_CHANGED = "policy-changed"
     CLIENT_GONE = "client-gone"
+    CLIENT_SLOW = "client-slow"
     GATEWAY_STOPPING = "gateway-stopping"
 
 

@@ -11,7 +11,7 @@ from proxy.model.origin import Origin
 from proxy.model.subject import Subject
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """Where a passage stands: what was found out, what was decided, and what the caller is answered."""
 
     request_id: str
@@ -33,10 +33,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     enforced: bool
     """False where a refusal was only observed and the request went on."""
-    trace: str = ""
-    """The trace id that the request came with."""
     status: int | None
     """What the caller is answered, None while it is not known yet; a refusal's own status if only observed."""
+    trace: str = ""
+    """The trace id that the request came with."""
 
     @property
     def is_refusal(self) -> bool:

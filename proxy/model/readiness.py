@@ -24,3 +24,23 @@ class Readiness(msgspec.Struct, frozen=True):
     """Databases that are too old to be believed, and those that lie there and could not be put in force."""
     pseudonym_doubts: tuple[str, ...] = ()
     """That people are named by a key of an earlier month, or that the key ring as it lies there cannot be used."""
+    assertion_doubts: tuple[str, ...] = ()
+    """Why the keys of assertions as they lie there are not in use."""
+
+
+class WorkerState(msgspec.Struct, frozen=True):
+    """One worker, in the detail of ``/readyz``."""
+
+    number: int
+    pid: int
+    ready: bool
+    why_not: str = ""
+
+
+class WorkersReadiness(Readiness, frozen=True, kw_only=True):
+    """The detail of ``/readyz`` where several processes serve."""
+
+    workers: tuple[WorkerState, ...]
+    """Those that take requests."""
+    wanted: int
+    """How many there shall be."""

@@ -17,7 +17,7 @@ Carried: TypeAlias = tuple[tuple[TokenPlace, str], ...]
 """What stood at the other places that the policy names, and where."""
 
 
-class RequestHead(msgspec.Struct, frozen=True):
+class RequestHead(msgspec.Struct, frozen=True, gc=False):
     """What a driver hands over: nothing of it is trusted yet."""
 
     method: str
@@ -34,7 +34,7 @@ class RequestHead(msgspec.Struct, frozen=True):
     """What the PROXY header of the connection said, in one element; none where there was none."""
 
 
-class Target(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True, gc=False):
     """A request target that reads the same for every server."""
 
     path: str
@@ -48,7 +48,7 @@ class Target(msgspec.Struct, frozen=True):
         return f"{self.path}?{self.raw_query}" if self.raw_query else self.path
 
 
-class ResponseHead(msgspec.Struct, frozen=True):
+class ResponseHead(msgspec.Struct, frozen=True, gc=False):
     """The head of the API's answer."""
 
     status: int

@@ -6,7 +6,7 @@ import msgspec
 from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact
 
 
-class Subject(msgspec.Struct, frozen=True, kw_only=True):
+class Subject(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One data subject with one country."""
 
     country: Fact[str] = UNKNOWN

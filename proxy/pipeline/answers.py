@@ -134,5 +134,6 @@ ANSWERS: Final[Mapping[Reason, Answer]] = {
     Reason.UPSTREAM_ANSWER_UNSUPPORTED: Answer(502, "The API's answer is not supported"),
     Reason.POLICY_CHANGED: Answer(403, "Denied by policy"),
     Reason.CLIENT_GONE: Answer(499, "The caller left before an answer"),
+    Reason.CLIENT_SLOW: Answer(408, "The caller did not take its answer in time"),
     Reason.GATEWAY_STOPPING: Answer(503, "The gateway is stopping"),
 }

@@ -5,28 +5,34 @@ from typing import Final
 
 import msgspec
 
+from proxy.assertion.assertions import Assertions
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.certificates import Authorities, CertificateIdentity
 from proxy.caller.resolve import NOTHING_MET, CallerNeed, Callers, Shown
 from proxy.caller.tokens import read_credentials
 from proxy.caller.xfcc import read_forwarded_certificate
 from proxy.ledger.record import Recorder
+from proxy.model.api import Api
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.decision import Reason
 from proxy.model.facts import ABSENT
 from proxy.model.origin import ClientAddress, Origin
 from proxy.model.ports import Geolocator, Introspections, KeySets
+from proxy.model.request import RequestHead
 from proxy.model.subject import Subject
 from proxy.origin.resolve import Origins
+from proxy.pipeline.approach import Approach, Approaches
 from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import claim_purpose
 from proxy.request.catalog import Match, NoMatch
-from proxy.request.headers import RequestFields, make_table
+from proxy.request.headers import RequestFields, make_table, parse_host, read_request_fields, render_fields
 from proxy.subject.selectors import select_subject
 
 FORWARDED: Final = "xfcc"
 """The setting by which certificates come from ``X-Forwarded-Client-Cert`` of a trusted proxy."""
 
+LOCALHOST: Final = "localhost"
+"""What an API behind a Unix socket is told that it is called."""
 _ADDRESS_FIELDS: Final = {
     place: "" if place in {ClientAddress.PEER, ClientAddress.PROXY_PROTOCOL} else place.value for place in ClientAddress
 }
@@ -44,6 +50,7 @@ class Checkpoint:
         introspections: what issuers said of tokens.
         client_certificate: where a caller's certificate is taken from: ``tls``, the connection, or ``xfcc``.
         client_address: where trusted proxies say whose request they pass on.
+        assertions: tells APIs, signed, what was decided.
     """
 
     def __init__(
@@ -56,18 +63,53 @@ class Checkpoint:
         introspections: Introspections | None = None,
         client_certificate: str = "tls",
         client_address: ClientAddress = ClientAddress.X_FORWARDED_FOR,
+        assertions: Assertions | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.keys = keys
         self.recorder = recorder
+        self.assertions = assertions
         self.fields = make_table((issuer.place for issuer in snapshot.issuers), _ADDRESS_FIELDS[client_address])
         self.callers = Callers(snapshot.issuers, snapshot.registers, snapshot.revoked, introspections)
         self.authorities = Authorities(snapshot.authorities)
         self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator, client_address)
+        self._approaches = Approaches()
         self._has_grants = bool(snapshot.policy.grants)
         self._is_forwarded = client_certificate == FORWARDED
         self._reads_forwarded = client_address is not ClientAddress.PROXY_PROTOCOL
         """Whether trusted proxies read what their clients write: those that speak the PROXY protocol pass it on."""
+
+    def find_approach(self, head: RequestHead) -> Approach | Reason:
+        """Return what a head's fields and its connection come to, or the reason to refuse the fields.
+
+        It is worked out once for the same fields on the same kind of connection: from these, the table of fields, the
+        APIs' hosts and the trusted proxies, which never change in here.
+        """
+        return self._approaches.find(head) or self._approach(head)
+
+    def _approach(self, head: RequestHead) -> Approach | Reason:
+        fields = read_request_fields(head.headers, self.fields)
+        if isinstance(fields, Reason):
+            return fields
+        parsed = parse_host(fields.host)
+        host = "" if isinstance(parsed, Reason) else parsed
+        api = parsed if isinstance(parsed, Reason) else self.snapshot.catalog.find_api(host) or Reason.HOST_UNDECLARED
+        approach = Approach(
+            headers=head.headers,
+            peer_ip=head.peer_ip,
+            proxied=head.proxied,
+            certificate=head.certificate,
+            fields=fields,
+            chain=(head.peer_ip, *(fields.client_address or head.proxied)),
+            shown=self.find_shown(head.peer_ip, head.certificate, fields),
+            credentials=read_credentials(fields.authorization, fields.carried),
+            host=host,
+            api=api,
+            front="" if isinstance(api, Reason) else _render_front(api, host),
+            rest=b"" if isinstance(api, Reason) else _render_rest(api, fields),
+        )
+        self._approaches.keep(approach)
+        return approach
 
     def find_shown(self, peer_ip: str, certificate: bytes | None, fields: RequestFields) -> bytes | Reason | None:
         """Return the certificate that a request came with, the reason why that is ambiguous, or None.
@@ -91,8 +133,8 @@ class Checkpoint:
     def find_caller(
         self,
         match: Match | NoMatch,
-        fields: RequestFields,
-        certificate: bytes | None,
+        approach: Approach,
+        shown: bytes | None,
         now: float,
         met: frozenset[CallerNeed] | None = NOTHING_MET,
     ) -> Caller | Reason | CallerNeed:
@@ -103,14 +145,16 @@ class Checkpoint:
         """
         if isinstance(match, Match) and match.route.unauthenticated:
             return UNAUTHENTICATED
-        identity = self.find_certificate(certificate, now)
+        found, behind = approach.credentials, approach.fields.behind
+        if shown is None and behind is None and met is not None:  # what nearly every request shows, without detour
+            return found if isinstance(found, Reason) else self.callers.resolve(found[1], self.keys, now, met, found[0])
+        identity = self.find_certificate(shown, now)
         if isinstance(identity, Reason):
             return identity
-        found = read_credentials(fields.authorization, fields.carried)
         if isinstance(found, Reason) and (found is not Reason.TOKEN_MISSING or identity is None):
             return found
         token = None if isinstance(found, Reason) else found
-        return self.callers.resolve_shown(Shown(token, identity, fields.behind), self.keys, now, met)
+        return self.callers.resolve_shown(Shown(token, identity, behind), self.keys, now, met)
 
     def find_facts(self, match: Match, caller: Caller, origin: Origin, fields: RequestFields, now: float) -> Facts:
         """Return everything that one decision is made from."""
@@ -125,3 +169,17 @@ class Checkpoint:
             return facts
         purpose = claim_purpose(snapshot.policy, facts, fields.purpose)
         return msgspec.structs.replace(facts, purpose=purpose)
+
+
+def _render_front(api: Api, host: str) -> str:
+    """Return the field lines that begin every request to an API: what it is called."""
+    if api.hosts:
+        return f"Host: {host}\r\nX-Forwarded-Host: {host}\r\n"
+    return f"Host: {api.upstream.url.partition('://')[2] or LOCALHOST}\r\n"
+
+
+def _render_rest(api: Api, fields: RequestFields) -> bytes:
+    """Return the caller's own field lines that go on to an API."""
+    if not api.forwards_authorization or fields.authorization is None:
+        return render_fields(fields.forwardable)
+    return render_fields((("Authorization", fields.authorization), *fields.forwardable))

@@ -18,33 +18,29 @@ A driver calls, in this order::
 """
 
 import math
-from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import msgspec
 
-from proxy.caller.resolve import NOTHING_MET, CallerNeed, IntrospectionNeeded, KeysNeeded
+from proxy.assertion.assertions import Judged
+from proxy.caller.resolve import NOTHING_MET, CallerNeed
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import EndLine, Line, ReleasedLine
 from proxy.model.api import Action, Api, Route
 from proxy.model.caller import Caller
 from proxy.model.decision import Decision, Effect, Reason
-from proxy.model.facts import ABSENT, Fact, known
+from proxy.model.facts import ABSENT, Fact
 from proxy.model.origin import Origin
 from proxy.model.outcome import Outcome
-from proxy.model.request import Headers, RequestHead, ResponseHead, Target
+from proxy.model.request import RequestHead, ResponseHead, Target
 from proxy.model.subject import Subject
 from proxy.origin.resolve import NOWHERE
 from proxy.pipeline.answers import ANSWERS
+from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.policy.evaluate import decide
 from proxy.request.catalog import Match, NoMatch
-from proxy.request.headers import (
-    RequestFields,
-    parse_host,
-    read_request_fields,
-    select_response_fields,
-)
+from proxy.request.response_headers import render_response_fields
 from proxy.request.target import parse_target
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -52,6 +48,7 @@ HTTP_1_1: Final = (1, 1)
 UNDECLARED_SECONDS: Final = 60
 """How long a request to an undeclared route may take that observe mode lets pass."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_SWITCHING: Final = 101
 _NOBODY: Final = Caller()
 _NO_ONE: Final = Subject()
 DECISION_ID: Final = "Sekisho-Decision-Id"
@@ -74,30 +71,36 @@ class Need(msgspec.Struct, frozen=True):
     what: CallerNeed
 
 
-class Forward(msgspec.Struct, frozen=True):
+class Forward(msgspec.Struct, frozen=True, gc=False):
     """The request goes to the API, with these fields and its body."""
 
     api: Api
     target: str
-    headers: Headers
+    fields: bytes
+    """Field lines, each ended by CRLF, without framing."""
     expects_continue: bool
     is_read: bool
     """Whether sending it twice does no harm."""
     seconds: float
     """How long it may take: as long as its route says, and no longer than its token and its grant hold."""
     lines: tuple[Line | Rendered, ...]
+    max_body_bytes: int | None = None
+    """The largest body that the route takes; None: as large as the gateway takes any."""
+    upgrades: tuple[str, ...] = ()
+    """Protocols to which the route lets a connection be upgraded, in lower case."""
 
 
-class Release(msgspec.Struct, frozen=True):
+class Release(msgspec.Struct, frozen=True, gc=False):
     """The API's answer goes to the caller, with these fields and its body."""
 
     status: int
-    headers: Headers
+    fields: bytes
+    """Field lines, each ended by CRLF, without framing."""
     outcome: Outcome
     lines: tuple[Line | Rendered, ...]
 
 
-class Ended(msgspec.Struct, frozen=True):
+class Ended(msgspec.Struct, frozen=True, gc=False):
     """The answer is through, or broke off."""
 
     lines: tuple[Line | Rendered, ...]
@@ -125,54 +128,53 @@ class Passage:
         now: the one reading of the wall clock, seconds since 1970.
     """
 
-    __slots__ = (
-        "_answered", "_api", "_caller", "_certificate", "_chain", "_checkpoint", "_decision", "_expects_continue",
-        "_fields", "_forwarded", "_host", "_is_whole", "_is_written", "_match", "_met", "_method", "_now", "_origin",
-        "_outcome", "_purpose", "_recorded", "_request_id", "_shape", "_shown", "_subject", "_target", "_upstream",
-        "ends_at",
-    )  # fmt: skip
+    # What is not known yet. A passage holds what it has found out, and looks the rest up here.
+    _method = "other"
+    _target: Target | None = None
+    _approach: Approach | None = None
+    """Once it is known which API is meant."""
+    _api: Api | None = None
+    _expects_continue = False
+    _match: Match | None = None
+    _shape = ""
+    _origin: Origin = NOWHERE
+    _caller: Caller = _NOBODY
+    _subject: Subject = _NO_ONE
+    _purpose: Fact[str] = ABSENT
+    _decision: Decision | None = None
+    _effect = Effect.DENY
+    _reason: Reason | None = None
+    """Why; None while nothing is decided."""
+    _enforced = True
+    _status: int | None = None
+    """As the outcome has it."""
+    _met = NOTHING_MET
+    _recorded = False
+    """Whether the decision's line was handed out."""
+    _is_written = False
+    """Whether the ledger took it."""
+    _forwarded = False
+    _answered: int | None = None
+    _upstream: int | None = None
+    """The API's own status, where the caller is answered another."""
+    _is_whole = False
+    """Whether it is recorded that the whole answer was given to the caller."""
+    ends_at = math.inf
+    """Seconds since 1970 by which it ends, by what it was decided anew."""
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
         self._checkpoint = checkpoint
         self._request_id = request_id
         self._now = now
-        self._method = "other"
-        self._target: Target | None = None
-        self._fields: RequestFields | None = None
-        self._host = ""
-        self._expects_continue = False
-        self._api: Api | None = None
-        self._match: Match | None = None
-        self._shape = ""
-        self._origin: Origin = NOWHERE
-        self._caller: Caller = _NOBODY
-        self._subject: Subject = _NO_ONE
-        self._purpose: Fact[str] = ABSENT
-        self._certificate: bytes | None = None
-        self._shown: bytes | None = None
-        self._chain: tuple[str, ...] = ("",)
-        """The connection's other end, and what it says of whose request it passes on."""
-        self._decision: Decision | None = None
-        self._outcome: Outcome | None = None
-        self._met = NOTHING_MET
-        self._recorded = False
-        """Whether the decision's line was handed out."""
-        self._is_written = False
-        """Whether the ledger took it."""
-        self._forwarded = False
-        self._answered: int | None = None
-        self._upstream: int | None = None
-        """The API's own status, where the caller is answered another."""
-        self._is_whole = False
-        """Whether it is recorded that the whole answer was given to the caller."""
-        self.ends_at = math.inf
-        """Seconds since 1970 by which it ends, by what it was decided anew."""
 
     # What a driver calls.
 
     def begin(self, head: RequestHead) -> Step:
         """Take a request's head, up to a decision or a need."""
-        return self._guard(lambda: self._read(head) or self._cross())
+        try:
+            return self._read(head) or self._cross()
+        except Exception as error:  # noqa: BLE001 - no exception path may reach an allow
+            return self._refuse(Reason.DECISION_FAILED, error=error)
 
     def note_peer(self, peer_ip: str, proxied: tuple[str, ...] = ()) -> None:
         """Take note of who sent bytes that are no request."""
@@ -181,9 +183,14 @@ class Passage:
     def supply(self, need: Need) -> Step:
         """Go on after this need was met, or could not be. It is not raised again."""
         self._met |= {need.what}
-        return self._guard(self._cross)
+        try:
+            return self._cross()
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._refuse(Reason.DECISION_FAILED, error=error)
 
-    def answer(self, head: ResponseHead, whole: int | None = None, seconds: float = 0.0) -> Refuse | Release:
+    def answer(
+        self, head: ResponseHead, whole: int | None = None, seconds: float = 0.0, *, is_upgrade: bool = False
+    ) -> Refuse | Release:
         """Take the head of the API's answer.
 
         Args:
@@ -191,8 +198,9 @@ class Passage:
             whole: the length of its body, where all of it is in hand: then one line says how it was decided and how
                 it ended.
             seconds: since the request's head.
+            is_upgrade: whether the connection is no longer HTTP's, as the request asked.
         """
-        if not 200 <= head.status <= 599:
+        if not (200 <= head.status <= 599 or (is_upgrade and head.status == _SWITCHING)):
             self._upstream = head.status
             return self.fail(Reason.UPSTREAM_ANSWER_UNSUPPORTED)
         try:
@@ -217,7 +225,7 @@ class Passage:
             bytes_sent: of the body.
             seconds: since the request's head.
         """
-        if self._outcome is None or (complete and self._is_whole):
+        if self._reason is None or (complete and self._is_whole):
             return Ended(())
         line = EndLine(
             id=self._request_id,
@@ -246,78 +254,67 @@ class Passage:
         self._recorded = was_recorded  # what the ledger did not take is written again, should it take it now
         decided = self._decision.effect if self._decision and self._forwarded else Effect.DENY
         self._answered = ANSWERS[reason].status
-        self._outcome = self._make_outcome(decided, reason, enforced=True, status=self._answered)
-        lines = self._record(released=False)
+        self._judge(decided, reason, status=self._answered)
+        outcome = self._make_outcome(reason)
+        lines = self._record(outcome, released=False)
         if was_recorded:  # the decision is in the ledger already: say how it ended
             lines = self.end(complete=False, reason=reason).lines
-        return Refuse(self._outcome, lines, error=error)
+        return Refuse(outcome, lines, error=error)
 
     # The five questions.
-
-    def _guard(self, step: Callable[[], Step]) -> Step:
-        try:
-            return step()
-        except Exception as error:  # noqa: BLE001 - no exception path may reach an allow
-            return self._refuse(Reason.DECISION_FAILED, error=error)
 
     def _read(self, head: RequestHead) -> Step | None:
         """What is asked, and from where."""
         checkpoint = self._checkpoint
-        fields = read_request_fields(head.headers, checkpoint.fields)
-        if isinstance(fields, Reason):
+        approach = checkpoint.find_approach(head)
+        if isinstance(approach, Reason):
             self.note_peer(head.peer_ip, head.proxied)
-            return self._refuse(fields)
-        self._chain = (head.peer_ip, *(fields.client_address or head.proxied))
-        self._origin = checkpoint.origins.resolve(self._chain, self._now)
-        self._certificate = head.certificate
-        shown = checkpoint.find_shown(head.peer_ip, head.certificate, fields)
-        if isinstance(shown, Reason):
-            return self._refuse(shown)
-        self._shown = shown
-        reason = self._read_target(head, fields)
+            return self._refuse(approach)
+        self._origin = checkpoint.origins.resolve(approach.chain, self._now)
+        if isinstance(approach.shown, Reason):
+            return self._refuse(approach.shown)
+        reason = self._read_target(head, approach)
         return None if reason is None else self._refuse(reason)
 
-    def _read_target(self, head: RequestHead, fields: RequestFields) -> Reason | None:
+    def _read_target(self, head: RequestHead, approach: Approach) -> Reason | None:
         """Find the API and the canonical target, or the reason why there is none."""
-        if head.version < HTTP_1_1 and fields.has_transfer_coding:
+        if head.version < HTTP_1_1 and approach.fields.has_transfer_coding:
             return Reason.REQUEST_MALFORMED  # RFC 9112 6.1: its framing is faulty
         if head.method not in METHODS:
             return Reason.METHOD_UNSUPPORTED
         self._method = head.method
-        target, host = parse_target(head.raw_target), parse_host(fields.host)
-        if isinstance(target, Reason) or isinstance(host, Reason):
-            return target if isinstance(target, Reason) else Reason(host)
-        api = self._checkpoint.snapshot.catalog.find_api(host)
-        if api is None:
-            return Reason.HOST_UNDECLARED
-        self._fields, self._target, self._host, self._api = fields, target, host, api
-        self._expects_continue = fields.expects_continue and head.version >= HTTP_1_1  # RFC 9110 10.1.1
+        target, api = parse_target(head.raw_target), approach.api
+        if isinstance(target, Reason):
+            return target
+        if isinstance(api, Reason):
+            return api
+        self._target, self._approach, self._api = target, approach, api
+        if approach.fields.expects_continue:
+            self._expects_continue = head.version >= HTTP_1_1  # RFC 9110 10.1.1
         return None
 
     def _cross(self) -> Step:
         """Who asks, whose data, and may they."""
-        if self._api is None or self._target is None or self._fields is None:
+        checkpoint, approach, now = self._checkpoint, self._approach, self._now
+        if self._api is None or self._target is None or approach is None or isinstance(approach.shown, Reason):
             return self._refuse(Reason.DECISION_FAILED)
-        checkpoint, fields = self._checkpoint, self._fields
         match = checkpoint.snapshot.catalog.match(self._api, self._method, self._target.segments)
         if isinstance(match, Match):
             self._match = match
-        caller = checkpoint.find_caller(match, fields, self._shown, self._now, self._met)
-        if isinstance(caller, (KeysNeeded, IntrospectionNeeded)):
-            return Need(caller)
-        if isinstance(caller, Reason):
-            return self._refuse(caller)
+        caller = checkpoint.find_caller(match, approach, approach.shown, now, self._met)
+        if not isinstance(caller, Caller):
+            return self._refuse(caller) if isinstance(caller, Reason) else Need(caller)
         self._caller = caller
         if isinstance(match, NoMatch):
             self._shape = match.shape
             return self._refuse(match.reason, allowed_methods=match.allowed)
-        facts = checkpoint.find_facts(match, caller, self._origin, fields, self._now)
+        facts = checkpoint.find_facts(match, caller, self._origin, approach.fields, now)
         self._subject, self._purpose = facts.subject, facts.purpose
         decision = self._decision = decide(checkpoint.snapshot.policy, facts)
         reason = find_refusal(decision)
         if reason is not None:
             return self._refuse(reason)
-        self._outcome = self._make_outcome(Effect.ALLOW, decision.reason, enforced=True, status=None)
+        self._judge(Effect.ALLOW, decision.reason)
         return self._forward()
 
     @property
@@ -334,28 +331,28 @@ class Passage:
             checkpoint: what is in force now.
             now: a reading of the wall clock.
         """
-        if self._api is None or self._target is None or self._fields is None:
+        if self._target is None or self._approach is None:
             return False
         if checkpoint.snapshot.observes(now):
             return False
         try:
-            return self._is_refused(checkpoint, self._target, self._fields, now)
+            return self._is_refused(checkpoint, self._target, self._approach, now)
         except Exception:  # noqa: BLE001 - no exception path may keep an answer flowing
             return True
 
-    def _is_refused(self, checkpoint: Checkpoint, target: Target, fields: RequestFields, now: float) -> bool:
-        api = checkpoint.snapshot.catalog.find_api(self._host)
+    def _is_refused(self, checkpoint: Checkpoint, target: Target, approach: Approach, now: float) -> bool:
+        api = checkpoint.snapshot.catalog.find_api(approach.host)
         if api is None or self._api is None or api.id != self._api.id:
             return True
         match = checkpoint.snapshot.catalog.match(api, self._method, target.segments)
-        shown = checkpoint.find_shown(self._chain[0], self._certificate, fields)
+        shown = checkpoint.find_shown(approach.peer_ip, approach.certificate, approach.fields)
         if isinstance(shown, Reason):
             return True
-        caller = checkpoint.find_caller(match, fields, shown, now, None)
+        caller = checkpoint.find_caller(match, approach, shown, now, None)
         if not isinstance(caller, Caller) or not isinstance(match, Match):
             return True
-        origin = checkpoint.origins.resolve(self._chain, now)
-        facts = checkpoint.find_facts(match, caller, origin, fields, now)
+        origin = checkpoint.origins.resolve(approach.chain, now)
+        facts = checkpoint.find_facts(match, caller, origin, approach.fields, now)
         decision = decide(checkpoint.snapshot.policy, facts)
         self.ends_at = min(caller.until, decision.until, self._now + match.route.max_duration_seconds)
         return find_refusal(decision) is not None
@@ -366,26 +363,49 @@ class Passage:
         self, reason: Reason, *, allowed_methods: tuple[str, ...] = (), error: Exception | None = None
     ) -> Refuse | Forward:
         observed = self._api is not None and self._checkpoint.snapshot.observes(self._now)
-        self._outcome = self._make_outcome(Effect.DENY, reason, enforced=not observed, status=ANSWERS[reason].status)
+        self._judge(Effect.DENY, reason, enforced=not observed, status=ANSWERS[reason].status)
         if observed:
             return self._forward()
-        return Refuse(self._outcome, self._record(released=False), allowed_methods, error)
+        outcome = self._make_outcome(reason)
+        return Refuse(outcome, self._record(outcome, released=False), allowed_methods, error)
 
-    def _forward(self) -> Forward:
-        if self._api is None or self._target is None:
+    def _forward(self) -> Forward | Refuse:
+        if self._api is None or self._target is None or self._approach is None or self._reason is None:
             raise AssertionError("only a canonical request to a declared API is forwarded")
-        self._forwarded = True
         route = self._match.route if self._match else None
+        try:
+            assertion = self._vouch(self._api, self._target, route)
+        except Exception as error:  # noqa: BLE001 - what cannot be signed does not go out unsigned, nor in observe mode
+            return self.fail(Reason.DECISION_FAILED, error)
+        self._forwarded = True
         is_read = route.action is Action.READ if route else self._method in _SAFE
         return Forward(
-            api=self._api,
-            target=self._target.text,
-            headers=self._upstream_headers(self._api),
-            expects_continue=self._expects_continue,
-            is_read=is_read,
-            seconds=self._seconds_left(route),
-            lines=() if is_read else self._record(released=True),
+            self._api,
+            self._target.text,
+            self._render_own(self._approach).encode() + assertion + self._approach.rest,
+            self._expects_continue,
+            is_read,
+            self._seconds_left(route),
+            () if is_read else self._record(self._make_outcome(self._reason), released=True),
+            route.max_body_bytes if route else None,
+            route.upgrades if route else (),
         )
+
+    def _render_own(self, approach: Approach) -> str:
+        """Return our own field lines for the API, which nobody can forge; the caller's follow them."""
+        address = self._origin.ip
+        forwarded = f"X-Forwarded-For: {address}\r\n" if isinstance(address, str) else ""
+        return f"{approach.front}{forwarded}{DECISION_ID}: {self._request_id}\r\n"
+
+    def _vouch(self, api: Api, target: Target, route: Route | None) -> bytes:
+        """Return the field line that tells the API, signed, what was decided; empty where it is told nothing."""
+        assertions = self._checkpoint.assertions
+        if assertions is None:
+            return b""
+        judged = Judged(
+            self._caller, route, self._decision, self._effect, self._now, self._request_id, self._method, target.text
+        )
+        return assertions.render_field(api, judged)
 
     def _seconds_left(self, route: Route | None) -> float:
         """Return how long the request may take: it outlives neither its route's limit, its token nor its grant."""
@@ -393,60 +413,53 @@ class Passage:
         return max(0.0, min(route.max_duration_seconds if route else UNDECLARED_SECONDS, until - self._now))
 
     def _release(self, head: ResponseHead, whole: int | None, seconds: float) -> Refuse | Release:
-        if self._outcome is None or not self._forwarded:
+        if self._reason is None or not self._forwarded:
             return self.fail(Reason.DECISION_FAILED)
         self._answered = head.status
-        if self._outcome.enforced:
-            self._outcome = msgspec.structs.replace(self._outcome, status=head.status)
+        if self._enforced:
+            self._status = head.status
+        outcome = self._make_outcome(self._reason)
         route = self._match.route if self._match else None
-        fields = select_response_fields(head.headers, personal_data=route is None or route.subject is not None)
-        observed = () if self._outcome.enforced else ((MODE, "observe"),)
-        lines = self._record(released=True, whole=whole, seconds=seconds)
+        fields = render_response_fields(head.headers, personal_data=route is None or route.subject is not None)
+        own = f"Server: sekisho\r\n{DECISION_ID}: {self._request_id}\r\n"
+        if not self._enforced:
+            own += f"{MODE}: observe\r\n"
+        lines = self._record(outcome, released=True, whole=whole, seconds=seconds)
         if whole is not None:
             lines = lines or self.end(complete=True, bytes_sent=whole, seconds=seconds).lines
             self._is_whole = True
-        return Release(head.status, (*fields, (DECISION_ID, self._request_id), *observed), self._outcome, lines)
+        return Release(head.status, fields + own.encode(), outcome, lines)
 
-    def _upstream_headers(self, api: Api) -> Headers:
-        """Return the fields that go to the API: what may pass, then our own, which nobody can forge."""
-        if self._fields is None:
-            raise AssertionError("only a request whose fields were read is forwarded")
-        own = [("Host", self._host if api.hosts else api.upstream.url.partition("://")[2])]
-        if api.hosts:
-            own.append(("X-Forwarded-Host", self._host))
-        address = known(self._origin.ip)
-        if address is not None:
-            own.append(("X-Forwarded-For", address))
-        own.append((DECISION_ID, self._request_id))
-        if api.forwards_authorization and self._fields.authorization is not None:
-            own.append(("Authorization", self._fields.authorization))
-        return (*own, *self._fields.forwardable)
-
-    def _record(self, *, released: bool, whole: int | None = None, seconds: float = 0.0) -> tuple[Line | Rendered, ...]:
+    def _record(
+        self, outcome: Outcome, *, released: bool, whole: int | None = None, seconds: float = 0.0
+    ) -> tuple[Line | Rendered, ...]:
         """Return the decision's line, once a passage."""
-        if self._recorded or self._outcome is None:
+        if self._recorded:
             return ()
         line = self._checkpoint.recorder.decision(
-            self._outcome, released=released, upstream=self._upstream, whole=whole, seconds=seconds
+            outcome, released=released, upstream=self._upstream, whole=whole, seconds=seconds
         )
         self._recorded = True
         return (line,)
 
-    def _make_outcome(self, effect: Effect, reason: Reason, *, enforced: bool, status: int | None) -> Outcome:
+    def _judge(self, effect: Effect, reason: Reason, *, enforced: bool = True, status: int | None = None) -> None:
+        self._effect, self._reason, self._enforced, self._status = effect, reason, enforced, status
+
+    def _make_outcome(self, reason: Reason) -> Outcome:
         return Outcome(
-            request_id=self._request_id,
-            now=self._now,
-            method=self._method,
-            route=self._match.route if self._match else None,
-            shape=self._shape,
-            caller=self._caller,
-            origin=self._origin,
-            subject=self._subject,
-            purpose=self._purpose,
-            trace=self._fields.trace if self._fields else "",
-            decision=self._decision,
-            effect=effect,
-            reason=reason,
-            enforced=enforced,
-            status=status,
+            self._request_id,
+            self._now,
+            self._method,
+            self._match.route if self._match else None,
+            self._shape,
+            self._caller,
+            self._origin,
+            self._subject,
+            self._purpose,
+            self._decision,
+            self._effect,
+            reason,
+            self._enforced,
+            self._status,
+            self._approach.fields.trace if self._approach else "",
         )

@@ -33,7 +33,7 @@ class Resource(msgspec.Struct, frozen=True):
         return cls(route.api.id, route.id, route.data, route.api.upstream.hosted_in or UNKNOWN, route.action)
 
 
-class Facts(msgspec.Struct, frozen=True):
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """Everything that one decision is made from."""
 
     caller: Caller

@@ -36,6 +36,8 @@ MAX_LISTED: Final = 8
 """Rules that a decision names; the count of the rest is told."""
 MAX_UNKNOWN: Final = 3
 """Of them, those that apply by unknown. Where much is unknown thousands can, and to say why costs for each."""
+MAX_SETTLED: Final = 1024
+"""Decisions that are kept for each tier of rules."""
 _PEOPLE: Final = frozenset({"employee", "contractor"})
 
 
@@ -52,15 +54,29 @@ def decide(policy: Policy, facts: Facts) -> Decision:
     decision = None
     if policy.urgent is not None:
         decision = _deny_urgently(policy, policy.urgent, facts, (possible, unsure))
-    elif denying := possible & policy.tier.denies:
-        decision = _deny(policy.tier, facts, denying, unsure)
+    elif not unsure:
+        decision = policy.tier.settled.get(possible)
     if decision is None:
-        decision = _allow(policy.tier, facts, possible, unsure)
+        decision = _weigh(policy.tier, facts, possible, unsure)
     if lifted:
         decision = msgspec.structs.replace(decision, lifted=lifted, until=until)
     if policy.shadow is not None:
         shadow = _shadow(policy.shadow, facts, decision)
         return decision if shadow is None else msgspec.structs.replace(decision, shadow=shadow)
+    return decision
+
+
+def _weigh(tier: Tier, facts: Facts, possible: int, unsure: int) -> Decision:
+    """Deny if a rule denies, else allow if one allows, else deny by default.
+
+    Where no rule is unsure, that follows from which rules hold, by whatever facts they do: then it is kept.
+    """
+    denying = possible & tier.denies
+    decision = _deny(tier, facts, denying, unsure) if denying else _allow(tier, facts, possible, unsure)
+    if not unsure:
+        if len(tier.settled) >= MAX_SETTLED:
+            tier.settled.clear()
+        tier.settled[possible] = decision
     return decision
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from proxy.model.api import Transform
-from proxy.model.decision import Effect, Severity
+from proxy.model.decision import Decision, Effect, Severity
 from proxy.policy.index import Index, bits_of, mask_of
 from proxy.policy.rules import Grant, Purpose, Rule
 
@@ -38,6 +38,8 @@ class Tier:
             transforms.setdefault(tuple(sorted(self.rules[bit].transforms.items())), []).append(bit)
         self.transforms = [(each, mask_of(bits)) for each, bits in transforms.items()]
         self.bits = {rule.id: bit for bit, rule in enumerate(self.rules)}
+        self.settled: dict[int, Decision] = {}
+        """What it comes to where these rules hold, no other does and none is unsure: nothing else has a part in it."""
 
     @staticmethod
     def _mask(answers: Iterable[bool]) -> int:

@@ -9,8 +9,9 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -18,10 +19,13 @@ from proxy.model.api import Api, Route
 from proxy.model.decision import Reason
 
 UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]{1,256}")
+_is_unreserved: Final = UNRESERVED.fullmatch
 _MAX_SHAPE_SEGMENTS: Final = 8
 
+_Fits: TypeAlias = Callable[[str], object]
 
-class Match(msgspec.Struct, frozen=True):
+
+class Match(msgspec.Struct, frozen=True, gc=False):
     """A declared route, and what stands at its parameters."""
 
     route: Route
@@ -39,18 +43,32 @@ class NoMatch(msgspec.Struct, frozen=True):
 
 
 class _Node:
-    __slots__ = ("literals", "parameters", "routes", "words")
+    __slots__ = ("literals", "only", "parameters", "routes", "ways", "words")
 
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
         self.words: set[str] = set()
         """The literals as a lax reader reads them."""
         self.parameters: dict[re.Pattern[str], _Node] = {}
-        self.routes: dict[str, Route] = {}
+        self.ways: list[tuple[_Fits, _Node]] = []
+        """What the patterns say of a value, and where it then leads."""
+        self.only: tuple[_Fits, _Node] | None = None
+        """The one way on, where nothing but a single parameter leads on."""
+        self.routes: dict[str, tuple[Route, tuple[str, ...], tuple[bool, ...]]] = {}
+        """By method, with the names of the parameters, and at which segments they stand."""
 
     def literal(self, word: str) -> "_Node":
         self.words.add(_lax(word))
+        self.only = None
         return self.literals.setdefault(word, _Node())
+
+    def parameter(self, pattern: re.Pattern[str]) -> "_Node":
+        child = self.parameters.get(pattern)
+        if child is None:
+            child = self.parameters[pattern] = _Node()
+            self.ways.append((pattern.fullmatch, child))
+            self.only = None if self.literals or len(self.ways) > 1 else self.ways[0]
+        return child
 
     def find_parameters(self, value: str) -> list["_Node"]:
         """Return where a value leads as a parameter.
@@ -58,11 +76,15 @@ class _Node:
         A value that a lax API may read as one of the literals beside it is none: many compare paths without
         regard to case, and drop what looks like a suffix (``export.json``).
         """
-        if not self.parameters or not UNRESERVED.fullmatch(value):
+        if not _is_unreserved(value):
             return []
-        if value not in self.literals and _lax(value) in self.words:
+        if self.words and value not in self.literals and _lax(value) in self.words:
             return []
-        return [child for pattern, child in self.parameters.items() if pattern.fullmatch(value)]
+        ways = []
+        for fits, child in self.ways:
+            if fits(value):
+                ways.append(child)
+        return ways
 
 
 def _lax(segment: str) -> str:
@@ -97,11 +119,13 @@ class Catalog:
         node = self._roots[route.api.id]
         for segment in route.segments:
             if segment.is_parameter:
-                node = node.parameters.setdefault(patterns.get(segment.text, UNRESERVED), _Node())
+                node = node.parameter(patterns.get(segment.text, UNRESERVED))
             else:
                 self._words[route.api.id].add(segment.text)
                 node = node.literal(segment.text)
-        node.routes.update(dict.fromkeys(route.methods, route))
+        names = tuple(each.text for each in route.segments if each.is_parameter)
+        places = tuple(each.is_parameter for each in route.segments)
+        node.routes.update(dict.fromkeys(route.methods, (route, names, places)))
 
     def find_api(self, host: str | None) -> Api | None:
         """Return the API that is served under a lower-case host name; None stands for the only one there is."""
@@ -112,29 +136,52 @@ class Catalog:
     def match(self, api: Api, method: str, segments: Sequence[str]) -> Match | NoMatch:
         """Return the declared route, or why there is none."""
         node = self._find_node(api, segments)
-        route = node.routes.get(method) if node else None
-        if route is not None:
-            values = {
-                template.text: value
-                for template, value in zip(route.segments, segments, strict=True)
-                if template.is_parameter
-            }
-            return Match(route, values)
+        found = node.routes.get(method) if node else None
+        if found is not None:
+            route, names, places = found
+            return Match(route, dict(zip(names, compress(segments, places), strict=True)))
         shape = self.shape(api, segments)
         if node is None:
             return NoMatch(Reason.ROUTE_UNDECLARED, (), shape)
         return NoMatch(Reason.METHOD_UNDECLARED, tuple(sorted(node.routes)), shape)
 
     def _find_node(self, api: Api, segments: Sequence[str]) -> _Node | None:
-        """Return the most literal declared path that this one is, whatever its methods."""
-        nodes = [self._roots[api.id]]
-        for segment in segments:
-            literals = [node.literals[segment] for node in nodes if segment in node.literals]
-            nodes = literals + [child for node in nodes for child in node.find_parameters(segment)]
-        return next((node for node in nodes if node.routes), None)
+        """Return the most literal declared path that this one is, whatever its methods.
+
+        Where one way leads on, it is gone alone: so it is with nearly every path, at each of its segments.
+        """
+        node = self._roots[api.id]
+        left = iter(segments)
+        for segment in left:
+            if node.only is not None:
+                fits, node = node.only
+                if not (_is_unreserved(segment) and fits(segment)):
+                    return None
+                continue
+            literal = node.literals.get(segment)
+            if node.ways:
+                nodes = node.find_parameters(segment)
+                if literal is not None:
+                    nodes.insert(0, literal)
+                if len(nodes) != 1:
+                    return _find_among(nodes, left)
+                node = nodes[0]
+            elif literal is not None:
+                node = literal
+            else:
+                return None
+        return node if node.routes else None
 
     def shape(self, api: Api, segments: Sequence[str]) -> str:
         """Return a path's shape: declared words stay, everything else is ``*``."""
         words = self._words[api.id]
         shown = [segment if segment in words else "*" for segment in segments[:_MAX_SHAPE_SEGMENTS]]
         return "/" + "/".join(shown) + ("/…" if len(segments) > _MAX_SHAPE_SEGMENTS else "")
+
+
+def _find_among(nodes: list[_Node], segments: Iterable[str]) -> _Node | None:
+    """Return where the rest of a path leads from several places, the most literal way first."""
+    for segment in segments:
+        literals = [node.literals[segment] for node in nodes if segment in node.literals]
+        nodes = literals + [child for node in nodes for child in node.find_parameters(segment)]
+    return next((node for node in nodes if node.routes), None)

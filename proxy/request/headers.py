@@ -23,6 +23,7 @@ class Treatment(enum.Enum):
     """What becomes of a request's field on its way to the API."""
 
     HOP_BY_HOP = "dropped: it belongs to one connection (RFC 9110 7.6.1)"
+    FRAMING = "written anew by the gateway; refused if repeated"
     REWRITTEN = "dropped; what the API needs of it the gateway writes itself, below"
     IDENTITY = "dropped: the API must not believe a caller's word on who it is or where it comes from"
     OVERRIDE = "dropped: it would make another request of the one that was judged"
@@ -79,7 +80,7 @@ REQUEST_FIELDS: Final[dict[str, Treatment]] = {
     "sekisho-purpose": Treatment.PURPOSE,
     "sekisho-case": Treatment.PURPOSE,
     "sekisho-on-behalf-of": Treatment.BEHIND,
-    "content-length": Treatment.SINGLE,
+    "content-length": Treatment.FRAMING,
     "content-type": Treatment.SINGLE,
     "content-encoding": Treatment.SINGLE,
     "cookie": Treatment.SINGLE,
@@ -134,37 +135,10 @@ _REPEATABLE: Final = frozenset(
 )
 """Of the protected fields, those that RFC 9110 5.3 lets a sender write more than once."""
 
-RESPONSE_DROPPED: Final = frozenset(
-    {
-        *(name for name, treatment in REQUEST_FIELDS.items() if treatment is Treatment.HOP_BY_HOP),
-        "server",  # the gateway is who answers
-        "alt-svc",  # RFC 7838: would lead the caller round the gateway
-        "public-key-pins",
-    }
-)
-"""Fields of the API's answer that do not reach the caller; ``sekisho-*`` neither."""
-
-CACHE_FIELDS: Final = frozenset(
-    {
-        "cache-control",
-        "expires",
-        "pragma",
-        "age",
-        "surrogate-control",
-        "edge-control",
-        "cdn-cache-control",
-        "cloudflare-cdn-cache-control",
-        "vercel-cdn-cache-control",
-        "netlify-cdn-cache-control",
-        "akamai-cache-control",
-    }
-)
-"""Replaced by ``Cache-Control: no-store`` on routes with personal data."""
-
 _PREFIXES: Final = tuple(REQUEST_PREFIXES)
-_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """RFC 9110 5.6.2 ``token``."""
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 """RFC 9110 5.5: no control character but tab; a lone surrogate stands for a byte that was no UTF-8."""
 
 
@@ -244,7 +218,7 @@ def read_request_fields(headers: Headers, table: FieldTable = TABLE) -> RequestF
     forwardable: list[tuple[str, str]] = []
     listed: list[str] = []
     for name, value in headers:
-        if not _NAME.fullmatch(name) or _CONTROL.search(value):
+        if not NAME.fullmatch(name) or CONTROL.search(value):
             return Reason.HEADER_MALFORMED
         canonical = canonical_name(name)
         treatment = treatments.get(canonical)
@@ -376,25 +350,10 @@ def parse_host(raw: str | None) -> str | Reason:
     return match["name"].lower() if match else Reason.HOST_MALFORMED
 
 
-def select_response_fields(headers: Headers, *, personal_data: bool) -> Headers:
-    """Return the fields of the API's answer that may reach the caller.
+def render_fields(fields: Iterable[tuple[str, str]]) -> bytes:
+    """Return field lines as they stand in a head, each ended by CRLF (RFC 9112 5).
 
     Args:
-        headers: as the API sent them.
-        personal_data: whether the route carries personal data; its answers are never stored (RFC 9111 5.2.2.5).
+        fields: names and values in which no line ends: the functions here that return fields let none pass.
     """
-    named = {
-        canonical_name(option.strip())
-        for name, value in headers
-        if name.lower() == "connection"
-        for option in value.split(",")
-    }
-    dropped = RESPONSE_DROPPED | named | CACHE_FIELDS if personal_data else RESPONSE_DROPPED | named
-    kept = [
-        (name, value)
-        for name, value in headers
-        if (canonical := canonical_name(name)) not in dropped
-        and not canonical.startswith(("sekisho-", "x-accel-"))
-        and not _CONTROL.search(value)
-    ]
-    return (*kept, ("Cache-Control", "no-store")) if personal_data else tuple(kept)
+    return "".join([f"{name}: {value}\r\n" for name, value in fields]).encode()

@@ -46,7 +46,7 @@ def parse_target(raw: str) -> Target | Reason:
     if not _PATH.fullmatch(path) or "#" in query:
         return _why_not_canonical(raw, path)
     segments = tuple(path[1:].split("/")) if len(path) > 1 else ()
-    if "." in segments or ".." in segments:
+    if "/." in path and ("." in segments or ".." in segments):
         return Reason.TARGET_DOT_SEGMENT
     if mark and not _QUERY.fullmatch(query):
         return Reason.QUERY_CHARACTER

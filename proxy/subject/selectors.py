@@ -6,6 +6,7 @@ vouches that the API cannot answer otherwise (``authoritative``). A text that is
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from proxy.model.api import SubjectSource, Template
 from proxy.model.country import parse_country
@@ -17,14 +18,18 @@ def select_subject(source: SubjectSource | None, parameters: Mapping[str, str]) 
     """Return whose data a request is about."""
     if source is None:
         return NO_SUBJECT
-    country = _read(source.country, parameters)
+    country, id_ = source.country, source.id
     return Subject(
-        country=parse_country(country) or UNKNOWN if isinstance(country, str) else UNKNOWN,
-        id=_read(source.id, parameters),
+        country=UNKNOWN if country is None else _find_country(_read(country, parameters)),
+        id=UNKNOWN if id_ is None else _read(id_, parameters),
     )
 
 
-def _read(template: Template | None, parameters: Mapping[str, str]) -> Fact[str]:
-    if template is None:
-        return UNKNOWN
+def _read(template: Template, parameters: Mapping[str, str]) -> str:
     return parameters[template.text] if template.is_parameter else template.text
+
+
+@lru_cache(maxsize=1024)
+def _find_country(text: str) -> Fact[str]:
+    """Return the country of a text; which texts are countries never changes."""
+    return parse_country(text) or UNKNOWN

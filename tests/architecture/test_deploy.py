@@ -9,7 +9,8 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
-from proxy.telemetry import Metrics
+from proxy.counting import Counted
+from proxy.telemetry import Metrics, ProbeMetrics
 from tests.support.watch import DASHBOARD, DEPLOY, RULES, RULES_TESTS, panels, read_example, rules
 
 ROOT: Final = Path(__file__).parents[2]
@@ -22,13 +23,19 @@ SUFFIXES: Final = {
     "gauge": ("",),
     "histogram": ("_bucket", "_sum", "_count", "_created"),
 }
-SERIES: Final = {metric.name + suffix for metric in Metrics().registry.collect() for suffix in SUFFIXES[metric.type]}
+SERIES: Final = {
+    metric.name + suffix
+    for metrics in (Metrics(), ProbeMetrics())
+    for metric in metrics.registry.collect()
+    for suffix in SUFFIXES[metric.type]
+}
 RECORDED: Final = {rule["record"] for rule in rules() if "record" in rule}
 
 
 def _label_names() -> set[str]:
-    held = [getattr(each, "_counter", each) for each in vars(Metrics()).values()]
-    return {name for each in held for name in getattr(each, "_labelnames", ())} | {"instance", "job", "le"}
+    declared = [each for metrics in (Metrics(), ProbeMetrics()) for each in vars(metrics).values()]
+    held = [getattr(each, "labels" if isinstance(each, Counted) else "_labelnames", ()) for each in declared]
+    return {name for names in held for name in names} | {"instance", "job", "le"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

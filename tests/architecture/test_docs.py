@@ -16,7 +16,7 @@ from proxy.model.decision import Reason
 from proxy.policy.attributes import ATTRIBUTES
 from proxy.request.headers import REQUEST_FIELDS, REQUEST_PREFIXES
 from proxy.settings import Settings
-from proxy.telemetry import Metrics
+from proxy.telemetry import Metrics, ProbeMetrics
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def test_every_verb_and_flag_of_the_ledger_that_the_pages_name_exists() -> None:
 
 
 def test_every_metric_that_the_pages_name_exists() -> None:
-    declared = {metric.name for metric in Metrics().registry.collect()}
+    declared = {metric.name for each in (Metrics(), ProbeMetrics()) for metric in each.registry.collect()}
     for page in PAGES:
         for name in re.findall(r"\bsekisho_[a-z_]+", page.read_text(encoding="utf-8")):
             assert name.removesuffix("_total") in declared, f"{page.name} names {name}"

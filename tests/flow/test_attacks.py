@@ -131,6 +131,14 @@ ATTACKS = {
     "a token with a key of its own": Attack(
         a_head(token=a_token(header={"jwk": {"kty": "oct"}})), 401, "token-header-unsupported"
     ),
+    # Row 24: an affiliate is what a register knows, never the ending of an address.
+    "an e-mail address of ours and no affiliate": Attack(
+        a_head(token=a_token(affiliate=None, email="a@ly.example")), 403, "jp-no-china"
+    ),
+    "an affiliate written as an e-mail address of ours": Attack(
+        a_head(token=a_token(affiliate="a@ly")), 403, "jp-no-china"
+    ),
+    "an affiliate behind a second @": Attack(a_head(token=a_token(affiliate="a@evil@ly")), 403, "jp-no-china"),
     "a token of another type": Attack(a_head(token=a_token(header={"typ": "logout+jwt"})), 401, "token-type-other"),
 }
 

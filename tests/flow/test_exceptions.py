@@ -17,10 +17,10 @@ from proxy.model.request import RequestHead
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Forward, Passage, Refuse, Step
 from proxy.telemetry import Metrics
-from tests.support.bundle_folder import REFERENCE
+from tests.support.bundle_folder import a_bundle
 from tests.support.keys import GRANTED
 from tests.support.ledger import decode_decision
-from tests.support.passages import NOW, REQUEST_ID, a_checkpoint, a_head, a_token
+from tests.support.passages import NOW, REQUEST_ID, a_checkpoint, a_head, a_token, read_lines
 from tests.support.world import STAFF
 
 FOR_42 = GRANTED.of_subject("users", "42")
@@ -34,24 +34,6 @@ GRANT = f"""\
     until: 2027-01-15T17:10:00+09:00
 """
 """Around NOW, 2027-01-15T17:00:00+09:00: it begins at that very moment."""
-BY_ALLOW = "  rules/allow.yaml: [rules]\n"
-
-
-def a_bundle(folder: Path, *, manifest: str = "", **registers: str) -> Snapshot:
-    """Load the reference bundle, without its tests, and with more registers."""
-    for source in REFERENCE.rglob("*.yaml"):
-        target = folder / source.relative_to(REFERENCE)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(source.read_bytes())
-    text = (folder / "bundle.yaml").read_text(encoding="utf-8").replace("  tests/line-2021.yaml: [tests]\n", "")
-    (folder / "tests" / "line-2021.yaml").unlink()
-    for register, content in registers.items():
-        text = text.replace(BY_ALLOW, f"{BY_ALLOW}  more-{register}.yaml: [{register}]\n")
-        (folder / f"more-{register}.yaml").write_text(f"{register}:\n{content}", encoding="utf-8")
-    if manifest:
-        text = text.replace("mode: enforce ", f"{manifest}\n# ")
-    (folder / "bundle.yaml").write_text(text, encoding="utf-8")
-    return load_bundle(folder)
 
 
 def a_line(step: Step) -> dict[str, Any]:
@@ -229,7 +211,7 @@ def test_a_request_that_claims(tmp_path: Path, fields: tuple[tuple[str, str], ..
     passage, step = begin(a_bundle(tmp_path, rules=ASKS, purposes=PURPOSES), a_head("/v1/jp/users/42", *fields))
     if isinstance(step, Forward):
         assert expected == "forward"
-        assert not [name for name, _ in step.headers if name.lower() in {"sekisho-purpose", "sekisho-case"}]
+        assert not [name for name, _ in read_lines(step.fields) if name.lower() in {"sekisho-purpose", "sekisho-case"}]
         assert a_line(passage.fail(Reason.CLIENT_GONE))["purpose"] == "law-enforcement"
         return
     line = a_line(step)

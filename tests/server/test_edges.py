@@ -198,6 +198,7 @@ async def test_a_caller_that_hangs_up_as_the_answer_ends_leaves_one_end_line(tmp
             writer.write(upload)
             with contextlib.suppress(OSError):
                 await read_all(reader)
+            writer.close()
         ends = await world.wait_for_ends(60)
         assert len({end["id"] for end in ends}) == len(ends) == 60
 
@@ -327,13 +328,13 @@ async def test_an_update_is_sent_once_for_one_record(tmp_path: Path, body: bytes
     assert sum(head.startswith(b"PUT") for head in got) == 1
 
 
-async def test_a_read_is_sent_again_where_a_kept_connection_was_closed(tmp_path: Path) -> None:
+async def test_a_request_that_the_api_may_have_read_is_never_sent_again(tmp_path: Path) -> None:
     got: list[bytes] = []
     async with raw_api(closing_on_reuse(got)) as url, run_world(tmp_path, url) as world:
-        for _ in range(2):
+        for status in (200, 502):
             async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
-                assert (response.status, await response.read()) == (200, b"{}")
-    assert len(got) == 3
+                assert response.status == status
+    assert len(got) == 2
 
 
 async def test_a_queued_upload_with_broken_framing_ends_at_once(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def api() -> StreamingApi:
 async def world(tmp_path: Path, api: StreamingApi) -> AsyncIterator[World]:
     async with (
         serve_raw(api.handle, handler_cancellation=True) as url,
-        run_world(tmp_path, url, upstream_idle_seconds=0.5) as world,
+        run_world(tmp_path, url, upstream_first_byte_seconds=0.5, upstream_idle_seconds=0.5) as world,
     ):
         yield world
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import proxy
 from proxy.bundle.check import load_bundle
+from proxy.bundle.snapshot import Snapshot
 from proxy.errors import BundleError
 
 REFERENCE: Final = Path(proxy.__file__).parents[1] / "policies"
@@ -135,3 +136,23 @@ def place_of(files: Mapping[str, str], file: str, text: str) -> str:
     assert files[file].count(text) == 1, f"{text!r} stands {files[file].count(text)} times in {file}"
     before = files[file][: files[file].index(text)]
     return f"{file}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}:"
+
+
+_BY_ALLOW: Final = "  rules/allow.yaml: [rules]\n"
+
+
+def a_bundle(folder: Path, *, manifest: str = "", **registers: str) -> Snapshot:
+    """Load the reference bundle, without its tests, and with more registers."""
+    for source in REFERENCE.rglob("*.yaml"):
+        target = folder / source.relative_to(REFERENCE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    text = (folder / "bundle.yaml").read_text(encoding="utf-8").replace("  tests/line-2021.yaml: [tests]\n", "")
+    (folder / "tests" / "line-2021.yaml").unlink()
+    for register, content in registers.items():
+        text = text.replace(_BY_ALLOW, f"{_BY_ALLOW}  more-{register}.yaml: [{register}]\n")
+        (folder / f"more-{register}.yaml").write_text(f"{register}:\n{content}", encoding="utf-8")
+    if manifest:
+        text = text.replace("mode: enforce ", f"{manifest}\n# ")
+    (folder / "bundle.yaml").write_text(text, encoding="utf-8")
+    return load_bundle(folder)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from proxy.assertion.assertions import Assertions
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.keys import KeySet, parse_key_set
@@ -39,10 +40,10 @@ def reference_bundle() -> Snapshot:
     return load_bundle(POLICIES)
 
 
-def a_checkpoint(snapshot: Snapshot | None = None) -> Checkpoint:
+def a_checkpoint(snapshot: Snapshot | None = None, assertions: Assertions | None = None) -> Checkpoint:
     snapshot = snapshot or reference_bundle()
     recorder = Recorder(RING, snapshot.digest)
-    return Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder)
+    return Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder, assertions=assertions)
 
 
 def a_passage(checkpoint: Checkpoint | None = None, request_id: str = REQUEST_ID) -> Passage:
@@ -69,3 +70,10 @@ def a_head(
     if address is not None:
         fields.append(("X-Forwarded-For", address))
     return RequestHead(method, target, (*fields, *more), peer)
+
+
+def read_lines(fields: bytes) -> tuple[tuple[str, str], ...]:
+    """Return the fields that rendered lines are, in their order."""
+    *lines, end = fields.decode().split("\r\n")
+    assert end == "", "the last line is ended, too"
+    return tuple((name, value) for name, _, value in (line.partition(": ") for line in lines))

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,17 @@ ROOT: Final = Path(__file__).parents[2]
 SIZE: Final = 1024 * 1024
 MOUNT, UMOUNT, UNSHARE = (shutil.which(name) or name for name in ("mount", "umount", "unshare"))
 _MARK: Final = "IN_A_NAMESPACE_OF_ITS_OWN"
+
+
+@contextlib.contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """Let the kernel refuse what goes beyond: a full disk that also stops root."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class SmallDisk:

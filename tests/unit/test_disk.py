@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from proxy.disk import open_regular, sync_folder
+from proxy.disk import open_regular, replace_file, sync_folder, write_new_file
+from proxy.errors import UsageError
+from tests.support.small_disk import no_file_larger_than
 
 
 def test_a_file_is_opened_to_be_read(tmp_path: Path) -> None:
@@ -47,3 +50,67 @@ def test_a_folder_is_synced_and_what_is_none_is_an_error(tmp_path: Path) -> None
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(NotADirectoryError):
         sync_folder(tmp_path / "file")
+
+
+def test_a_file_that_is_made_has_its_mode_and_is_made_over_none(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_new_file(path, "one", 0o600)
+    assert (path.read_text(encoding="utf-8"), stat.S_IMODE(path.stat().st_mode)) == ("one", 0o600)
+    with pytest.raises(FileExistsError):
+        write_new_file(path, "two", 0o600)
+    assert path.read_text(encoding="utf-8") == "one"
+
+
+def test_of_a_file_that_cannot_be_written_nothing_is_left(tmp_path: Path) -> None:
+    with no_file_larger_than(10), pytest.raises(OSError, match="File too large"):
+        write_new_file(tmp_path / "file", "x" * 100, 0o600)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("scrub", [False, True])
+def test_a_file_is_replaced_with_its_mode_through_a_link(tmp_path: Path, *, scrub: bool) -> None:
+    (tmp_path / "real").mkdir()
+    real, link = tmp_path / "real" / "keys", tmp_path / "keys"
+    real.write_text("old", encoding="ascii")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    before = real.stat().st_ino
+    replace_file(link, "new", scrub=scrub)
+    assert link.is_symlink()
+    assert real.read_text(encoding="ascii") == "new"
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert real.stat().st_ino != before, "another file under the same name"
+    assert list(real.parent.iterdir()) == [real]
+
+
+@pytest.mark.parametrize(("scrub", "left"), [(False, b"old"), (True, b"\0\0\0")])
+def test_what_stood_there_is_written_over_where_that_is_asked(tmp_path: Path, *, scrub: bool, left: bytes) -> None:
+    path = tmp_path / "keys"
+    path.write_bytes(b"old")
+    with path.open("rb") as old:
+        replace_file(path, "new", scrub=scrub)
+        assert old.read() == left
+    assert path.read_bytes() == b"new"
+
+
+def test_a_copy_of_another_name_is_left_as_it_is(tmp_path: Path) -> None:
+    path, other = tmp_path / "keys", tmp_path / "other"
+    path.write_bytes(b"old")
+    other.hardlink_to(path)
+    replace_file(path, "new", scrub=True)
+    assert (path.read_bytes(), other.read_bytes()) == (b"new", b"old")
+
+
+def test_where_nothing_can_be_replaced_everything_is_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 250)  # beside it no file of a longer name can be
+    path.write_bytes(b"old")
+    with pytest.raises(UsageError, match=r"File name too long\. It is as it was\."):
+        replace_file(path, "new")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"old"
+
+
+def test_what_is_not_there_cannot_be_replaced(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be replaced: No such file"):
+        replace_file(tmp_path / "keys", "new")
+    assert not list(tmp_path.iterdir())

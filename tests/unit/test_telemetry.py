@@ -5,12 +5,10 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
+from proxy.counting import Counted, PlainHistogram
 from proxy.model.api import Action, Api, Route, Upstream
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
@@ -18,7 +16,8 @@ from proxy.model.facts import ABSENT, EMPTY_SET, UNKNOWN, FactSet
 from proxy.model.origin import DatabaseInfo, Origin
 from proxy.model.outcome import Outcome
 from proxy.model.subject import NO_SUBJECT, Subject
-from proxy.telemetry import OTHER, BoundedCounter, Metrics
+from proxy.telemetry import Metrics
+from tests.support.series import series
 
 API = Api("users", (), Upstream("http://127.0.0.1:9000", None), forwards_authorization=False)
 ROUTE = Route(
@@ -184,53 +183,6 @@ def test_a_method_that_is_none_of_ours_is_counted_as_other() -> None:
 # Children are bounded.
 
 
-def a_counter(limit: int) -> tuple[BoundedCounter, CollectorRegistry]:
-    registry = CollectorRegistry()
-    folded = Counter("folded", "Folded.", ["metric"], registry=registry)
-    counter = Counter("hits", "Hits.", ["one", "other"], registry=registry)
-    return BoundedCounter(counter, "hits", 2, folded, limit), registry
-
-
-def series(registry: CollectorRegistry, name: str) -> dict[tuple[str, ...], float]:
-    return {
-        tuple(sample.labels.values()): sample.value
-        for family in registry.collect()
-        for sample in family.samples
-        if sample.name == name
-    }
-
-
-def test_what_goes_beyond_the_limit_is_counted_as_other_and_the_folding_is_counted() -> None:
-    counter, registry = a_counter(2)
-    for value in "abcdc":
-        counter.count(value, "x")
-    counter.count("a", "x")
-    assert series(registry, "hits_total") == {("a", "x"): 2, ("b", "x"): 1, (OTHER, OTHER): 3}
-    assert series(registry, "folded_total") == {("hits",): 3}
-
-
-def test_what_is_other_by_itself_is_not_folding() -> None:
-    counter, registry = a_counter(1)
-    counter.count("a", "x")
-    counter.count(OTHER, OTHER)
-    assert series(registry, "hits_total") == {("a", "x"): 1, (OTHER, OTHER): 1}
-    assert series(registry, "folded_total") == {("hits",): 0}
-
-
-@given(st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("abcde") | st.just(OTHER))), st.integers(0, 6))
-def test_nothing_is_lost_and_children_stay_within_the_limit_and_other(
-    events: list[tuple[str, str]], limit: int
-) -> None:
-    counter, registry = a_counter(limit)
-    for event in events:
-        counter.count(*event)
-    hits = series(registry, "hits_total")
-    assert sum(hits.values()) == len(events)
-    assert len(hits) <= limit + 1
-    folded = series(registry, "folded_total")[("hits",)]
-    assert folded == len(events) - sum(value for labels, value in hits.items() if labels != (OTHER, OTHER))
-
-
 def test_the_counters_of_metrics_are_all_bounded() -> None:
     metrics = Metrics()
     for number in range(2100):
@@ -242,29 +194,6 @@ def test_the_counters_of_metrics_are_all_bounded() -> None:
         labels: value for labels, value in series(metrics.registry, "sekisho_labels_folded_total").items() if value
     }
     assert folded == {(name,): 100.0 for name in names}
-
-
-def test_a_wrong_number_of_label_values_is_an_error_and_counts_nothing() -> None:
-    counter, registry = a_counter(2)
-    for values in ((), ("a",), ("a", "b", "c")):
-        with pytest.raises(ValueError, match="label"):
-            counter.count(*values)
-    assert series(registry, "hits_total") == {}
-
-
-@given(st.lists(st.text(), min_size=1, max_size=5, unique=True))
-def test_label_values_of_any_text_cannot_break_the_exposition(values: list[str]) -> None:
-    counter, registry = a_counter(100)
-    for value in values:
-        counter.count(value, '"} 1\nsekisho_decisions_total{rule="')
-    text = generate_latest(registry).decode()
-    read = {
-        sample.labels["one"]: sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "hits_total"
-    }
-    assert read == dict.fromkeys(values, 1)
 
 
 # Names.
@@ -284,15 +213,16 @@ def test_a_metric_is_named_and_explained_as_prometheus_asks(family: Metric) -> N
     assert family.type in {"counter", "gauge", "histogram"}
 
 
-def collectors() -> dict[str, Any]:
+def collectors() -> dict[str, tuple[str, ...]]:
+    """Return the labels of every metric, by its name."""
     parts = vars(Metrics()).values()
-    plain = [part._counter if isinstance(part, BoundedCounter) else part for part in parts]
-    return {part._name: part for part in plain if hasattr(part, "_labelnames")}
+    named = [(part.name, part.labels) for part in parts if isinstance(part, Counted)]
+    return dict(named + [(part._name, part._labelnames) for part in parts if isinstance(part, MetricWrapperBase)])
 
 
 @pytest.mark.parametrize("name", collectors())
 def test_a_metric_has_at_most_three_labels_of_plain_words(name: str) -> None:
-    labels = collectors()[name]._labelnames
+    labels = collectors()[name]
     assert len(labels) <= 3
     assert [label for label in labels if not re.fullmatch(r"[a-z]+(_[a-z]+)*", label) or label in {"le", "job"}] == []
 
@@ -302,9 +232,9 @@ def test_every_metric_is_registered_once_and_reachable() -> None:
 
 
 def test_buckets_rise() -> None:
-    for collector in collectors().values():
-        if isinstance(collector, Histogram):
-            assert list(collector._upper_bounds) == sorted(set(collector._upper_bounds))
+    for part in vars(Metrics()).values():
+        if isinstance(part, PlainHistogram):
+            assert list(part.bounds) == sorted(set(part.bounds))
 
 
 def test_two_metrics_stand_alone_unless_they_are_given_one_registry() -> None:

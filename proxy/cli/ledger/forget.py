@@ -5,8 +5,9 @@ import argparse
 from pathlib import Path
 
 from proxy.clock import unix_seconds
+from proxy.disk import replace_file
 from proxy.errors import UsageError
-from proxy.ledger.key_ring_file import parse_key_text, read_key_text, replace_key_file
+from proxy.ledger.key_ring_file import parse_key_text, read_key_text
 from proxy.ledger.pseudonym import SUBJECTS, KeyRing, KeyRingError, parse_period, period_of
 
 
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
             f"This erases the key of {period} for ever: whom the records of {months} name could never be told again. "
             "Say --yes to do it."
         )
-    replace_key_file(path, ring.without(period).rewrite(text), scrub=True)
+    replace_file(path, ring.without(period).rewrite(text), scrub=True)
     print(f"{path} has no key of {period} any more.")
     print(
         f"- The records of {months} name people by hashes that nobody can link to anybody, once every copy of the key"

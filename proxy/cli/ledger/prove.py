@@ -14,8 +14,8 @@ from proxy.cli.terminal import plain
 from proxy.errors import UsageError
 from proxy.ledger.options import LedgerOptions
 from proxy.ledger.proof import check_proof
-from proxy.ledger.prove import NotCoveredError, NotProvenError, Proven, find_decision, prove_line
-from proxy.ledger.segments import Segment, describe_no_ledger, list_segments, segment_name
+from proxy.ledger.prove import NotCoveredError, NotProvenError, Proven, find_among, prove_line
+from proxy.ledger.segments import Segment, describe_no_ledger, list_ledgers, list_segments, segment_name
 
 _ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _NEXT: Final = (
@@ -43,15 +43,15 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.id!r} is no id of a decision, such as 01HF8QZ3V9M2T6X0C4B7N5K1AR.")
     keys = find_verifier_keys(options.key)
     note = read_note(options.checkpoint) if options.checkpoint else ""
-    segments = find_segments(options.ledger)
+    ledgers = _find_ledgers(options.ledger)
     try:
-        place = find_decision(segments, request_id)
-        if place is None:
+        found = find_among(ledgers, request_id)
+        if found is None:
             raise UsageError(
                 f"No decision of the ledger {options.ledger} has the id {request_id}; {COUNTED}: "
                 f"{where_counted(str(options.ledger))}"
             )
-        proven = prove_line(segments, place, keys, note)
+        proven = prove_line(*found, keys, note)
     except OSError as error:
         raise UsageError(f"The ledger {options.ledger} cannot be read: {error.strerror}.") from error
     except NotCoveredError as error:
@@ -86,6 +86,15 @@ def find_segments(folder: Path) -> list[Segment]:
     if not segments:
         raise UsageError(describe_no_ledger(folder))
     return segments
+
+
+def _find_ledgers(folder: Path) -> list[list[Segment]]:
+    """Return the segments of each ledger of a folder, those of workers included."""
+    try:
+        ledgers = [segments for each in list_ledgers(folder) if (segments := list_segments(each))]
+    except OSError:
+        ledgers = []
+    return ledgers or [find_segments(folder)]
 
 
 def write_new(path: Path, text: str) -> None:

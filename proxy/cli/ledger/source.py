@@ -10,7 +10,7 @@ from typing import Final
 
 from proxy.clock import parse_instant, render_instant
 from proxy.errors import UsageError
-from proxy.ledger.read import Entry, choose_by_time, find_files, read_forward, read_stream
+from proxy.ledger.read import Entry, choose_by_time, find_ledgers, merge_by_time, read_forward, read_stream
 from proxy.ledger.segments import describe_no_ledger
 
 PIPE: Final = "-"
@@ -26,7 +26,7 @@ def tell(sentence: str) -> None:
 
 
 def read_place(place: str, *, since: str = "", until: str = "", holding: bytes = b"") -> Iterator[Entry]:
-    """Return the lines of a folder, a file, or of standard input where the place is ``-``.
+    """Return the lines of a folder, a file, or of standard input where the place is ``-``; of several workers by time.
 
     Args:
         place: the folder or file.
@@ -39,13 +39,15 @@ def read_place(place: str, *, since: str = "", until: str = "", holding: bytes =
     """
     if place == PIPE:
         return (entry for entry in read_stream(sys.stdin.buffer) if holding in entry.data)
-    files = find_files(Path(place))
-    if files.folder is None:
-        return read_forward(files.paths, holding=holding)
-    if not files.paths:
-        raise UsageError(describe_empty(files.folder))
-    chosen = choose_by_time(files.paths, _shift(since, -_CLOCK_SECONDS), _shift(until, _CLOCK_SECONDS))
-    return read_forward(chosen, holding=holding)
+    first, *others = find_ledgers(Path(place))
+    if first.folder is None:
+        return read_forward(first.paths, holding=holding)
+    ledgers = [each for each in (first, *others) if each.paths]
+    if not ledgers:
+        raise UsageError(describe_empty(Path(place)))
+    bounds = _shift(since, -_CLOCK_SECONDS), _shift(until, _CLOCK_SECONDS)
+    streams = [read_forward(choose_by_time(each.paths, *bounds), holding=holding) for each in ledgers]
+    return streams[0] if len(streams) == 1 else merge_by_time(streams)
 
 
 def where_counted(place: str) -> str:

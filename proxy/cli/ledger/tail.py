@@ -5,7 +5,7 @@ import argparse
 import select
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,8 @@ from proxy.cli.ledger.telling import HEADING, LINE_KINDS, render_json, tell_line
 from proxy.errors import UsageError
 from proxy.ledger.follow import Follower
 from proxy.ledger.query import Row
-from proxy.ledger.read import Entry, Files, Position, Reading, find_end, find_files, read_backward
+from proxy.ledger.read import Entry, Files, Position, Reading, find_end, find_ledgers, merge_by_time, read_backward
+from proxy.ledger.segments import list_parts
 from proxy.model.problem import nearest
 
 _POLL_MILLISECONDS: Final = 200
@@ -51,20 +52,21 @@ def run(options: argparse.Namespace) -> int:
         _print(entries if options.follow else deque(entries, options.lines), options)
         reading.finish()
         return 0
-    files = find_files(Path(options.ledger))
-    if files.folder is not None and not files.paths:
-        told = describe_empty(files.folder)
+    ledgers = find_ledgers(Path(options.ledger))
+    if not any(each.paths for each in ledgers):
+        told = describe_empty(Path(options.ledger))
         if not options.follow:
             raise UsageError(told)
         tell(told)
     _print_heading(options)
-    end = find_end(files)
-    last = list(islice(_choose(read_backward(files, end if options.follow else None), reading, kinds), options.lines))
+    ends = [(each, find_end(each)) for each in ledgers]
+    streams = [read_backward(files, end if options.follow else None) for files, end in ends]
+    last = list(islice(_choose(merge_by_time(streams, backward=True), reading, kinds), options.lines))
     _print(reversed(last), options)
     if kinds and not last and not options.follow:
         tell("no line is of that kind.")
     if options.follow:
-        _follow(files, end, reading, kinds, options)
+        _follow(ends, reading, kinds, options)
     reading.finish()
     return 0
 
@@ -93,15 +95,27 @@ def _print(chosen: Iterable[tuple[Entry, Row]], options: argparse.Namespace) -> 
 
 
 def _follow(
-    files: Files, end: Position | None, reading: Reading, kinds: frozenset[bytes], options: argparse.Namespace
+    ends: list[tuple[Files, Position | None]], reading: Reading, kinds: frozenset[bytes], options: argparse.Namespace
 ) -> None:
-    follower = Follower(files, end, tell)
+    followers = {files.folder: Follower(files, end, tell) for files, end in ends}
     try:
         while True:
-            _print(_choose(follower.read(), reading, kinds), options)
+            for follower in followers.values():
+                _print(_choose(follower.read(), reading, kinds), options)
+            for part in _find_new(Path(options.ledger), followers):
+                followers[part] = Follower(Files(part, ()), None, tell)
             _wait()
     finally:
-        follower.close()
+        for follower in followers.values():
+            follower.close()
+
+
+def _find_new(place: Path, known: Collection[Path | None]) -> list[Path]:
+    """Return the ledgers of workers that were started meanwhile."""
+    try:
+        return [each for each in list_parts(place) if each not in known] if None not in known else []
+    except OSError:  # the folder is gone: its follower says so
+        return []
 
 
 def _wait() -> None:

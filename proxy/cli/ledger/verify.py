@@ -15,8 +15,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from proxy.cli.ledger.keys import add_key_flag, find_verifier_keys
 from proxy.errors import UsageError
-from proxy.ledger.audit import Audit
 from proxy.ledger.audit import Progress as Told
+from proxy.ledger.audit_parts import PartsAudit
 from proxy.ledger.finding import Report
 from proxy.ledger.inventory import read_heads
 from proxy.ledger.links import clean
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if options.jobs < 0:
         raise UsageError("--jobs is a number of processes, 1 or more.")
     keys = find_verifier_keys(options.key)
-    audit = Audit(options.ledger, keys, read_heads(options.checkpoint, keys))
+    audit = PartsAudit(options.ledger, keys, read_heads(options.checkpoint, keys))
     with _progress(audit.size_bytes) as told:
         reports = audit.run(options.jobs or len(os.sched_getaffinity(0)), told)
     if options.json:
@@ -80,7 +80,8 @@ def _print(reports: list[Report], path: Path) -> None:
     listed = LISTED
     for index, report in enumerate(reports, 1):
         if len(reports) > 1:
-            print(f"run {index} of {len(reports)}:")
+            what = "run" if report.name == str(path) else f"{clean(report.name)},"
+            print(f"{what} {index} of {len(reports)}:")
         for fault in report.faults[:listed]:
             print(fault)
         hidden = len(report.faults) - listed + report.more

@@ -46,7 +46,7 @@ def gateway() -> Gateway:
 
 @pytest_asyncio.fixture
 async def client(gateway: Gateway) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(make_admin(gateway.metrics, lambda: gateway.state))) as client:
+    async with TestClient(TestServer(make_admin(lambda: gateway.metrics.registry, lambda: gateway.state))) as client:
         yield client
 
 
@@ -76,6 +76,7 @@ async def test_readyz_says_all_of_it_and_the_status_says_it_to_machines(
         "stale": ["rules.yaml:1:1: no YAML"],
         "geolocation_doubts": ["the country database is too old"],
         "pseudonym_doubts": [],
+        "assertion_doubts": [],
     }
 
 

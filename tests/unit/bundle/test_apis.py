@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from proxy.bundle.apis import ApiEntry, check_apis, compile_apis, parse_template, parse_upstream_url
 from proxy.bundle.check import load_bundle
+from proxy.model.api import AssertionMode
 from proxy.model.problem import Problem
 from proxy.request.catalog import Catalog, Match
 from tests.support.bundle_folder import edited, problems_after, write_bundle
@@ -60,6 +61,10 @@ NONE: dict[str, Any] = {"subject": "none", "reason": "nothing in it", "owner": "
         pytest.param(a_route(unauthenticated="true"), ("unauthenticated",), "subject: none", id="open personal data"),
         pytest.param(a_route(path="/s", **{**NONE, "fields": {"$.a": "user.name"}}), ("fields",), "no fields",
                      id="fields without personal data"),
+        pytest.param(a_route(upgrade=["websocket"], methods=["GET", "HEAD"]), ("methods",), "write [GET]",
+                     id="a tunnel by another method, too"),
+        pytest.param(a_route(upgrade=["websocket"], fields={"$.name": "user.name"}), ("fields",), "no fields",
+                     id="fields of a tunnel"),
         pytest.param(a_route(path="/s", **{**NONE, "reason": None}), ("subject",), "`reason` is missing",
                      id="no reason"),
         pytest.param(a_route(path="/s", **{**NONE, "owner": None}), ("subject",), "`owner` is missing", id="no owner"),
@@ -80,8 +85,9 @@ def test_a_route_that_is_wrong(route: dict[str, Any], path: tuple[str, ...], wor
         a_route(path="/v1/{user_id}", subject={**SUBJECT, "country": "JP"}),
         a_route(methods=["PUT", "PATCH"], action="update"),
         a_route(fields={"$.a[*].b": "user.name", "$.c": "user"}),
+        a_route(upgrade=["websocket"]),
     ],
-    ids=["a user", "the root", "open to all", "one country", "a change", "fields"],
+    ids=["a user", "the root", "open to all", "one country", "a change", "fields", "a tunnel"],
 )
 def test_a_sound_route(route: dict[str, Any]) -> None:
     assert check_apis([an_api(route)]) == []
@@ -153,9 +159,10 @@ def test_a_route_id_is_unique_over_all_apis() -> None:
         ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
         ("https://users.internal/", "https://users.internal"),
         ("http://[::1]:9000", "http://[::1]:9000"),
+        ("unix:/run/users.sock", "unix:/run/users.sock"),
     ],
 )
-def test_an_upstream_is_a_scheme_a_host_and_a_port(text: str, expected: str) -> None:
+def test_an_upstream_is_a_scheme_a_host_and_a_port_or_a_unix_socket(text: str, expected: str) -> None:
     assert parse_upstream_url(text) == expected
 
 
@@ -168,6 +175,15 @@ def test_an_upstream_is_a_scheme_a_host_and_a_port(text: str, expected: str) -> 
 )  # fmt: skip
 def test_an_upstream_that_is_none(text: str) -> None:
     with pytest.raises(ValueError, match="http"):
+        parse_upstream_url(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["unix:", "unix:run/api.sock", "unix:///run/api.sock", "unix:/run/a b", "unix:/run/\n", "unix:/" + 107 * "x"],
+)
+def test_a_unix_socket_that_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="Unix socket"):
         parse_upstream_url(text)
 
 
@@ -215,3 +231,46 @@ def test_undeclared_fields_may_hold_anything(fields: dict[str, str], is_open: bo
 def test_a_problem_names_its_line_and_column(tmp_path: Path, old: str, new: str, place: str, words: str) -> None:
     problems = problems_after(tmp_path, ("apis.yaml", old, new))
     assert any(problem.startswith(place) and words in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("action: read", "action: read\n        max_body_bytes: 1e6", "'1e6' is no number of bytes"),
+        ("action: read", "action: read\n        max_body_bytes: -1", "'-1' is no number of bytes"),
+        ("action: read", "action: read\n        max_body_bytes: 1_000", "'1_000' is no number of bytes"),
+        ("action: read", "action: read\n        max_body_bites: 1", "(did you mean 'max_body_bytes'?)"),
+        ("action: read", "action: read\n        upgrade: [WebSocket]", "(did you mean 'websocket'?)"),
+        ("action: read", "action: read\n        upgrade: websocket", "write [websocket]"),
+        ("    routes:", "    assertion: caller-id\n    routes:", "(did you mean 'caller'?)"),
+        ("    routes:", "    assertions: caller\n    routes:", "(did you mean 'assertion'?)"),
+    ],
+    ids=[
+        "a float", "less than none", "an underscore", "a misspelt size", "a capital", "no list", "a misspelt mode",
+        "a misspelt key",
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_sizes_tunnels_and_assertions_is_told_with_its_place(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    (problem,) = problems_after(tmp_path, ("apis.yaml", old, new))
+    assert problem.startswith("apis.yaml:9:" if old.startswith("action") else "apis.yaml:4:")
+    assert message in problem
+
+
+def test_sizes_tunnels_and_assertions_are_compiled_and_are_policy(tmp_path: Path) -> None:
+    plain = load_bundle(write_bundle(tmp_path / "plain"))
+    (api,), (route,) = plain.catalog.apis, plain.catalog.routes
+    assert (api.assertion, route.max_body_bytes, route.upgrades) == (None, None, ())
+    edits = {
+        "assertion": ("    routes:", "    assertion: request\n    routes:"),
+        "body": ("action: read", "action: read\n        max_body_bytes: 0"),
+        "upgrade": ('\n        fields: {"$.name": user.name}', "\n        upgrade: [websocket]"),
+    }
+    made = {
+        name: load_bundle(write_bundle(tmp_path / name, edited(("apis.yaml", *edit)))) for name, edit in edits.items()
+    }
+    assert made["assertion"].catalog.apis[0].assertion is AssertionMode.REQUEST
+    assert made["body"].catalog.routes[0].max_body_bytes == 0
+    assert made["upgrade"].catalog.routes[0].upgrades == ("websocket",)
+    assert len({plain.policy_digest, *(snapshot.policy_digest for snapshot in made.values())}) == 4

@@ -134,12 +134,22 @@ RIGHT: Final = {
     "quoted": rule("always: 'true'", ", reopens: 'true', review_by: '2027-01-01'"),
     "no subject": "apis: [{id: a, upstream: {url: 'http://a:1'}, routes: [{id: b, methods: [GET], path: /, "
     "action: read, subject: none, reason: x, owner: y, max_duration: 2h}]}]",
+    "a body's size as a number and as a text": "apis: [{id: a, assertion: off, upstream: {url: 'http://a:1'}, "
+    "routes: [{id: b, methods: [GET], path: /, action: read, subject: none, reason: x, owner: y, max_body_bytes: 0, "
+    "upgrade: [websocket]}, {id: c, methods: [PUT], path: /, action: update, subject: none, reason: x, owner: y, "
+    "max_body_bytes: '1024'}]}]",
     "any share": "affiliates: [{id: a, country: JP, owners: [{id: 7, share: 33.5}, {id: b-7, share: '1'}]}]",
     "somebody behind": "fixtures: [{id: a, caller: {kind: service, on_behalf_of: {kind: employee, residence: JP}}}]",
     "sets of sets": "country_sets: {a: [$b, NO], b: [JP]}",
 }
 
 WRONG: Final = {
+    "a body's size with a unit": "apis: [{id: a, upstream: {url: 'http://a:1'}, routes: [{id: b, methods: [GET], "
+    "path: /, action: read, subject: none, reason: x, owner: y, max_body_bytes: 1MiB}]}]",
+    "a tunnel of a protocol that nobody knows": "apis: [{id: a, upstream: {url: 'http://a:1'}, routes: [{id: b, "
+    "methods: [GET], path: /, action: read, subject: none, reason: x, owner: y, upgrade: [h2c]}]}]",
+    "an assertion of another kind": "apis: [{id: a, assertion: signed, upstream: {url: 'http://a:1'}, routes: [{id: b, "
+    "methods: [GET], path: /, action: read, subject: none, reason: x, owner: y}]}]",
     "somebody behind somebody behind": "fixtures: [{id: a, caller: {on_behalf_of: {on_behalf_of: {kind: employee}}}}]",
     "somebody behind who is a name": "fixtures: [{id: a, caller: {on_behalf_of: alice}}]",
     "a token in the query": "issuers: [{id: a, operated_by: b, issuer: c, audience: [d], jwks: 'file:k', "
@@ -247,7 +257,7 @@ KEYS: Final = (
     "case", "purpose", "caller.id", "caller.groups", "case", "origin.country", "caller.kind", "origin", "reason",
     "certainty", "home", "roles", "works_for", "proxies", "comparator", "default", "max_duration", "unless", "groups",
     "residence", "id", "always", "claims.desk", "authorization", "hosts", "people", "owners_complete", "bundle",
-    "subject",
+    "subject", "assertion", "max_body_bytes", "upgrade",
 )  # fmt: skip
 VALUES: Final = st.one_of(
     st.sampled_from(WORDS),

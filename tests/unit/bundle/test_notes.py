@@ -121,3 +121,10 @@ country_sets:
 def test_what_to_review_among_the_affiliates_is_noted(tmp_path: Path, note: str) -> None:
     snapshot = load_bundle(write_bundle(tmp_path, edited(("parties.yaml", "\ncountry_sets:\n", REGISTER))))
     assert note in snapshot.notes
+
+
+def test_a_tunnel_is_told(tmp_path: Path) -> None:
+    tunnel = ("apis.yaml", '        fields: {"$.name": user.name}', "        upgrade: [websocket]")
+    told = "route user opens a tunnel (websocket): what passes in it is neither inspected nor recorded"
+    assert told in load_bundle(write_bundle(tmp_path / "a", edited(tunnel))).notes
+    assert not any("tunnel" in note for note in load_bundle(write_bundle(tmp_path / "b")).notes)

@@ -51,12 +51,14 @@ FULL: Final[dict[type[Entry], dict[str, Any]]] = {
     NetworkEntry: {"id": "n", "name": "N", "cidr": ["10.0.0.0/8"], "country": "JP", "proxies": "false"},
     ApiEntry: {
         "id": "users", "title": "t", "hosts": ["users.internal"], "authorization": "strip",
+        "assertion": "request",
         "upstream": {"url": "http://127.0.0.1:9000", "hosted_in": "JP"},
         "routes": [
             {
                 "id": "user", "methods": ["GET"], "path": "/{country}/{user_id}", "action": "read", "subject": SUBJECT,
                 "parameters": {"country": "[a-z]{2}"}, "fields": {"$.name": "user.name"}, "reason": "r", "owner": "o",
                 "unauthenticated": "false", "max_duration": "30s",
+                "max_body_bytes": "1024", "upgrade": ["websocket"],
             }
         ],
     },
@@ -173,7 +175,7 @@ def test_a_missing_key_is_told_where_it_is_missing(model: type[Entry]) -> None:
 @pytest.mark.parametrize(
     ("model", "path", "key"),
     [
-        *((ApiEntry, ("routes", 0), key) for key in ("on_denied", "undeclared", "envelope", "max_body")),
+        *((ApiEntry, ("routes", 0), key) for key in ("on_denied", "undeclared", "envelope", "searchable_by")),
         *((ApiEntry, ("routes", 0, "subject"), key) for key in ("records", "confirm", "lookup", "persona")),
         *((ApiEntry, ("upstream",), key) for key in ("tls", "timeouts")),
         (ApiEntry, (), "cors"),

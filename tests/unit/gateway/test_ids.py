@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Request ids: ULIDs that sort by time, differ within one millisecond, and read as 128 bits."""
 
+import os
 import re
 
 import pytest
@@ -50,3 +51,18 @@ def test_ids_of_one_moment_all_differ_and_use_all_of_their_random_bits() -> None
     assert len(set(tails)) == len(tails)
     ones = [sum(tail >> bit & 1 for tail in tails) for bit in range(80)]
     assert [bit for bit, count in enumerate(ones) if not 700 < count < 1300] == []
+
+
+def test_a_forked_process_gives_other_ids() -> None:
+    make_request_id(0)  # more random parts are drawn than one needs
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, make_request_id(0).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reading, 100).decode()
+    os.close(reading)
+    os.close(writing)
+    assert len(theirs) == 26
+    assert theirs not in {make_request_id(0) for _ in range(1000)}

@@ -2,10 +2,9 @@
 import asyncio
 
 import pytest
-from aiohttp import web
 
 from proxy.gateway import proxied
-from proxy.gateway.proxied import Proxied, ProxiedStart, render_response
+from proxy.gateway.proxied import Proxied, ProxiedStart
 
 LINE = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
 
@@ -58,14 +57,3 @@ async def test_a_header_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert (refused.refused, never.refused, neither.refused) == (1, 0, 0)
     assert late.feed(LINE) is None
-
-
-def test_a_refusal_is_a_whole_answer() -> None:
-    response = web.Response(status=400, headers={"Content-Type": "application/problem+json"}, body=b"{}")
-
-    head, _, body = render_response(response).partition(b"\r\n\r\n")
-
-    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert b"Content-Length: 2" in head
-    assert b"Connection: close" in head
-    assert body == b"{}"

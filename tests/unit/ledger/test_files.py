@@ -15,7 +15,8 @@ from proxy.clock import parse_instant
 from proxy.ledger.chain import Chain
 from proxy.ledger.files import Folder, open_segment
 from proxy.ledger.segments import LOCK, Segment, list_segments, segment_name
-from tests.unit.ledger.test_writer import no_file_larger_than, open_files
+from tests.support.small_disk import no_file_larger_than
+from tests.unit.ledger.test_writer import open_files
 
 NOON = parse_instant("2026-11-22T12:00:00.000Z")
 

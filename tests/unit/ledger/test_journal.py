@@ -19,7 +19,8 @@ from proxy.ledger.tree_head import open_tree_head
 from proxy.ledger.writer import LedgerWriter, Limits
 from proxy.telemetry import Metrics
 from tests.support.ledger import KEY, read_records, read_verified
-from tests.unit.ledger.test_writer import Clock, fail_at_the_disk, no_file_larger_than
+from tests.support.small_disk import no_file_larger_than
+from tests.unit.ledger.test_writer import Clock, fail_at_the_disk
 
 IN_FORCE = KeysLine(pseudonyms="2026-11")
 START = KeysLine(pseudonyms="start")

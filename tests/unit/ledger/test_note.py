@@ -270,3 +270,25 @@ def test_reading_raises_nothing_but_its_own_error(one: str, other: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
 def test_any_text_is_signed_and_opened_as_it_was(text: str) -> None:
     assert open_note(KEY.sign(text + "\n"), [KEY.verifier]).text == text + "\n"
+
+
+def test_a_key_signs_for_the_ledgers_of_its_workers() -> None:
+    part = KEY.of_part("worker-2")
+    assert part.verifier == KEY.verifier.of_part("worker-2") == VerifierKey(f"{KEY.name}/worker-2", KEY.verifier.public)
+    opened = open_note(part.sign(TEXT), [OTHER.verifier, KEY.verifier])
+    assert opened.keys == (part.verifier,)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f"{OTHER.name}/worker-2", f"{KEY.name}/other", f"{KEY.name}/x/worker-2", f"{KEY.name}/worker-0", "worker-2"],
+)
+def test_a_name_that_is_no_workers_is_not_vouched_for(name: str) -> None:
+    signed = SigningKey(name, bytes(range(32))).sign(TEXT)
+    with pytest.raises(NoteError, match="none of the given keys"):
+        open_note(signed, [KEY.verifier])
+
+
+def test_the_key_of_a_namesakes_worker_is_not_believed() -> None:
+    with pytest.raises(NoteError, match="none of the given keys"):
+        open_note(NAMESAKE.of_part("worker-2").sign(TEXT), [KEY.verifier])

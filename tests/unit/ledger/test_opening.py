@@ -12,7 +12,7 @@ from proxy.errors import UsageError
 from proxy.ledger.journal import Journal
 from proxy.ledger.lines import KeysLine
 from proxy.ledger.note import SigningKey
-from proxy.ledger.opening import STANDARD_OUTPUT, open_ledger
+from proxy.ledger.opening import STANDARD_OUTPUT, hold_folder, open_ledger
 from proxy.ledger.options import LedgerOptions
 from proxy.ledger.stdout import LIMITS
 from proxy.ledger.tree_head import TreeHead, sign_tree_head
@@ -161,3 +161,30 @@ def test_lines_go_to_standard_output_and_what_that_cannot_promise_to_standard_er
     assert kinds == ["segment", "keys", "checkpoint", "stop", "checkpoint"]
     assert LIMITS in run.stderr
     assert "no line" in run.stderr
+
+
+async def test_the_ledger_of_a_worker_is_a_folder_below_signed_under_a_name_of_its_own(
+    options: LedgerOptions, tmp_path: Path
+) -> None:
+    (tmp_path / "witness").mkdir()
+    journals = [
+        open_ledger(options.model_copy(update={"ledger_witness": (str(tmp_path / "witness"),)}), Metrics(), part)
+        for part in ("worker-1", "worker-2")  # at the same time
+    ]
+    for journal in journals:
+        journal.begin(tuple, LINE)
+        await journal.close()
+    for part in ("worker-1", "worker-2"):
+        assert read_verified(options.ledger / part, KEY.of_part(part))
+    kept = sorted(path.name for path in (tmp_path / "witness").iterdir())
+    assert kept == [f"{KEY.name.replace('/', '%2F')}%2Fworker-{number}" for number in (1, 2)]
+
+
+def test_the_folder_of_workers_is_held_by_one_gateway(options: LedgerOptions) -> None:
+    with hold_folder(options.ledger):
+        with pytest.raises(UsageError, match="Another gateway writes"), hold_folder(options.ledger):
+            pass
+        with pytest.raises(UsageError, match="Another gateway writes"):
+            open_with(options)
+    with hold_folder(options.ledger):
+        pass

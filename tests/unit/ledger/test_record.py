@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.clock import parse_instant
+from proxy.ledger import record
 from proxy.ledger.entry import encode_body
 from proxy.ledger.lines import (
     BundleLine,
@@ -497,3 +498,51 @@ def test_callers_can_be_named_in_clear_and_subjects_cannot() -> None:
     assert named(recorder, NOW) == ("corp|wang", "corp|sato", whose)
     nobody = decide(an_outcome(caller=UNAUTHENTICATED), recorder)
     assert nobody.caller.who == ""
+
+
+# What is kept of one line serves only lines that have it in common (LESSONS 1.15).
+
+MONTHLY = KeyRing(bytes(32), {"2021-03": b"3" * 32, "2021-05": b"5" * 32})
+OTHER_RULE = AppliedRule("other", Effect.DENY, Certainty.MATCHED, "A title")
+COMMON: dict[str, dict[str, Any]] = {
+    "another decision": {"decision": Decision(Effect.DENY, Reason.RULE_DENIES, OTHER_RULE, (OTHER_RULE,), ())},
+    "no decision": {"decision": None},
+    "another caller": {"caller": msgspec.structs.replace(CALLER, principal="corp|li")},
+    "another origin": {"origin": Origin(ip="203.0.113.25", country="JP", source=CountrySource.DATABASE)},
+    "another route": {"route": msgspec.structs.replace(ROUTE, id="other")},
+    "no route": {"route": None, "shape": "/v1/*"},
+    "another country": {"subject": Subject(country="KR", id="42")},
+    "a country that is not known": {"subject": Subject(id="42")},
+    "another data subject": {"subject": Subject(country="JP", id="43")},
+    "a data subject that is not known": {"subject": Subject(country="JP")},
+    "a purpose": {"purpose": "audit"},
+    "another method": {"method": "HEAD"},
+    "another effect": {"effect": Effect.ALLOW},
+    "another reason": {"reason": Reason.LEDGER_UNAVAILABLE},
+    "what was only observed": {"enforced": False},
+    "another status": {"status": 503},
+    "another id": {"request_id": "01F1G2V3W4X5Y6Z7A8B9C0D1E3"},
+    "a trace": {"trace": "0af7651916cd43dd8448eb211c80319c"},
+    "another month": {"now": NOW + 40 * 86400},
+}
+
+
+@pytest.mark.parametrize("changes", COMMON.values(), ids=COMMON)
+def test_a_line_is_its_own_after_one_that_differs_in_one_thing(changes: dict[str, Any]) -> None:
+    first, other = an_outcome(), an_outcome(**changes)
+    recorder = Recorder(MONTHLY, "b" * 64, "geo")
+    written = recorder.decision(first, released=False)
+    for outcome in (other, first, other):
+        for released in (False, True):
+            fresh = Recorder(MONTHLY, "b" * 64, "geo").decision(outcome, released=released)
+            assert recorder.decision(outcome, released=released) == fresh
+    assert recorder.decision(other, released=False).body != written.body
+
+
+def test_what_lines_have_in_common_is_bounded_and_stays_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "_KEPT_TOGETHER", 3)
+    recorder = Recorder(RING, "b" * 64)
+    for status in (*range(200, 210), *range(200, 210)):
+        line = recorder.decision(an_outcome(status=status), released=False)
+        assert line == Recorder(RING, "b" * 64).decision(an_outcome(status=status), released=False)
+        assert len(recorder._common) <= 3

@@ -19,7 +19,8 @@ from proxy.ledger.segments import (
     replace_file,
     segment_name,
 )
-from tests.unit.ledger.test_writer import no_file_larger_than, open_files
+from tests.support.small_disk import no_file_larger_than
+from tests.unit.ledger.test_writer import open_files
 
 NO_SEGMENTS = ["lock", "checkpoint", "bundles", "1.jsonl", f"{0:020d}.json", f"{0:021d}.jsonl", f".{0:020d}.jsonl",
                f"{0:020d}.jsonl.gz", f"{'٠' * 20}.jsonl"]  # fmt: skip

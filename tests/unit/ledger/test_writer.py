@@ -5,7 +5,6 @@ import base64
 import contextlib
 import json
 import os
-import resource
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from proxy.ledger.writer import DAY_SECONDS, IDLE_SECONDS, LedgerWriter, Limits
 from proxy.telemetry import Metrics
 from tests.support import tampering
 from tests.support.ledger import KEY, read_raw, read_records, read_verified
+from tests.support.small_disk import no_file_larger_than
 
 DAY = parse_instant("2026-11-22T00:00:00.000Z")
 NOON = DAY + DAY_SECONDS / 2
@@ -87,17 +87,6 @@ def a_line(text: str = "0") -> KeysLine:
 def path_of(writer: LedgerWriter) -> Path:
     assert writer.path is not None
     return writer.path
-
-
-@contextlib.contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    """Let the kernel refuse what goes beyond: a full disk that also stops root."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def fail_at_the_disk(writer: LedgerWriter) -> None:

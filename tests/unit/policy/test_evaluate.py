@@ -11,6 +11,7 @@ from proxy.model.api import Transform, combine_transforms
 from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Person
 from proxy.model.decision import Certainty, Decision, Effect, Reason, Severity
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, State, Truth
+from proxy.policy import evaluate
 from proxy.policy.attributes import Facts, Scope
 from proxy.policy.compile import compile_emergency, compile_invariant, compile_purpose
 from proxy.policy.evaluate import MAX_LISTED, claim_purpose, decide, find_unknown, has_approved, holds, holds_now
@@ -74,6 +75,26 @@ def test_a_decision_is_what_the_combining_rules_say(rules: list[Rule], facts: Fa
     assert came_to(decision) == expected(rules, grants, facts)
     used = {each.grant for each in decision.lifted}
     assert decision.until == min((grant.until for grant in grants if grant.id in used), default=float("inf"))
+
+
+@CHECKED
+@given(RULES, st.lists(FACTS, min_size=1, max_size=5), st.data())
+def test_what_was_decided_before_changes_no_decision(rules: list[Rule], many: list[Facts], data: st.DataObject) -> None:
+    """LESSONS 1.15: what is kept of a decision is asked for by everything that it was made from."""
+    grants = data.draw(grants_for(rules))
+    policy = Policy(rules, grants)
+    for facts in many + many:
+        assert decide(policy, facts) == decide(Policy(rules, grants), facts)
+
+
+def test_what_is_kept_of_decisions_is_bounded_and_stays_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "MAX_SETTLED", 2)
+    ids = [str(number) for number in range(5)]
+    rules = [a_rule(f"r{id_}", "allow", when={"subject.id": id_}) for id_ in ids]
+    policy = Policy(rules)
+    for id_ in ids + ids:
+        assert decide(policy, facts_of(subject={"id": id_})).rule_id == f"r{id_}"
+        assert len(policy.tier.settled) <= 2
 
 
 @CHECKED

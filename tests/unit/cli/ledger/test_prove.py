@@ -171,3 +171,20 @@ def test_what_is_no_segment_is_not_waited_for(ledger: tuple[Path, list[str]]) ->
     os.mkfifo(segment)
     with pytest.raises(UsageError, match=r"cannot be read: Illegal seek"):
         _run(folder, ids[0])
+
+
+def test_a_decision_of_a_worker_is_proven_by_the_key_whose_name_all_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, ids = (write_sample(tmp_path / "ledger" / part, 5, key=KEY.of_part(part)) for part in ("worker-1", "worker-2"))
+    assert _run("ledger", ids[3], "--key", VERIFIER) == 0
+    assert f"of the ledger {KEY.name}/worker-2" in capsys.readouterr().out
+    assert _run(f"{ids[3]}.tlog-proof", "--key", VERIFIER, configure=check_proof.configure) == 0
+
+
+def test_an_id_that_no_worker_recorded(tmp_path: Path) -> None:
+    ids = write_sample(tmp_path / "elsewhere", 1)
+    write_sample(tmp_path / "ledger" / "worker-1", 5, key=KEY.of_part("worker-1"))
+    with pytest.raises(UsageError, match="No decision of the ledger"):
+        _run(tmp_path / "ledger", ids[0])

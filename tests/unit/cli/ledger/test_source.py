@@ -91,3 +91,20 @@ def test_an_empty_folder_is_no_ledger(tmp_path: Path) -> None:
 def test_a_place_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^There is no ledger"):
         read_place(str(tmp_path / "missing"))
+
+
+def test_lines_of_several_workers_come_by_time_and_those_before_them_first(tmp_path: Path) -> None:
+    write_ledger(tmp_path, [StopLine()])
+    for number in (2, 1):
+        ledger = LedgerOnDisk(tmp_path / f"worker-{number}")
+        ledger.now += 10 * number
+        ledger.begin()
+        ledger.write(StopLine(), seconds=20)
+    found = [entry.path.parent.name for entry in read_place(str(tmp_path)) if entry.path]
+    assert found == [tmp_path.name, tmp_path.name, "worker-1", "worker-2", "worker-1", "worker-2"]
+
+
+def test_a_folder_of_workers_that_have_not_begun_is_no_ledger(tmp_path: Path) -> None:
+    (tmp_path / "worker-1").mkdir()
+    with pytest.raises(UsageError, match="is no ledger"):
+        read_place(str(tmp_path))

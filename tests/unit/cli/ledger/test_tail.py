@@ -14,7 +14,7 @@ import pytest
 
 from proxy.errors import UsageError
 from proxy.ledger.lines import StopLine
-from tests.support.ledger_lines import a_decision, an_allowance, an_end, run_verb, write_ledger
+from tests.support.ledger_lines import LedgerOnDisk, a_decision, an_allowance, an_end, run_verb, write_ledger
 
 PATIENCE_SECONDS = 30.0
 
@@ -194,3 +194,34 @@ def test_the_first_line_of_an_empty_folder_is_waited_for(
     process = follow(tmp_path, "--line", "stop")
     write_ledger(tmp_path, [StopLine()])
     assert next_number(process) == 1
+
+
+def write_of_workers(folder: Path) -> list[LedgerOnDisk]:
+    """Write the ledgers of two workers that took turns, a second each."""
+    ledgers = [LedgerOnDisk(folder / f"worker-{number}") for number in (1, 2)]
+    ledgers[1].now += 0.5
+    for ledger in ledgers:
+        ledger.begin()
+        ledger.write(*[a_decision(id=f"{ledger.folder.name}-{turn}") for turn in range(3)])
+    return ledgers
+
+
+def test_lines_of_several_workers_are_told_by_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_of_workers(tmp_path)
+    rows, _ = tail(capsys, tmp_path, "--json", "-n", 4)
+    assert [json.loads(row)["id"] for row in rows] == ["worker-1-1", "worker-2-1", "worker-1-2", "worker-2-2"]
+
+
+def test_lines_of_a_worker_that_is_started_meanwhile_come_too(
+    tmp_path: Path, follow: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    first, second = write_of_workers(tmp_path)
+    process = follow(tmp_path, "-n", 1)
+    assert next_number(process) == 3
+    first.write(a_decision(id="a"))
+    assert next_number(process) == 4
+    third = LedgerOnDisk(tmp_path / "worker-3")
+    third.begin()
+    assert next_number(process) == 0
+    second.write(a_decision(id="b"))
+    assert next_number(process) == 4

@@ -10,6 +10,8 @@ import pytest
 from proxy.cli import main
 from proxy.ledger.note import SigningKey
 from tests.support.ledger import KEY, read_raw
+from tests.support.sample_ledger import KEY as SAMPLE_KEY
+from tests.support.sample_ledger import write_sample
 from tests.support.tampering import edit, make_ledger, segment_paths
 
 VKEY = str(KEY.verifier)
@@ -122,3 +124,12 @@ def test_another_key_verifies_nothing(good: Path, capsys: pytest.CaptureFixture[
     key = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
     assert verify(good, "--key", key) == 1
     assert "no checkpoint holds: nothing shows that these lines are as they were written\n" in capsys.readouterr().out
+
+
+def test_the_ledgers_of_workers_are_told_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part in ("worker-1", "worker-2"):
+        write_sample(tmp_path / part, 5, key=SAMPLE_KEY.of_part(part))
+    assert verify(tmp_path, "--key", str(SAMPLE_KEY.verifier)) == 0
+    out = capsys.readouterr().out
+    for number, part in enumerate(("worker-1", "worker-2"), 1):
+        assert f"{tmp_path / part}, {number} of 2:\ngood: ledger {SAMPLE_KEY.name}/{part}\n" in out

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``make fuzz``: every target for its share of the time, one process each, led by coverage (atheris, libFuzzer).
+
+An input that brings a target down is written to ``.fuzz/<target>/``, and the status is 1. It belongs into the corpus
+once the cause is mended.
+"""
+
+import argparse
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+CORPUS: Final = Path(__file__).parent / "corpus"
+FOUND: Final = ROOT / ".fuzz"
+HANG_SECONDS: Final = 5
+MEMORY_MIB: Final = 1024
+MAX_INPUT_BYTES: Final = 4096
+NAMES: Final = (
+    "request_head",
+    "response_head",
+    "chunked",
+    "target_and_fields",
+    "proxy_header",
+    "token",
+    "client_connection",
+    "upstream_connection",
+)
+
+
+def seed(name: str, folder: Path) -> None:
+    """Begin with the corpus, and with every example of the table of strictness."""
+    shutil.copytree(CORPUS / name, folder)
+    from proxy.gateway.wire import strictness  # noqa: PLC0415 - what is fuzzed is imported when it can be instrumented
+
+    rows = {
+        "request_head": (*strictness.REQUEST_LINES, *strictness.FIELD_LINES, *strictness.FRAMING),
+        "response_head": strictness.ANSWERS,
+        "chunked": strictness.CHUNKS,
+    }
+    for number, row in enumerate(rows.get(name, ())):
+        if len(row.example) <= MAX_INPUT_BYTES:
+            (folder / f"row-{number}").write_bytes(row.example)
+
+
+def run_all(seconds: int) -> int:
+    """Fuzz every target, one after the other; return the status."""
+    status = 0
+    for name in NAMES:
+        share = max(1, seconds // len(NAMES))
+        with tempfile.TemporaryDirectory() as folder:
+            seed(name, Path(folder, "seeds"))
+            command = [sys.executable, "-m", "tests.fuzz", "--target", name, "--seconds", str(share), "--seeds", folder]
+            child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
+        done = re.search(r"Done (\d+) runs", child.stderr)
+        if child.returncode == 0 and done:
+            print(f"{name:18} {int(done[1]):>11,} inputs in {share} seconds, none brought it down")
+            continue
+        status = 1
+        said = [line for line in (child.stdout + child.stderr).splitlines() if not line.startswith("INFO:")]
+        print(f"{name:18} was brought down; the input is in {FOUND / name}", *said[-60:], sep="\n")
+    return status
+
+
+def run_one(name: str, seconds: int, folder: Path) -> None:
+    """Fuzz one target in this process, which ends with it."""
+    import atheris  # noqa: PLC0415 - only `make fuzz` installs it
+
+    with atheris.instrument_imports(include=["proxy"]):
+        from tests.fuzz.targets import TARGETS  # noqa: PLC0415 - instrumented as it is imported
+
+    (FOUND / name).mkdir(parents=True, exist_ok=True)
+    learnt = folder / "learnt"
+    learnt.mkdir()
+    options = {
+        "max_total_time": seconds,
+        "timeout": HANG_SECONDS,
+        "rss_limit_mb": MEMORY_MIB,
+        "max_len": MAX_INPUT_BYTES,
+        "artifact_prefix": f"{FOUND / name}/",
+    }
+    arguments = [f"-{option}={value}" for option, value in options.items()]
+    atheris.Setup([sys.argv[0], *arguments, str(learnt), str(folder / "seeds")], TARGETS[name])
+    atheris.Fuzz()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=300, help="in all; with --target, of that one")
+    parser.add_argument("--target", choices=NAMES, help=argparse.SUPPRESS)
+    parser.add_argument("--seeds", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if importlib.util.find_spec("atheris") is None:
+        print("atheris is missing: `make fuzz` installs it where there is a wheel for this Python (CPython, Linux).")
+        return 2
+    if arguments.target is None:
+        return run_all(arguments.seconds)
+    run_one(arguments.target, arguments.seconds, arguments.seeds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
