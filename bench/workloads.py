@@ -18,7 +18,7 @@ from bench.callers import Callers, render_head, round_of
 from bench.duties import request_headers
 from bench.harness import BenchError
 from bench.identity import AFFILIATE, LISTED_AFFILIATE
-from bench.load import Load, drive, fill
+from bench.load import LEAST_EACH, Load, drive, fill
 from bench.processes import LOOPBACK, allotted_cores
 from bench.setting import Duty
 
@@ -138,7 +138,7 @@ def send_same(
         contender.url_of(workload.path),
         headers,
         allotted_cores().driver,
-        requests=max(500, workload.connections),
+        requests=max(500, LEAST_EACH * workload.connections),
         connections=workload.connections,
         status_class=workload.status // 100,
         upload=upload,
