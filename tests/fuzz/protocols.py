@@ -34,6 +34,8 @@ from tests.support.world import STAFF, SUPPORT, token
 OFFICE: Final = "10.20.3.7"
 TURNS: Final = 6
 """Turns of the loop in which everything that was set off has happened: nothing here waits for anything."""
+QUIET_TURNS: Final = 3
+"""Turns without a request under way in which the next one would have begun."""
 SHORTEST: Final = len("G / HTTP/1.1\r\n\r\n")
 """Bytes of a request."""
 BOUNDARY: Final = b"\n--\n"
@@ -243,11 +245,19 @@ async def _send(
         for piece, connection, transport in zip(pieces, connections, transports, strict=True):
             if piece and not transport.is_over:
                 connection.data_received(piece)
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
-    most = sum(len(piece) for pieces in callers for piece in pieces) // SHORTEST
-    for _ in range(TURNS * most):
+        await _settle(1)
+    await _settle(sum(len(piece) for pieces in callers for piece in pieces) // SHORTEST + 1)
+
+
+async def _settle(requests: int) -> None:
+    """Let everything happen that so many requests set off, or until nothing is under way."""
+    gateway, _ = a_gateway()
+    quiet = 0
+    for _ in range(TURNS * requests):
         await asyncio.sleep(0)
+        quiet = 0 if gateway.under_way else quiet + 1
+        if quiet == QUIET_TURNS:
+            return
 
 
 async def _play(callers: Sequence[Sequence[bytes]]) -> Played:
