@@ -16,7 +16,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from proxy.gateway.wire.strictness import Row
 
 ROOT: Final = Path(__file__).parents[2]
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -42,17 +45,21 @@ TARGETS: Final = {
 INSTRUMENTED: Final = ("proxy.gateway", "proxy.request", "proxy.caller", "proxy.origin", "proxy.pipeline")
 
 
-def seed(name: str, folder: Path) -> None:
-    """Begin with the corpus, and with every example of the table of strictness."""
-    shutil.copytree(CORPUS / name, folder)
+def find_rows(name: str) -> tuple["Row", ...]:
+    """Return the rows of the table of strictness whose examples a target reads."""
     from proxy.gateway.wire import strictness  # noqa: PLC0415 - what is fuzzed is imported when it can be instrumented
 
-    rows = {
+    return {
         "request_head": (*strictness.REQUEST_LINES, *strictness.FIELD_LINES, *strictness.FRAMING),
         "response_head": strictness.ANSWERS,
         "chunked": strictness.CHUNKS,
-    }
-    for number, row in enumerate(rows.get(name, ())):
+    }.get(name, ())
+
+
+def seed(name: str, folder: Path) -> None:
+    """Begin with the corpus, and with every example of the table of strictness."""
+    shutil.copytree(CORPUS / name, folder)
+    for number, row in enumerate(find_rows(name)):
         if len(row.example) <= MAX_INPUT_BYTES:
             (folder / f"row-{number}").write_bytes(row.example)
 
