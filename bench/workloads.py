@@ -155,6 +155,6 @@ def make_callers(workload: Workload, issuer: Issuer) -> Callers:
     """Return the requests of many callers, each for another user's record."""
     heads = [
         render_head(f"/v1/users/{number}", request_headers(issuer.token(sub=f"e-{number:06}")))
-        for number in range(workload.callers)
+        for number in range(1, workload.callers + 1)
     ]
     return Callers(heads, workload.status, workload.answer or b"", allotted_cores().driver)
