@@ -49,6 +49,8 @@ class Crossing(Settling):
     """The whole body of the request, where it was there before anybody took it."""
     _taken = 0
     """Bytes of the request's body."""
+    _is_whole = False
+    """Whether all of the answer came with its head."""
     _has_ended = False
     """Whether all of the answer has come."""
     _is_chunked = False
@@ -214,12 +216,11 @@ class Crossing(Settling):
             self._refuse(step)
             return
         self._phase = ANSWERED
-        self._upstream, self._release, self._has_ended = frame, step, is_whole
+        self._upstream, self._release, self._is_whole = frame, step, is_whole
+        self._parts.append(body)  # empty or not: what comes behind it has a record of its own
         lines = step.lines
-        if body:
-            self._parts.append(body)
-            if not is_whole:
-                lines = (*lines, self._passage.part(len(body)))
+        if body and not is_whole:
+            lines = (*lines, self._passage.part(len(body)))
         if lines:
             self._record(lines, self._begin_answer)
         else:
@@ -239,16 +240,16 @@ class Crossing(Settling):
         is_new = frame.version >= HTTP_1_1
         if frame.method == "HEAD" or release.status in _NO_BODY:
             length = None if release.status == _NO_CONTENT else upstream.length  # RFC 9110 8.6
-        elif self._has_ended:
+        elif self._is_whole:
             length = len(body)
         else:
             length = upstream.length
             self._is_chunked = length is None and is_new
-        keep = self._may_keep() and (self._has_ended or length is not None or self._is_chunked)
+        keep = self._may_keep() and (self._is_whole or length is not None or self._is_chunked)
         head = render_response(
             release.status, release.fields, length, self._is_chunked, closes=not keep, keeps=keep and not is_new
         )
-        if self._has_ended:  # one line has said already how it was decided and how it ended
+        if self._is_whole:  # one line has said already how it was decided and how it ended
             connection.write(head + body if body else head)
             self._leave()
             connection.end_crossing(keep=keep)
@@ -302,7 +303,7 @@ class Crossing(Settling):
 
     def _take_parts(self) -> bytes:
         """Return what may leave now: what was recorded, which came before anything was waited for."""
-        return self._parts.pop(0) if self._parts else b""
+        return self._parts.pop(0)
 
     def _write_part(self, data: bytes) -> None:
         self._connection.write(render_chunk(data) if self._is_chunked else data)

@@ -98,6 +98,35 @@ class TestDisk:
         assert bench.apis.asked == []
         assert statuses(caller) == [503]
 
+    @pytest.mark.parametrize("kind", ["length", "chunked", "until close"])
+    async def test_an_answer_that_ends_while_the_disk_is_waited_for_is_whole(self, bench: Bench, kind: str) -> None:
+        bench.disk.is_slow = True
+        caller = bench.connect()
+        caller.send(a_request())
+        ask = bench.ask
+        ask.answer(10, now=3, kind=kind)
+        ask.send(4)
+        ask.end()
+        while bench.disk.waiting:
+            bench.disk.finish()
+            await turn()
+        assert caller.written.count(ask.mark) == 10
+        assert [line["bytes"] for line in bench.disk.lines(ask.decision_id) if "complete" in line] == [10]
+
+    async def test_what_comes_while_the_head_is_recorded_waits_for_its_own_record(self, bench: Bench) -> None:
+        bench.disk.is_slow = True
+        caller = bench.connect()
+        caller.send(a_request())
+        bench.ask.answer(10, now=0)
+        bench.ask.send(4)
+        bench.disk.finish()
+        await turn()
+        assert statuses(caller) == [200]
+        assert caller.written.count(bench.ask.mark) == 0
+        bench.disk.finish()
+        await turn()
+        assert caller.written.count(bench.ask.mark) == 4
+
     async def test_a_disk_that_says_no_of_an_answer_and_of_its_refusal_answers_once(self, bench: Bench) -> None:
         bench.disk.is_slow = True
         caller = bench.connect()
