@@ -97,11 +97,10 @@ class Crossing(Settling):
             while isinstance(step, Need):
                 await self._gateway.meet(step)
                 step = self._passage.supply(step)
+            self._task = None
+            self._go_on(step)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, nobody may pass
-            self._fail(Reason.DECISION_FAILED, error)
-            return
-        self._task = None
-        self._go_on(step)
+            self.break_off(error)
 
     def _go_on(self, step: Refuse | Forward | Need) -> None:
         self._gateway.metrics.decision_seconds.observe(elapsed_seconds() - self._started)

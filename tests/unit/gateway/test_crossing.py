@@ -170,3 +170,23 @@ class TestTunnel:
         bench.disk.finish_all()
         (end,) = [line for line in bench.disk.lines(ask.decision_id) if "complete" in line]
         assert (end["complete"], end["bytes"], end["status"]) == (True, 5, 101)
+
+
+async def test_a_defect_behind_a_fetch_of_keys_ends_the_request(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = dict(bench.checkpoint.keys.sets)
+    bench.checkpoint.keys.sets.clear()  # type: ignore[attr-defined]
+    caller = bench.connect()
+    caller.send(a_request())
+    await turn()
+
+    def fail(*_: object) -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(bench.apis, "begin", fail)
+    bench.checkpoint.keys.sets = sets  # type: ignore[misc]
+    bench.issuers.come()
+    await turn()
+    assert statuses(caller) == [503]
+    assert not bench.gateway.under_way
+    assert bench.troubles.seen
+    bench.troubles.seen.clear()
