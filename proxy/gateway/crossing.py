@@ -54,6 +54,8 @@ class Crossing(Settling):
     _has_ended = False
     """Whether all of the answer has come."""
     _is_chunked = False
+    _keeps = False
+    """Whether the head of the answer says that the connection may be used again."""
 
     def __init__(self, gateway: "Gateway", connection: "ClientConnection", frame: RequestFrame) -> None:
         now, checkpoint = unix_seconds(), gateway.checkpoint()
@@ -244,7 +246,7 @@ class Crossing(Settling):
         else:
             length = upstream.length
             self._is_chunked = length is None and is_new
-        keep = self._may_keep() and (self._is_whole or length is not None or self._is_chunked)
+        keep = self._keeps = self._may_keep() and (self._is_whole or length is not None or self._is_chunked)
         head = render_response(
             release.status, release.fields, length, self._is_chunked, closes=not keep, keeps=keep and not is_new
         )
@@ -311,9 +313,7 @@ class Crossing(Settling):
     def _end_answer(self) -> None:
         if self._is_chunked:
             self._connection.write(LAST_CHUNK)
-        upstream = self._upstream
-        is_delimited = self._is_chunked or (upstream is not None and upstream.length is not None)
-        self._finish(keep=is_delimited and not self._is_tunnel and self._may_keep())
+        self._finish(keep=self._keeps and self._may_keep())
 
     def _may_keep(self) -> bool:
         """Say whether the caller's connection may be used again."""

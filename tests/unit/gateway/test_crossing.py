@@ -190,3 +190,15 @@ async def test_a_defect_behind_a_fetch_of_keys_ends_the_request(bench: Bench, mo
     assert not bench.gateway.under_way
     assert bench.troubles.seen
     bench.troubles.seen.clear()
+
+
+async def test_a_caller_that_was_told_that_the_connection_closes_sees_it_close(bench: Bench) -> None:
+    caller = bench.connect()
+    caller.send(an_update("Content-Length: 4", body=b"{}"))
+    bench.ask.ready()
+    bench.ask.answer(4, now=2)  # before the upload is whole
+    assert b"Connection: close" in caller.written
+    caller.send(b"{}")
+    bench.ask.end()
+    await turn()
+    assert caller.is_over or caller.has_ended
