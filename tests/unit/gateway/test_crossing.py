@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from proxy.bundle.check import load_bundle
+from proxy.gateway.connection import WRITE_HIGH_BYTES
 from proxy.model.decision import Reason
 from tests.support.command import write_policies
 from tests.support.crossings import CHAT, TUNNEL_EDITS, Bench, Caller, a_request, an_update
@@ -171,6 +172,18 @@ class TestTunnel:
         (end,) = [line for line in bench.disk.lines(ask.decision_id) if "complete" in line]
         assert (end["complete"], end["bytes"], end["status"]) == (True, 5, 101)
 
+    async def test_an_api_that_takes_nothing_holds_the_caller_back(self, bench: Bench) -> None:
+        caller = bench.connect()
+        caller.send(a_request(CHAT, *UPGRADE))
+        ask = bench.ask
+        ask.upgrade()
+        ask.pause_upload()
+        caller.send(b"more")
+        assert caller.is_paused
+        ask.resume_upload()
+        caller.deliver()
+        assert ask.body == b"more"
+
 
 async def test_a_defect_behind_a_fetch_of_keys_ends_the_request(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     sets = dict(bench.checkpoint.keys.sets)
@@ -202,3 +215,20 @@ async def test_a_caller_that_was_told_that_the_connection_closes_sees_it_close(b
     bench.ask.end()
     await turn()
     assert caller.is_over or caller.has_ended
+
+
+async def test_a_slow_caller_has_its_deadline_also_while_it_uploads(bench: Bench) -> None:
+    caller = bench.connect()
+    caller.send(an_update("Content-Length: 4", body=b"{}"))
+    ask = bench.ask
+    ask.ready()
+    caller.is_stuck = True
+    ask.answer(WRITE_HIGH_BYTES * 3, now=2)
+    ask.send(WRITE_HIGH_BYTES * 2)
+    assert ask.is_paused
+    caller.send(b"{}")
+    bench.tick(bench.gateway.options.client_read_seconds + 1)
+    await turn()
+    assert caller.is_lost
+    (end,) = [line for line in bench.disk.lines(ask.decision_id) if line["line"] == "end"]
+    assert end["reason"] == "client-slow"

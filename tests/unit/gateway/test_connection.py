@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One connection of a caller, with both its ends in hand."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from proxy.gateway.connection import MAX_HELD_BYTES
+from tests.support.crossings import Bench, a_request, an_update
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    with Bench() as bench:
+        yield bench
+        await bench.finish()
+
+
+async def turn(times: int = 3) -> None:
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("behind", [b"", b"GET /v1/jp/us"], ids=["nothing", "the beginning of another"])
+async def test_behind_a_large_body_that_came_at_once_the_next_request_is_read(bench: Bench, behind: bytes) -> None:
+    caller = bench.connect()
+    body = b"x" * (MAX_HELD_BYTES + 1)
+    caller.send(an_update(f"Content-Length: {len(body)}", body=body + behind))
+    bench.ask.ready()
+    assert bench.ask.body == body
+    bench.ask.answer()
+    await turn()
+    caller.send(a_request()[len(behind) :])
+    await turn()
+    assert len(bench.apis.asked) == 2
+    bench.ask.answer()
+
+
+async def test_behind_a_large_body_that_was_refused_the_next_request_is_read(bench: Bench) -> None:
+    caller = bench.connect()
+    body = b"x" * (MAX_HELD_BYTES + 1)
+    caller.send(an_update(f"Content-Length: {len(body)}", body=body, claims=None))
+    await turn()
+    caller.send(a_request())
+    await turn()
+    assert len(bench.apis.asked) == 1
+    bench.ask.answer()
