@@ -160,6 +160,8 @@ class ClientConnection(asyncio.Protocol):
             self._begin_window()
         if self._crossing is not None:
             self._crossing.client_ready()
+        elif self._state is HELD:
+            self._read_on()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
@@ -368,7 +370,10 @@ class ClientConnection(asyncio.Protocol):
         if not keep or self._body is not None:
             self._linger()
             return
-        self._read_on()
+        if self._is_slow:  # what is asked next would only wait behind this
+            self._state, self._deadline = HELD, elapsed_seconds() + self._gateway.options.client_read_seconds
+        else:
+            self._read_on()
 
     def _read_on(self) -> None:
         """Read the next request."""

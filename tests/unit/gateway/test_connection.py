@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.gateway.connection import MAX_HELD_BYTES
+from proxy.gateway.connection import MAX_HELD_BYTES, WRITE_HIGH_BYTES
 from tests.support.crossings import Bench, a_request, an_update
 
 
@@ -46,3 +46,37 @@ async def test_behind_a_large_body_that_was_refused_the_next_request_is_read(ben
     await turn()
     assert len(bench.apis.asked) == 1
     bench.ask.answer()
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one write", "one by one"])
+async def test_who_asks_and_asks_and_never_reads_is_not_answered_for_ever(bench: Bench, *, at_once: bool) -> None:
+    caller = bench.connect()
+    caller.is_stuck = True
+    if at_once:
+        caller.unread = a_request() * 50
+    for _ in range(50):
+        if not at_once:
+            caller.unread += a_request()
+        caller.deliver()
+        await turn()
+        bench.ask.answer(WRITE_HIGH_BYTES // 4)
+        await turn()
+    assert caller.untaken < 2 * WRITE_HIGH_BYTES
+    assert len(bench.apis.asked) < 10
+    caller.take()
+    for _ in range(50):
+        await turn()
+        caller.deliver()
+        bench.ask.answer()
+    assert len(bench.apis.asked) == 50
+
+
+async def test_who_never_reads_is_cut_off_between_answers_too(bench: Bench) -> None:
+    caller = bench.connect()
+    caller.is_stuck = True
+    caller.send(a_request() * 3)
+    bench.ask.answer(WRITE_HIGH_BYTES + 1)
+    await turn()
+    bench.tick(bench.gateway.options.client_read_seconds + 1)
+    await turn()
+    assert caller.is_lost
