@@ -138,11 +138,13 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         """Take the end of what the caller sends: with a request under way, it has left."""
-        crossing = self._crossing
+        crossing, self._crossing = self._crossing, None
         if crossing is not None:
             crossing.client_gone()
         elif self._buffer and self._state is HEAD:
             self._refuse(Reason.REQUEST_MALFORMED)
+        if self._state is not LINGER:
+            self._leave()
         return None  # the transport closes, once what was written is sent
 
     def pause_writing(self) -> None:
@@ -397,15 +399,19 @@ class ClientConnection(asyncio.Protocol):
         if transport is None:
             return
         is_read = self._state is HELD and self._body is None and not self._buffer
-        self._state, self._buffer, self._body = LINGER, b"", None
-        is_sent = transport.get_write_buffer_size() <= MIN_WINDOW_BYTES
-        self._deadline = elapsed_seconds() + (LINGER_SECONDS if is_sent else self._gateway.options.client_read_seconds)
+        self._leave()
         if is_read or not transport.can_write_eof():
             transport.close()
             return
         self._resume_reading()
         with contextlib.suppress(OSError, RuntimeError):  # it is closing already
             transport.write_eof()
+
+    def _leave(self) -> None:
+        """Read nothing any more, and give the caller its time to take what was written."""
+        self._state, self._buffer, self._body = LINGER, b"", None
+        is_sent = self.transport is None or self.transport.get_write_buffer_size() <= MIN_WINDOW_BYTES
+        self._deadline = elapsed_seconds() + (LINGER_SECONDS if is_sent else self._gateway.options.client_read_seconds)
 
     def _refuse(self, reason: Reason) -> None:
         """Answer what is no request, and end the connection."""

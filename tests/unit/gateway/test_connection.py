@@ -80,3 +80,18 @@ async def test_who_never_reads_is_cut_off_between_answers_too(bench: Bench) -> N
     bench.tick(bench.gateway.options.client_read_seconds + 1)
     await turn()
     assert caller.is_lost
+
+
+@pytest.mark.parametrize("has_body", [False, True], ids=["without a body", "in its body"])
+async def test_who_ends_and_takes_nothing_is_cut_off(bench: Bench, *, has_body: bool) -> None:
+    caller = bench.connect()
+    caller.is_stuck = True
+    caller.send(an_update("Content-Length: 4", body=b"{}") if has_body else a_request())
+    if has_body:
+        bench.ask.ready()
+    bench.ask.answer(200, now=100)
+    caller.end()
+    for _ in range(3):
+        bench.tick(bench.gateway.options.client_body_seconds + 1)
+        await turn()
+    assert caller.is_lost
