@@ -72,8 +72,8 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body", "_buffer", "_crossing", "_deadline", "_frame", "_gateway", "_idle_since", "_is_slow", "_start",
-        "_state", "_window", "certificate", "peer_ip", "proxied", "tally", "transport",
+        "_body", "_buffer", "_crossing", "_deadline", "_frame", "_gateway", "_idle_since", "_is_reading", "_is_slow",
+        "_start", "_state", "_window", "certificate", "peer_ip", "proxied", "tally", "transport",
     )  # fmt: skip
 
     def __init__(self, gateway: "Gateway") -> None:
@@ -89,6 +89,7 @@ class ClientConnection(asyncio.Protocol):
         self._start: ProxiedStart | None = None
         self._deadline = math.inf
         self._idle_since = 0.0
+        self._is_reading = True
         self._is_slow = False
         """Whether the caller does not take its answer as fast as it comes."""
         self.transport: asyncio.Transport | None = None
@@ -137,11 +138,13 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         """Take the end of what the caller sends: with a request under way, it has left."""
-        crossing = self._crossing
+        crossing, self._crossing = self._crossing, None
         if crossing is not None:
             crossing.client_gone()
         elif self._buffer and self._state is HEAD:
             self._refuse(Reason.REQUEST_MALFORMED)
+        if self._state is not LINGER:
+            self._leave()
         return None  # the transport closes, once what was written is sent
 
     def pause_writing(self) -> None:
@@ -155,12 +158,12 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Let the API go on."""
         self._is_slow = False
-        if self._state is HELD or self._state is TUNNEL:
-            self._deadline = math.inf
-        elif self._state is BODY:
+        if self._state is BODY or self._state is TUNNEL or self._state is HELD:
             self._begin_window()
         if self._crossing is not None:
             self._crossing.client_ready()
+        elif self._state is HELD:
+            self._read_on()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
@@ -222,8 +225,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _hold(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
-        if len(self._buffer) > MAX_HELD_BYTES and self.transport is not None:
-            self.transport.pause_reading()
+        if len(self._buffer) > MAX_HELD_BYTES:
+            self._pause_reading()
 
     # Bodies.
 
@@ -249,24 +252,23 @@ class ClientConnection(asyncio.Protocol):
         if self._body is None:
             return
         self._state = BODY
+        self._resume_reading()
         self._begin_window()
         held, self._buffer = self._buffer, b""
-        if self.transport is not None:
-            self.transport.resume_reading()
         if held:
             self._read_body(held)
 
     def pause_body(self) -> None:
-        """Read no more of the body: the API is slow."""
-        if self._state is BODY and self.transport is not None:
-            self._deadline = math.inf
-            self.transport.pause_reading()
+        """Read no more of the body, or from the tunnel: the API is slow."""
+        if self._state is BODY or self._state is TUNNEL:
+            self._pause_reading()
+            self._rest()
 
     def resume_body(self) -> None:
-        """Go on reading the body."""
-        if self._state is BODY and self.transport is not None:
+        """Go on reading."""
+        if self._state is BODY or self._state is TUNNEL:
+            self._resume_reading()
             self._begin_window()
-            self.transport.resume_reading()
 
     def send_continue(self) -> None:
         """Ask for the body of a caller that waits to be asked (RFC 9110 10.1.1)."""
@@ -274,8 +276,27 @@ class ClientConnection(asyncio.Protocol):
             self.write(CONTINUE)
 
     def _begin_window(self) -> None:
+        """Wait for more of the body; in a tunnel nothing has to come."""
         self._window = 0
-        self._deadline = elapsed_seconds() + self._gateway.options.client_body_seconds
+        if self._state is BODY and self._is_reading and not self._is_slow:
+            self._deadline = elapsed_seconds() + self._gateway.options.client_body_seconds
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Wait for nothing of the caller, unless it does not take its answer: that has its time, whatever it sends."""
+        if not self._is_slow:
+            self._deadline = math.inf
+
+    def _pause_reading(self) -> None:
+        if self.transport is not None:
+            self._is_reading = False
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if not self._is_reading and self.transport is not None:
+            self._is_reading = True
+            self.transport.resume_reading()
 
     def _read_body(self, data: bytes) -> None:
         body, crossing = self._body, self._crossing
@@ -290,7 +311,8 @@ class ClientConnection(asyncio.Protocol):
         if self._window > MIN_WINDOW_BYTES:
             self._begin_window()
         if body.is_done:
-            self._state, self._deadline, self._body = HELD, math.inf, None
+            self._state, self._body = HELD, None
+            self._rest()
             if body.rest:
                 self._hold(body.rest)
         if payload:
@@ -317,10 +339,10 @@ class ClientConnection(asyncio.Protocol):
 
     def begin_tunnel(self) -> None:
         """Read what is no longer HTTP, and give the crossing what came already."""
-        self._state, self._deadline = TUNNEL, math.inf
+        self._state = TUNNEL
+        self._rest()
         held, self._buffer = self._buffer, b""
-        if self.transport is not None:
-            self.transport.resume_reading()
+        self._resume_reading()
         if held and self._crossing is not None:
             self._crossing.client_sent(held)
 
@@ -350,20 +372,26 @@ class ClientConnection(asyncio.Protocol):
         if not keep or self._body is not None:
             self._linger()
             return
-        held, self._buffer = self._buffer, b""
-        self._await_head()
-        if held:
-            if len(held) > MAX_HELD_BYTES:
-                self.transport.resume_reading()
-            asyncio.get_running_loop().call_soon(self._read_held, held)  # not deeper into the stack at each request
-            self._state = HELD
+        if self._is_slow:  # what is asked next would only wait behind this
+            self._state, self._deadline = HELD, elapsed_seconds() + self._gateway.options.client_read_seconds
+        else:
+            self._read_on()
 
-    def _read_held(self, held: bytes) -> None:
+    def _read_on(self) -> None:
+        """Read the next request."""
+        self._await_head()
+        if len(self._buffer) <= MAX_HELD_BYTES:  # else there is a head in it, or none to come
+            self._resume_reading()
+        if self._buffer:
+            self._state = HELD
+            asyncio.get_running_loop().call_soon(self._read_held)  # not deeper into the stack at each request
+
+    def _read_held(self) -> None:
         if self._state is not HELD or self._crossing is not None:
             return
-        behind, self._buffer = self._buffer, b""
+        held, self._buffer = self._buffer, b""
         self._await_head()
-        self._read_head(held + behind)
+        self._read_head(held)
 
     def _linger(self) -> None:
         """End the connection, once its other end has had time to read why."""
@@ -371,15 +399,19 @@ class ClientConnection(asyncio.Protocol):
         if transport is None:
             return
         is_read = self._state is HELD and self._body is None and not self._buffer
-        self._state, self._buffer, self._body = LINGER, b"", None
-        is_sent = transport.get_write_buffer_size() <= MIN_WINDOW_BYTES
-        self._deadline = elapsed_seconds() + (LINGER_SECONDS if is_sent else self._gateway.options.client_read_seconds)
+        self._leave()
         if is_read or not transport.can_write_eof():
             transport.close()
             return
-        transport.resume_reading()
+        self._resume_reading()
         with contextlib.suppress(OSError, RuntimeError):  # it is closing already
             transport.write_eof()
+
+    def _leave(self) -> None:
+        """Read nothing any more, and give the caller its time to take what was written."""
+        self._state, self._buffer, self._body = LINGER, b"", None
+        is_sent = self.transport is None or self.transport.get_write_buffer_size() <= MIN_WINDOW_BYTES
+        self._deadline = elapsed_seconds() + (LINGER_SECONDS if is_sent else self._gateway.options.client_read_seconds)
 
     def _refuse(self, reason: Reason) -> None:
         """Answer what is no request, and end the connection."""

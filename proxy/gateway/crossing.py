@@ -49,9 +49,13 @@ class Crossing(Settling):
     """The whole body of the request, where it was there before anybody took it."""
     _taken = 0
     """Bytes of the request's body."""
+    _is_whole = False
+    """Whether all of the answer came with its head."""
     _has_ended = False
     """Whether all of the answer has come."""
     _is_chunked = False
+    _keeps = False
+    """Whether the head of the answer says that the connection may be used again."""
 
     def __init__(self, gateway: "Gateway", connection: "ClientConnection", frame: RequestFrame) -> None:
         now, checkpoint = unix_seconds(), gateway.checkpoint()
@@ -95,11 +99,10 @@ class Crossing(Settling):
             while isinstance(step, Need):
                 await self._gateway.meet(step)
                 step = self._passage.supply(step)
+            self._task = None
+            self._go_on(step)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, nobody may pass
-            self._fail(Reason.DECISION_FAILED, error)
-            return
-        self._task = None
-        self._go_on(step)
+            self.break_off(error)
 
     def _go_on(self, step: Refuse | Forward | Need) -> None:
         self._gateway.metrics.decision_seconds.observe(elapsed_seconds() - self._started)
@@ -214,12 +217,11 @@ class Crossing(Settling):
             self._refuse(step)
             return
         self._phase = ANSWERED
-        self._upstream, self._release, self._has_ended = frame, step, is_whole
+        self._upstream, self._release, self._is_whole = frame, step, is_whole
+        self._parts.append(body)  # empty or not: what comes behind it has a record of its own
         lines = step.lines
-        if body:
-            self._parts.append(body)
-            if not is_whole:
-                lines = (*lines, self._passage.part(len(body)))
+        if body and not is_whole:
+            lines = (*lines, self._passage.part(len(body)))
         if lines:
             self._record(lines, self._begin_answer)
         else:
@@ -239,16 +241,16 @@ class Crossing(Settling):
         is_new = frame.version >= HTTP_1_1
         if frame.method == "HEAD" or release.status in _NO_BODY:
             length = None if release.status == _NO_CONTENT else upstream.length  # RFC 9110 8.6
-        elif self._has_ended:
+        elif self._is_whole:
             length = len(body)
         else:
             length = upstream.length
             self._is_chunked = length is None and is_new
-        keep = self._may_keep() and (self._has_ended or length is not None or self._is_chunked)
+        keep = self._keeps = self._may_keep() and (self._is_whole or length is not None or self._is_chunked)
         head = render_response(
             release.status, release.fields, length, self._is_chunked, closes=not keep, keeps=keep and not is_new
         )
-        if self._has_ended:  # one line has said already how it was decided and how it ended
+        if self._is_whole:  # one line has said already how it was decided and how it ended
             connection.write(head + body if body else head)
             self._leave()
             connection.end_crossing(keep=keep)
@@ -302,7 +304,7 @@ class Crossing(Settling):
 
     def _take_parts(self) -> bytes:
         """Return what may leave now: what was recorded, which came before anything was waited for."""
-        return self._parts.pop(0) if self._parts else b""
+        return self._parts.pop(0)
 
     def _write_part(self, data: bytes) -> None:
         self._connection.write(render_chunk(data) if self._is_chunked else data)
@@ -311,9 +313,7 @@ class Crossing(Settling):
     def _end_answer(self) -> None:
         if self._is_chunked:
             self._connection.write(LAST_CHUNK)
-        upstream = self._upstream
-        is_delimited = self._is_chunked or (upstream is not None and upstream.length is not None)
-        self._finish(keep=is_delimited and not self._is_tunnel and self._may_keep())
+        self._finish(keep=self._keeps and self._may_keep())
 
     def _may_keep(self) -> bool:
         """Say whether the caller's connection may be used again."""

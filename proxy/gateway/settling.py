@@ -205,6 +205,8 @@ class Settling:
     def _refuse(self, step: Refuse) -> None:
         """Record and render a refusal; an unrecorded one becomes 503."""
         self._phase = SETTLED
+        if self._task is not None:
+            self._stop_waiting()  # for what would have gone on
         if self._handle is not None:
             self._drop_upstream()
         if step.error is not None:
@@ -238,6 +240,13 @@ class Settling:
         if handle is not None:
             handle.cancel()
 
+    def _stop_waiting(self) -> None:
+        """Let nothing come of what is waited for."""
+        task, self._task = self._task, None
+        self._is_waiting = False
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+
     def _leave(self) -> None:
         """Be under way no longer."""
         self._phase = SETTLED
@@ -249,7 +258,5 @@ class Settling:
         if self._handle is not None:
             self._drop_upstream()
         if self._task is not None:
-            task, self._task = self._task, None
-            if task is not asyncio.current_task():
-                task.cancel()
+            self._stop_waiting()
         gateway.metrics.passage_seconds.observe(elapsed_seconds() - self._started)
