@@ -213,5 +213,5 @@ class Pool:
         for connection in [*self.open]:
             connection.fail(Reason.GATEWAY_STOPPING)
         until = elapsed_seconds() + CLOSE_SECONDS
-        while self.open and elapsed_seconds() < until:
+        while self.open and elapsed_seconds() < until:  # noqa: ASYNC110
             await asyncio.sleep(0)  # the loop closes them in its next round
