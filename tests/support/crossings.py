@@ -579,6 +579,14 @@ class Bench:
                 if ask.decision_id == decision_id and not ask.is_tunnel and ends and ends[-1]["complete"]:
                     assert ends[-1].get("bytes", 0) == ask.size, "recorded as whole, and is not"
             released = next(line for line in self.disk.lines(decision_id, durable=False) if "released" in line)
+            told = [line["complete"] for line in ends]
+            if not self.disk.has_failed:  # else it was tried once more
+                # What was recorded as whole, and then kept back after all, is told anew: the last line holds.
+                assert told in ([], [True], [False], [True, False]), "a request that ends twice"
+            for ask in self.apis.asked:
+                if ask.decision_id == decision_id and not ask.is_tunnel and ends and ends[-1]["complete"]:
+                    assert ends[-1].get("bytes", 0) == ask.size, "recorded as whole, and is not"
+            released = next(line for line in self.disk.lines(decision_id, durable=False) if "released" in line)
             if not self.disk.has_failed:  # else it was tried once more
                 assert sum(line["line"] == "end" for line in ends) <= 1, "a request that ends twice"
                 assert ends or not released["released"], "a request that never ends"
