@@ -22,7 +22,7 @@ from proxy.clock import elapsed_seconds
 from proxy.gateway.connection import MAX_HELD_BYTES, WRITE_HIGH_BYTES
 from proxy.model.decision import Reason
 from tests.support.command import write_policies
-from tests.support.crossings import CHAT, MARKS, TUNNEL_EDITS, Ask, Bench, Caller, a_request, an_update
+from tests.support.crossings import CHAT, MARKS, MORE_ROUTES, Ask, Bench, Caller, a_request, an_update
 from tests.support.passages import a_checkpoint
 from tests.support.world import ENGINEER
 
@@ -74,7 +74,7 @@ REQUESTS: Final[dict[str, Callable[[str], bytes]]] = {
 @functools.cache
 def a_bundle() -> Snapshot:
     with tempfile.TemporaryDirectory() as folder:
-        return load_bundle(write_policies(Path(folder) / "policies", *TUNNEL_EDITS))
+        return load_bundle(write_policies(Path(folder) / "policies", *MORE_ROUTES))
 
 
 @functools.cache

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.command import write_policies
-from tests.support.crossings import CHAT, TUNNEL_EDITS
+from tests.support.crossings import CHAT, MORE_ROUTES
 from tests.support.talk import OK, USER, HandApi, Link, Talk, ask, hand_api, is_at_rest, talking
 from tests.support.world import World, headers, run_world, serve_raw, wait_for
 
@@ -24,7 +24,7 @@ SWITCHED: Final = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nU
 
 
 def tunnel_policies(folder: Path, *edits: tuple[str, str, str]) -> Path:
-    return write_policies(folder / "policies", *TUNNEL_EDITS, *edits)
+    return write_policies(folder / "policies", *MORE_ROUTES, *edits)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from tests.support.world import OFFICE, STAFF, SUPPORT, token
 
 CHAT: Final = "/v1/jp/chat"
 _ALLOW: Final = "      caller.kind: employee\n      resource.route: {any: [user, report]}\n"
-TUNNEL_EDITS: Final = (
+MORE_ROUTES: Final = (
     ("apis/users.yaml", "    routes:\n", """\
     routes:
       - id: chat
@@ -46,9 +46,14 @@ TUNNEL_EDITS: Final = (
         parameters: {country: "[a-z]{2}"}
 
 """),
+    (
+        "apis/users.yaml",
+        "methods: [GET]\n        path: /v1/{country}/users/{user_id}\n",
+        "methods: [GET, HEAD]\n        path: /v1/{country}/users/{user_id}\n",
+    ),
     ("rules/allow.yaml", _ALLOW, _ALLOW.replace("report", "report, chat")),
 )  # fmt: skip
-"""Of the reference bundle: a route to be upgraded, for LY's staff."""
+"""Of the reference bundle: for LY's staff, a route to be upgraded, and one that takes HEAD."""
 FIRST_MARK: Final = 0x80
 """Bodies that APIs give are of one byte each, that no head and no problem document has: which one tells whose it is."""
 MARKS: Final = 0x80

@@ -85,7 +85,11 @@ async def talking(world: World, source: str = PROXY, *, takes: int = 0) -> Async
     if takes:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, takes)
     connection.bind((source, 0))
-    await asyncio.get_running_loop().sock_connect(connection, (world.host, world.port))
+    try:
+        await asyncio.get_running_loop().sock_connect(connection, (world.host, world.port))
+    except OSError:
+        connection.close()
+        raise
     reader, writer = await asyncio.open_connection(sock=connection, limit=max(takes, 65536))
     try:
         yield Talk(reader, writer)
