@@ -60,7 +60,7 @@ def introduction(rounds: int, seconds: float) -> Iterator[str]:
     day = datetime.fromtimestamp(unix_seconds(), UTC).date()
     yield f"{day}, {rounds} rounds, the longest of {seconds:g} s; {allotted_cores().note}."
     yield f"{processor()}, Linux {platform.release().split('-')[0]}; Python {platform.python_version()}; {versions()}."
-    yield ""
+    yield f"\n![CPU per request as a multiple of HAProxy's, by workload]({CHART.name})\n"
 
 
 def processor() -> str:
