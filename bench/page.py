@@ -81,9 +81,9 @@ def versions() -> str:
 
 
 def version_of(program: str, flag: str) -> str:
-    """Return the first thing like a version in what a program says of itself; Envoy says its commit first."""
+    """Return the first thing like a version in what a program says of itself; Envoy says its own path first."""
     done = subprocess.run([program, flag], capture_output=True, text=True, check=False)
-    found = VERSION.search(f"{done.stdout}{done.stderr}")
+    found = VERSION.search(f"{done.stdout}{done.stderr}".replace(program, ""))
     return found[0] if found else "?"
 
 
