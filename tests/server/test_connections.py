@@ -12,11 +12,13 @@ from typing import Any, Final
 import pytest
 
 from proxy.clock import elapsed_seconds
+from proxy.demo.issuer import make_issuer_app
 from proxy.errors import LedgerError
 from proxy.ledger.entry import encode_body
 from proxy.ledger.writer import LedgerWriter
-from tests.support.command import write_policies
+from tests.support.command import run_command, write_policies
 from tests.support.crossings import MORE_ROUTES
+from tests.support.raw_http import Message
 from tests.support.talk import (
     OK,
     PHONE,
@@ -31,9 +33,10 @@ from tests.support.talk import (
     put,
     talking,
 )
-from tests.support.world import ENGINEER, World, run_world, wait_for
+from tests.support.world import ENGINEER, ISSUERS, POLICIES, World, run_world, serve_app, wait_for
 
 MANY: Final = 100
+CALLERS: Final = 16
 PART: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"
 
 
@@ -368,6 +371,39 @@ class TestStop:
             assert await midway.rest() == b""
         assert {record["reason"] for record in world.records() if not record["released"]} == {"gateway-stopping"}
         assert [end["reason"] for end in world.ends() if not end["complete"]] == ["gateway-stopping"]
+
+    @pytest.mark.parametrize("durability", ["written", "synced"])
+    async def test_sigterm_under_load_loses_nothing(self, tmp_path: Path, api: HandApi, durability: str) -> None:
+        """Over connections that are in use each request is answered, the last one with the word that it is the last."""
+        answered: list[Message] = []
+
+        async def keep_asking(talk: Talk) -> None:
+            while True:
+                talk.send(ask())
+                answer = await talk.answer()
+                answered.append(answer)
+                if "close" in answer.values("connection"):
+                    assert await talk.rest() == b""
+                    return
+
+        async with contextlib.AsyncExitStack() as stack, echoing(api), serve_app(make_issuer_app(ISSUERS)) as idp:
+            jwks = {name: f"{idp}/{name}/jwks.json" for name in ISSUERS}
+            settings: dict[str, Any] = {"ledger_durability": durability}
+            async with run_command(tmp_path / "gateway", POLICIES, settings, upstream=api.url, jwks=jwks) as command:
+                host, _, port = command.url.removeprefix("http://").rpartition(":")
+                world = World(host, int(port), command.admin, command.folder / "ledger")
+                talks = [await stack.enter_async_context(talking(world)) for _ in range(CALLERS)]
+                asking = [asyncio.ensure_future(keep_asking(talk)) for talk in talks]
+                await wait_for(lambda: len(answered) > 10 * CALLERS)
+                before = len(answered)
+            await asyncio.gather(*asking)
+        assert len(answered) >= before + CALLERS
+        assert {(answer.status, answer.body) for answer in answered} == {(200, USER.encode())}
+        records = {record["id"]: record for record in world.decisions()}
+        assert len(records) == len(answered)
+        for answer in answered:
+            (decision_id,) = answer.values("sekisho-decision-id")
+            assert (records[decision_id]["released"], records[decision_id]["complete"]) == (True, True)
 
 
 async def _answer_once_nobody_is_served(world: World, link: Link) -> None:
