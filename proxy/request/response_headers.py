@@ -45,8 +45,9 @@ _DROPPED_PREFIXES: Final = ("sekisho-", "x-accel-")
 _NO_STORE: Final = "Cache-Control: no-store\r\n"
 """RFC 9111 5.2.2.5."""
 _CONTROLS: Final = bytes(byte for byte in range(128) if CONTROL.match(chr(byte)))
-_MAX_KEPT: Final = 1024
-"""Lists of names, and values of ``Connection``, of which it is kept what becomes of them."""
+_MAX_KEPT: Final = 128
+"""Lists of names, and values of ``Connection``, of which it is kept what becomes of them. An API has a few; one that
+makes up names fills a head with them, and each list then takes some 130 KiB."""
 
 
 class _Plan(msgspec.Struct, frozen=True):

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of an API's answer reaches the caller, whatever the API says."""
 
-from typing import Final
-
+ba
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,3 +116,16 @@ def test_an_answer_is_sorted_field_by_field_as_the_table_says(fields: list[tuple
     added = [("Cache-Control", "no-store")] if personal else []
 
     assert list(select_response_fields(tuple(fields), personal_data=personal)) == expected + added
+
+
+def test_an_api_that_makes_up_names_takes_a_bounded_memory() -> None:
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(400):
+            headers = tuple((f"{number}-{field}-{'x' * 600}", "") for field in range(99))
+            assert render_response_fields(headers, personal_data=True)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 24 * 1024 * 1024
