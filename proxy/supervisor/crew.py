@@ -62,6 +62,9 @@ class Worker(Swapping, Protocol):
     async def renew(self) -> None:
         """Have it look now at what it watches by itself."""
 
+    async def shut(self) -> None:
+        """Have it let go of gates that are others'."""
+
     async def stop(self) -> None:
         """Have it end in order."""
 
@@ -185,7 +188,8 @@ class Crew:
             self._numbers.discard(worker.number)
             if worker in self.workers:
                 self.workers.remove(worker)
-                await self._share()
+                if not self._is_stopping:  # whoever is about to end takes no gate, and must not be ended for that
+                    await self._share()
         if not worker.is_leaving and not self._is_stopping:
             log.error("worker %d has ended (%s): another one is started", worker.number, how)
             self._failures = 0 if worker.age > STEADY_SECONDS else self._failures + 1
@@ -311,6 +315,7 @@ class Crew:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         workers = [*self._alive]
+        await asyncio.gather(*(each.shut() for each in workers))  # of all gates, before one of them stops accepting
         await asyncio.gather(*(each.stop() for each in workers))
         await self._see_off(workers)
         with contextlib.suppress(TimeoutError):

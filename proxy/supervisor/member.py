@@ -31,12 +31,15 @@ from proxy.supervisor.messages import (
     RenewKeys,
     Report,
     Seen,
+    Shut,
     Stop,
 )
 from proxy.supervisor.swap import Offer, WorkerError
 
 ANSWER_SECONDS: Final = 10.0
 """How long a worker may take for what needs nobody else."""
+SHUT_SECONDS: Final = 2.0
+"""How long it may take to let go of gates, before it is told to end: it may be taking a bundle over."""
 _PROGRAM: Final = "from proxy.supervisor.worker import main; main()"
 
 log = logging.getLogger("sekisho.workers")
@@ -170,6 +173,11 @@ class Member:
         """Have it look now at what it watches by itself."""
         await self._tell(Renew())
 
+    async def shut(self) -> None:
+        """Have it let go of gates that are others'."""
+        with contextlib.suppress(WorkerError):  # then callers who come too late wait for its end
+            await self._ask(Shut(next(self._ids)), SHUT_SECONDS)
+
     async def stop(self) -> None:
         """Have it end in order."""
         self.is_leaving = True
@@ -190,7 +198,7 @@ class Member:
 
     async def _ask(
         self,
-        message: Prepare | Commit | Abort | Accept | Look | RenewKeys,
+        message: Prepare | Commit | Abort | Accept | Look | RenewKeys | Shut,
         seconds: float = ANSWER_SECONDS,
         send: Callable[[], Coroutine[None, None, None]] | None = None,
     ) -> Done | Seen:

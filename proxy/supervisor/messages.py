@@ -64,6 +64,12 @@ class Renew(msgspec.Struct, frozen=True, tag=True):
     """Look now at whatever you watch by yourself: ``SIGHUP``."""
 
 
+class Shut(msgspec.Struct, frozen=True, tag=True):
+    """Let go of all gates on which you do not accept: so each is gone once whoever accepts on it stops."""
+
+    id: int
+
+
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """Take no more callers, let requests under way end, and end."""
 
@@ -90,7 +96,7 @@ class Last(msgspec.Struct, frozen=True, tag=True):
     metrics: tuple[Family, ...]
 
 
-Order = Job | Prepare | Commit | Abort | Accept | Look | RenewKeys | Renew | Stop
+Order = Job | Prepare | Commit | Abort | Accept | Look | RenewKeys | Renew | Shut | Stop
 """From the supervisor."""
 Report = Done | Seen | Last
 """From a worker."""

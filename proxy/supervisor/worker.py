@@ -40,6 +40,7 @@ from proxy.supervisor.messages import (
     RenewKeys,
     Report,
     Seen,
+    Shut,
     Stop,
 )
 from proxy.wiring import run_gateway
@@ -90,6 +91,7 @@ async def _serve(
         for each in (obeying, stopping):
             each.cancel()
         await asyncio.gather(obeying, stopping, return_exceptions=True)
+        _close(gates)  # one that is left open has callers wait for nobody, and resets them in the end
         await running.accept([])
     await channel.send(Last(read_metrics(running.metrics.registry)))
 
@@ -122,7 +124,7 @@ class _Worker:
                 elif not isinstance(order, Job):
                     await self._channel.send(Done(order.id, await _try(self._do(order))))
 
-    async def _do(self, order: Prepare | Commit | Abort | Accept | RenewKeys) -> None:
+    async def _do(self, order: Prepare | Commit | Abort | Accept | RenewKeys | Shut) -> None:
         match order:
             case Prepare():
                 snapshot = await _take(self._channel, order)
@@ -136,6 +138,8 @@ class _Worker:
                 await self._running.accept([each for number in gates for each in self._gates[number]])
             case RenewKeys():
                 await self._running.holder.renew()
+            case Shut():
+                _close(self._gates)
 
     def _share(self, snapshot: Snapshot, order: Prepare) -> Snapshot:
         """Return a bundle with the very issuers in force where they are to stay."""
@@ -155,6 +159,12 @@ class _Worker:
         prepared, self._prepared = self._prepared, None
         if prepared is not None:
             prepared.undo()
+
+
+def _close(gates: list[list[socket.socket]]) -> None:
+    for gate in gates:
+        for each in gate:
+            each.close()
 
 
 async def _try(work: Awaitable[None]) -> str:

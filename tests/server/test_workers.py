@@ -213,6 +213,18 @@ async def test_sigterm_under_load_loses_nothing(tmp_path: Path) -> None:
         assert all(line.get("complete") is True for id_, line in recorded.items() if id_ in set(answered))
 
 
+@pytest.mark.timeout(240)
+async def test_sigterm_under_load_answers_or_refuses_and_resets_nobody(tmp_path: Path) -> None:
+    async with run_crew(tmp_path) as crew:
+        loading = [asyncio.ensure_future(_ask_on_kept_connections(crew, asyncio.Event())) for _ in range(16)]
+        await wait_for(lambda: len(crew.decisions()) > 200, PATIENCE_SECONDS)
+        crew.process.terminate()
+        ends = await asyncio.gather(*loading, return_exceptions=True)
+        assert {type(each) for each in ends} == {ConnectionRefusedError}
+        assert await asyncio.wait_for(crew.process.wait(), 30) == 0
+        assert not [line for line in crew.log() if line["level"] == "error"]
+
+
 async def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     async with run_crew(tmp_path) as crew:
         pids = await crew.pids()

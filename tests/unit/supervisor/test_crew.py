@@ -41,6 +41,7 @@ class Simulated:
         self.hangs = False
         self.refuses = False
         self.pokes = 0
+        self.has_shut = False
         self._prepared = snapshot
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -67,6 +68,9 @@ class Simulated:
 
     async def renew(self) -> None:
         self.pokes += 1
+
+    async def shut(self) -> None:
+        self.has_shut = True
 
     async def stop(self) -> None:
         self.is_leaving = True
@@ -266,6 +270,35 @@ async def test_one_that_does_not_end_is_ended(crew: Crew, yard: Yard) -> None:
     yard.started[0].hangs = True
     await asyncio.wait_for(crew.stop(), 5)
     assert all(each._end.done() for each in yard.started)
+
+
+async def test_one_that_still_serves_its_last_requests_is_not_ended_because_another_one_has(
+    yard: Yard, bundles: tuple[Snapshot, Snapshot], tmp_path: Path
+) -> None:
+    made = Crew(SIZE, yard.start, bundles[0], archive=Archive(tmp_path), metrics=Metrics(), drain_seconds=30)
+    await made.begin()
+    slow = yard.started[0]
+    slow.hangs = slow.refuses = True  # told to end, it listens to nothing
+    stopping = asyncio.ensure_future(made.stop())
+    await wait_for(lambda: alive(made) == [1])
+    await asyncio.sleep(0)
+    assert not slow._end.done()
+    slow.end(0)
+    await asyncio.wait_for(stopping, 5)
+    assert await slow.wait() == 0
+
+
+async def test_all_let_go_of_the_gates_before_one_of_them_is_told_to_end(crew: Crew, yard: Yard) -> None:
+    first, second = yard.started
+    stop = first.stop
+
+    async def stop_first() -> None:
+        assert second.has_shut
+        await stop()
+
+    first.stop = stop_first  # type: ignore[method-assign]
+    await crew.stop()
+    assert first.is_leaving
 
 
 async def test_where_one_of_the_first_does_not_come_up_none_is_left(
