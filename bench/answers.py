@@ -23,6 +23,8 @@ SMALL_BODY: Final = json.dumps(
 ).encode()
 """Some 200 bytes."""
 NOTED_BODY: Final = b'{"noted": true}'
+ASSERTED_PATH: Final = "/v1/users/0"
+"""Where the API answers with nothing but what the gateway has signed for it."""
 
 
 def records_of(size: int) -> bytes:

@@ -72,7 +72,8 @@ class Callers:
             while unanswered:
                 ready = poll.poll(SILENCE_SECONDS)
                 if not ready:
-                    raise BenchError(f"no answer in {SILENCE_SECONDS:g} s")
+                    held = next((line.held for line in lines.values() if line.held), b"nothing")
+                    raise BenchError(f"no whole answer in {SILENCE_SECONDS:g} s; what came is {held[:300]!r}")
                 for number, _ in ready:
                     unanswered -= self._is_answered(lines[number], heads)
 

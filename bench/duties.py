@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from bench.answers import SMALL_BODY
+import jwt
+
+from bench.answers import ASSERTED_PATH, SMALL_BODY
 from bench.countries import CLIENT_ADDRESS, LISTED_ADDRESS
 from bench.harness import BenchError, wait_until
 from bench.identity import LISTED_AFFILIATE
 from bench.processes import LOOPBACK
 from bench.setting import Duty
+from proxy.assertion.key_file import read_keys
 from proxy.ledger.segments import list_segments
 
 if TYPE_CHECKING:
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 
 REFUSED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 """Which of the two is a matter of taste between products (Envoy answers a wrong audience with 403)."""
+
+API: Final = "users"
+PASSING_RULE: Final = "own-staff"
+"""Of Sekisho's policy."""
 
 LOG_SECONDS: Final = 15.0
 """How long a buffered log may take to reach its file."""
@@ -74,6 +81,25 @@ def verify_duties(contender: Contender, issuer: Issuer) -> None:
             verify_refused(contender, attempt)
             verify_refused(contender, attempt)
     verify_passes(contender, issuer.token())
+    verify_asserted(contender, issuer.token())
+
+
+def verify_asserted(contender: Contender, token: str) -> None:
+    """Prove that the API is told, with a signature that holds, by which rule the caller was let pass.
+
+    Raises:
+        BenchError: If it is not.
+    """
+    if contender.assertion_keys is None:
+        return
+    _, body = fetch(contender, request_headers(token), ASSERTED_PATH)
+    keys = jwt.PyJWKSet.from_json(read_keys(contender.assertion_keys).publish().decode())
+    try:
+        claims = jwt.decode(body, keys.keys[0], audience=API)
+    except jwt.InvalidTokenError as error:
+        raise BenchError(f"{contender.name} told the API {body[:200]!r}: {error}") from error
+    if claims.get("rule") != PASSING_RULE:
+        raise BenchError(f"{contender.name} told the API of another rule: {claims}")
 
 
 def verify_passes(contender: Contender, token: str) -> None:
@@ -90,11 +116,11 @@ def verify_refused(contender: Contender, attempt: Attempt) -> None:
         raise BenchError(f"{contender.name} answered {status} to {attempt.what}: it does not do its duty")
 
 
-def fetch(contender: Contender, headers: dict[str, str]) -> tuple[int, bytes]:
-    """Ask for the small record on a connection of its own."""
+def fetch(contender: Contender, headers: dict[str, str], path: str = "/v1/users/417") -> tuple[int, bytes]:
+    """Send one GET on a connection of its own."""
     connection = http.client.HTTPConnection(LOOPBACK, contender.port, timeout=10)
     try:
-        connection.request("GET", "/v1/users/417", headers=headers)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:

@@ -68,18 +68,23 @@ SMOKE: Final = Extent(SMOKE_ROUNDS, 0.2, idle_connections=200, growth_steps=2)
 """Whether everything runs: its figures prove nothing."""
 
 
-def measure(extent: Extent, parts: Collection[str]) -> Findings:
-    """Measure the parts that are named, each told once it is done.
+def measure(extent: Extent, parts: Collection[str]) -> tuple[Findings, list[str]]:
+    """Measure the parts that are named; return what was found, and why a part could not be measured.
 
-    Raises:
-        BenchError: If a duty is not done or a round cannot be trusted.
+    A part that fails takes nothing from the others, which took their minutes.
     """
-    issuer, findings = Issuer(), Findings()
+    issuer, findings, failures = Issuer(), Findings(), []
     for name, take in PARTS.items():
-        if name in parts:
+        if name not in parts:
+            continue
+        try:
             findings = take(findings, issuer, extent)
+        except BenchError as error:
+            failures.append(f"{name}: {error}")
+            sys.stderr.write(f"{name}: failed\n")
+        else:
             sys.stderr.write(f"{name}: done\n")
-    return findings
+    return findings, failures
 
 
 def take_races(workload_id: str, findings: Findings, issuer: Issuer, extent: Extent) -> Findings:
@@ -169,14 +174,15 @@ def main() -> int:
     try:
         check_rounds(extent.rounds)
         require(*NEEDS)
-        findings = measure(extent, options.only)
+        findings, failures = measure(extent, options.only)
         report(findings, extent, as_json=options.json)
-        if options.write_docs:
+        if options.write_docs and not failures:
             write_page(findings, extent.rounds, extent.seconds)
     except BenchError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+        failures = [str(error)]
+    for failure in failures:
+        sys.stderr.write(f"{failure}\n")
+    return 2 if failures else 0
 
 
 if __name__ == "__main__":

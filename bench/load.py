@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROUND_TIMEOUT_SECONDS: Final = 120.0
+AT_ONCE: Final = 100
+"""Connections that are opened at one moment, at most: every contender's listener has room for as many."""
+LEAST_EACH: Final = 3
+"""Requests on each connection, at least."""
 RATE: Final = re.compile(r"finished in \S+, ([0-9.]+) req/s")
 REQUESTS: Final = re.compile(
     r"requests: (\d+) total, \d+ started, (\d+) done, \d+ succeeded, \d+ failed, (\d+) errored, (\d+) timeout"
@@ -81,13 +85,14 @@ def command_of(load: Load) -> list[str]:
 
 
 def rate_of(load: Load) -> list[str]:
-    """Return the options for a fixed rate, which h2load wants per connection.
+    """Return the options for a fixed rate, which h2load wants per connection, and for many connections.
 
     Connections open one each millisecond or more: opened at once, all would ask at the same moments for ever, and what
     is measured would be how a queue of as many as there are connections is served.
     """
     if load.requests_per_second is None:
-        return []
+        # Thousands of handshakes at one moment overflow a listener's queue, and those that do not fit are reset later.
+        return [] if load.connections <= AT_ONCE else ["--rate", str(AT_ONCE), "--rate-period", "10ms"]
     period = load.connections / load.requests_per_second
     apart = max(1, round(1000 * period / load.connections))
     return ["--rps", f"{1 / period:.3f}", "--rate", "1", "--rate-period", f"{apart}ms"]
@@ -115,4 +120,4 @@ def fill(load: Load, seconds: float) -> Load:
     while (answered := drive(load)).seconds < seconds / 4:
         load = replace(load, requests=load.requests * 2)
     wanted = round(answered.requests / answered.seconds * seconds)
-    return replace(load, requests=max(load.connections, wanted))
+    return replace(load, requests=max(LEAST_EACH * load.connections, wanted))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench.contenders import envoy, haproxy, naive, nginx, sekisho
 from bench.duties import verify_duties, verify_logged, verify_recorded
-from bench.harness import Answered, Comparison, ProcessMeter, paired
+from bench.harness import Answered, BenchError, Comparison, ProcessMeter, paired
 from bench.processes import allotted_cores, resident_megabytes
 from bench.setting import Contender, Setting
 from bench.workloads import Workload, make_sending, verify_workload
@@ -117,7 +117,10 @@ def meter_for(contender: Contender, send: Callable[[], Answered]) -> ProcessMete
     def send_logged() -> Answered:
         if contender.log is not None:
             os.truncate(contender.log, 0)
-        return send()
+        try:
+            return send()
+        except BenchError as error:
+            raise BenchError(f"{contender.name}: {error}") from error
 
     return ProcessMeter(contender.pid, send_logged)
 

@@ -26,6 +26,8 @@ ANSWER_SECONDS: Final = 30.0
 """Longer than any deadline of the gateway's that the soak sets: whoever waits so long was forgotten."""
 UPLOAD_BYTES: Final = 4096
 KEPT_REQUESTS: Final = 8
+GOOD: Final = ("200", "403")
+PATIENCE_SECONDS: Final = 0.5
 PIECE_SECONDS: Final = 0.01
 DECISION_ID: Final = b"sekisho-decision-id"
 REASON: Final = b"urn:sekisho:reason:"
@@ -100,6 +102,9 @@ class Caller:
             except (OSError, asyncio.IncompleteReadError):
                 end = "cut"
             self.seen.ends[name, end] += 1
+            if not end.startswith(GOOD):
+                # While the API is down, refusals are quick: asking as quickly would drown everything else.
+                await asyncio.sleep(self.chance.uniform(0.0, PATIENCE_SECONDS))
 
     def user(self) -> str:
         """Return the id of a user for whom nobody has asked, which chooses how the API behaves."""
@@ -130,7 +135,7 @@ class Caller:
         if problem := problem_of(user, answer):
             self.seen.blame(f"an API that {manner.name}, for {user}: {problem}")
         self.seen.take(manner, answer)
-        return f"{answer.status}" if answer.is_whole else f"{answer.status}, cut"
+        return f"{answer.status}" if answer.is_whole else f"{answer.status} but cut"
 
 
 def path_of(user: str) -> str:

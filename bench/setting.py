@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,13 @@ class Duty(StrEnum):
 
     RECORD = "record"
     """Write the decision on each request to a file before the answer leaves, and how the answer ended."""
+
+    ASSERT = "assert"
+    """Tell the API in a signed field who asks, and under which rule."""
+
+
+DUTIES_OF_ALL: Final = frozenset({Duty.TOKEN, Duty.CLAIM_RULE, Duty.COUNTRY_RULE})
+"""What every gateway can be told that is made for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,8 @@ class Contender:
     """Its access log, for `Duty.LOG`; it is emptied before each round."""
     record: Path | None = None
     """Its ledger, for `Duty.RECORD`; nobody empties that."""
+    assertion_keys: Path | None = None
+    """Those that it signs with, for `Duty.ASSERT`."""
     speaks_tls: bool = True
     """Whether it takes the setting's certificate up."""
 

@@ -55,7 +55,14 @@ from proxy.ledger.segments import list_segments
 
 SECONDS: Final = 3600.0
 CALLERS: Final = 64
-TOLD: Final = {"CLIENT_IDLE_SECONDS": 5, "UPSTREAM_IDLE_SECONDS": 1, "UPSTREAM_CONNECT_SECONDS": 1}
+TOLD: Final = {
+    "CLIENT_IDLE_SECONDS": 5,
+    "UPSTREAM_CONNECT_SECONDS": 1,
+    "UPSTREAM_FIRST_BYTE_SECONDS": 1,
+    "UPSTREAM_IDLE_SECONDS": 1,
+    "UPSTREAM_DOWN_SECONDS": 0.5,
+}
+"""Deadlines that are short enough for many stalls to end within a soak."""
 BETWEEN_FAULTS: Final = (2.0, 8.0)
 """Seconds between two times that the API as a whole is killed or frozen."""
 FROZEN_SECONDS: Final = 1.5

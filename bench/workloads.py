@@ -18,7 +18,7 @@ from bench.callers import Callers, render_head, round_of
 from bench.duties import request_headers
 from bench.harness import BenchError
 from bench.identity import AFFILIATE, LISTED_AFFILIATE
-from bench.load import Load, drive, fill
+from bench.load import LEAST_EACH, Load, drive, fill
 from bench.processes import LOOPBACK, allotted_cores
 from bench.setting import Duty
 
@@ -138,7 +138,7 @@ def send_same(
         contender.url_of(workload.path),
         headers,
         allotted_cores().driver,
-        requests=max(500, workload.connections),
+        requests=max(500, LEAST_EACH * workload.connections),
         connections=workload.connections,
         status_class=workload.status // 100,
         upload=upload,
@@ -155,6 +155,6 @@ def make_callers(workload: Workload, issuer: Issuer) -> Callers:
     """Return the requests of many callers, each for another user's record."""
     heads = [
         render_head(f"/v1/users/{number}", request_headers(issuer.token(sub=f"e-{number:06}")))
-        for number in range(workload.callers)
+        for number in range(1, workload.callers + 1)
     ]
     return Callers(heads, workload.status, workload.answer or b"", allotted_cores().driver)

@@ -19,7 +19,7 @@ from bench.countries import LISTED_COUNTRY, write_mmdb
 from bench.harness import Need
 from bench.identity import AUDIENCE, ISSUER, LISTED_AFFILIATE
 from bench.processes import LOOPBACK, Launch, free_port, running
-from bench.setting import Contender, Duty
+from bench.setting import DUTIES_OF_ALL, Contender, Duty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,4 +186,4 @@ def start_envoy(setting: Setting) -> Iterator[Contender]:
     quiet = ["--log-level", "warn", "--disable-hot-restart", "--file-flush-interval-msec", "1000"]
     command = [str(find_envoy()), "--config-path", str(room / "envoy.json"), "--concurrency", "1", *quiet]
     with running(Launch(command, setting.cores.contender, port, room / "output")) as pid:
-        yield Contender("Envoy", pid, port, frozenset(Duty) - {Duty.RECORD}, room / "access.log")
+        yield Contender("Envoy", pid, port, DUTIES_OF_ALL | {Duty.LOG}, room / "access.log")

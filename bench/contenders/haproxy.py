@@ -15,7 +15,7 @@ from bench.countries import LISTED_COUNTRY, write_map
 from bench.harness import Need, find_program
 from bench.identity import AUDIENCE, ISSUER, LISTED_AFFILIATE
 from bench.processes import Launch, free_port, running
-from bench.setting import Contender, Duty
+from bench.setting import DUTIES_OF_ALL, Contender, Duty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,4 +104,4 @@ def start_haproxy(setting: Setting) -> Iterator[Contender]:
     (room / "haproxy.cfg").write_text(render_config(room, port, setting))
     command = [find_program("haproxy") or "haproxy", "-db", "-f", str(room / "haproxy.cfg")]
     with running(Launch(command, setting.cores.contender, port, room / "access.log")) as pid:
-        yield Contender("HAProxy", pid, port, frozenset(Duty) - {Duty.RECORD}, room / "access.log")
+        yield Contender("HAProxy", pid, port, DUTIES_OF_ALL | {Duty.LOG}, room / "access.log")

@@ -7,7 +7,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from bench.answers import ARCHIVE_BODY, HISTORY_BODY, NOTED_BODY, SMALL_BODY
+from bench.answers import ARCHIVE_BODY, ASSERTED_PATH, HISTORY_BODY, NOTED_BODY, SMALL_BODY
 from bench.harness import Need, find_program
 from bench.processes import Cores, Launch, free_port, running
 from bench.setting import Contender
@@ -51,6 +51,7 @@ API_SITE: Final = """
     server {{
         listen 127.0.0.1:{port};
         location / {{ return 200 '{small}'; }}
+        location = {asserted} {{ return 200 '$http_sekisho_assertion'; }}
         location ~ /notes$ {{ return 201 '{note}'; }}
         location ~ /history$ {{ alias {room}/history.json; }}
         location ~ /archive$ {{ alias {room}/archive.json; }}
@@ -96,7 +97,8 @@ def start_upstream(folder: Path, cores: Cores) -> Iterator[int]:
     room.mkdir()
     (room / "history.json").write_bytes(HISTORY_BODY)
     (room / "archive.json").write_bytes(ARCHIVE_BODY)
-    site = API_SITE.format(port=port, room=room, small=SMALL_BODY.decode(), note=NOTED_BODY.decode())
+    bodies = {"small": SMALL_BODY.decode(), "note": NOTED_BODY.decode()}
+    site = API_SITE.format(port=port, room=room, asserted=ASSERTED_PATH, **bodies)
     with running(launch_nginx(room, site, cores.driver, port)):
         yield port
 

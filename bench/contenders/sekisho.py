@@ -2,7 +2,8 @@
 """Sekisho itself, as an operator starts it: the command line, a policy folder, a ledger on disk, everything on.
 
 Its folder says what HAProxy and Envoy are configured to do, and what no other contender can be told: whose data it
-is, who owns the caller's affiliate, and that the decision is in the ledger before the answer leaves.
+is, who owns the caller's affiliate; and that the decision is signed for the API, and in the ledger before the answer
+leaves.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, Final
 from bench.countries import LISTED_COUNTRY, write_mmdb
 from bench.identity import AFFILIATE, AUDIENCE, ISSUER, LISTED_AFFILIATE
 from bench.processes import LOOPBACK, Launch, free_port, running
-from bench.setting import Contender, Duty
+from bench.setting import DUTIES_OF_ALL, Contender, Duty
+from proxy.assertion.key_file import make_key_file
+from proxy.assertion.keys import EDDSA, AssertionKey
 from proxy.clock import unix_seconds
 from proxy.ledger.key_file import write_key_pair
-from proxy.ledger.key_ring_file import make_key_file
+from proxy.ledger.key_ring_file import make_key_file as make_key_ring
 from proxy.ledger.note import SigningKey
 from proxy.ledger.pseudonym import period_of
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from bench.setting import Setting
 
 DATABASE: Final = "countries.mmdb"
+ASSERTION_KEY: Final = "assertion.key"
 TOLD: Final[Mapping[str, object]] = {"CLIENT_IDLE_SECONDS": 600}
 """What every contender is told as well: how long a connection without a request is kept."""
 
@@ -113,9 +117,10 @@ def write_policies(room: Path, setting: Setting) -> None:
 
 
 def write_keys(room: Path) -> None:
-    """Write the keys of pseudonyms and of the ledger."""
+    """Write the keys of pseudonyms, of the ledger and of assertions."""
     write_key_pair(room / "ledger.key", SigningKey.generate("sekisho.example/bench"))
-    make_key_file(room / "pseudonym.key", period_of(unix_seconds()))
+    make_key_ring(room / "pseudonym.key", period_of(unix_seconds()))
+    make_key_file(room / ASSERTION_KEY, AssertionKey.generate(unix_seconds(), EDDSA))
 
 
 def command_of(
@@ -128,6 +133,7 @@ def command_of(
     database = room / DATABASE
     return [
         *("env", *(f"SEKISHO_{name}={value}" for name, value in told.items())),
+        f"SEKISHO_ASSERTION_KEY={room / ASSERTION_KEY}",
         *(sys.executable, "-m", "proxy.cli", "run"),
         *("--listen", f"{LOOPBACK}:{port}", "--admin", f"{LOOPBACK}:{admin_port}"),
         *("--policies", str(room / "policies"), "--ledger", str(room / "ledger")),
@@ -152,6 +158,7 @@ def start_sekisho(setting: Setting) -> Iterator[Contender]:
     room, port = setting.room("sekisho"), free_port()
     write_inputs(room, setting)
     command = command_of(room, port, free_port(), setting)
-    duties = frozenset({Duty.TOKEN, Duty.CLAIM_RULE, Duty.COUNTRY_RULE, Duty.RECORD})
+    duties = DUTIES_OF_ALL | {Duty.RECORD, Duty.ASSERT}
     with running(Launch(command, setting.cores.contender, port, room / "output")) as pid:
-        yield Contender("Sekisho", pid, port, duties, record=room / "ledger")
+        ledger, keys = room / "ledger", room / ASSERTION_KEY
+        yield Contender("Sekisho", pid, port, duties, record=ledger, assertion_keys=keys)

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from proxy.clock import parse_instant, render_instant
-from proxy.ledger.entry import FIRST_PREV, encode_body, frame, read_frame
+from proxy.ledger.entry import FIRST_PREV, Rendered, encode_body, frame, read_frame
 from proxy.ledger.lines import CheckpointLine, ClockLine, SegmentLine
 from proxy.ledger.merkle import Frontier, leaf_hash
 from proxy.ledger.note import NoteError, SigningKey, UnverifiedError
@@ -116,7 +116,7 @@ class Chain:
         Raises:
             TypeError, ValueError: one of them cannot be rendered.
         """
-        bodies = [encode_body(line) for line in lines]
+        bodies = [line.body if type(line) is Rendered else encode_body(line) for line in lines]
         if now < self.now:
             now = self.hold(now)
             if now < self.now:

@@ -18,12 +18,13 @@ A driver calls, in this order::
 """
 
 import math
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
 from proxy.assertion.assertions import Judged
-from proxy.caller.resolve import NOTHING_MET, CallerNeed
+from proxy.caller.resolve import NOTHING_MET
+from proxy.clock import render_http_date
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import EndLine, Line, ReleasedLine
 from proxy.model.api import Action, Api, Route
@@ -40,6 +41,7 @@ from proxy.pipeline.answers import ANSWERS
 from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.counting import Counting, as_first
+from proxy.pipeline.steps import Ended, Forward, Need, Refuse, Release, Step
 from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import decide
 from proxy.request.catalog import Match, NoMatch
@@ -58,60 +60,6 @@ DECISION_ID: Final = "Sekisho-Decision-Id"
 MODE: Final = "Sekisho-Mode"
 
 
-class Refuse(msgspec.Struct, frozen=True):
-    """The caller is answered by us, with a problem document."""
-
-    outcome: Outcome
-    lines: tuple[Line | Rendered, ...]
-    allowed_methods: tuple[str, ...] = ()
-    error: Exception | None = None
-    """What went wrong, for the operator's log alone."""
-
-
-class Need(msgspec.Struct, frozen=True):
-    """Something must be asked before a decision can be made: an issuer's keys, its word on a token, or counts."""
-
-    what: CallerNeed | CountsNeeded
-
-
-class Forward(msgspec.Struct, frozen=True, gc=False):
-    """The request goes to the API, with these fields and its body."""
-
-    api: Api
-    target: str
-    fields: bytes
-    """Field lines, each ended by CRLF, without framing."""
-    expects_continue: bool
-    is_read: bool
-    """Whether sending it twice does no harm."""
-    seconds: float
-    """How long it may take: as long as its route says, and no longer than its token and its grant hold."""
-    lines: tuple[Line | Rendered, ...]
-    max_body_bytes: int | None = None
-    """The largest body that the route takes; None: as large as the gateway takes any."""
-    upgrades: tuple[str, ...] = ()
-    """Protocols to which the route lets a connection be upgraded, in lower case."""
-
-
-class Release(msgspec.Struct, frozen=True, gc=False):
-    """The API's answer goes to the caller, with these fields and its body."""
-
-    status: int
-    fields: bytes
-    """Field lines, each ended by CRLF, without framing."""
-    outcome: Outcome
-    lines: tuple[Line | Rendered, ...]
-
-
-class Ended(msgspec.Struct, frozen=True, gc=False):
-    """The answer is through, or broke off."""
-
-    lines: tuple[Line | Rendered, ...]
-
-
-Step: TypeAlias = Refuse | Need | Forward
-
-
 def find_refusal(decision: Decision) -> Reason | None:
     """Return why a decision lets nothing pass as it is, None if it does.
 
@@ -120,6 +68,16 @@ def find_refusal(decision: Decision) -> Reason | None:
     if decision.effect is not Effect.ALLOW:
         return decision.reason
     return Reason.TRANSFORMS_NOT_APPLIED if decision.transforms else None
+
+
+class _Asked(msgspec.Struct, frozen=True, gc=False):
+    """A canonical request to a declared API."""
+
+    approach: Approach
+    target: Target
+    api: Api
+    shown: bytes | None
+    """The certificate that it came with."""
 
 
 class Passage:
@@ -133,10 +91,8 @@ class Passage:
 
     # What is not known yet. A passage holds what it has found out, and looks the rest up here.
     _method = "other"
-    _target: Target | None = None
-    _approach: Approach | None = None
-    """Once it is known which API is meant."""
-    _api: Api | None = None
+    _asked: _Asked | None = None
+    """What is asked, once it is canonical and an API is meant."""
     _expects_continue = False
     _match: Match | None = None
     _shape = ""
@@ -146,8 +102,9 @@ class Passage:
     _purpose: Fact[str] = ABSENT
     _decision: Decision | None = None
     _effect = Effect.DENY
-    _reason: Reason | None = None
-    """Why; None while nothing is decided."""
+    _reason = Reason.DECISION_FAILED
+    """Why; this one while nothing is decided."""
+    _is_judged = False
     _enforced = True
     _status: int | None = None
     """As the outcome has it."""
@@ -231,7 +188,7 @@ class Passage:
             bytes_sent: of the body.
             seconds: since the request's head.
         """
-        if self._reason is None or (complete and self._is_whole):
+        if not self._is_judged or (complete and self._is_whole):
             return Ended(())
         line = EndLine(
             id=self._request_id,
@@ -261,7 +218,7 @@ class Passage:
         decided = self._decision.effect if self._decision and self._forwarded else Effect.DENY
         self._answered = ANSWERS[reason].status
         self._judge(decided, reason, status=self._answered)
-        outcome = self._make_outcome(reason)
+        outcome = self._make_outcome()
         lines = self._record(outcome, released=False)
         if was_recorded:  # the decision is in the ledger already: say how it ended
             lines = self.end(complete=False, reason=reason).lines
@@ -271,20 +228,23 @@ class Passage:
 
     def _read(self, head: RequestHead) -> Step | None:
         """What is asked, and from where."""
-        checkpoint = self._checkpoint
-        approach = checkpoint.find_approach(head)
+        approach = self._checkpoint.find_approach(head)
         if isinstance(approach, Reason):
             self.note_peer(head.peer_ip, head.proxied)
             return self._refuse(approach)
-        self._origin = checkpoint.origins.resolve(approach.chain, self._now)
-        if isinstance(approach.shown, Reason):
-            return self._refuse(approach.shown)
-        reason = self._read_target(head, approach)
-        return None if reason is None else self._refuse(reason)
+        self._origin = self._checkpoint.origins.resolve(approach.chain, self._now)
+        asked = self._find_asked(head, approach)
+        if isinstance(asked, Reason):
+            return self._refuse(asked)
+        self._asked = asked
+        return None
 
-    def _read_target(self, head: RequestHead, approach: Approach) -> Reason | None:
+    def _find_asked(self, head: RequestHead, approach: Approach) -> _Asked | Reason:
         """Find the API and the canonical target, or the reason why there is none."""
-        if head.version < HTTP_1_1 and approach.fields.has_transfer_coding:
+        shown, version = approach.shown, head.version
+        if isinstance(shown, Reason):
+            return shown
+        if version < HTTP_1_1 and approach.fields.has_transfer_coding:
             return Reason.REQUEST_MALFORMED  # RFC 9112 6.1: its framing is faulty
         if head.method not in METHODS:
             return Reason.METHOD_UNSUPPORTED
@@ -294,32 +254,32 @@ class Passage:
             return target
         if isinstance(api, Reason):
             return api
-        self._target, self._approach, self._api = target, approach, api
         if approach.fields.expects_continue:
-            self._expects_continue = head.version >= HTTP_1_1  # RFC 9110 10.1.1
-        return None
+            self._expects_continue = version >= HTTP_1_1  # RFC 9110 10.1.1
+        return _Asked(approach, target, api, shown)
 
     def _cross(self) -> Step:
         """Who asks, whose data, and may they."""
-        checkpoint, approach, now = self._checkpoint, self._approach, self._now
-        if self._api is None or self._target is None or approach is None or isinstance(approach.shown, Reason):
+        checkpoint, asked, now = self._checkpoint, self._asked, self._now
+        if asked is None:
             return self._refuse(Reason.DECISION_FAILED)
-        match = checkpoint.snapshot.catalog.match(self._api, self._method, self._target.segments)
+        approach, snapshot = asked.approach, checkpoint.snapshot
+        match = snapshot.catalog.match(asked.api, self._method, asked.target.segments)
         if isinstance(match, Match):
             self._match = match
-        caller = checkpoint.find_caller(match, approach, approach.shown, now, self._met)
+        caller = checkpoint.find_caller(match, approach, asked.shown, now, self._met)
         if not isinstance(caller, Caller):
             return self._refuse(caller) if isinstance(caller, Reason) else Need(caller)
         self._caller = caller
         if isinstance(match, NoMatch):
             self._shape = match.shape
             return self._refuse(match.reason, allowed_methods=match.allowed)
-        return self._decide(match, caller, approach)
+        return self._decide(match, caller, asked)
 
-    def _decide(self, match: Match, caller: Caller, approach: Approach) -> Step:
+    def _decide(self, match: Match, caller: Caller, asked: _Asked) -> Step:
         """May they."""
         checkpoint, api = self._checkpoint, match.route.api.id
-        facts = checkpoint.find_facts(match, caller, self._origin, approach.fields, self._now)
+        facts = checkpoint.find_facts(match, caller, self._origin, asked.approach.fields, self._now)
         self._subject, self._purpose = facts.subject, facts.purpose
         decision = self._count(api, facts) if api in checkpoint.counted else decide(checkpoint.snapshot.policy, facts)
         if isinstance(decision, CountsNeeded):
@@ -331,7 +291,7 @@ class Passage:
         if reason is not None:
             return self._refuse(reason)
         self._judge(Effect.ALLOW, decision.reason)
-        return self._forward()
+        return self._forward(asked)
 
     def _count(self, api: str, facts: Facts) -> Decision | CountsNeeded:
         """Decide by how much the caller has read, or return what must be asked for that."""
@@ -361,20 +321,21 @@ class Passage:
             checkpoint: what is in force now.
             now: a reading of the wall clock.
         """
-        if self._target is None or self._approach is None:
+        if self._asked is None:
             return False
         if checkpoint.snapshot.observes(now):
             return False
         try:
-            return self._is_refused(checkpoint, self._target, self._approach, now)
+            return self._is_refused(checkpoint, self._asked, now)
         except Exception:  # noqa: BLE001 - no exception path may keep an answer flowing
             return True
 
-    def _is_refused(self, checkpoint: Checkpoint, target: Target, approach: Approach, now: float) -> bool:
+    def _is_refused(self, checkpoint: Checkpoint, asked: _Asked, now: float) -> bool:
+        approach = asked.approach
         api = checkpoint.snapshot.catalog.find_api(approach.host)
-        if api is None or self._api is None or api.id != self._api.id:
+        if api is None or api.id != asked.api.id:
             return True
-        match = checkpoint.snapshot.catalog.match(api, self._method, target.segments)
+        match = checkpoint.snapshot.catalog.match(api, self._method, asked.target.segments)
         shown = checkpoint.find_shown(approach.peer_ip, approach.certificate, approach.fields)
         if isinstance(shown, Reason):
             return True
@@ -394,31 +355,29 @@ class Passage:
     def _refuse(
         self, reason: Reason, *, allowed_methods: tuple[str, ...] = (), error: Exception | None = None
     ) -> Refuse | Forward:
-        observed = self._api is not None and self._checkpoint.snapshot.observes(self._now)
-        self._judge(Effect.DENY, reason, enforced=not observed, status=ANSWERS[reason].status)
-        if observed:
-            return self._forward()
-        outcome = self._make_outcome(reason)
+        asked = self._asked if self._checkpoint.snapshot.observes(self._now) else None
+        self._judge(Effect.DENY, reason, enforced=asked is None, status=ANSWERS[reason].status)
+        if asked is not None:
+            return self._forward(asked)
+        outcome = self._make_outcome()
         return Refuse(outcome, self._record(outcome, released=False), allowed_methods, error)
 
-    def _forward(self) -> Forward | Refuse:
-        if self._api is None or self._target is None or self._approach is None or self._reason is None:
-            raise AssertionError("only a canonical request to a declared API is forwarded")
+    def _forward(self, asked: _Asked) -> Forward | Refuse:
         route = self._match.route if self._match else None
         try:
-            assertion = self._vouch(self._api, self._target, route)
+            assertion = self._vouch(asked, route)
         except Exception as error:  # noqa: BLE001 - what cannot be signed does not go out unsigned, nor in observe mode
             return self.fail(Reason.DECISION_FAILED, error)
         self._forwarded = True
         is_read = route.action is Action.READ if route else self._method in _SAFE
         return Forward(
-            self._api,
-            self._target.text,
-            self._render_own(self._approach).encode() + assertion + self._approach.rest,
+            asked.api,
+            asked.target.text,
+            self._render_own(asked.approach).encode() + assertion + asked.approach.rest,
             self._expects_continue,
             is_read,
             self._seconds_left(route),
-            () if is_read else self._record(self._make_outcome(self._reason), released=True),
+            () if is_read else self._record(self._make_outcome(), released=True),
             route.max_body_bytes if route else None,
             route.upgrades if route else (),
         )
@@ -429,15 +388,22 @@ class Passage:
         forwarded = f"X-Forwarded-For: {address}\r\n" if isinstance(address, str) else ""
         return f"{approach.front}{forwarded}{DECISION_ID}: {self._request_id}\r\n"
 
-    def _vouch(self, api: Api, target: Target, route: Route | None) -> bytes:
+    def _vouch(self, asked: _Asked, route: Route | None) -> bytes:
         """Return the field line that tells the API, signed, what was decided; empty where it is told nothing."""
         assertions = self._checkpoint.assertions
         if assertions is None:
             return b""
         judged = Judged(
-            self._caller, route, self._decision, self._effect, self._now, self._request_id, self._method, target.text
+            self._caller,
+            route,
+            self._decision,
+            self._effect,
+            self._now,
+            self._request_id,
+            self._method,
+            asked.target.text,
         )
-        return assertions.render_field(api, judged)
+        return assertions.render_field(asked.api, judged)
 
     def _seconds_left(self, route: Route | None) -> float:
         """Return how long the request may take: it outlives neither its route's limit, its token nor its grant."""
@@ -445,14 +411,16 @@ class Passage:
         return max(0.0, min(route.max_duration_seconds if route else UNDECLARED_SECONDS, until - self._now))
 
     def _release(self, head: ResponseHead, whole: int | None, seconds: float) -> Refuse | Release:
-        if self._reason is None or not self._forwarded:
+        if not self._forwarded:
             return self.fail(Reason.DECISION_FAILED)
         self._answered = head.status
         if self._enforced:
             self._status = head.status
-        outcome = self._make_outcome(self._reason)
+        outcome = self._make_outcome()
         route = self._match.route if self._match else None
-        fields = render_response_fields(head.headers, personal_data=route is None or route.subject is not None)
+        fields = render_response_fields(
+            head.headers, render_http_date(int(self._now)), personal_data=route is None or route.subject is not None
+        )
         own = f"Server: sekisho\r\n{DECISION_ID}: {self._request_id}\r\n"
         if not self._enforced:
             own += f"{MODE}: observe\r\n"
@@ -476,8 +444,9 @@ class Passage:
 
     def _judge(self, effect: Effect, reason: Reason, *, enforced: bool = True, status: int | None = None) -> None:
         self._effect, self._reason, self._enforced, self._status = effect, reason, enforced, status
+        self._is_judged = True
 
-    def _make_outcome(self, reason: Reason) -> Outcome:
+    def _make_outcome(self) -> Outcome:
         return Outcome(
             self._request_id,
             self._now,
@@ -490,9 +459,9 @@ class Passage:
             self._purpose,
             self._decision,
             self._effect,
-            reason,
+            self._reason,
             self._enforced,
             self._status,
-            self._approach.fields.trace if self._approach else "",
+            self._asked.approach.fields.trace if self._asked else "",
             self._counting.counts if self._counting else UNCOUNTED,
         )

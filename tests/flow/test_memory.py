@@ -26,7 +26,8 @@ from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline import approach as memory
 from proxy.pipeline.approach import Approaches
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Forward, Need, Passage, Refuse, Release
+from proxy.pipeline.passage import Passage
+from proxy.pipeline.steps import Forward, Need, Refuse, Release
 from tests.support.bundle_folder import a_bundle
 from tests.support.certificates import BILLING, a_leaf, an_authority, billing, corp_ca, partner_ca
 from tests.support.keys import GRANTED, RING

@@ -7,6 +7,7 @@ once the cause is mended.
 
 import argparse
 import faulthandler
+import importlib
 import importlib.util
 import re
 import shutil
@@ -15,7 +16,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from proxy.gateway.wire.strictness import Row
 
 ROOT: Final = Path(__file__).parents[2]
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -25,37 +29,45 @@ START_SECONDS: Final = 120
 HANG_SECONDS: Final = 5
 MEMORY_MIB: Final = 1024
 MAX_INPUT_BYTES: Final = 4096
-NAMES: Final = (
-    "request_head",
-    "response_head",
-    "chunked",
-    "target_and_fields",
-    "proxy_header",
-    "token",
-    "client_connection",
-    "upstream_connection",
-)
+PARSERS: Final = "tests.fuzz.parsers"
+PROTOCOLS: Final = "tests.fuzz.protocols"
+TARGETS: Final = {
+    "request_head": PARSERS,
+    "response_head": PARSERS,
+    "chunked": PARSERS,
+    "target_and_fields": PARSERS,
+    "proxy_header": PARSERS,
+    "token": PARSERS,
+    "client_connection": PROTOCOLS,
+    "upstream_connection": PROTOCOLS,
+}
+"""Where each stands: only that module is imported, because instrumenting takes its time."""
+INSTRUMENTED: Final = ("proxy.gateway", "proxy.request", "proxy.caller", "proxy.origin", "proxy.pipeline")
+
+
+def find_rows(name: str) -> tuple["Row", ...]:
+    """Return the rows of the table of strictness whose examples a target reads."""
+    from proxy.gateway.wire import strictness  # noqa: PLC0415 - what is fuzzed is imported when it can be instrumented
+
+    return {
+        "request_head": (*strictness.REQUEST_LINES, *strictness.FIELD_LINES, *strictness.FRAMING),
+        "response_head": strictness.ANSWERS,
+        "chunked": strictness.CHUNKS,
+    }.get(name, ())
 
 
 def seed(name: str, folder: Path) -> None:
     """Begin with the corpus, and with every example of the table of strictness."""
     shutil.copytree(CORPUS / name, folder)
-    from proxy.gateway.wire import strictness  # noqa: PLC0415 - what is fuzzed is imported when it can be instrumented
-
-    rows = {
-        "request_head": (*strictness.REQUEST_LINES, *strictness.FIELD_LINES, *strictness.FRAMING),
-        "response_head": strictness.ANSWERS,
-        "chunked": strictness.CHUNKS,
-    }
-    for number, row in enumerate(rows.get(name, ())):
+    for number, row in enumerate(find_rows(name)):
         if len(row.example) <= MAX_INPUT_BYTES:
             (folder / f"row-{number}").write_bytes(row.example)
 
 
 def run_all(seconds: int) -> int:
     """Fuzz every target, one after the other; return the status."""
-    share = max(1, seconds // len(NAMES))
-    return max([fuzz(name, share) for name in NAMES])
+    share = max(1, seconds // len(TARGETS))
+    return max([fuzz(name, share) for name in TARGETS])
 
 
 def fuzz(name: str, seconds: int) -> int:
@@ -86,8 +98,8 @@ def run_one(name: str, seconds: int, folder: Path) -> None:
 
     faulthandler.enable()
 
-    with atheris.instrument_imports(include=["proxy"]):
-        from tests.fuzz.targets import TARGETS  # noqa: PLC0415 - instrumented as it is imported
+    with atheris.instrument_imports(include=[*INSTRUMENTED]):
+        target = getattr(importlib.import_module(TARGETS[name]), f"fuzz_{name}")
 
     (FOUND / name).mkdir(parents=True, exist_ok=True)
     learnt = folder / "learnt"
@@ -100,14 +112,14 @@ def run_one(name: str, seconds: int, folder: Path) -> None:
         "artifact_prefix": f"{FOUND / name}/",
     }
     arguments = [f"-{option}={value}" for option, value in options.items()]
-    atheris.Setup([sys.argv[0], *arguments, str(learnt), str(folder / "seeds")], TARGETS[name])
+    atheris.Setup([sys.argv[0], *arguments, str(learnt), str(folder / "seeds")], target)
     atheris.Fuzz()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=int, default=300, help="in all; with --target, of that one")
-    parser.add_argument("--target", choices=NAMES, help=argparse.SUPPRESS)
+    parser.add_argument("--target", choices=[*TARGETS], help=argparse.SUPPRESS)
     parser.add_argument("--seeds", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if importlib.util.find_spec("atheris") is None:

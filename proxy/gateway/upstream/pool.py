@@ -11,6 +11,7 @@
 import asyncio
 import logging
 from collections import deque
+from typing import Final
 
 from proxy.clock import elapsed_seconds
 from proxy.gateway.options import GatewayOptions
@@ -22,6 +23,9 @@ from proxy.gateway.upstream.health import Health
 from proxy.gateway.upstream.tls import UpstreamTls
 from proxy.model.decision import Reason
 from proxy.telemetry import Metrics
+
+CLOSE_SECONDS: Final = 1.0
+"""How long connections may take to be closed at the end."""
 
 log = logging.getLogger("sekisho.gateway")
 
@@ -208,5 +212,6 @@ class Pool:
         await asyncio.gather(*dials, return_exceptions=True)
         for connection in [*self.open]:
             connection.fail(Reason.GATEWAY_STOPPING)
-        while self.open:  # noqa: ASYNC110 - the loop closes them in its next round
-            await asyncio.sleep(0)
+        until = elapsed_seconds() + CLOSE_SECONDS
+        while self.open and elapsed_seconds() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0)  # the loop closes them in its next round

@@ -14,14 +14,16 @@ LADDER = [
     pytest.param(r"host-(?!undeclared).*", {400}, id="an ambiguous host is 400"),
     pytest.param(r"host-undeclared", {421}, id="a host of others is 421"),
     pytest.param(
-        r"header-.*|proxy-header-.*|connection-.*|request-malformed|upgrade-.*", {400}, id="an ambiguous head is 400"
+        r"header-.*|proxy-header-.*|connection-names-.*|request-malformed|upgrade-.*",
+        {400},
+        id="an ambiguous head is 400",
     ),
-    pytest.param(r"head-too-large", {431}, id="a head that is too large is 431"),
-    pytest.param(r"version-unsupported", {505}, id="a version of others is 505"),
-    pytest.param(r"requests-exceeded", {429}, id="too many requests of one is 429"),
     pytest.param(r"method-unsupported|transfer-.*", {501}, id="a method or coding of nobody is 501"),
     pytest.param(r"expectation-.*", {417}, id="an expectation that nobody meets is 417"),
     pytest.param(r"request-too-large", {413}, id="a body that is too large is 413"),
+    pytest.param(r"head-too-large", {431}, id="a head that is too large is 431"),
+    pytest.param(r"version-.*", {505}, id="a version of others is 505"),
+    pytest.param(r"requests-exceeded", {429}, id="too many requests at once are 429"),
     pytest.param(r"request-timeout|client-slow", {408}, id="a request or an answer that does not move is 408"),
     pytest.param(r"authorization-.*", {400}, id="ambiguous credentials are 400"),
     pytest.param(r"token-.*", {401}, id="no valid token is 401"),
@@ -37,7 +39,7 @@ LADDER = [
     pytest.param(r"rule-allows", {200}, id="an allowance is 200"),
     pytest.param(
         r"keys-unavailable|introspection-unavailable|certificate-revocation-unknown|decision-failed|ledger-unavailable"
-        r"|gateway-stopping|connections-exceeded|overloaded|upstream-busy|counts-unavailable",
+        r"|gateway-stopping|connections-exceeded|overloaded|counts-unavailable|upstream-busy",
         {503},
         id="what we cannot do now is 503",
     ),
