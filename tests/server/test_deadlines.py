@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from cryptography import x509
 
 from proxy.clock import elapsed_seconds
-from proxy.gateway import connection, proxied
+from proxy.gateway import connection, proxied, tls
+from tests.support.certificates import SERVER, a_leaf, partner_ca
 from tests.support.command import write_policies
 from tests.support.raw_http import Message
 from tests.support.talk import OK, HandApi, ask, hand_api, is_at_rest, measure, put, talking
@@ -19,6 +21,8 @@ from tests.support.world import World, run_world
 
 SOON: Final = 0.4
 NEVER: Final = 60.0
+YEARS: Final = 3 * 365 * 86400
+"""The certificate is judged by the real clock."""
 MUCH: Final = 32 * 1024 * 1024
 """More bytes than sockets hold."""
 
@@ -252,3 +256,20 @@ async def test_a_proxy_that_does_not_say_whose_connection_it_is_is_refused_in_ti
                 assert (answer.status, reason(answer)) == (400, "proxy-header-malformed")
                 assert await talk.rest() == b""
         assert await is_at_rest(world)
+
+
+@pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "the beginning of a hello"])
+async def test_a_handshake_that_does_not_come_ends_the_connection(
+    tmp_path: Path, api: HandApi, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", SOON)
+    name = x509.DNSName("localhost")
+    own = a_leaf(partner_ca(), since=-YEARS, until=YEARS, usages=[SERVER], general=[name], serial=None)
+    files = {"tls_certificate": tmp_path / "own.pem", "tls_key": tmp_path / "own.key"}
+    for path, text in zip(files.values(), (own.pem, own.key_pem), strict=True):
+        path.write_text(text, encoding="ascii")
+    async with a_world(tmp_path, api, **files) as world, talking(world) as talk:
+        talk.send(begun)
+        assert await talk.rest() == b""
+        assert await measure(world, "sekisho_connections") == 0
+        assert world.decisions() == []
