@@ -256,6 +256,11 @@ class Metrics:
         )
         self.passages = Gauge("sekisho_passages_in_progress", "Requests under way.", registry=registry)
         self.connections = Gauge("sekisho_connections", "Open connections of callers.", registry=registry)
+        self.connections_limit = Gauge(
+            "sekisho_connections_limit",
+            "How many connections of callers are taken at once; 0: no limit.",
+            registry=registry,
+        )
         self.key_set_fetched = Gauge(
             "sekisho_key_set_fetched_timestamp_seconds",
             "When an issuer's keys were last fetched.",
