@@ -17,7 +17,7 @@ from bench.harness import MIN_ROUNDS, BenchError, paired, render_json, render_ta
 from proxy.assertion.assertions import Assertions
 from proxy.assertion.keys import EDDSA, ES256, AssertionKey, AssertionKeys
 from proxy.model.api import AssertionMode
-from proxy.pipeline.passage import Forward
+from proxy.pipeline.steps import Forward
 from proxy.request.catalog import Catalog
 from tests.support.passages import a_checkpoint, a_head, a_passage, reference_bundle
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 WARMING: Final = 300
 """Requests, on as many connections one after the other."""
+TLS_PART: Final = 5
+"""Of so many connections one is opened with TLS: a handshake takes its time, and each weighs more."""
 ANSWER_SECONDS: Final = 10.0
 
 
@@ -52,7 +54,7 @@ def measure(issuer: Issuer, count: int) -> dict[str, Idle]:
                 name, plain = contender.name, weigh(contender, head, count, None)
             with start(replace(setting, folder=setting.folder / "tls", certificate=certificate)) as contender:
                 context = ssl.create_default_context(cafile=str(certificate.chain))
-                tls = weigh(contender, head, count, context) if contender.speaks_tls else None
+                tls = weigh(contender, head, count // TLS_PART, context) if contender.speaks_tls else None
             found[name] = Idle(plain, tls)
     return found
 

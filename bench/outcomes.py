@@ -19,7 +19,8 @@ from proxy.ledger.record import Recorder
 from proxy.model.request import RequestHead, ResponseHead
 from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Forward, Passage, Release
+from proxy.pipeline.passage import Passage
+from proxy.pipeline.steps import Forward, Release
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -60,7 +60,7 @@ def introduction(rounds: int, seconds: float) -> Iterator[str]:
     day = datetime.fromtimestamp(unix_seconds(), UTC).date()
     yield f"{day}, {rounds} rounds, the longest of {seconds:g} s; {allotted_cores().note}."
     yield f"{processor()}, Linux {platform.release().split('-')[0]}; Python {platform.python_version()}; {versions()}."
-    yield ""
+    yield f"\n![CPU per request as a multiple of HAProxy's, by workload]({CHART.name})\n"
 
 
 def processor() -> str:
@@ -81,9 +81,9 @@ def versions() -> str:
 
 
 def version_of(program: str, flag: str) -> str:
-    """Return the first thing like a version in what a program says of itself; Envoy says its commit first."""
+    """Return the first thing like a version in what a program says of itself; Envoy says its own path first."""
     done = subprocess.run([program, flag], capture_output=True, text=True, check=False)
-    found = VERSION.search(f"{done.stdout}{done.stderr}")
+    found = VERSION.search(f"{done.stdout}{done.stderr}".replace(program, ""))
     return found[0] if found else "?"
 
 

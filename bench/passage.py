@@ -48,7 +48,8 @@ from proxy.ledger.record import Recorder
 from proxy.model.request import RequestHead, ResponseHead
 from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Forward, Passage, Refuse, Release
+from proxy.pipeline.passage import Passage
+from proxy.pipeline.steps import Forward, Refuse, Release
 from proxy.telemetry import Metrics
 
 if TYPE_CHECKING:

@@ -3,6 +3,8 @@
 
 import time
 from datetime import UTC, datetime
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Final
 
 elapsed_seconds: Final = time.perf_counter
@@ -22,6 +24,12 @@ def render_instant(unix: float) -> str:
 def render_date(unix: float) -> str:
     """Render the day of a wall-clock reading, in UTC."""
     return datetime.fromtimestamp(unix, UTC).date().isoformat()
+
+
+@lru_cache(maxsize=2)
+def render_http_date(unix: int) -> str:
+    """Render a second of the wall clock as RFC 9110 5.6.7 has it: ``Sun, 06 Nov 1994 08:49:37 GMT``."""
+    return formatdate(unix, usegmt=True)
 
 
 def parse_instant(text: str) -> float:

@@ -449,8 +449,8 @@ class ClientConnection(asyncio.Protocol):
         elif self._crossing is not None:
             self._crossing.cut(Reason.CLIENT_SLOW)
         elif self._state is HEAD and self.transport is not None:
+            self._leave()  # should the caller not take what was written, it is reset then
             self.transport.close()
-            self._deadline = now + LINGER_SECONDS  # should the caller not take what was written
         else:
             self.abort()
 

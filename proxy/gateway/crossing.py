@@ -21,7 +21,8 @@ from proxy.gateway.wire.render import LAST_CHUNK, render_chunk, render_response
 from proxy.model.decision import Reason
 from proxy.model.request import RequestHead, ResponseHead
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import HTTP_1_1, Forward, Need, Passage, Refuse, Release, Step
+from proxy.pipeline.passage import HTTP_1_1, Passage
+from proxy.pipeline.steps import Forward, Need, Refuse, Release, Step
 
 if TYPE_CHECKING:
     from proxy.gateway.connection import ClientConnection
@@ -124,11 +125,11 @@ class Crossing(Settling):
         if forward is None:
             return
         block = frame.block
-        upgrade = block.upgrade if block.upgrade in forward.upgrades else ""
+        upgrade = frame.upgrade if frame.upgrade in forward.upgrades else ""
         if block.length is not None and block.length > self._most(forward):
             self._fail(Reason.REQUEST_TOO_LARGE)
             return
-        if upgrade and (connection.has_body or frame.version < HTTP_1_1):
+        if upgrade and connection.has_body:
             self._fail(Reason.UPGRADE_UNSUPPORTED)
             return
         has_body = connection.has_body

@@ -10,7 +10,7 @@ from typing import Final
 from proxy.caller.introspection import Introspector
 from proxy.caller.jwks import KeyStore
 from proxy.caller.resolve import IntrospectionNeeded
-from proxy.clock import elapsed_seconds, unix_seconds
+from proxy.clock import elapsed_seconds, render_http_date, unix_seconds
 from proxy.errors import LedgerError
 from proxy.gateway.connection import ClientConnection
 from proxy.gateway.crossing import Crossing
@@ -29,7 +29,8 @@ from proxy.model.decision import Reason
 from proxy.model.origin import ClientAddress
 from proxy.model.ports import CountsSource, Ledger
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Need, Passage, Refuse
+from proxy.pipeline.passage import Passage
+from proxy.pipeline.steps import Need, Refuse
 from proxy.telemetry import Metrics
 
 CLOSING: Final = frozenset({400, 408, 413, 414, 417, 431, 501, 505})
@@ -187,7 +188,8 @@ class Gateway:
             step.outcome, step.outcome.reason, step.allowed_methods, tell_rule=self.options.tell == "rule"
         )
         keep = keep and status not in CLOSING
-        lines = "".join([f"{name}: {value}\r\n" for name, value in fields]).encode() + _SERVER
+        date = render_http_date(int(step.outcome.now))
+        lines = "".join([f"{name}: {value}\r\n" for name, value in (*fields, ("Date", date))]).encode() + _SERVER
         head = render_response(status, lines, len(body), is_chunked=False, closes=not keep, keeps=keep and not is_new)
         return (head + body if with_body else head), keep
 

@@ -20,7 +20,8 @@ from proxy.gateway.wire.heads import RequestFrame
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import Line
 from proxy.model.decision import Reason
-from proxy.pipeline.passage import HTTP_1_1, Passage, Refuse
+from proxy.pipeline.passage import HTTP_1_1, Passage
+from proxy.pipeline.steps import Refuse
 
 if TYPE_CHECKING:
     from proxy.gateway.connection import ClientConnection

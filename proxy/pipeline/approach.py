@@ -16,8 +16,10 @@ from proxy.request.headers import RequestFields
 
 MAX_KEPT: Final = 20_000
 """Approaches that are kept; then all of them go."""
-MAX_KEPT_CHARACTERS: Final = 32 * 1024 * 1024
-"""Of the fields that are kept with them."""
+MAX_KEPT_BYTES: Final = 64 * 1024 * 1024
+"""Of memory that they take, with the fields that are kept with them."""
+FIELD_BYTES: Final = 320
+"""What a field takes beside its characters, as received and as it goes on: most of it, where fields are short."""
 
 
 class Approach(msgspec.Struct, frozen=True):
@@ -57,7 +59,7 @@ class Approaches:
 
     def __init__(self) -> None:
         self._kept: dict[Key, Approach] = {}
-        self._characters = 0
+        self._bytes = 0
 
     def find(self, head: RequestHead) -> Approach | None:
         """Return the approach of a head, None if it is not kept."""
@@ -73,9 +75,9 @@ class Approaches:
 
     def keep(self, approach: Approach) -> None:
         """Keep an approach, in bounded memory."""
-        characters = sum(len(name) + len(value) for name, value in approach.headers)
-        if len(self._kept) >= MAX_KEPT or self._characters + characters > MAX_KEPT_CHARACTERS:
+        size = sum(len(name) + len(value) + FIELD_BYTES for name, value in approach.headers)
+        if len(self._kept) >= MAX_KEPT or self._bytes + size > MAX_KEPT_BYTES:
             self._kept.clear()
-            self._characters = 0
+            self._bytes = 0
         self._kept[id(approach.headers), approach.peer_ip] = approach
-        self._characters += characters
+        self._bytes += size

@@ -18,12 +18,13 @@ A driver calls, in this order::
 """
 
 import math
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
 from proxy.assertion.assertions import Judged
-from proxy.caller.resolve import NOTHING_MET, CallerNeed
+from proxy.caller.resolve import NOTHING_MET
+from proxy.clock import render_http_date
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import EndLine, Line, ReleasedLine
 from proxy.model.api import Action, Api, Route
@@ -40,6 +41,7 @@ from proxy.pipeline.answers import ANSWERS
 from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.counting import Counting, as_first
+from proxy.pipeline.steps import Ended, Forward, Need, Refuse, Release, Step
 from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import decide
 from proxy.request.catalog import Match, NoMatch
@@ -56,60 +58,6 @@ _NOBODY: Final = Caller()
 _NO_ONE: Final = Subject()
 DECISION_ID: Final = "Sekisho-Decision-Id"
 MODE: Final = "Sekisho-Mode"
-
-
-class Refuse(msgspec.Struct, frozen=True):
-    """The caller is answered by us, with a problem document."""
-
-    outcome: Outcome
-    lines: tuple[Line | Rendered, ...]
-    allowed_methods: tuple[str, ...] = ()
-    error: Exception | None = None
-    """What went wrong, for the operator's log alone."""
-
-
-class Need(msgspec.Struct, frozen=True):
-    """Something must be asked before a decision can be made: an issuer's keys, its word on a token, or counts."""
-
-    what: CallerNeed | CountsNeeded
-
-
-class Forward(msgspec.Struct, frozen=True, gc=False):
-    """The request goes to the API, with these fields and its body."""
-
-    api: Api
-    target: str
-    fields: bytes
-    """Field lines, each ended by CRLF, without framing."""
-    expects_continue: bool
-    is_read: bool
-    """Whether sending it twice does no harm."""
-    seconds: float
-    """How long it may take: as long as its route says, and no longer than its token and its grant hold."""
-    lines: tuple[Line | Rendered, ...]
-    max_body_bytes: int | None = None
-    """The largest body that the route takes; None: as large as the gateway takes any."""
-    upgrades: tuple[str, ...] = ()
-    """Protocols to which the route lets a connection be upgraded, in lower case."""
-
-
-class Release(msgspec.Struct, frozen=True, gc=False):
-    """The API's answer goes to the caller, with these fields and its body."""
-
-    status: int
-    fields: bytes
-    """Field lines, each ended by CRLF, without framing."""
-    outcome: Outcome
-    lines: tuple[Line | Rendered, ...]
-
-
-class Ended(msgspec.Struct, frozen=True, gc=False):
-    """The answer is through, or broke off."""
-
-    lines: tuple[Line | Rendered, ...]
-
-
-Step: TypeAlias = Refuse | Need | Forward
 
 
 def find_refusal(decision: Decision) -> Reason | None:
@@ -470,7 +418,9 @@ class Passage:
             self._status = head.status
         outcome = self._make_outcome()
         route = self._match.route if self._match else None
-        fields = render_response_fields(head.headers, personal_data=route is None or route.subject is not None)
+        fields = render_response_fields(
+            head.headers, render_http_date(int(self._now)), personal_data=route is None or route.subject is not None
+        )
         own = f"Server: sekisho\r\n{DECISION_ID}: {self._request_id}\r\n"
         if not self._enforced:
             own += f"{MODE}: observe\r\n"

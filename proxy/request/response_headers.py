@@ -45,8 +45,9 @@ _DROPPED_PREFIXES: Final = ("sekisho-", "x-accel-")
 _NO_STORE: Final = "Cache-Control: no-store\r\n"
 """RFC 9111 5.2.2.5."""
 _CONTROLS: Final = bytes(byte for byte in range(128) if CONTROL.match(chr(byte)))
-_MAX_KEPT: Final = 1024
-"""Lists of names, and values of ``Connection``, of which it is kept what becomes of them."""
+_MAX_KEPT: Final = 128
+"""Lists of names, and values of ``Connection``, of which it is kept what becomes of them. An API has a few; one that
+makes up names fills a head with them, and each list then takes some 130 KiB."""
 
 
 class _Plan(msgspec.Struct, frozen=True):
@@ -58,19 +59,27 @@ class _Plan(msgspec.Struct, frozen=True):
     """Those that do, with a place for each value."""
     ends: int
     """How many control characters end these lines."""
+    has_date: bool
+    """Whether ``Date`` is among them."""
     naming: tuple[int, ...]
     """Which of the fields name others that are dropped, too: ``Connection`` (RFC 9110 7.6.1)."""
 
 
-def render_response_fields(headers: Headers, *, personal_data: bool) -> bytes:
+def render_response_fields(headers: Headers, date: str, *, personal_data: bool) -> bytes:
     """Return the field lines of the API's answer that may reach the caller, each ended by CRLF.
 
     Args:
         headers: as the API sent them.
+        date: when they came, for an answer that does not say itself (RFC 9110 6.6.1).
         personal_data: whether the route carries personal data; its answers are never stored.
     """
     names, values = zip(*headers, strict=True) if headers else ((), ())
     plan = _make_plan(names, personal_data)
+    lines = _render(headers, values, plan, personal_data=personal_data)
+    return lines if plan.has_date else lines + f"Date: {date}\r\n".encode()
+
+
+def _render(headers: Headers, values: tuple[str, ...], plan: "_Plan", *, personal_data: bool) -> bytes:
     if plan.naming:
         named = frozenset[str]().union(*[_read_options(values[place]) for place in plan.naming])
         if named:
@@ -92,7 +101,8 @@ def _make_plan(names: tuple[str, ...], personal_data: bool) -> _Plan:  # noqa: F
     lines = "".join(f"{name.replace('%', '%%')}: %s\r\n" for name in compress(names, passes))
     lines += _NO_STORE if personal_data else ""
     naming = tuple(place for place, name in enumerate(names) if name.lower() == "connection")
-    return _Plan(passes, lines, lines.count("\r") + lines.count("\n"), naming)
+    has_date = any(name.lower() == "date" for name in names)
+    return _Plan(passes, lines, lines.count("\r") + lines.count("\n"), has_date, naming)
 
 
 def _passes(name: str, dropped: frozenset[str]) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from proxy.assertion.assertions import Assertions
 from proxy.assertion.keys import ALGORITHMS, AssertionKey, AssertionKeys
-from proxy.pipeline.passage import Forward
+from proxy.pipeline.steps import Forward
 from tests.support.assertion_page import code_of
 from tests.support.passages import NOW, a_checkpoint, a_head, a_passage, read_lines, reference_bundle
 

@@ -12,7 +12,7 @@ from proxy.bundle.snapshot import Snapshot
 from proxy.model.api import AssertionMode
 from proxy.model.decision import Reason
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Forward, Refuse
+from proxy.pipeline.steps import Forward, Refuse
 from proxy.request.catalog import Catalog
 from tests.support.assertions import KEY, KEYS, read_assertion
 from tests.support.passages import (

@@ -9,7 +9,7 @@ import pytest
 from proxy.caller.resolve import KeysNeeded
 from proxy.demo.issuer import make_key
 from proxy.model.request import RequestHead
-from proxy.pipeline.passage import Forward, Need, Refuse
+from proxy.pipeline.steps import Forward, Need, Refuse
 from tests.support.ledger import decode_decision
 from tests.support.passages import NOW, a_head, a_passage, a_token
 from tests.support.world import ENGINEER, STAFF

@@ -13,7 +13,7 @@ from proxy.model.decision import Reason
 from proxy.model.request import RequestHead
 from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Forward, Refuse
+from proxy.pipeline.steps import Forward, Refuse
 from tests.support.certificates import BILLING, Held, a_leaf, a_list, an_authority, billing, corp_ca, partner_ca
 from tests.support.keys import RING
 from tests.support.passages import HeldKeys, a_head, a_passage, reference_bundle

@@ -15,7 +15,8 @@ from proxy.lifecycle.recorded import read_recorded
 from proxy.model.decision import Reason
 from proxy.model.request import RequestHead
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Forward, Passage, Refuse, Step
+from proxy.pipeline.passage import Passage
+from proxy.pipeline.steps import Forward, Refuse, Step
 from proxy.telemetry import Metrics
 from tests.support.bundle_folder import a_bundle
 from tests.support.keys import GRANTED

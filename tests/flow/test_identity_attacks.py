@@ -26,7 +26,8 @@ from proxy.model.origin import ClientAddress
 from proxy.model.request import AUTHORIZATION, RequestHead
 from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Forward, Passage, Refuse
+from proxy.pipeline.passage import Passage
+from proxy.pipeline.steps import Forward, Refuse
 from tests.support.certificates import Held as HeldCertificate
 from tests.support.certificates import an_authority, billing, corp_ca
 from tests.support.keys import RING

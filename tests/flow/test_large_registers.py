@@ -18,7 +18,7 @@ from proxy.caller.people import COLUMNS
 from proxy.caller.register import Affiliation
 from proxy.errors import StoreError
 from proxy.lifecycle.takeover import Assembly, pack
-from proxy.pipeline.passage import Forward, Refuse
+from proxy.pipeline.steps import Forward, Refuse
 from tests.support.bundle_folder import edited, write_bundle
 from tests.support.passages import a_checkpoint, a_head, a_passage, reference_bundle
 

@@ -24,7 +24,8 @@ from proxy.model.decision import Reason
 from proxy.model.request import Headers, RequestHead, ResponseHead
 from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Forward, Need, Passage, Refuse
+from proxy.pipeline.passage import Passage
+from proxy.pipeline.steps import Forward, Need, Refuse
 from tests.support.keys import RING
 
 NOW = 1616457600.0

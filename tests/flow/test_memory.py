@@ -26,7 +26,8 @@ from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline import approach as memory
 from proxy.pipeline.approach import Approaches
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Forward, Need, Passage, Refuse, Release
+from proxy.pipeline.passage import Passage
+from proxy.pipeline.steps import Forward, Need, Refuse, Release
 from tests.support.bundle_folder import a_bundle
 from tests.support.certificates import BILLING, a_leaf, an_authority, billing, corp_ca, partner_ca
 from tests.support.keys import GRANTED, RING
@@ -244,10 +245,15 @@ def test_what_is_kept_is_bounded_and_stays_right(monkeypatch: pytest.MonkeyPatch
     assert [checkpoint.find_approach(head) for head in heads] == found
 
 
-def test_what_is_kept_is_bounded_by_its_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "fields", [[("X-Long", "x" * 4000)], [(f"X{n}", "") for n in range(20)]], ids=["characters", "fields"]
+)
+def test_what_is_kept_is_bounded_by_the_memory_that_it_takes(
+    monkeypatch: pytest.MonkeyPatch, fields: list[tuple[str, str]]
+) -> None:
     checkpoint = Both(observes=False, address=ClientAddress.X_FORWARDED_FOR, source="tls").warm
-    monkeypatch.setattr(memory, "MAX_KEPT_CHARACTERS", 10_000)
-    heads = [a_head("/", ("X-Long", "x" * 4000)) for _ in range(5)]
+    monkeypatch.setattr(memory, "MAX_KEPT_BYTES", 10_000)
+    heads = [a_head("/", *fields) for _ in range(5)]
     for head in heads:
         checkpoint.find_approach(head)
     assert len([head for head in heads if checkpoint._approaches.find(head) is not None]) == 1

@@ -12,7 +12,8 @@ from proxy.model.request import ResponseHead
 from proxy.pipeline import checkpoint
 from proxy.pipeline import passage as flow
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Forward, Need, Passage, Refuse, Release
+from proxy.pipeline.passage import Passage
+from proxy.pipeline.steps import Forward, Need, Refuse, Release
 from tests.support.ledger import decode_decision
 from tests.support.passages import (
     NOW,
@@ -151,9 +152,9 @@ def test_answers_with_personal_data_are_never_stored() -> None:
     passage = a_passage()
     _forwarded(passage)
     fields = {"Cache-Control": "public", "Expires": "1", "Server": "x", "Alt-Svc": "h3", "Sekisho-Mode": "observe"}
-    answer = ResponseHead(200, (*fields.items(), ("Connection", "X-Hop"), ("X-Hop", "1"), ("ETag", "1")))
+    answer = ResponseHead(200, (*fields.items(), ("Connection", "X-Hop"), ("X-Hop", "1"), ("ETag", "1"), ("Date", "d")))
     assert dict(read_lines(_released(passage, answer).fields)) == {
-        "ETag": "1", "Cache-Control": "no-store", "Server": "sekisho", "Sekisho-Decision-Id": REQUEST_ID,
+        "ETag": "1", "Date": "d", "Cache-Control": "no-store", "Server": "sekisho", "Sekisho-Decision-Id": REQUEST_ID,
     }  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from proxy.model.request import RequestHead
 from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.answers import ANSWERS, BEARER_CHALLENGE
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Forward, Need, Passage, Refuse
+from proxy.pipeline.passage import Passage
+from proxy.pipeline.steps import Forward, Need, Refuse
 from tests.support.keys import RING
 from tests.support.passages import NOW, HeldKeys, a_checkpoint, a_head, a_token, read_lines, reference_bundle
 

@@ -17,7 +17,8 @@ from proxy.model.decision import Reason
 from proxy.model.facts import UNKNOWN
 from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Forward, Need, Passage, Refuse, Step
+from proxy.pipeline.passage import Passage
+from proxy.pipeline.steps import Forward, Need, Refuse, Step
 from proxy.volume.memory import MemoryCounts
 from tests.support.bundle_folder import a_bundle
 from tests.support.counts import HeldClock

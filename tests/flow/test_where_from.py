@@ -12,7 +12,8 @@ from proxy.model.facts import EMPTY_SET, UNKNOWN, Fact
 from proxy.model.origin import LOCAL, ClientAddress, CountrySource, DatabaseInfo, Geolocation
 from proxy.model.request import RequestHead, ResponseHead
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.passage import Forward, Passage, Refuse, Release
+from proxy.pipeline.passage import Passage
+from proxy.pipeline.steps import Forward, Refuse, Release
 from tests.support.keys import RING
 from tests.support.ledger import decode_decision
 from tests.support.passages import NOW, HeldKeys, a_head, reference_bundle

@@ -6,10 +6,11 @@ the API's side drives a real connection of a pool that is not there. Neither ope
 """
 
 import asyncio
+import atexit
 import functools
 import itertools
 import logging
-import socket
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
@@ -41,7 +42,14 @@ SHORTEST: Final = len("G / HTTP/1.1\r\n\r\n")
 BOUNDARY: Final = b"\n--\n"
 """Divides an input into what each of several callers sends."""
 
-_SOCKET, _OTHER_END = socket.socketpair()  # a number for `poll` to look at; nothing is ever sent
+
+class SilentSocket:
+    """A number for ``poll`` to look at: that of a pipe into which nothing is ever written."""
+
+    ENDS: Final = os.pipe()
+
+    def fileno(self) -> int:
+        return self.ENDS[0]
 
 
 def cut(data: bytes, most: int = 61) -> Iterator[bytes]:
@@ -56,13 +64,10 @@ def cut(data: bytes, most: int = 61) -> Iterator[bytes]:
 class Transport(asyncio.Transport):
     """Keeps what is written."""
 
-    def __init__(self) -> None:
-        super().__init__({"peername": (OFFICE, 40000), "socket": None, "ssl_object": None})
+    def __init__(self, end: SilentSocket | None = None) -> None:
+        super().__init__({"peername": (OFFICE, 40000), "socket": end, "ssl_object": None})
         self.written = b""
         self.is_over = False
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return _SOCKET if name == "socket" and isinstance(self, ApiTransport) else super().get_extra_info(name, default)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += bytes(data)
@@ -93,10 +98,6 @@ class Transport(asyncio.Transport):
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
-
-
-class ApiTransport(Transport):
-    """One to an API: it has a number."""
 
 
 # The caller's side.
@@ -208,7 +209,9 @@ def troubles() -> Troubles:
 
 @functools.cache
 def runner() -> asyncio.Runner:
-    return asyncio.Runner()
+    made = asyncio.Runner()
+    atexit.register(made.close)
+    return made
 
 
 @functools.cache
@@ -411,7 +414,7 @@ _QUESTIONS: Final = (
 
 async def _answer(question: UpstreamRequest, pieces: Sequence[bytes], *, is_ended: bool) -> tuple[Told, bool]:
     """Return what the one who asked was told, and whether the connection could be used again."""
-    home, told, transport = FakeHome(), Told(), ApiTransport()
+    home, told, transport = FakeHome(), Told(), Transport(SilentSocket())
     connection = UpstreamConnection(home, GatewayOptions())
     connection.connection_made(transport)
     handle = UpstreamHandle(question, told, home)

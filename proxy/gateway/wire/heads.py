@@ -28,8 +28,10 @@ MAX_BLOCKS: Final = 8192
 """Blocks of field lines that are remembered."""
 MAX_BLOCK_BYTES: Final = 4 * 1024
 """Of a block that is remembered. Longer ones are read anew each time."""
-MAX_RECALL_BYTES: Final = 8 * 1024 * 1024
-"""Of all of them; what was read from them takes about as much again."""
+MAX_RECALL_BYTES: Final = 24 * 1024 * 1024
+"""Of all of them, and of what was read from them."""
+FIELD_BYTES: Final = 192
+"""What a field that was read takes beside its line: most of it, where lines are short."""
 
 _HEAD_END: Final = b"\r\n\r\n"
 _BROKEN_END: Final = re.compile(rb"\n\r?\n")
@@ -114,7 +116,9 @@ class RequestReader:
     """Reads heads of requests, for all connections of a process, and remembers blocks of field lines."""
 
     def __init__(self) -> None:
-        self._blocks = Recall[RequestBlock](count=MAX_BLOCKS, key_bytes=MAX_BLOCK_BYTES, total_bytes=MAX_RECALL_BYTES)
+        self._blocks = Recall[RequestBlock](
+            count=MAX_BLOCKS, key_bytes=MAX_BLOCK_BYTES, total_bytes=MAX_RECALL_BYTES, weigh=_weigh
+        )
 
     def recall(self, data: bytes) -> RequestFrame | None:
         """Return the request where data is one whole head, and nothing more, whose field lines are remembered.
@@ -167,6 +171,10 @@ def _make_frame(line: re.Match[bytes], block: RequestBlock) -> RequestFrame | Re
         block,
         not block.closes and (is_current or block.keeps),
     )
+
+
+def _weigh(block: RequestBlock) -> int:
+    return len(block.headers) * FIELD_BYTES
 
 
 def _read_block(raw: bytes) -> RequestBlock | Reason:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What pure functions of bytes have said, kept for when the same bytes come again: bounded in number and in bytes."""
 
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -16,10 +17,13 @@ class Recall(Generic[Value]):
     Args:
         count: of values.
         key_bytes: of a key that is kept at all.
-        total_bytes: of all keys.
+        total_bytes: of all keys, and of what values take beside them.
+        weigh: says how many bytes a value takes; None: about nothing.
     """
 
-    def __init__(self, *, count: int, key_bytes: int, total_bytes: int) -> None:
+    def __init__(
+        self, *, count: int, key_bytes: int, total_bytes: int, weigh: Callable[[Value], int] | None = None
+    ) -> None:
         self.young: dict[bytes, Value] = {}
         """Where to look first; whoever finds nothing here asks ``find``."""
         self._old: dict[bytes, Value] = {}
@@ -27,6 +31,7 @@ class Recall(Generic[Value]):
         self._count: Final = count // 2
         self._key_bytes: Final = key_bytes
         self._total_bytes: Final = total_bytes // 2
+        self._weigh: Final = weigh
 
     def find(self, key: bytes) -> Value | None:
         """Return what was kept, None if nothing was."""
@@ -41,7 +46,8 @@ class Recall(Generic[Value]):
         """Keep a value, unless its key is too long."""
         if len(key) > self._key_bytes:
             return
-        if len(self.young) >= self._count or self._young_bytes + len(key) > self._total_bytes:
+        size = len(key) if self._weigh is None else len(key) + self._weigh(value)
+        if len(self.young) >= self._count or self._young_bytes + size > self._total_bytes:
             self._old, self.young, self._young_bytes = self.young, {}, 0
         self.young[key] = value
-        self._young_bytes += len(key)
+        self._young_bytes += size

@@ -10,7 +10,7 @@ from proxy.cli import main
 from proxy.ledger.archive import Archive
 from proxy.ledger.entry import encode_body
 from proxy.lifecycle.kept import keep_bundle
-from proxy.pipeline.passage import Refuse
+from proxy.pipeline.steps import Refuse
 from tests.support.bundle_folder import REFERENCE, SMALL, edited, write_bundle
 from tests.support.passages import REQUEST_ID, a_head, a_passage, a_token, reference_bundle
 from tests.support.world import ENGINEER

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.bundle.check import load_bundle
 from proxy.cli import main
-from proxy.pipeline.passage import Forward, Refuse
+from proxy.pipeline.steps import Forward, Refuse
 from tests.support.bundle_folder import REFERENCE
 from tests.support.keys import GRANTED, NAMES, RING, write_pseudonym_keys
 from tests.support.ledger import decode_decision

@@ -95,3 +95,16 @@ async def test_who_ends_and_takes_nothing_is_cut_off(bench: Bench, *, has_body: 
         bench.tick(bench.gateway.options.client_body_seconds + 1)
         await turn()
     assert caller.is_lost
+
+
+async def test_who_asks_nothing_more_and_never_takes_its_last_answer_is_cut_off(bench: Bench) -> None:
+    caller = bench.connect()
+    caller.is_stuck = True
+    caller.send(a_request())
+    bench.ask.answer(WRITE_HIGH_BYTES // 2)  # too little to be called slow
+    await turn()
+    options = bench.gateway.options
+    for later in (0.0, options.client_idle_seconds, 2 * options.client_idle_seconds, options.client_read_seconds):
+        bench.tick(options.client_idle_seconds + later + 1)
+        await turn()
+    assert caller.is_lost

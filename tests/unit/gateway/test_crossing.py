@@ -12,7 +12,7 @@ from proxy.bundle.check import load_bundle
 from proxy.gateway.connection import WRITE_HIGH_BYTES
 from proxy.model.decision import Reason
 from tests.support.command import write_policies
-from tests.support.crossings import CHAT, TUNNEL_EDITS, Bench, Caller, a_request, an_update
+from tests.support.crossings import CHAT, MORE_ROUTES, Bench, Caller, a_request, an_update
 from tests.support.passages import a_checkpoint
 
 
@@ -145,7 +145,7 @@ class TestTunnel:
 
     @pytest.fixture
     async def bench(self, tmp_path: Path) -> AsyncIterator[Bench]:
-        policies = write_policies(tmp_path / "policies", *TUNNEL_EDITS)
+        policies = write_policies(tmp_path / "policies", *MORE_ROUTES)
         with Bench(a_checkpoint(load_bundle(policies))) as bench:
             yield bench
             await bench.finish()

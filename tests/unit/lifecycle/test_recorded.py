@@ -16,7 +16,7 @@ from proxy.ledger.record import Recorder
 from proxy.lifecycle.recorded import read_recorded
 from proxy.model.caller import Part
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet
-from proxy.pipeline.passage import Refuse
+from proxy.pipeline.steps import Refuse
 from proxy.policy.evaluate import decide
 from tests.support.keys import RING
 from tests.support.passages import a_head, a_passage, a_token, reference_bundle

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of an API's answer reaches the caller, whatever the API says."""
 
+ba
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +11,25 @@ from proxy.request.headers import CONTROL, NAME, canonical_name
 from proxy.request.response_headers import CACHE_FIELDS, RESPONSE_DROPPED, render_response_fields
 from tests.support.passages import read_lines
 
+DATE: Final = "Sun, 06 Nov 1994 08:49:37 GMT"
+
 
 def select_response_fields(headers: Headers, *, personal_data: bool) -> Headers:
-    return read_lines(render_response_fields(headers, personal_data=personal_data))
+    """Return what passes, without the date that we add."""
+    lines = read_lines(render_response_fields(headers, DATE, personal_data=personal_data))
+    return tuple(line for line in lines if line != ("Date", DATE))
+
+
+@pytest.mark.parametrize("name", ["Date", "date", "DATE"])
+def test_an_answer_keeps_its_own_date(name: str) -> None:
+    answer = ((name, "Mon, 07 Nov 1994 08:49:37 GMT"),)
+
+    assert read_lines(render_response_fields(answer, DATE, personal_data=False)) == answer
+
+
+def test_an_answer_without_a_date_gets_ours() -> None:
+    assert read_lines(render_response_fields((("ETag", "x"),), DATE, personal_data=False))[-1] == ("Date", DATE)
+    assert read_lines(render_response_fields((), DATE, personal_data=False)) == (("Date", DATE),)
 
 
 @pytest.mark.parametrize("name", sorted(RESPONSE_DROPPED | {"sekisho-decision-id", "sekisho_mode"}))
@@ -99,3 +116,16 @@ def test_an_answer_is_sorted_field_by_field_as_the_table_says(fields: list[tuple
     added = [("Cache-Control", "no-store")] if personal else []
 
     assert list(select_response_fields(tuple(fields), personal_data=personal)) == expected + added
+
+
+def test_an_api_that_makes_up_names_takes_a_bounded_memory() -> None:
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(400):
+            headers = tuple((f"{number}-{field}-{'x' * 600}", "") for field in range(99))
+            assert render_response_fields(headers, personal_data=True)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 24 * 1024 * 1024

@@ -4,6 +4,7 @@ import pytest
 
 from proxy.gateway.wire.grammar import MAX_FIELDS, MAX_HEAD_BYTES, MAX_LINE_BYTES
 from proxy.gateway.wire.heads import (
+    FIELD_BYTES,
     MAX_BLOCK_BYTES,
     MAX_BLOCKS,
     MAX_RECALL_BYTES,
@@ -173,6 +174,14 @@ def test_what_is_remembered_is_bounded_in_bytes() -> None:
     for number in range(MAX_BLOCKS // 2):
         reader.read(LINE + b"X: %d%b\r\n\r\n" % (number, b"x" * (MAX_BLOCK_BYTES - 20)))
         assert kept(reader)[1] <= MAX_RECALL_BYTES
+
+
+def test_what_is_remembered_is_bounded_in_what_was_read_from_it() -> None:
+    reader = RequestReader()
+    for number in range(MAX_BLOCKS):
+        reader.read(LINE + b"".join(b"%x:\r\n" % (number * 98 + field) for field in range(98)) + b"\r\n")
+    fields = sum(len(block.headers) for each in (reader._blocks.young, reader._blocks._old) for block in each.values())
+    assert 0 < kept(reader)[1] + fields * FIELD_BYTES <= MAX_RECALL_BYTES
 
 
 def test_a_long_block_is_not_remembered() -> None:

@@ -27,6 +27,14 @@ def test_the_bytes_are_bounded() -> None:
     assert sum(recall.find(b"%050d" % number) is not None for number in range(100)) <= 8
 
 
+def test_what_values_take_is_bounded_too_wherever_they_stand() -> None:
+    recall = Recall[int](count=1000, key_bytes=50, total_bytes=400, weigh=lambda value: value)
+    for number in range(100):
+        recall.keep(b"%d" % number, 48)
+        recall.find(b"0")
+        assert sum(recall.find(b"%d" % other) is not None for other in range(100)) <= 8
+
+
 def test_a_long_key_is_not_kept() -> None:
     recall = Recall[int](count=10, key_bytes=3, total_bytes=100)
     recall.keep(b"long", 1)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a passage says to whoever drives it. Each carries the lines that must be in the ledger before it is acted on."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from proxy.caller.resolve import CallerNeed
+from proxy.ledger.entry import Rendered
+from proxy.ledger.lines import Line
+from proxy.model.api import Api
+from proxy.model.counts import CountsNeeded
+from proxy.model.outcome import Outcome
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """The caller is answered by us, with a problem document."""
+
+    outcome: Outcome
+    lines: tuple[Line | Rendered, ...]
+    allowed_methods: tuple[str, ...] = ()
+    error: Exception | None = None
+    """What went wrong, for the operator's log alone."""
+
+
+class Need(msgspec.Struct, frozen=True):
+    """Something must be asked before a decision can be made: an issuer's keys, its word on a token, or counts."""
+
+    what: CallerNeed | CountsNeeded
+
+
+class Forward(msgspec.Struct, frozen=True, gc=False):
+    """The request goes to the API, with these fields and its body."""
+
+    api: Api
+    target: str
+    fields: bytes
+    """Field lines, each ended by CRLF, without framing."""
+    expects_continue: bool
+    is_read: bool
+    """Whether sending it twice does no harm."""
+    seconds: float
+    """How long it may take: as long as its route says, and no longer than its token and its grant hold."""
+    lines: tuple[Line | Rendered, ...]
+    max_body_bytes: int | None = None
+    """The largest body that the route takes; None: as large as the gateway takes any."""
+    upgrades: tuple[str, ...] = ()
+    """Protocols to which the route lets a connection be upgraded, in lower case."""
+
+
+class Release(msgspec.Struct, frozen=True, gc=False):
+    """The API's answer goes to the caller, with these fields and its body."""
+
+    status: int
+    fields: bytes
+    """Field lines, each ended by CRLF, without framing."""
+    outcome: Outcome
+    lines: tuple[Line | Rendered, ...]
+
+
+class Ended(msgspec.Struct, frozen=True, gc=False):
+    """The answer is through, or broke off."""
+
+    lines: tuple[Line | Rendered, ...]
+
+
+Step: TypeAlias = Refuse | Need | Forward
