@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of an API's answer reaches the caller, whatever the API says."""
 
-ba
+import tracemalloc
+from typing import Final
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
