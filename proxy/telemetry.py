@@ -254,8 +254,6 @@ class Metrics:
             _PASSAGE_BUCKETS,
             registry,
         )
-        self.passages = Gauge("sekisho_passages_in_progress", "Requests under way.", registry=registry)
-        self.connections = Gauge("sekisho_connections", "Open connections of callers.", registry=registry)
         self.key_set_fetched = Gauge(
             "sekisho_key_set_fetched_timestamp_seconds",
             "When an issuer's keys were last fetched.",
@@ -295,9 +293,21 @@ class Metrics:
             "Times that the ledger could not be written, so that nothing left.",
             registry=registry,
         )
+        self._declare_load()
         self._declare_checkpoints()
         self._declare_counts()
         self._declare_workers()
+
+    def _declare_load(self) -> None:
+        """Declare what tells how much is under way."""
+        registry = self.registry
+        self.passages = Gauge("sekisho_passages_in_progress", "Requests under way.", registry=registry)
+        self.connections = Gauge("sekisho_connections", "Open connections of callers.", registry=registry)
+        self.connections_limit = Gauge(
+            "sekisho_connections_limit",
+            "How many connections of callers are taken at once; 0: no limit.",
+            registry=registry,
+        )
 
     def _declare_counts(self) -> None:
         """Declare what tells whether it is known how much callers read."""

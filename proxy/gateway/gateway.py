@@ -94,6 +94,7 @@ class Gateway:
         """Set when the gateway stops: what is cut from then on was cut by us."""
         metrics.passages.set_function(lambda: len(self.under_way))
         metrics.connections.set_function(lambda: len(self.connections))
+        metrics.connections_limit.set(options.max_connections)
 
     def _trusts(self, ip: str) -> bool:
         return self.checkpoint().origins.trusts(ip)

@@ -57,6 +57,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "sekisho_geolocation_stale": Rule.LARGEST,
     "sekisho_passages_in_progress": Rule.SUM,
     "sekisho_connections": Rule.SUM,
+    "sekisho_connections_limit": Rule.SUM,
     "sekisho_upstream_connections": Rule.SUM,
     "sekisho_upstream_waiting": Rule.SUM,
     "sekisho_upstream_down": Rule.LARGEST,

@@ -176,7 +176,10 @@ SINGLE: Final[dict[str, list[float]]] = {
     "Not in force as it lies there": [0.0],
     "Policy in force": [1.0],
     "Witness behind": [],  # there is none
+    "APIs that cannot be connected to": [0.0],
 }
+SERIES: Final[dict[str, list[int]]] = {"Connections": [1, 2, 1]}
+"""How many series each query of a panel shows, whose values are those of the moment."""
 
 
 async def _count(watch: Watch, title: str, labels: tuple[str, ...]) -> Counter[Any]:
@@ -202,7 +205,9 @@ async def _check_dashboard(stage: Stage, watch: Watch) -> None:
     for title, values in SINGLE.items():
         (query,) = queries(title)
         assert [number for _, number in await watch.query(query)] == values, title
-    rest = {panel["title"] for panel in panels()} - PANELS.keys() - SINGLE.keys()
+    for title, counts in SERIES.items():
+        assert [len(await watch.query(query)) for query in queries(title)] == counts, title
+    rest = {panel["title"] for panel in panels()} - PANELS.keys() - SINGLE.keys() - SERIES.keys()
     assert len(rest) == 3
     for query in (query for title in rest for query in queries(title)):
 
