@@ -94,6 +94,11 @@ FIELDS: Final[Mapping[str, Field]] = {
     "end_reason": Field(("end", "reason")),
     "end_time": Field(("end", "time"), is_counted=False),
     "end_n": Field(("end", "n"), is_counted=False),
+    "counts_subjects_1h": Field(("counts", "subjects_1h"), is_counted=False),
+    "counts_subjects_24h": Field(("counts", "subjects_24h"), is_counted=False),
+    "counts_country_subjects_1h": Field(("counts", "country_subjects_1h"), is_counted=False),
+    "counts_country_subjects_24h": Field(("counts", "country_subjects_24h"), is_counted=False),
+    "counts_requests_1m": Field(("counts", "requests_1m"), is_counted=False),
 }
 """Name to field, in the order of the columns of CSV. New ones are added at the end, none is renamed."""
 

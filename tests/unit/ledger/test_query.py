@@ -29,6 +29,7 @@ from proxy.ledger.lines import (
     SubjectRecorded,
 )
 from proxy.ledger.query import FIELDS, Filter, Search, count_by, find_value, find_words, render_words
+from proxy.model.counts import TALLIES
 from tests.support.ledger_lines import BEGAN, SATO, TOKYO, USER_42, WANG, a_decision, an_allowance, an_end
 
 KIM = "d4" * 16
@@ -273,12 +274,19 @@ def test_each_field_is_one_of_the_schema_and_is_left_out_at_the_schemas_default(
     }  # fmt: skip
     for name, field in FIELDS.items():
         *path, last = field.path
+        if path == ["counts"]:  # of a mapping: by their names
+            assert last in TALLIES
+            continue
         if last in {"n", "time"}:
             continue
         schema = {each.name: each for each in msgspec.structs.fields(structs[tuple(path)])}[last]
         ours = field.default if field.within is None else field.within
         if name not in {"bytes", "seconds"} and schema.default not in (msgspec.NODEFAULT, None, (), {}):
             assert ours == schema.default, name
+
+
+def test_every_count_has_its_name() -> None:
+    assert [field.path[1] for field in FIELDS.values() if field.path[0] == "counts"] == list(TALLIES)
 
 
 def test_every_field_of_a_decision_has_its_name() -> None:
