@@ -25,12 +25,17 @@ from prometheus_client import start_http_server, write_to_textfile
 from proxy.bundle.apis import parse_upstream_url
 from proxy.bundle.check import load_bundle
 from proxy.cli.run import parse_pairs
-from proxy.clock import unix_seconds
+from proxy.clock import elapsed_seconds, unix_seconds
 from proxy.errors import UsageError
 from proxy.settings import parse_endpoint, read_settings
 from proxy.telemetry import ProbeMetrics
 
 TIMEOUT_SECONDS: Final = 5.0
+MAX_LINE_BYTES: Final = 4096
+"""What is read of an answer at most: its first line is all that is wanted."""
+_LEAST_SECONDS: Final = 0.001
+"""No time at all would mean not to wait for what is there."""
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?![0-9])")
 UNIX: Final = "unix:"
 _METHOD: Final = re.compile(r"[A-Z]{1,20}")
 _TARGET: Final = re.compile(r"/[!-~]*")
@@ -147,16 +152,43 @@ def _ask(place: Place, connection: http.client.HTTPConnection, options: argparse
         connection.putheader("User-Agent", "sekisho-probe")
         connection.putheader("Connection", "close")
         connection.endheaders()
-        status = connection.getresponse().status
+        line = _read_line(connection.sock, options.timeout)
     except TimeoutError:
         return Finding(place.api, Verdict.REACHABLE, "it takes connections, and is silent")
-    except OSError:  # http.client.RemoteDisconnected, a reset, TLS that asks for a certificate after the handshake
+    except OSError:  # a reset, TLS that asks for a certificate after the handshake
+        line = b""
+    if not line:
         return Finding(place.api, Verdict.REFUSED, "it closes the connection without an answer")
-    except http.client.HTTPException:
+    match = _STATUS_LINE.match(line)
+    if match is None:
         return Finding(place.api, Verdict.REACHABLE, "it answers, though not as HTTP/1.1")
+    status = int(match[1])
     if status in _REFUSALS:
         return Finding(place.api, Verdict.REFUSED, "it asks for what only the gateway has", status)
     return Finding(place.api, Verdict.REACHABLE, "it answers", status)
+
+
+def _read_line(taken: socket.socket, seconds: float) -> bytes:
+    """Return the first line of an answer, or what of it has come in time.
+
+    Raises:
+        TimeoutError: nothing has.
+        OSError: the connection has broken before it was whole.
+    """
+    until = elapsed_seconds() + seconds
+    line = b""
+    while b"\n" not in line and len(line) < MAX_LINE_BYTES:
+        taken.settimeout(max(_LEAST_SECONDS, until - elapsed_seconds()))
+        try:
+            part = taken.recv(MAX_LINE_BYTES)
+        except TimeoutError:
+            if line:
+                break
+            raise
+        if not part or elapsed_seconds() > until:
+            return line + part
+        line += part
+    return line
 
 
 class _UnixConnection(http.client.HTTPConnection):

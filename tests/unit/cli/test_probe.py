@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from proxy.cli import main
+from proxy.clock import elapsed_seconds
 from tests.support.bundle_folder import edited, write_bundle
 from tests.support.certificates import a_ca
 from tests.support.world import wait_for
@@ -271,3 +272,30 @@ def test_what_cannot_be_tried_is_told_with_the_mend(
 def test_an_api_that_the_bundle_does_not_declare_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert probe(str(write_bundle(tmp_path)), "--url", "user=http://127.0.0.1:1") == 2
     assert "did you mean 'users'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("begins", "told"),
+    [(b"HTTP/1.1 200 OK\r\n", "it answers (200)"), (b"", "it answers, though not as HTTP/1.1")],
+    ids=["its fields", "its status"],
+)
+def test_an_api_that_never_comes_to_the_end_of_an_answer_does_not_hold_the_canary_up(
+    capsys: pytest.CaptureFixture[str], begins: bytes, told: str
+) -> None:
+    done = threading.Event()
+
+    def drip(taken: socket.socket) -> None:
+        server.read_head(taken)
+        taken.sendall(begins)
+        while not done.wait(0.05):
+            taken.sendall(b"x")
+
+    server = Server(drip)
+    try:
+        since = elapsed_seconds()
+        assert probe("--url", f"users={server.url}", "--timeout", "0.5") == 1
+        assert elapsed_seconds() - since < 5
+    finally:
+        done.set()
+        server.close()
+    assert told in capsys.readouterr().out
