@@ -132,9 +132,11 @@ class ClientConnection(asyncio.Protocol):
         if self._start is not None:
             self._start.close()
         crossing, self._crossing = self._crossing, None
-        if crossing is not None:
-            crossing.client_gone()
-        gateway.limits.disconnect(self)
+        try:
+            if crossing is not None:
+                crossing.client_gone()
+        finally:
+            gateway.limits.disconnect(self)
 
     def eof_received(self) -> bool | None:
         """Take the end of what the caller sends: with a request under way, it has left."""

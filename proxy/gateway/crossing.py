@@ -328,11 +328,13 @@ class Crossing(Settling):
 
     # The caller, meanwhile.
 
+    @driven
     def client_slow(self) -> None:
         """Hold the API back."""
         if self._handle is not None:
             self._handle.pause()
 
+    @driven
     def client_ready(self) -> None:
         """Let the API go on."""
         if self._handle is not None and not self._is_waiting:

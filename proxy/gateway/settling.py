@@ -164,6 +164,7 @@ class Settling:
             return
         self._give_up(reason)
 
+    @driven
     def client_gone(self) -> None:
         """Record that the caller left. Nothing more can be said to it."""
         if self._phase is not SETTLED:

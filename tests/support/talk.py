@@ -194,7 +194,7 @@ async def measure(world: World, name: str) -> float:
     """Return the sum of a metric."""
     async with aiohttp.request("GET", f"{world.admin}/metrics") as response:
         lines = (await response.text()).splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
 async def is_at_rest(world: World) -> bool:
