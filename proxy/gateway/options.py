@@ -69,7 +69,8 @@ class GatewayOptions(BaseModel):
     """Connections from one address that is no trusted proxy's; 0: no limit."""
     max_requests: Annotated[int, Field(ge=0)] = 4096
     """Requests under way in all; what comes on top is answered 503 at once. 0: no limit."""
-    max_requests_per_address: Annotated[int, Field(ge=0)] = 512
-    """Requests under way from one address that is no trusted proxy's; 429 on top. 0: no limit."""
+    max_requests_per_address: Annotated[int, Field(ge=0)] = 128
+    """Requests under way from one address that is no trusted proxy's; 429 on top. 0: no limit. It is half of an API's
+    connections, so that nobody takes them all by being slow."""
     drain_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
     """How long requests under way may take to end when the gateway stops."""
