@@ -329,11 +329,6 @@ class ClientConnection(asyncio.Protocol):
         """Whether the caller does not take its answer as fast as it comes."""
         return self._is_slow
 
-    @property
-    def is_open(self) -> bool:
-        """Whether anything that is written can arrive."""
-        return self.transport is not None and not self.transport.is_closing()
-
     def write(self, data: bytes) -> None:
         """Send bytes."""
         if self.transport is not None:
