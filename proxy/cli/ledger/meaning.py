@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from proxy.ledger.query import DEFAULT_RULE, FIELDS, Row, find_value, find_words, render_words
 from proxy.model.country import NAMES
+from proxy.model.counts import TALLIES
 from proxy.model.decision import Reason
 from proxy.model.facts import State
 from proxy.pipeline.answers import ANSWERS
@@ -104,6 +105,14 @@ def _tell_rule(rule: Row) -> str:
 
 def _rules(row: Row) -> str:
     return _tell_rules(find_value(row, "rules"))
+
+
+_COUNTS: Final = tuple(f"counts_{name}" for name in TALLIES)
+
+
+def _counts(row: Row) -> str:
+    told = [(name.removeprefix("counts_"), _join(row, name)) for name in _COUNTS]
+    return ", ".join(f"{name} {count}" for name, count in told if count)
 
 
 def _shadow(row: Row) -> str:
@@ -206,6 +215,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[_Item, ...]], ...]] = (
             _Item("country", ("subject_country",), "where the person is whose data it is",
                   _country_of("subject_country")),
             _Item("person", ("subject",), "a keyed pseudonym of that person"),
+            _Item("read so far", _COUNTS, "how much the caller read, this included, where a rule asks", _counts),
         ),
     ),
     (
