@@ -86,13 +86,13 @@ def latency_figures(latencies: Latencies | None) -> Iterator[tuple[str, float]]:
         yield f"{key_of(name)}_p50_microseconds", found.p50
         yield f"{key_of(name)}_p99_microseconds", found.p99
         yield f"{key_of(name)}_p999_microseconds", found.p999
-        yield f"{key_of(name)}_p99_to_haproxy", latencies.comparison.ratio(name).median
+        yield f"p99_{key_of(name)}_to_haproxy", latencies.comparison.ratio(name).median
 
 
 def idle_figures(idle: Mapping[str, Idle] | None) -> Iterator[tuple[str, float]]:
     """Yield what waiting connections weigh."""
     for name, found in (idle or {}).items():
-        yield f"{key_of(name)}_idle_connection_kibibytes", found.plain
+        yield f"idle_connection_{key_of(name)}_kibibytes", found.plain
         if found.tls is not None:
             yield f"{key_of(name)}_idle_tls_connection_kibibytes", found.tls
 
@@ -126,9 +126,9 @@ PROMISES: Final = {
     f"{SMALL.id}_sekisho_to_envoy": 1.0,
     f"{DENIED.id}_sekisho_to_envoy": 0.8,
     f"{HISTORY.id}_sekisho_to_haproxy": 1.5,
-    "sekisho_p99_to_haproxy": 2.0,
+    "p99_sekisho_to_haproxy": 2.0,
     "idle_worker_mebibytes": 90.0,
-    "sekisho_idle_connection_kibibytes": 6.0,
+    "idle_connection_sekisho_kibibytes": 6.0,
     "start_to_imports": 3.0,
 }
 """Each figure that has a bound, and the most that it may be."""

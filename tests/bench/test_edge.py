@@ -89,7 +89,7 @@ def test_the_page_as_it_lies_there_has_its_marks() -> None:
 
 def test_losses_are_told_by_workload_and_by_target() -> None:
     told = "\n".join(page.losses(all_findings()))
-    assert "Target missed: `sekisho_idle_connection_kibibytes` is 7.00" in told
+    assert "Target missed: `idle_connection_sekisho_kibibytes` is 7.00" in told
     assert "of HAProxy" not in told  # 1.00 is no loss
     assert "start_to_imports" not in told
 
