@@ -38,8 +38,8 @@ class Held:
         self.sets = sets
 
 
-def make_outcomes(count: int) -> list[Outcome]:
-    """Return outcomes of so many requests, a sixteenth as many callers, each of another user's record."""
+def make_checkpoint() -> tuple[Checkpoint, Issuer]:
+    """Return what passages under the reference bundle share, and the issuer whose tokens it takes."""
     snapshot = load_bundle(REFERENCE_BUNDLE)
     issuer = Issuer("https://idp.ly.example")
     keys = Held(
@@ -48,6 +48,12 @@ def make_outcomes(count: int) -> list[Outcome]:
     ring = KeyRing.generate("2026-01", 24, secrets.token_bytes)
     geolocator = RegistryGeolocator()
     checkpoint = Checkpoint(snapshot, keys, geolocator, Recorder(ring, snapshot.digest, geolocator.version))
+    return checkpoint, issuer
+
+
+def make_outcomes(count: int) -> list[Outcome]:
+    """Return outcomes of so many requests, a sixteenth as many callers, each of another user's record."""
+    checkpoint, issuer = make_checkpoint()
     now = unix_seconds()
     staff: dict[str, Any] = {"affiliate": "ly", "employment_type": "employee", "residence_country": "JP"}
     tokens = [issuer.token(now, sub=f"e-{number:06}", **staff) for number in range(max(1, count // 16))]

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
-import secrets
 import sys
 import time
 from collections import Counter
@@ -34,19 +32,12 @@ from bench.harness import (
     render_table,
 )
 from bench.ledger import make_writer
-from bench.outcomes import Held
-from proxy.bundle.check import load_bundle
-from proxy.caller.keys import parse_key_set
+from bench.outcomes import make_checkpoint
 from proxy.clock import elapsed_seconds, unix_seconds
-from proxy.demo.issuer import Issuer
-from proxy.demo.stage import REFERENCE_BUNDLE
 from proxy.gateway.ids import make_request_id
 from proxy.gateway.problem import render_problem
 from proxy.ledger.journal import Journal
-from proxy.ledger.pseudonym import KeyRing
-from proxy.ledger.record import Recorder
 from proxy.model.request import RequestHead, ResponseHead
-from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Passage
 from proxy.pipeline.steps import Forward, Refuse, Release
@@ -127,14 +118,7 @@ class Rig:
 
 def make_rig(folder: Path) -> Rig:
     """Return a rig under the reference bundle, with a ledger in a folder."""
-    snapshot = load_bundle(REFERENCE_BUNDLE)
-    issuer = Issuer("https://idp.ly.example")
-    keys = Held(
-        {each.id: parse_key_set(json.dumps(issuer.key_set()).encode(), each.algorithms) for each in snapshot.issuers}
-    )
-    ring = KeyRing.generate("2026-01", 24, secrets.token_bytes)
-    geolocator = RegistryGeolocator()
-    checkpoint = Checkpoint(snapshot, keys, geolocator, Recorder(ring, snapshot.digest, geolocator.version))
+    checkpoint, issuer = make_checkpoint()
     now = unix_seconds()
     staff, engineer = (_fields(issuer.token(now, sub="e-000417", **claims)) for claims in (STAFF, ENGINEER))
     return Rig(checkpoint, Journal(make_writer(folder)), Metrics(), staff, engineer)

@@ -43,6 +43,23 @@ ties: [employer, residence, control]
 files: {policy.yaml: [issuers, affiliates, country_sets, control_rules, trusted_proxies, apis, rules]}
 """
 
+ROUTES: Final = "".join(
+    f"""\
+      - id: {name}
+        methods: [{method}]
+        path: /v1/users/{{user_id}}{behind}
+        action: {action}
+        subject: {{country: JP, id: "{{user_id}}", authoritative: {{by: users-team, review_by: 2027-06-30}}}}
+        fields: {{"$.name": user.name, "$.phone": user.contact.phone_number, "$.email": user.contact.email}}
+"""
+    for name, method, behind, action in (
+        ("user", "GET", "", "read"),
+        ("history", "GET", "/history", "read"),
+        ("archive", "GET", "/archive", "read"),
+        ("add-note", "POST", "/notes", "update"),
+    )
+)
+
 POLICY: Final = f"""\
 issuers:
   - id: login
@@ -63,31 +80,7 @@ apis:
   - id: users
     upstream: {{url: "http://127.0.0.1:9", hosted_in: JP}}
     routes:
-      - id: user
-        methods: [GET]
-        path: /v1/users/{{user_id}}
-        action: read
-        subject: {{country: JP, id: "{{user_id}}", authoritative: {{by: users-team, review_by: 2027-06-30}}}}
-        fields: {{"$.name": user.name, "$.phone": user.contact.phone_number, "$.email": user.contact.email}}
-      - id: history
-        methods: [GET]
-        path: /v1/users/{{user_id}}/history
-        action: read
-        subject: {{country: JP, id: "{{user_id}}", authoritative: {{by: users-team, review_by: 2027-06-30}}}}
-        fields: {{"$.name": user.name, "$.phone": user.contact.phone_number, "$.email": user.contact.email}}
-      - id: archive
-        methods: [GET]
-        path: /v1/users/{{user_id}}/archive
-        action: read
-        subject: {{country: JP, id: "{{user_id}}", authoritative: {{by: users-team, review_by: 2027-06-30}}}}
-        fields: {{"$.name": user.name, "$.phone": user.contact.phone_number, "$.email": user.contact.email}}
-      - id: add-note
-        methods: [POST]
-        path: /v1/users/{{user_id}}/notes
-        action: update
-        subject: {{country: JP, id: "{{user_id}}", authoritative: {{by: users-team, review_by: 2027-06-30}}}}
-        fields: {{"$.name": user.name, "$.phone": user.contact.phone_number, "$.email": user.contact.email}}
-rules:
+{ROUTES}rules:
   - id: no-listed-affiliate
     effect: deny
     when: {{subject.country: JP, caller.countries: {{any: $listed}}}}
