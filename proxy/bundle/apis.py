@@ -16,7 +16,7 @@ from urllib.parse import urlsplit  # noqa: TID251 - an upstream's address, no re
 
 from pydantic import BeforeValidator, Field
 
-from proxy.model.api import Action, Api, AssertionMode, Route, SubjectSource, Template, Upstream
+from proxy.model.api import Action, Api, AssertionMode, Route, Selector, SubjectSource, Template, Upstream, Where
 from proxy.model.country import NAMES, suggest_country
 from proxy.model.entry import Category, Country, Date, Duration, Entry, Flag, Id, Text, choice, scalar, spelled
 from proxy.model.facts import FactSet
@@ -353,9 +353,11 @@ def _compile_route(api: Api, entry: RouteEntry) -> Route:
 
 
 def _compile_subject(entry: SubjectEntry) -> SubjectSource:
-    return SubjectSource(_template(entry.country), None if entry.id is None else _template(entry.id))
+    return SubjectSource(
+        country=_select(entry.country), id=None if entry.id is None else _select(entry.id), is_authoritative=True
+    )
 
 
-def _template(text: Any) -> Template:
+def _select(text: str) -> Selector:
     match = _PARAMETER.fullmatch(text)
-    return Template(match[1] if match else text, match is not None)
+    return Selector(Where.LITERAL, text) if match is None else Selector(Where.PATH, match[1])

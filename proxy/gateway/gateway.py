@@ -9,7 +9,7 @@ from typing import Final
 
 from proxy.caller.introspection import Introspector
 from proxy.caller.jwks import KeyStore
-from proxy.caller.resolve import IntrospectionNeeded
+from proxy.caller.resolve import IntrospectionNeeded, KeysNeeded
 from proxy.clock import elapsed_seconds, render_http_date, unix_seconds
 from proxy.errors import LedgerError
 from proxy.gateway.connection import ClientConnection
@@ -110,7 +110,7 @@ class Gateway:
         elif isinstance(need.what, CountsNeeded):
             if self.counts is not None:
                 await self.counts.ask(need.what)
-        else:
+        elif isinstance(need.what, KeysNeeded):
             await self.keys.refresh(need.what.issuer_id)
 
     async def revisit(self) -> None:

@@ -2,11 +2,14 @@
 """What is protected: APIs, their upstreams and routes, as they stand once a bundle is loaded."""
 
 import enum
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
+from proxy.model.country import CountryForm
 from proxy.model.facts import FactSet
+from proxy.model.inspection import Inspection
 
 
 class Action(enum.StrEnum):
@@ -69,10 +72,22 @@ class Api(msgspec.Struct, frozen=True):
     id: str
     hosts: tuple[str, ...]
     upstream: Upstream
+    """Where it is served, unless ``upstreams`` says otherwise."""
     forwards_authorization: bool
     """Whether the caller's ``Authorization`` header goes on to the API."""
     assertion: AssertionMode | None = None
     """How the API is told, signed, what was decided; None: by ``caller`` where the deployment has a key for it."""
+    upstreams: Mapping[str, Upstream] = {}
+    """Where it is served for subjects of a country, by country."""
+
+    @property
+    def places(self) -> tuple[Upstream, ...]:
+        """Everywhere it is served."""
+        return (self.upstream, *self.upstreams.values())
+
+    def find_upstream(self, country: object) -> Upstream:
+        """Return where it is served for subjects of a country, or of none that is known."""
+        return self.upstreams.get(country, self.upstream) if isinstance(country, str) else self.upstream
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -82,11 +97,54 @@ class Template(msgspec.Struct, frozen=True):
     is_parameter: bool
 
 
-class SubjectSource(msgspec.Struct, frozen=True):
-    """Where a route says whose data it is."""
+class Where(enum.StrEnum):
+    """Where in a request a value stands."""
 
-    country: Template | None
-    id: Template | None
+    LITERAL = "literal"
+    """Nowhere: the route itself says it."""
+    PATH = "path"
+    QUERY = "query"
+    HEADER = "header"
+    JSON = "body"
+    """In a body of JSON (RFC 8259)."""
+    FORM = "form"
+    """In a body of ``application/x-www-form-urlencoded``."""
+
+
+class Selector(msgspec.Struct, frozen=True):
+    """Where one value of a request stands, or several."""
+
+    where: Where
+    name: str
+    """The value of a literal, the name of a parameter or a form's field, a header's in lower case, a JSONPath
+    (RFC 9535) of a body."""
+    separator: str = ""
+    """Between several values in one text (``1,2,3``); empty where the text is one value."""
+
+
+class SubjectSource(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a route says whose data it carries, before the API has answered and after."""
+
+    country: Selector | None = None
+    """In the request; a claim, unless ``is_authoritative``."""
+    id: Selector | None = None
+    """In the request."""
+    form: CountryForm = CountryForm.ANY_CASE
+    """How the country of the request is written."""
+    is_authoritative: bool = False
+    """Whether an owner vouches that the API answers for no other country."""
+    lookup: str = ""
+    """The register that tells the country of an id; empty for none."""
+    header: str = ""
+    """The field of the answer's head that tells the country, in lower case; it does not reach the caller."""
+    header_form: CountryForm = CountryForm.ALPHA2
+    is_in_answer: bool = False
+    """Whether the records of the answer say whose they are: ``Route.inspection`` says where."""
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the request claims a country that the answer has to confirm."""
+        return self.country is not None and (self.is_in_answer or bool(self.header))
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -107,3 +165,8 @@ class Route(msgspec.Struct, frozen=True):
     """The largest request body; None: as large as the gateway takes any."""
     upgrades: tuple[str, ...] = ()
     """Protocols to which a connection may be upgraded (``websocket``), in lower case."""
+    inspection: Inspection | None = None
+    """What its answers may hold; None where nothing of them is declared, so that none can be looked into."""
+    searchable_by: frozenset[str] | None = None
+    """Query parameters that may stand where a record could be dropped: hidden ones must not be found by probing. None
+    where that is not declared, because none can be dropped."""

@@ -7,6 +7,7 @@
 - ``XK`` (Kosovo) is a user-assigned code that geolocation databases use; it is accepted.
 """
 
+import enum
 from typing import Final
 
 _ISO_3166_1: Final = """\
@@ -299,3 +300,39 @@ def suggest_country(text: str) -> str:
         return f"write {upper} (upper case)"
     code = _BY_NAME.get(text.strip().casefold())
     return f"write {code} ({NAMES[code]})" if code else ""
+
+
+class CountryForm(enum.StrEnum):
+    """How a country is written where an API or a directory says it."""
+
+    ALPHA2 = "alpha2"
+    """``JP``, and nothing else."""
+    LOWER = "alpha2-lower"
+    """``jp``, and nothing else."""
+    ALPHA3 = "alpha3"
+    """``JPN``, and nothing else."""
+    ANY_CASE = "alpha2-any-case"
+    """``JP``, ``jp`` or ``Jp``."""
+    NAME = "name"
+    """``Japan``: the English short name as this product lists it."""
+
+
+def read_country(text: str, form: CountryForm) -> str | None:
+    """Return the code of a country that is written in one form, or None if it is no country so written."""
+    return _FORMS[form].get(text)
+
+
+def _read_forms() -> dict[CountryForm, dict[str, str]]:
+    rows = [line.split(maxsplit=2) for line in _ISO_3166_1.splitlines()]
+    return {
+        CountryForm.ALPHA2: {code: code for code in NAMES},
+        CountryForm.LOWER: {code.lower(): code for code in NAMES},
+        CountryForm.ALPHA3: {alpha3: code for code, alpha3, _ in rows},
+        CountryForm.ANY_CASE: {
+            a + b: code for code in NAMES for a in (code[0], code[0].lower()) for b in (code[1], code[1].lower())
+        },
+        CountryForm.NAME: {name: code for code, name in NAMES.items()},
+    }
+
+
+_FORMS: Final = _read_forms()

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from proxy.model.counts import Counted, CountsNeeded
 from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation
+from proxy.model.subject import Located, LookupNeeded
 
 
 class Geolocator(Protocol):
@@ -70,6 +71,28 @@ class CountsSource(Protocol):
 
     def ask(self, needed: CountsNeeded) -> Awaitable[None]:
         """Put the answer into a question, where there is one."""
+        ...
+
+
+class Directory(Protocol):
+    """Tells the countries of data subjects, from registers in memory and from what others said."""
+
+    def find(self, lookup: str, id_: str, now: float) -> Located | None:
+        """Return what is known of an id now; None where somebody must be asked first.
+
+        Args:
+            lookup: the register.
+            id_: of the subject, as the request or the record has it.
+            now: seconds since 1970: what is too old then says nothing.
+        """
+        ...
+
+
+class DirectorySource(Protocol):
+    """Tells the countries of data subjects somewhere else, so that it must be waited for."""
+
+    def ask(self, needed: LookupNeeded) -> Awaitable[None]:
+        """Have what is asked for found by ``Directory.find`` afterwards, as a failure where it failed; never raises."""
         ...
 
 

@@ -30,6 +30,10 @@ def _bad(title: str) -> Answer:
     return Answer(400, title)
 
 
+def _unfit(what: str) -> Answer:
+    return Answer(502, f"The API's answer {what}")
+
+
 def _unauthorised(title: str) -> Answer:
     return Answer(401, title, _INVALID_TOKEN)
 
@@ -116,11 +120,42 @@ ANSWERS: Final[Mapping[Reason, Answer]] = {
     Reason.CERTIFICATE_NAME_FOREIGN: _unrecognised("The certificate's name is of another domain"),
     Reason.ROUTE_UNDECLARED: Answer(404, "No such route"),
     Reason.METHOD_UNDECLARED: Answer(405, "No such method on this route"),
+    Reason.QUERY_MALFORMED: _bad("The query is malformed"),
+    Reason.QUERY_UNDECLARED: _bad("The query has a parameter that may not stand here"),
+    Reason.CURSOR_INVALID: _bad("The cursor is not one that was given out to you here"),
+    Reason.BODY_MISSING: _bad("The request has no body"),
+    Reason.BODY_TYPE_UNSUPPORTED: Answer(415, "The type of the request's body is not supported"),
+    Reason.BODY_CODING_UNSUPPORTED: Answer(415, "The coding of the request's body is not supported"),
+    Reason.BODY_MALFORMED: _bad("The request's body is malformed"),
+    Reason.SUBJECT_MISSING: _bad("The request does not say whose data it is about"),
+    Reason.SUBJECT_MALFORMED: _bad("The request does not say clearly whose data it is about"),
+    Reason.SUBJECTS_EXCEEDED: _bad("The request is about too many people at once"),
+    Reason.SUBJECTS_APART: _bad("The request is about people whose data are kept apart"),
+    Reason.LOOKUP_UNAVAILABLE: Answer(503, "Whose data it is cannot be found out"),
     Reason.RULE_ALLOWS: Answer(200, "Allowed"),
     Reason.INVARIANT_DENIES: Answer(403, "Denied by policy"),
     Reason.RULE_DENIES: Answer(403, "Denied by policy"),
     Reason.NO_RULE_ALLOWS: Answer(403, "Denied by policy"),
     Reason.TRANSFORMS_NOT_APPLIED: Answer(403, "Denied by policy"),
+    Reason.SUBJECT_NOT_CONFIRMED: Answer(403, "Denied by policy"),
+    Reason.SUBJECT_UNRESOLVED: Answer(403, "Denied by policy"),
+    Reason.ANSWER_STATUS_UNDECLARED: _unfit("has an undeclared status"),
+    Reason.ANSWER_TYPE_UNDECLARED: _unfit("is of another type"),
+    Reason.ANSWER_CHARSET_UNSUPPORTED: _unfit("is not in Unicode"),
+    Reason.ANSWER_CODING_UNSUPPORTED: _unfit("has a content coding that is not supported"),
+    Reason.ANSWER_CODING_BROKEN: _unfit("is not coded as it says"),
+    Reason.ANSWER_EXPANDS_TOO_MUCH: _unfit("expands to too much"),
+    Reason.ANSWER_EMPTY: _unfit("is empty"),
+    Reason.ANSWER_MALFORMED: _unfit("is malformed"),
+    Reason.ANSWER_INCOMPLETE: _unfit("is incomplete"),
+    Reason.ANSWER_TOO_DEEP: _unfit("is nested too deep"),
+    Reason.ANSWER_NUMBER_TOO_LONG: _unfit("has a number that is too long"),
+    Reason.ANSWER_KEY_REPEATED: _unfit("repeats a name in an object"),
+    Reason.ANSWER_RECORD_TOO_LARGE: _unfit("has a record that is too large"),
+    Reason.ANSWER_TOO_LARGE: _unfit("is too large"),
+    Reason.ANSWER_SHAPE_UNDECLARED: _unfit("has another shape than declared"),
+    Reason.ANSWER_MEMBER_UNDECLARED: _unfit("has an undeclared member"),
+    Reason.ANSWER_COUNTRY_MALFORMED: _unfit("writes a country otherwise"),
     Reason.CONNECTIONS_EXCEEDED: Answer(503, "Too many connections"),
     Reason.REQUESTS_EXCEEDED: Answer(429, "Too many requests at once"),
     Reason.OVERLOADED: Answer(503, "The gateway has too much to do"),

@@ -23,7 +23,7 @@ from typing import Final
 import msgspec
 
 from proxy.assertion.assertions import Judged
-from proxy.caller.resolve import NOTHING_MET
+from proxy.caller.resolve import NOTHING_MET, IntrospectionNeeded, KeysNeeded
 from proxy.clock import render_http_date
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import EndLine, Line, ReleasedLine
@@ -144,7 +144,7 @@ class Passage:
 
     def supply(self, need: Need) -> Step:
         """Go on after this need was met, or could not be. It is not raised again."""
-        if not isinstance(need.what, CountsNeeded):
+        if isinstance(need.what, KeysNeeded | IntrospectionNeeded):
             self._met |= {need.what}
         try:
             return self._cross()
@@ -372,6 +372,7 @@ class Passage:
         is_read = route.action is Action.READ if route else self._method in _SAFE
         return Forward(
             asked.api,
+            asked.api.upstream,
             asked.target.text,
             self._render_own(asked.approach).encode() + assertion + asked.approach.rest,
             self._expects_continue,

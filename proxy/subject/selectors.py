@@ -8,7 +8,7 @@ vouches that the API cannot answer otherwise (``authoritative``). A text that is
 from collections.abc import Mapping
 from functools import lru_cache
 
-from proxy.model.api import SubjectSource, Template
+from proxy.model.api import Selector, SubjectSource, Where
 from proxy.model.country import parse_country
 from proxy.model.facts import UNKNOWN, Fact
 from proxy.model.subject import NO_SUBJECT, Subject
@@ -22,11 +22,12 @@ def select_subject(source: SubjectSource | None, parameters: Mapping[str, str]) 
     return Subject(
         country=UNKNOWN if country is None else _find_country(_read(country, parameters)),
         id=UNKNOWN if id_ is None else _read(id_, parameters),
+        source="" if country is None else country.where,
     )
 
 
-def _read(template: Template, parameters: Mapping[str, str]) -> str:
-    return parameters[template.text] if template.is_parameter else template.text
+def _read(selector: Selector, parameters: Mapping[str, str]) -> str:
+    return parameters[selector.name] if selector.where is Where.PATH else selector.name
 
 
 @lru_cache(maxsize=1024)

@@ -18,7 +18,7 @@ ORDER: Final = (
     {"counting"},
     {"telemetry", "fetch", "disk", "pause"},
     {"held"},
-    {"request", "caller", "origin", "subject", "policy", "ledger", "assertion", "volume"},
+    {"request", "caller", "origin", "subject", "policy", "redaction", "ledger", "assertion", "volume"},
     {"bundle"},
     {"pipeline"},
     {"lifecycle", "gateway", "admin"},
@@ -243,7 +243,7 @@ def test_every_module_that_decides_has_its_own_tests() -> None:
         _name(path)
         for path in MODULES
         if _room(_name(path))
-        in {"request", "caller", "origin", "subject", "policy", "ledger", "assertion", "volume", "bundle"}
+        in {"request", "caller", "origin", "subject", "policy", "redaction", "ledger", "assertion", "volume", "bundle"}
         and path.stem not in {"__init__", "options", "rules", "snapshot"}
         and not (ROOT / "tests" / "unit" / path.relative_to(ROOT / "proxy").parent / f"test_{path.name}").exists()
     ]

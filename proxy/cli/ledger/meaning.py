@@ -22,6 +22,8 @@ _REASONS: Final[Mapping[str, str]] = {
     Reason.RULE_DENIES: "a deny rule applies",
     Reason.NO_RULE_ALLOWS: "no rule allows it, and what no rule allows is denied",
     Reason.TRANSFORMS_NOT_APPLIED: "rules ask for fields to be masked, and this answer could not be changed so",
+    Reason.SUBJECT_NOT_CONFIRMED: "the answer is about somebody of another country than the request said",
+    Reason.SUBJECT_UNRESOLVED: "whose data it is would be known from the answer alone, and that is too late here",
     Reason.POLICY_CHANGED: "the policy was changed while the request was under way, and now denies it",
 }
 _FRAME: Final = frozenset({("line",), ("prev",), ("end",)})

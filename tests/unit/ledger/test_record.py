@@ -28,7 +28,7 @@ from proxy.ledger.lines import (
 )
 from proxy.ledger.pseudonym import KeyRing
 from proxy.ledger.record import Recorder, geolocation_line, render_place
-from proxy.model.api import Action, Api, Route, SubjectSource, Template, Upstream
+from proxy.model.api import Action, Api, Route, Selector, SubjectSource, Template, Upstream, Where
 from proxy.model.caller import KINDS, NO_PERSON, UNAUTHENTICATED, UNKNOWN_PERSON, Caller, Control, Person, Tie, TieKind
 from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet, State
@@ -47,7 +47,7 @@ ROUTE = Route(
     methods=("GET",),
     segments=(Template("v1", is_parameter=False), Template("id", is_parameter=True)),
     action=Action.READ,
-    subject=SubjectSource(Template("JP", is_parameter=False), Template("id", is_parameter=True)),
+    subject=SubjectSource(country=Selector(Where.LITERAL, "JP"), id=Selector(Where.PATH, "id")),
     data=FactSet(frozenset({"phone", "name"})),
     unauthenticated=False,
     max_duration_seconds=60,

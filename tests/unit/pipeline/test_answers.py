@@ -32,14 +32,22 @@ LADDER = [
     pytest.param(r"route-undeclared", {404}, id="an undeclared route is 404"),
     pytest.param(r"method-undeclared", {405}, id="an undeclared method is 405"),
     pytest.param(
-        r"rule-denies|no-rule-allows|invariant-denies|transforms-not-applied|policy-changed",
+        r"cursor-.*|body-(?!type|coding).*|subject-missing|subject-malformed|subjects-.*",
+        {400},
+        id="a request that does not say clearly whose data it is about is 400",
+    ),
+    pytest.param(r"body-(type|coding)-.*", {415}, id="a body that nobody reads here is 415"),
+    pytest.param(r"answer-.*", {502}, id="an answer that is not what its route declares is 502"),
+    pytest.param(
+        r"rule-denies|no-rule-allows|invariant-denies|transforms-not-applied|policy-changed|subject-not-confirmed"
+        r"|subject-unresolved",
         {403},
         id="a denial is 403",
     ),
     pytest.param(r"rule-allows", {200}, id="an allowance is 200"),
     pytest.param(
         r"keys-unavailable|introspection-unavailable|certificate-revocation-unknown|decision-failed|ledger-unavailable"
-        r"|gateway-stopping|connections-exceeded|overloaded|counts-unavailable|upstream-busy",
+        r"|gateway-stopping|connections-exceeded|overloaded|counts-unavailable|lookup-unavailable|upstream-busy",
         {503},
         id="what we cannot do now is 503",
     ),

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.model.api import SubjectSource, Template
+from proxy.model.api import Selector, SubjectSource, Where
 from proxy.model.country import NAMES
 from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact
 from proxy.model.subject import NO_SUBJECT, Subject
 from proxy.subject.selectors import select_subject
 
-COUNTRY = Template("country", is_parameter=True)
-USER = Template("user_id", is_parameter=True)
-SOURCE = SubjectSource(COUNTRY, USER)
+COUNTRY = Selector(Where.PATH, "country")
+USER = Selector(Where.PATH, "user_id")
+SOURCE = SubjectSource(country=COUNTRY, id=USER)
 
 COUNTRIES: dict[str, tuple[str, Fact[str]]] = {
     "upper case": ("JP", "JP"),
@@ -42,7 +42,9 @@ COUNTRIES: dict[str, tuple[str, Fact[str]]] = {
 
 @pytest.mark.parametrize(("text", "country"), COUNTRIES.values(), ids=COUNTRIES)
 def test_a_country_of_the_path_is_normalised_or_unknown(text: str, country: Fact[str]) -> None:
-    assert select_subject(SOURCE, {"country": text, "user_id": "42"}) == Subject(country=country, id="42")
+    assert select_subject(SOURCE, {"country": text, "user_id": "42"}) == Subject(
+        country=country, id="42", source="path"
+    )
 
 
 @pytest.mark.parametrize("user_id", ["42", "042", "a.b", "...", "unknown", "A"])
@@ -51,13 +53,15 @@ def test_an_id_is_what_the_caller_wrote(user_id: str) -> None:
 
 
 def test_a_declared_country_is_not_read_from_the_path() -> None:
-    source = SubjectSource(Template("JP", is_parameter=False), USER)
+    source = SubjectSource(country=Selector(Where.LITERAL, "JP"), id=USER)
 
-    assert select_subject(source, {"JP": "CN", "country": "CN", "user_id": "42"}) == Subject(country="JP", id="42")
+    assert select_subject(source, {"JP": "CN", "country": "CN", "user_id": "42"}) == Subject(
+        country="JP", id="42", source="literal"
+    )
 
 
 def test_what_a_route_does_not_say_is_unknown() -> None:
-    assert select_subject(SubjectSource(None, None), {"country": "jp"}) == Subject(country=UNKNOWN, id=UNKNOWN)
+    assert select_subject(SubjectSource(), {"country": "jp"}) == Subject(country=UNKNOWN, id=UNKNOWN)
 
 
 def test_a_route_without_personal_data_has_no_subject() -> None:
