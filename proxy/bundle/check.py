@@ -218,7 +218,10 @@ class _Checker:
             networks=compile_networks(networks.entries),
             proxies=compile_proxies(proxies.entries),
             catalog=Catalog(*apis_routes_patterns),
-            resources={route.id: Resource.of(route) for route in apis_routes_patterns[1]},
+            resources={
+                route.id: {place.hosted_in: Resource.of(route, place) for place in route.api.places}
+                for route in apis_routes_patterns[1]
+            },
             policy=Policy(*policy),
             vocabulary=vocabulary,
             cases=cases.entries,

@@ -139,7 +139,7 @@ class Crossing(Settling):
         if has_body:
             self._upload = connection.take_whole_body()
             self._taken = len(self._upload or b"")
-        self._handle = self._gateway.upstreams.begin(forward.api, request, self)
+        self._handle = self._gateway.upstreams.begin(forward.api, forward.upstream, request, self)
 
     def _most(self, forward: Forward) -> int:
         """Return how large the body of the request may be."""

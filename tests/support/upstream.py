@@ -221,7 +221,7 @@ class Asking:
             told["length"] = sum(map(len, heard.parts))
         before = len(heard.calls)
         request = UpstreamRequest(method, "/v1/jp/users/42", FIELDS, **told)
-        heard.handle = self.upstreams.begin(self.api, request, heard)
+        heard.handle = self.upstreams.begin(self.api, self.api.upstream, request, heard)
         assert len(heard.calls) == before, "nothing is heard while it begins"
         return heard
 

@@ -10,7 +10,7 @@ from proxy.gateway.upstream.exchange import Exchange, UpstreamRequest
 from proxy.gateway.upstream.handle import UpstreamHandle
 from proxy.gateway.upstream.pool import Pool
 from proxy.gateway.upstream.tls import UpstreamTls, check_settings, read_tls
-from proxy.model.api import Api
+from proxy.model.api import Api, Upstream
 from proxy.telemetry import Metrics
 
 
@@ -30,9 +30,9 @@ class Upstreams:
         self._pools: dict[tuple[str, str], Pool] = {}
         self._retired: list[Pool] = []
 
-    def begin(self, api: Api, request: UpstreamRequest, exchange: Exchange) -> UpstreamHandle:
-        """Begin an exchange; whoever asks hears nothing of it before this has returned."""
-        key = (api.id, api.upstream.url)
+    def begin(self, api: Api, upstream: Upstream, request: UpstreamRequest, exchange: Exchange) -> UpstreamHandle:
+        """Begin an exchange with an API at one of its places; whoever asks hears nothing before this has returned."""
+        key = (api.id, upstream.url)
         pool = self._pools.get(key)
         if pool is None:  # decided before its API was declared otherwise
             pool = self._open(*key, read_tls(self._options, api.id))
@@ -47,7 +47,7 @@ class Upstreams:
             UsageError: settings or files do not go with them; then nothing has changed.
         """
         check_settings(self._options, apis)
-        keys = [(api.id, api.upstream.url) for api in apis]
+        keys = [(api.id, place.url) for api in apis for place in api.places]
         new = {key: read_tls(self._options, key[0]) for key in keys if key not in self._pools}
         for (_, url), tls in new.items():
             if url.startswith("https://"):
