@@ -110,6 +110,8 @@ class Gateway:
         elif isinstance(need.what, CountsNeeded):
             if self.counts is not None:
                 await self.counts.ask(need.what)
+        elif isinstance(need.what, LookupNeeded):
+            await self.directory.ask(need.what)
         elif isinstance(need.what, KeysNeeded):
             await self.keys.refresh(need.what.issuer_id)
 

@@ -11,28 +11,12 @@ from typing import Final
 import msgspec
 
 from proxy.model.decision import Decision, Reason
-from proxy.model.filtering import AnswerRefusedError, Content, Filter, Verdict
+from proxy.model.filtering import DROPPED, LEFT, MASKED, AnswerRefusedError, Content, Filter, RecordCount, Verdict
 from proxy.model.inspection import Inspection, Media, OnDenied
 from proxy.model.subject import LookupNeeded
 from proxy.pipeline.judge import SEVERAL, AnswerJudge, find_strictest
 from proxy.policy.evaluate import MAX_LISTED
 from proxy.redaction.answers import Reading
-
-LEFT: Final = "left"
-MASKED: Final = "masked"
-DROPPED: Final = "dropped"
-
-
-class RecordCount(msgspec.Struct, frozen=True):
-    """How many records came to the same."""
-
-    what: str
-    """``left``, ``masked`` or ``dropped``."""
-    rule: str
-    """The determining rule, or a reason where none is."""
-    country: str
-    """Of their subjects."""
-    count: int
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -45,8 +29,8 @@ class Found(msgspec.Struct, frozen=True):
 NOTHING_FOUND: Final = Found(Content(), ())
 
 
-class Looked(msgspec.Struct, frozen=True):
-    """What comes of a look."""
+class Passed(msgspec.Struct, frozen=True):
+    """A part of the answer that may leave."""
 
     data: bytes
     """What may leave, coded as the caller takes it."""
@@ -83,7 +67,7 @@ class Look:
         self._hold_bytes = hold_bytes
         self._must_be_whole = inspection.on_denied is OnDenied.REFUSE
         self._is_flowing = inspection.media is not Media.JSON
-        self._observes = observes
+        self.observes = observes
         self._held: list[bytes] = []
         """What may leave, before anything does."""
         self._taken = 0
@@ -95,7 +79,15 @@ class Look:
         self.refused: AnswerRefusedError | None = None
         """Why it would have been refused, where that is only observed."""
 
-    def look(self, data: bytes, *, ended: bool) -> Looked | tuple[LookupNeeded, ...] | None:
+    @property
+    def is_observed_refusal(self) -> bool:
+        """Whether not all of it would have left, had refusals not only been observed."""
+        if not self.observes:
+            return False
+        changed = any(each.transforms or not each.is_allowed for each in self._verdicts.values())
+        return self.refused is not None or changed
+
+    def look(self, data: bytes, *, ended: bool) -> Passed | tuple[LookupNeeded, ...] | None:
         """Take more of the body, and return what may leave, what must be asked first, or None while nothing may leave.
 
         Args:
@@ -106,17 +98,17 @@ class Look:
             AnswerRefusedError: it may not leave, or not go on.
         """
         self._taken += len(data)
-        if self._observes:
+        if self.observes:
             self._held.append(data)
         if self.reading.has_body and self.reading.replacement is None and self.refused is None:
             try:
                 passed = self._pass(data, ended=ended)
             except AnswerRefusedError as refused:
-                if not self._observes:
+                if not self.observes:
                     raise
                 self.refused = refused
             else:
-                self._held += () if self._observes else passed
+                self._held += () if self.observes else passed
             missing = self.judge.missing
             if missing:
                 return missing
@@ -133,32 +125,32 @@ class Look:
             self._is_filtered = not filter_.is_waiting
         return passed
 
-    def _make_part(self) -> Looked | None:
+    def _make_part(self) -> Passed | None:
         """Return what may leave by now, once anything may."""
         is_first = not self.has_begun
         if is_first and not (self._is_flowing and any(self._held)):
             if self._taken <= self._hold_bytes:
                 return None
-            if self._must_be_whole and not self._observes:
+            if self._must_be_whole and not self.observes:
                 raise AnswerRefusedError(Reason.ANSWER_TOO_LARGE)
         data, found = b"".join(self._held), self._find()
         self._held.clear()
         if not data and not found.content.seen and not is_first:
             return None
         self.has_begun = True
-        return Looked(data if self._observes else self.reading.encoder.encode(data), found, is_first, is_last=False)
+        return Passed(data if self.observes else self.reading.encoder.encode(data), found, is_first, is_last=False)
 
-    def _make_last(self) -> Looked:
+    def _make_last(self) -> Passed:
         """Return the rest."""
         is_first, self.has_begun = not self.has_begun, True
         data, encoder = b"".join(self._held), self.reading.encoder
         self._held.clear()
-        if self._observes:
-            return Looked(data, self._find(), is_first, is_last=True)
+        if self.observes:
+            return Passed(data, self._find(), is_first, is_last=True)
         if self.reading.replacement is not None:
-            return Looked(self.reading.replacement, NOTHING_FOUND, is_first, is_last=True)
+            return Passed(self.reading.replacement, NOTHING_FOUND, is_first, is_last=True)
         data = encoder.encode(data) + encoder.end() if self.reading.has_body else b""
-        return Looked(data, self._find(), is_first, is_last=True)
+        return Passed(data, self._find(), is_first, is_last=True)
 
     def _find(self) -> Found:
         """Return what was found since this was called last."""

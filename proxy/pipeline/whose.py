@@ -19,7 +19,7 @@ from proxy.model.subject import BodyNeeded, Located, LookupNeeded, Subject, Told
 from proxy.request.catalog import Match
 from proxy.request.query import Query, parse_query
 from proxy.subject.bodies import Body, read_body
-from proxy.subject.selectors import needs_body, select_subjects
+from proxy.subject.selectors import needs_body, needs_query, select_subjects
 
 BODY_BYTES: Final = 1024 * 1024
 """The largest body of a request in which a subject is looked for."""
@@ -78,15 +78,14 @@ class Whose:
         source: where its route says so.
     """
 
-    __slots__ = ("_body", "_is_asked", "_raw_body", "_source", "has_failed", "query")
+    __slots__ = ("_body", "_is_asked", "_query", "_raw_body", "_source", "has_failed")
 
     def __init__(self, source: SubjectSource) -> None:
         self._source = source
         self._raw_body: bytes | None = None
         self._body: Body | None = None
         self._is_asked = False
-        self.query: Query | None = None
-        """The query of the request, once it was looked at."""
+        self._query: Query | None = None
         self.has_failed = False
         """Whether a directory could not tell something."""
 
@@ -99,18 +98,18 @@ class Whose:
     ) -> tuple[Subject, ...] | Wanted | Reason:
         """Return whose data it is, none where only the answer tells, the reason to refuse, or what must be had first."""
         source = self._source
-        if self.query is None:
+        if source.country is None and source.id is None:
+            return ()
+        if self._query is None and needs_query(source):
             query = parse_query(target.raw_query)
             if isinstance(query, Reason):
                 return query
-            self.query = query
-        if source.country is None and source.id is None:
-            return ()
+            self._query = query
         if needs_body(source) and self._body is None:
             wanted = self._read_body(headers)
             if wanted is not None:
                 return wanted
-        subjects = select_subjects(source, match.parameters, self.query, headers, self._body)
+        subjects = select_subjects(source, match.parameters, self._query, headers, self._body)
         if isinstance(subjects, Reason):
             return subjects
         if not source.lookup or source.id is None:
@@ -121,7 +120,7 @@ class Whose:
         if self._raw_body is None:
             return BodyNeeded(BODY_BYTES)
         body = read_body(
-            _find_field(headers, "content-type"), _find_field(headers, "content-encoding"), self._raw_body, self._source
+            find_field(headers, "content-type"), find_field(headers, "content-encoding"), self._raw_body, self._source
         )
         if isinstance(body, Reason):
             return body
@@ -149,6 +148,7 @@ class Whose:
         return tuple(found)
 
 
-def _find_field(headers: Headers, name: str) -> str:
-    """Return the values of a field, joined as a list (RFC 9110 5.3); empty where there is none."""
-    return ", ".join(value for each, value in headers if each.lower() == name)
+def find_field(headers: Headers, name: str) -> str | None:
+    """Return the values of a field, joined as a list (RFC 9110 5.3); None where there is none."""
+    values = [value for each, value in headers if each.lower() == name]
+    return ", ".join(values) if values else None
