@@ -24,8 +24,8 @@ NULL: Final = b"null"
 REDACTED: Final = b'"[redacted]"'
 HIDDEN: Final = "*"
 """For each character that ``mask`` hides."""
-REST: Final = "＊"  # noqa: RUF001 - as names are shortened where East Asian scripts are written
-"""Behind an initial that is no letter of an alphabet, for however many characters: ``山＊``."""
+REST: Final = "\uff0a"
+"""A full-width asterisk: what follows an initial in an East Asian script, however long it is."""
 
 _DECODE: Final = msgspec.json.Decoder(str).decode
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -79,7 +79,7 @@ def _truncate(raw: bytes, field: Field, name: Name) -> bytes | None:  # noqa: AR
 
 
 def _initials(raw: bytes, field: Field, name: Name) -> bytes | None:  # noqa: ARG001
-    """Leave the first letter of each word: ``Taro Yamada`` is ``T. Y.``, ``山田 太郎`` is ``山＊ 太＊``."""
+    """Leave the first letter of each word: of ``Taro Yamada`` ``T. Y.``, of ``山田 太郎`` 山 and 太 with ``REST``."""
     text = _read(raw)
     if text is None:
         return None
