@@ -48,8 +48,6 @@ class Crossing(Settling):
     _release: Release | None = None
     _upload: bytes | None = None
     """The whole body of the request, where it was there before anybody took it."""
-    _taken = 0
-    """Bytes of the request's body."""
     _is_whole = False
     """Whether all of the answer came with its head."""
     _has_ended = False
