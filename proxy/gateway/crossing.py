@@ -47,8 +47,6 @@ class Crossing(Releasing):
     """Of a body that is needed to decide, while it comes."""
     _collects_at_most = 0
     _is_collected: asyncio.Future[bytes] | None = None
-    _taken = 0
-    """Bytes of the request's body."""
 
     def __init__(self, gateway: "Gateway", connection: "ClientConnection", frame: RequestFrame) -> None:
         now, checkpoint = unix_seconds(), gateway.checkpoint()

@@ -58,13 +58,22 @@ class Recording(Judging):
         """
         return ReleasedLine(id=self._request_id, bytes=bytes_sent, content=content)
 
-    def end(self, *, complete: bool, reason: Reason | None = None, bytes_sent: int = 0, seconds: float = 0.0) -> Ended:
+    def end(
+        self,
+        *,
+        complete: bool,
+        reason: Reason | None = None,
+        bytes_sent: int = 0,
+        bytes_taken: int = 0,
+        seconds: float = 0.0,
+    ) -> Ended:
         """Say how the answer ended.
 
         Args:
             complete: whether all of the answer went out.
             reason: why not.
-            bytes_sent: of the body.
+            bytes_sent: of the body, or through a tunnel to the caller.
+            bytes_taken: through a tunnel from the caller.
             seconds: since the request's head.
         """
         if not self._is_judged or (complete and self._is_whole):
@@ -76,6 +85,7 @@ class Recording(Judging):
             reason=reason or "",
             upstream=self._upstream,
             bytes=bytes_sent,
+            bytes_in=bytes_taken,
             seconds=round(seconds, 6),
         )
         return Ended((line,))

@@ -33,6 +33,11 @@ class Resource(msgspec.Struct, frozen=True):
         """Return the resource of a declared route, as one upstream of its API serves it."""
         return cls(route.api.id, route.id, route.data, upstream.hosted_in or UNKNOWN, route.action)
 
+    @classmethod
+    def at_places(cls, route: Route) -> "dict[str | None, Resource]":
+        """Return the resources that a declared route is, by the country in which its API is hosted."""
+        return {place.hosted_in: cls.of(route, place) for place in route.api.places}
+
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
     """Everything that one decision is made from."""
