@@ -104,7 +104,7 @@ class Crossing(Releasing):
             self.break_off(error)
 
     def _find_body(self, needed: BodyNeeded) -> bytes | None:
-        """Return the body of the request where all of it is there; None where it has to be waited for, or is too large."""
+        """Return the body of the request where all of it is there; None where it is not, or is too large."""
         length = self._frame.block.length
         if length is not None and length > needed.max_bytes:
             self._fail(Reason.REQUEST_TOO_LARGE)

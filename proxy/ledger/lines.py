@@ -110,8 +110,8 @@ class SubjectRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str = UNKNOWN
     """``api:keyed hash``, or the state of the fact."""
     source: str = ""
-    """Where the country came from: ``literal`` (the route itself), ``path``, ``query``, ``header``, ``body`` or ``form``
-    of the request, ``answer``, or ``lookup:`` and the register."""
+    """Where the country came from: ``literal`` (the route itself), ``path``, ``query``, ``header``, ``body`` or
+    ``form`` of the request, ``answer``, or ``lookup:`` and the register."""
 
 
 class ContentRecorded(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -19,7 +19,7 @@ import hashlib
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from proxy.clock import parse_instant, render_date
@@ -65,6 +65,17 @@ class SubjectNames:
         state = self._subjects.copy()
         state.update(f"{api}|{subject_id}".encode("utf-8", "surrogatepass"))
         return f"{api}:{state.hexdigest()}"
+
+    def of_subjects(self, api: str, ids: Iterable[str]) -> tuple[str, ...]:
+        """Return the names of data subjects of one API, without the API: many at once, as an answer has them."""
+        common = self._subjects.copy()
+        common.update(f"{api}|".encode())
+        copy, names = common.copy, []
+        for each in ids:
+            state = copy()
+            state.update(each.encode("utf-8", "surrogatepass"))
+            names.append(state.hexdigest())
+        return tuple(names)
 
 
 class Pseudonyms(SubjectNames):

@@ -161,8 +161,8 @@ class Recorder:
         """
         decision, caller, origin, subject = outcome.decision, outcome.caller, outcome.origin, outcome.subject
         key = (
-            id(decision), id(caller), id(origin), id(route), subject.country, subject.source, outcome.purpose, outcome.method,
-            outcome.effect, outcome.reason, outcome.enforced, outcome.status, released,
+            id(decision), id(caller), id(origin), id(route), subject.country, subject.source, outcome.purpose,
+            outcome.method, outcome.effect, outcome.reason, outcome.enforced, outcome.status, released,
         )  # fmt: skip
         common = self._common.get(key)
         if common is None:

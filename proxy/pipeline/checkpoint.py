@@ -29,6 +29,8 @@ from proxy.pipeline.whose import NO_DIRECTORY, is_plain
 from proxy.policy.attributes import Facts
 from proxy.policy.counted import find_counted
 from proxy.policy.evaluate import claim_purpose
+from proxy.redaction.accepting import fit_request
+from proxy.redaction.options import RedactionOptions
 from proxy.request.catalog import Match, NoMatch
 from proxy.request.cursors import Seal
 from proxy.request.headers import RequestFields, make_table, parse_host, read_request_fields, render_fields
@@ -56,6 +58,7 @@ class NobodyCounts:
 
 
 NOBODY_COUNTS: Final = NobodyCounts()
+INSPECT_AS_USUAL: Final = RedactionOptions()
 
 
 class Checkpoint:
@@ -88,7 +91,7 @@ class Checkpoint:
         volume: Volume = NOBODY_COUNTS,
         assertions: Assertions | None = None,
         directory: Directory = NO_DIRECTORY,
-        inspect: InspectOptions = INSPECT_DEFAULTS,
+        inspect: RedactionOptions = INSPECT_AS_USUAL,
     ) -> None:
         self.snapshot = snapshot
         self.keys = keys
@@ -214,7 +217,7 @@ class Checkpoint:
 
     def render_inspected(self, approach: Approach, api: Api, method: str) -> bytes:
         """Return a caller's own field lines as they go on to an API whose answer is looked into."""
-        return _render_rest(api, approach.fields, request_fields(approach.fields.forwardable, method))
+        return _render_rest(api, approach.fields, fit_request(approach.fields.forwardable, method))
 
 
 def _render_host(upstream: Upstream) -> str:

@@ -276,5 +276,5 @@ def _says_the_same(one: Verdict, other: Verdict) -> bool:
 
 @lru_cache(maxsize=1024)
 def _narrow(resource: Resource, data: frozenset[str]) -> Resource:
-    """Return a resource with some of its data alone; the same one again, because what is decided of it is kept by it."""
+    """Return a resource with some of its data alone; the same one again, since decisions are kept by it."""
     return msgspec.structs.replace(resource, data=FactSet(data))

@@ -2,8 +2,8 @@
 """Whose data one request is about, and may they: what a passage decides before the API is asked, and decides anew.
 
 Where the request knows its subject, that is one decision. Where only the answer does, it is one for each class of
-subject that the rules tell apart: all denied, nobody is asked; all allowed, nothing is looked into; else a judge decides
-each record of the answer.
+subject that the rules tell apart: all denied, nobody is asked; all allowed, nothing is looked into; else a judge
+decides each record of the answer.
 """
 
 import math

@@ -23,6 +23,7 @@ from typing import Final
 
 from proxy.assertion.assertions import Judged
 from proxy.caller.resolve import NOTHING_MET, IntrospectionNeeded, KeysNeeded
+from proxy.ledger.lines import ContentRecorded
 from proxy.model.api import Action, Route
 from proxy.model.caller import Caller
 from proxy.model.decision import Effect, Reason
@@ -35,10 +36,10 @@ from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.judge import AnswerJudge
 from proxy.pipeline.judging import Asked
-from proxy.pipeline.looking import Look
+from proxy.pipeline.looking import NOTHING_FOUND, Found, Look
 from proxy.pipeline.recording import DECISION_ID, Recording
 from proxy.pipeline.steps import INSPECT, Cut, Forward, Inspect, Looked, Need, Part, Refuse, Release, Step
-from proxy.pipeline.whose import find_field
+from proxy.redaction.accepting import join_accept_encoding
 from proxy.redaction.answers import open_answer
 from proxy.redaction.filters import make_filter
 from proxy.redaction.treatment import Treatment
@@ -197,6 +198,11 @@ class Passage(Recording):
         return self._refuse(found) if isinstance(found, Reason) else Need(found)
 
     @property
+    def expects_continue(self) -> bool:
+        """Whether the caller waits to be asked for the body of its request."""
+        return self._expects_continue
+
+    @property
     def is_under_way(self) -> bool:
         """Whether the request has gone to the API."""
         return self._forwarded
@@ -261,7 +267,7 @@ class Passage(Recording):
         return f"{front}{forwarded}{DECISION_ID}: {self._request_id}\r\n"
 
     def _render_rest(self, asked: Asked, route: Route | None) -> bytes:
-        """Return the caller's own field lines that go on: without what would have the API answer with less than all."""
+        """Return the caller's own field lines that go on: none that would have the API answer with less than all."""
         if self._judge is None or route is None:
             return asked.approach.rest
         return self._checkpoint.render_inspected(asked.approach, asked.api, self._method)
@@ -322,17 +328,17 @@ class Passage(Recording):
         if inspection is None or asked is None:
             return Reason.TRANSFORMS_NOT_APPLIED
         options = checkpoint.inspect
-        accepts = find_field(asked.approach.headers, "accept-encoding")
+        accepts = join_accept_encoding(asked.approach.headers)
         reading = open_answer(inspection, head, self._method, accepts, options=options)
         if isinstance(reading, Reason):
             return reading
         recorder, seal, caller = checkpoint.recorder, checkpoint.seal, self._caller
         audience = caller.affiliate if isinstance(caller.affiliate, str) else caller.principal
         treatment = Treatment(
-            lambda category, text: recorder.name_value(audience, category, text),
-            lambda member, text: seal.seal(caller.principal, route.id, member.parameter, text),
-            self._hides,
-            options.inspect_record_bytes,
+            name=lambda category, text: recorder.name_value(audience, category, text),
+            seal=lambda member, text: seal.seal(caller.principal, route.id, member.parameter, text),
+            hides=self._hides,
+            record_bytes=options.inspect_record_bytes,
         )
         return Look(
             inspection,
@@ -354,22 +360,29 @@ class Passage(Recording):
         if isinstance(passed, tuple):
             return Need(passed[0])
         self._sent += len(passed.data)
-        content = self._checkpoint.recorder.tell_content(passed.found, route.api.id, self._now)
+        content = self._tell_content(passed.found, route.api.id)
         if not passed.is_first:
-            lines = () if content is None and not passed.data else (self.part(self._sent, content),)
-            return Part(passed.data, lines, None, passed.is_last, passed.found.counts)
+            is_nothing = content is None and not passed.data
+            told = () if is_nothing else (self.part(self._sent, content),)
+            return Part(passed.data, told, None, passed.is_last, passed.found.counts)
         self._decision = look.find_decision() or self._decision
         if look.is_observed_refusal:
             self._observe_refusal(look)
         release = self._make_release(head, None if look.observes else look.reading)
         if not passed.is_last:
-            lines = (*self._record(release.outcome, released=True), self.part(self._sent, content))
-            return Part(passed.data, lines, release, counts=passed.found.counts)
+            first = (*self._record(release.outcome, released=True), self.part(self._sent, content))
+            return Part(passed.data, first, release, counts=passed.found.counts)
         whole = len(passed.data)
         lines = self._record(release.outcome, released=True, whole=whole, seconds=seconds, content=content)
         self._is_whole = True
         lines = lines or self._tell_rest(whole, seconds, content)
-        return Part(passed.data, lines, release, True, passed.found.counts)
+        return Part(passed.data, lines, release, is_last=True, counts=passed.found.counts)
+
+    def _tell_content(self, found: Found, api: str) -> ContentRecorded | None:
+        """Return what is recorded of the records of a part of an answer."""
+        if found is NOTHING_FOUND:
+            return None
+        return self._checkpoint.recorder.tell_content(found.content, found.counts, api, self._now)
 
     def _observe_refusal(self, look: Look) -> None:
         """Take note that not all of the answer would have left under enforcement."""

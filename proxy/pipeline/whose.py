@@ -14,10 +14,11 @@ from proxy.model.api import SubjectSource, Where
 from proxy.model.decision import Reason
 from proxy.model.facts import UNKNOWN
 from proxy.model.ports import Directory
+from proxy.model.query import Query
 from proxy.model.request import Headers, Target
 from proxy.model.subject import BodyNeeded, Located, LookupNeeded, Subject, Told
 from proxy.request.catalog import Match
-from proxy.request.query import Query, parse_query
+from proxy.request.query import parse_query
 from proxy.subject.bodies import Body, read_body
 from proxy.subject.selectors import needs_body, needs_query, select_subjects
 
@@ -96,7 +97,7 @@ class Whose:
     def find(
         self, match: Match, target: Target, headers: Headers, directory: Directory, now: float
     ) -> tuple[Subject, ...] | Wanted | Reason:
-        """Return whose data it is, none where only the answer tells, the reason to refuse, or what must be had first."""
+        """Return whose data it is, none where only the answer tells, why to refuse, or what must be had first."""
         source = self._source
         if source.country is None and source.id is None:
             return ()

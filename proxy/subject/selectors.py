@@ -156,13 +156,17 @@ def _claim(source: SubjectSource, asked: Asked) -> Iterable[Claimed] | Reason:
 def _claim_together(country: Selector, id_: Selector, asked: Asked) -> Iterable[Claimed] | Reason:
     """Return what the objects say that hold both a country and an id: each of them does, or there is a reason."""
     countries, ids = _find_values(country, asked), _find_values(id_, asked)
-    if isinstance(countries, Reason) or isinstance(ids, Reason):
-        return countries if isinstance(countries, Reason) else ids
+    if isinstance(countries, Reason):
+        return countries
+    if isinstance(ids, Reason):
+        return ids
     claims: list[Claimed] = []
     for one, other in zip(countries, ids, strict=True):
         told, named = _read_values(country, [one]), _read_values(id_, [other])
-        if isinstance(told, Reason) or isinstance(named, Reason):
-            return told if isinstance(told, Reason) else named
+        if isinstance(told, Reason):
+            return told
+        if isinstance(named, Reason):
+            return named
         claims.append(Claimed(told, named))
     return claims
 
