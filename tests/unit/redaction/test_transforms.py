@@ -16,7 +16,7 @@ FIELD: Final = Field(path=("name",), category="user.name")
 TRANSFORMS: Final = [each for each in Transform if each is not Transform.REMOVE]
 OF_TEXT: Final = [Transform.MASK, Transform.TRUNCATE, Transform.INITIALS, Transform.PSEUDONYMISE]
 TEXTS: Final = st.text(st.characters(exclude_categories=["Cs"]))
-MIXED: Final = st.text(st.sampled_from("ab か\u3099゙ﾞ한\u1100\u1161é\u0301👍🏽👩\u200d💻🇯🇵🇹\ufe0f"))  # noqa: RUF001
+MIXED: Final = st.text(st.sampled_from("ab か\u3099゙ﾞ한\u1100\u1161é\u0301👍🏽👩\u200d💻🇯🇵🇹\ufe0f"))
 
 
 def name_plainly(category: str, text: str) -> str:
