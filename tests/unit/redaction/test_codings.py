@@ -174,6 +174,13 @@ def test_a_frame_of_zstd_that_holds_nothing_is_skipped() -> None:
     assert decode("zstd", skipped + zstd.compress(JSON) + skipped) == JSON
 
 
+def test_a_frame_of_zstd_of_another_size_than_it_says_is_broken_in_any_parts() -> None:
+    coded = bytearray(zstd.compress(b""))
+    coded[5] = 1  # Frame_Content_Size (RFC 8878 3.1.1.1.4), of one byte here
+    for cut in range(len(coded)):
+        assert find_reason("zstd", bytes(coded[:cut]), bytes(coded[cut:])) is Reason.ANSWER_CODING_BROKEN
+
+
 WINDOWS = {"8 MiB are a window": (23, None), "16 MiB are too much": (24, Reason.ANSWER_CODING_BROKEN)}
 
 
