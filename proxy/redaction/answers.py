@@ -8,6 +8,7 @@
 """
 
 import re
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -103,16 +104,19 @@ def open_answer(
         options: how answers are looked into.
     """
     status = head.status
+    fields = _sort(inspection, head)
+    told = fields.told
     if status in _ERRORS:
-        return _replace(inspection, head, method)
+        return _replace(status, fields.leaving, method)
     if status in _EMPTY:
-        return _make_reading(status, _select(inspection, head), has_body=False)
-    if status not in _WITH_BODY or _find(head, "content-range"):
+        return _make_reading(status, fields.leaving, has_body=False)
+    if status not in _WITH_BODY or "content-range" in told:
         return Reason.ANSWER_STATUS_UNDECLARED
-    length = _find(head, "content-length")
-    if status in _MAYBE_EMPTY and length and set(length) == {"0"}:
-        return _make_reading(status, _select(inspection, head), has_body=False)
-    return _open_body(inspection, head, method, accept_encoding, options)
+    if status in _MAYBE_EMPTY and told.get("content-length") == ["0"]:
+        return _make_reading(status, fields.leaving, has_body=False)
+    if method == "HEAD" and "content-type" not in told:  # RFC 9110 9.3.2: what comes of the content may be left out
+        return _make_reading(status, fields.leaving, has_body=False)
+    return _open_body(inspection, fields, accept_encoding, options, status=status, has_body=method != "HEAD")
 
 
 _ERRORS: Final = range(400, 600)
@@ -125,43 +129,72 @@ _WITH_BODY: Final = frozenset({200, 201, 202, 203})
 what the caller has (226); nor one that RFC 9110 does not know."""
 
 
+class _Fields(msgspec.Struct, frozen=True, gc=False):
+    """The fields of an answer's head."""
+
+    leaving: Headers
+    """Those that leave as they are."""
+    told: dict[str, list[str]]
+    """The values of those that say what the answer is, by their names in lower case."""
+
+
+_TELLING: Final = frozenset({"content-type", "content-encoding", "content-length", "content-range", "vary"})
+
+
+def _sort(inspection: Inspection, head: ResponseHead) -> _Fields:
+    passing = ANSWER_FIELDS | (inspection.headers - UNTRUE_FIELDS) if inspection.headers else ANSWER_FIELDS
+    leaving: list[tuple[str, str]] = []
+    told: dict[str, list[str]] = {}
+    for field in head.headers:
+        name = field[0].lower()
+        if name in passing:
+            leaving.append(field)
+        elif name in _TELLING:
+            told.setdefault(name, []).append(field[1])
+    return _Fields(tuple(leaving), told)
+
+
 def _open_body(
-    inspection: Inspection, head: ResponseHead, method: str, accept_encoding: str, options: RedactionOptions
+    inspection: Inspection,
+    fields: _Fields,
+    accept_encoding: str,
+    options: RedactionOptions,
+    *,
+    status: int,
+    has_body: bool,
 ) -> Reading | Reason:
-    types = _find(head, "content-type")
-    if method == "HEAD" and not types:  # RFC 9110 9.3.2: it may leave out what it finds out with the content
-        return _make_reading(head.status, _select(inspection, head), has_body=False)
-    media_type = read_media_type(inspection.media, types)
+    told = fields.told
+    media_type = read_media_type(inspection.media, tuple(told.get("content-type", ())))
     if isinstance(media_type, Reason):
         return media_type
-    used = find_coding(_find(head, "content-encoding"))
+    used = find_coding(tuple(told.get("content-encoding", ())))
     if isinstance(used, Reason):
         return used
     coding = choose_coding(used, accept_encoding)
-    headers = [*_select(inspection, head), ("Content-Type", media_type)]
+    headers = [*fields.leaving, ("Content-Type", media_type)]
     if coding != IDENTITY:
         headers.append(("Content-Encoding", coding))
-    vary = _find(head, "vary")
+    vary = told.get("vary", [])
     if coding != used or coding != IDENTITY:
         vary = _add_accept_encoding(vary)
     headers += [("Vary", value) for value in vary]
     return Reading(
-        status=head.status,
+        status=status,
         headers=tuple(headers),
-        has_body=method != "HEAD",
+        has_body=has_body,
         replacement=None,
         decoder=make_decoder(used, options.inspect_max_ratio),
         encoder=make_encoder(coding, flushes=inspection.media is not Media.JSON),
     )
 
 
-def _replace(inspection: Inspection, head: ResponseHead, method: str) -> Reading:
+def _replace(status: int, leaving: Headers, method: str) -> Reading:
     """Put a problem document (RFC 9457 4.2.1) in the place of an error's body."""
-    body = _ENCODE(_Problem("about:blank", _PHRASES.get(head.status, _NO_PHRASE), head.status))
-    headers = (*_select(inspection, head), ("Content-Type", "application/problem+json"))
+    headers = (*leaving, ("Content-Type", "application/problem+json"))
     if method == "HEAD":
-        return _make_reading(head.status, headers, has_body=False)
-    return _make_reading(head.status, headers, has_body=True, replacement=body)
+        return _make_reading(status, headers, has_body=False)
+    body = _ENCODE(_Problem("about:blank", _PHRASES.get(status, _NO_PHRASE), status))
+    return _make_reading(status, headers, has_body=True, replacement=body)
 
 
 class _Problem(msgspec.Struct, frozen=True):
@@ -180,20 +213,10 @@ def _make_reading(status: int, headers: Headers, *, has_body: bool, replacement:
     return Reading(status, headers, has_body, replacement, decoder, encoder)
 
 
-def _select(inspection: Inspection, head: ResponseHead) -> Headers:
-    """Return the fields that leave as they are."""
-    passing = ANSWER_FIELDS | (inspection.headers - UNTRUE_FIELDS)
-    return tuple([(name, value) for name, value in head.headers if name.lower() in passing])
-
-
-def _find(head: ResponseHead, field: str) -> tuple[str, ...]:
-    return tuple([value for name, value in head.headers if name.lower() == field])
-
-
-def _add_accept_encoding(vary: tuple[str, ...]) -> tuple[str, ...]:
+def _add_accept_encoding(vary: list[str]) -> list[str]:
     """Say that the answer hangs on the codings that the caller takes (RFC 9110 12.5.5)."""
     named = {name.strip(" \t").lower() for value in vary for name in value.split(",")}
-    return vary if named & {ACCEPT_ENCODING, "*"} else (*vary, "Accept-Encoding")
+    return vary if named & {ACCEPT_ENCODING, "*"} else [*vary, "Accept-Encoding"]
 
 
 _TOKEN: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]++"  # noqa: S105 - RFC 9110 5.6.2
@@ -204,10 +227,13 @@ _PARAMETER: Final = re.compile(rf"[ \t]*+;[ \t]*+(?:({_TOKEN})=(?:({_TOKEN})|{_Q
 _TYPE: Final = re.compile(rf"[ \t]*+({_TOKEN})/({_TOKEN})((?:{_PARAMETER.pattern})*+)[ \t]*+")
 """RFC 9110 8.3.1 ``media-type``."""
 _LINES: Final = frozenset({"x-ndjson", "ndjson", "jsonl", "x-jsonlines", "x-jsonl", "jsonlines"})
+_MAX_KEPT: Final = 128
+"""Types of which it is kept what they are. An API has a few."""
 _ERROR_TYPE: Final = "problem+json"
 """RFC 9457: what tells of an error is no answer of the route."""
 
 
+@lru_cache(maxsize=_MAX_KEPT)
 def read_media_type(media: Media, values: tuple[str, ...]) -> str | Reason:
     """Return the type of an answer as it leaves, in lower case and without parameters but its charset.
 
