@@ -176,8 +176,10 @@ def _claim_together(country: Selector, id_: Selector, asked: Asked) -> list[Clai
     claims: list[Claimed] = []
     for one, other in zip(countries, ids, strict=True):
         told, named = _read_values(country, [one]), _read_values(id_, [other])
-        if isinstance(told, Reason) or isinstance(named, Reason):
-            return told if isinstance(told, Reason) else named
+        if isinstance(told, Reason):
+            return told
+        if isinstance(named, Reason):
+            return named
         claims.append(Claimed(told, named))
     return claims
 
