@@ -15,8 +15,11 @@ import msgspec
 _TEXT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,=:@/?\[\]-]|%[0-9A-Fa-f]{2})*")
 """RFC 3986 3.4 ``query`` with the square brackets that form encoders leave as they are, and without ``;``."""
 _TRIPLET: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+MAX_PARAMETERS: Final = 1000
+"""Many servers take no more: PHP and Django by default, and PHP drops the rest without a word."""
 _RESERVED: Final = re.compile(rb"[^A-Za-z0-9._~-]")
 """RFC 3986 2.3: what is not unreserved."""
+_PUNCTUATION: Final = re.compile(r"[^a-z0-9]+")
 _SUBSCRIPT: Final = re.compile(r"[\[\]]+")
 
 
@@ -61,7 +64,7 @@ class Query(msgspec.Struct, frozen=True, gc=False):
 
 def parse_query_text(text: str) -> Query | None:
     """Return what stands in a query or a form; None if servers read it differently."""
-    if not _TEXT.fullmatch(text):
+    if text.count("&") >= MAX_PARAMETERS or not _TEXT.fullmatch(text):
         return None
     try:
         return Query(tuple([_read(raw) for raw in text.split("&") if raw]), text)
@@ -81,6 +84,8 @@ def fold_name(name: str) -> tuple[str, ...]:
     PHP reads ``a.b`` and ``a b`` as ``a_b``, and takes ``a[]``, ``a[0]`` and ``a[x]`` for ``a``; ASP.NET and Spring
     know no letter case.
     """
+    if name.isascii() and "[" not in name and "]" not in name:
+        return (_PUNCTUATION.sub("", name.lower()),)
     flat = unicodedata.normalize("NFKC", name).casefold()
     return tuple(["".join(filter(str.isalnum, part)) for part in _SUBSCRIPT.split(flat)])
 

@@ -9,7 +9,6 @@ What could name somebody else to the API is refused, never resolved: a value tha
 another way beside it, an id with blanks round it. So is a request that names nobody where its route says that it does.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -24,16 +23,15 @@ from proxy.model.query import Query, fold_name
 from proxy.model.request import Headers
 from proxy.model.subject import NO_SUBJECT, Subject
 from proxy.subject.bodies import Body
-from proxy.subject.paths import compile_selector
+from proxy.subject.paths import MAX_VALUES, compile_selector
 
-MAX_SUBJECTS: Final = 1000
-"""Of one request."""
+MAX_SUBJECTS: Final = MAX_VALUES
+"""Of one request; ids and countries that stand there again count, too."""
 MAX_TEXT: Final = 1024
 """Characters of an id or a country in a query, a header or a body."""
 _NOBODY: Final = (NO_SUBJECT,)
 _SOMEBODY: Final = (Subject(),)
 _IN_BODY: Final = frozenset({Where.JSON, Where.FORM})
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
@@ -57,12 +55,7 @@ def select_subject(source: SubjectSource | None, parameters: Mapping[str, str]) 
     """Return whose data a request is about where its path alone says it."""
     if source is None:
         return NO_SUBJECT
-    country, id_ = source.country, source.id
-    return Subject(
-        country=UNKNOWN if country is None else _find_country(_read(country, parameters)),
-        id=UNKNOWN if id_ is None else _read(id_, parameters),
-        source="" if country is None else country.where,
-    )
+    return _select_plain(source.country, source.id, parameters) or Subject()
 
 
 def needs_body(source: SubjectSource) -> bool:
@@ -93,8 +86,10 @@ def select_subjects(
     """
     if source is None:
         return _NOBODY
-    if _is_in_path(source.country) and _is_in_path(source.id) and not source.lookup and source.form is _ANY_CASE:
-        return (select_subject(source, parameters),)
+    if not source.lookup and source.form is _ANY_CASE:
+        subject = _select_plain(source.country, source.id, parameters)
+        if subject is not None:
+            return (subject,)
     claims = _claim(source, Asked(parameters, query, headers, body))
     if isinstance(claims, Reason):
         return claims
@@ -127,9 +122,29 @@ _PATH: Final = Where.PATH
 _LITERAL: Final = Where.LITERAL
 
 
-def _is_in_path(selector: Selector | None) -> bool:
-    """Say whether a value, if there is one, is a whole path parameter or the route's own."""
-    return selector is None or ((selector.where is _PATH or selector.where is _LITERAL) and not selector.separator)
+def _select_plain(country: Selector | None, id_: Selector | None, parameters: Mapping[str, str]) -> Subject | None:
+    """Return the subject where whole path parameters, or the route itself, name it; None where more is to be read."""
+    text = name = None
+    if country is not None:
+        text = _read_plain(country, parameters)
+        if text is None:
+            return None
+    if id_ is not None:
+        name = _read_plain(id_, parameters)
+        if name is None:
+            return None
+    return Subject(
+        country=UNKNOWN if text is None else _find_country(text),
+        id=UNKNOWN if name is None else name,
+        source="" if country is None else country.where,
+    )
+
+
+def _read_plain(selector: Selector, parameters: Mapping[str, str]) -> str | None:
+    where = selector.where
+    if where is _PATH:
+        return None if selector.separator else parameters[selector.name]
+    return selector.name if where is _LITERAL else None
 
 
 def _list_selectors(source: SubjectSource) -> list[Selector]:
@@ -137,7 +152,7 @@ def _list_selectors(source: SubjectSource) -> list[Selector]:
     return [each for each in (None if source.lookup else source.country, source.id) if each is not None]
 
 
-def _claim(source: SubjectSource, asked: Asked) -> Iterable[Claimed] | Reason:
+def _claim(source: SubjectSource, asked: Asked) -> list[Claimed] | Reason:
     """Return what a request says, place by place, or the first reason why it says nothing that is sure."""
     country, id_ = None if source.lookup else source.country, source.id
     if country is not None and id_ is not None and country.where is id_.where is Where.JSON:
@@ -150,10 +165,10 @@ def _claim(source: SubjectSource, asked: Asked) -> Iterable[Claimed] | Reason:
     ids = () if id_ is None else _find_texts(id_, asked)
     if isinstance(ids, Reason):
         return ids
-    return (Claimed(countries, ids),)
+    return [Claimed(countries, ids)]
 
 
-def _claim_together(country: Selector, id_: Selector, asked: Asked) -> Iterable[Claimed] | Reason:
+def _claim_together(country: Selector, id_: Selector, asked: Asked) -> list[Claimed] | Reason:
     """Return what the objects say that hold both a country and an id: each of them does, or there is a reason."""
     countries, ids = _find_values(country, asked), _find_values(id_, asked)
     if isinstance(countries, Reason):
@@ -245,15 +260,16 @@ def _split(selector: Selector, text: str) -> list[str]:
 
 
 def _check(texts: list[str]) -> tuple[str, ...] | Reason:
+    if len(texts) > MAX_SUBJECTS:
+        return Reason.SUBJECTS_EXCEEDED
     if not texts or not all(texts):
         return Reason.SUBJECT_MISSING
-    if any(len(text) > MAX_TEXT or text != text.strip() or _UNPRINTABLE.search(text) for text in texts):
-        return Reason.SUBJECT_MALFORMED
-    return tuple(texts)
+    return tuple(texts) if all(map(_is_name, texts)) else Reason.SUBJECT_MALFORMED
 
 
-def _read(selector: Selector, parameters: Mapping[str, str]) -> str:
-    return parameters[selector.name] if selector.where is Where.PATH else selector.name
+def _is_name(text: str) -> bool:
+    """Say whether a text names somebody to all readers alike: none sees another where it drops what cannot be seen."""
+    return len(text) <= MAX_TEXT and text.isprintable() and text[0] != " " != text[-1]
 
 
 @lru_cache(maxsize=1024)
