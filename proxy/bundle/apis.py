@@ -313,14 +313,19 @@ def _is_ambiguous(first: Sequence[Template], second: Sequence[Template]) -> bool
 
 
 def compile_apis(
-    entries: Sequence[ApiEntry],
+    entries: Sequence[ApiEntry], urls: Mapping[str, str]
 ) -> tuple[list[Api], list[Route], dict[tuple[str, str], Mapping[str, re.Pattern[str]]]]:
-    """Return APIs, routes and parameter patterns as requests need them. The entries have been checked."""
+    """Return APIs, routes and parameter patterns as requests need them. The entries have been checked.
+
+    Args:
+        entries: the register.
+        urls: where this deployment finds APIs, by id, in place of what the register says.
+    """
     apis: list[Api] = []
     routes: list[Route] = []
     patterns: dict[tuple[str, str], Mapping[str, re.Pattern[str]]] = {}
     for entry in entries:
-        upstream = Upstream(entry.upstream.url, entry.upstream.hosted_in)
+        upstream = Upstream(urls.get(entry.id, entry.upstream.url), entry.upstream.hosted_in)
         mode = None if entry.assertion is None else AssertionMode(entry.assertion)
         api = Api(entry.id, tuple(entry.hosts), upstream, entry.authorization == "forward", mode)
         apis.append(api)

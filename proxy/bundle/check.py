@@ -29,8 +29,8 @@ from proxy.bundle.large import LargePeople
 from proxy.bundle.large_affiliates import LargeAffiliates
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
 from proxy.bundle.notes import find_identity_notes, find_notes, find_registered, find_reviews
+from proxy.bundle.places import check_names, parse_urls
 from proxy.bundle.read import parse_document
-from proxy.bundle.relocate import relocate
 from proxy.bundle.revision import read_revision
 from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
@@ -236,8 +236,9 @@ class _Checker:
         return None if registers.problems else snapshot.with_urgent(by_file, self.urgent.files)
 
     def _make_catalog(self, apis: Loaded) -> Catalog:
-        declared, routes, patterns = compile_apis(apis.entries)
-        return Catalog(*relocate(declared, routes, self.upstreams), patterns)
+        catalog = Catalog(*compile_apis(apis.entries, parse_urls(self.upstreams)))
+        check_names(self.upstreams, catalog.apis)
+        return catalog
 
     def _find_notes(
         self, vocabulary: Vocabulary, *, apis: Loaded, rules: Loaded, issuers: Loaded, clients: Loaded, trusted: Any

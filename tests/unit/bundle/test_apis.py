@@ -129,7 +129,7 @@ def test_with_no_overlap_the_order_of_routes_does_not_matter(paths: list[str], s
         return
     found = set()
     for order in (entries, entries[::-1]):
-        catalog = Catalog(*compile_apis([an_api(*order)]))
+        catalog = Catalog(*compile_apis([an_api(*order)], {}))
         match = catalog.match(catalog.apis[0], "GET", segments)
         found.add((match.route.id, tuple(sorted(match.parameters.items()))) if isinstance(match, Match) else None)
     assert len(found) == 1
@@ -209,7 +209,7 @@ def test_a_pattern_never_widens_what_a_parameter_may_be(tmp_path: Path, value: s
     [pytest.param({"$.a": "user.name"}, False, id="declared"), pytest.param({}, True, id="nobody declared any")],
 )
 def test_undeclared_fields_may_hold_anything(fields: dict[str, str], is_open: bool) -> None:  # noqa: FBT001
-    (route,) = compile_apis([an_api(a_route(fields=fields))])[1]
+    (route,) = compile_apis([an_api(a_route(fields=fields))], {})[1]
     assert route.data.is_open is is_open
 
 
