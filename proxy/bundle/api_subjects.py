@@ -42,6 +42,8 @@ class SubjectEntry(Entry):
 
     NOT_YET: ClassVar[frozenset[str]] = frozenset({"persona"})
     ASSUMED: ClassVar[Mapping[str, Any]] = {
+        "records": "$[*]",
+        "authoritative": Vouched.ASSUMED,
         "country": CountryEntry.model_construct(),
         "id": PlaceEntry.model_construct(),
         "confirm": ConfirmEntry.model_construct(),

@@ -10,7 +10,7 @@ from pydantic import Field, WithJsonSchema
 
 from proxy.bundle.api_routes import RouteEntry, check_overlaps, check_route, compile_route
 from proxy.model.api import Api, AssertionMode, Route, Upstream
-from proxy.model.country import NAMES, refuse_country
+from proxy.model.country import NAMES, refuse_country, suggest_country
 from proxy.model.entry import Country, Entry, Id, Text, choice, scalar, spelled, worded
 from proxy.model.problem import Problem, nearest
 
@@ -126,11 +126,15 @@ def _check_upstreams(api: ApiEntry) -> list[Problem]:
         )
         problems.append(Problem(("upstreams",), message))
     problems += [
-        Problem(("upstreams", key), f"{refuse_country(key)}{nearest(key, [DEFAULT])}", at_key=True)
+        Problem(("upstreams", key), refuse_country(key) + _suggest_default(key), at_key=True)
         for key in api.upstreams
         if key not in {DEFAULT, *NAMES}
     ]
     return problems
+
+
+def _suggest_default(key: str) -> str:
+    return "" if suggest_country(key) else nearest(key, [DEFAULT])
 
 
 def compile_apis(

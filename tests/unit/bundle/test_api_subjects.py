@@ -5,36 +5,10 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.bundle.apis import ApiEntry, check_apis, compile_apis
-from proxy.model.api import Route, Selector, SubjectSource, Where
+from proxy.model.api import Selector, SubjectSource, Where
 from proxy.model.country import CountryForm
 from proxy.model.json_path import EVERY, parse_json_path
-
-VOUCHED: Final = {"by": "users-team", "review_by": "2027-06-30"}
-FIELDS: Final = {"$.name": "user.name"}
-CLAIM: Final = {"country": "{country}", "id": "{user_id}"}
-KNOWN: Final = {**CLAIM, "authoritative": VOUCHED}
-SEARCH: Final = {"records": "$.users[*]", "country": "$.country", "id": "$.id"}
-
-
-def a_route(subject: Any, **changes: Any) -> dict[str, Any]:
-    route = {
-        "id": "user", "methods": ["GET"], "path": "/v1/{country}/users/{user_id}", "action": "read",
-        "subject": subject, "fields": FIELDS, "searchable_by": ["ids", "c"], **changes,
-    }  # fmt: skip
-    return {key: value for key, value in route.items() if value is not None}
-
-
-def an_api(*routes: dict[str, Any], **changes: Any) -> ApiEntry:
-    api = {"id": "users", "upstream": {"url": "http://127.0.0.1:9000"}, "routes": list(routes), **changes}
-    return ApiEntry.model_validate({key: value for key, value in api.items() if value is not None})
-
-
-def compiled(route: dict[str, Any]) -> Route:
-    entry = an_api(route)
-    assert check_apis([entry]) == []
-    return compile_apis([entry], {})[1][0]
-
+from tests.support.api_entries import CLAIM, KNOWN, SEARCH, VOUCHED, a_route, compiled, problems_of_route
 
 ID: Final = Selector(Where.PATH, "user_id")
 POST: Final[dict[str, Any]] = {"methods": ["POST"], "action": "create"}
@@ -329,8 +303,8 @@ WRONG: Final[dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, ...], st
 def test_what_is_refused(
     subject: dict[str, Any], changes: dict[str, Any], path: tuple[str | int, ...], words: str
 ) -> None:
-    (problem,) = check_apis([an_api(a_route(subject, **changes))])
-    assert problem.path == (0, "routes", 0, *path)
+    (problem,) = problems_of_route(a_route(subject, **changes))
+    assert problem.path == path
     assert words in problem.message
 
 
@@ -339,31 +313,3 @@ def test_a_member_is_named_as_json_paths_name_it(text: str) -> None:
     route = compiled(a_route({"country": text, "id": text}, searchable_by=None))
     assert route.inspection is not None
     assert route.inspection.country == route.inspection.id == parse_json_path(text)
-
-
-VOUCHES: Final[dict[str, tuple[dict[str, Any], tuple[Any, ...], str]]] = {
-    "no POST": ({}, ("reads_only",), "it vouches for a POST, and there is none: leave it out"),
-    "a POST that creates": (POST, ("reads_only",), "the action create says something"),
-    "a PUT beside it": (
-        {"methods": ["POST", "PUT"], "action": "export"}, ("reads_only",), "PUT changes something: `reads_only` stands"
-    ),
-    "a DELETE that reads": (
-        {"methods": ["POST", "DELETE"]}, ("action",), "a route with DELETE may not call itself read"
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("changes", "path", "words"), VOUCHES.values(), ids=VOUCHES)
-def test_nobody_vouches_that_a_change_is_none(changes: dict[str, Any], path: tuple[Any, ...], words: str) -> None:
-    problems = check_apis([an_api(a_route(KNOWN, reads_only=VOUCHED, **changes))])
-    assert [problem.path for problem in problems if words in problem.message] == [(0, "routes", 0, *path)], problems
-
-
-def test_a_search_by_post_is_read_where_an_owner_vouches_for_it() -> None:
-    (problem,) = check_apis([an_api(a_route(KNOWN, methods=["POST"]))])
-    assert problem.message == (
-        "a route with POST may not call itself read, unless an owner vouches that it changes nothing (`reads_only`)"
-    )
-    compiled(a_route(KNOWN, methods=["POST"], reads_only=VOUCHED))
-    compiled(a_route(SEARCH, methods=["GET", "POST"], reads_only=VOUCHED))
-    compiled(a_route(SEARCH, methods=["POST"], action="export", reads_only=VOUCHED))
