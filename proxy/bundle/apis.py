@@ -138,20 +138,14 @@ def _suggest_default(key: str) -> str:
 
 
 def compile_apis(
-    entries: Sequence[ApiEntry], urls: Mapping[str, str]
+    entries: Sequence[ApiEntry],
 ) -> tuple[list[Api], list[Route], dict[tuple[str, str], Mapping[str, re.Pattern[str]]]]:
-    """Return APIs, routes and parameter patterns as requests need them. The entries have been checked.
-
-    Args:
-        entries: the register.
-        urls: where this deployment finds APIs, in place of what the register says: by id, and by ``ID/COUNTRY`` for
-            subjects of a country.
-    """
+    """Return APIs, routes and parameter patterns as requests need them. The entries have been checked."""
     apis: list[Api] = []
     routes: list[Route] = []
     patterns: dict[tuple[str, str], Mapping[str, re.Pattern[str]]] = {}
     for entry in entries:
-        api = _compile_api(entry, urls)
+        api = _compile_api(entry)
         apis.append(api)
         for route in entry.routes:
             routes.append(compile_route(api, route))
@@ -159,18 +153,16 @@ def compile_apis(
     return apis, routes, patterns
 
 
-def _compile_api(entry: ApiEntry, urls: Mapping[str, str]) -> Api:
+def _compile_api(entry: ApiEntry) -> Api:
     written = dict(entry.upstreams) if entry.upstreams is not None else {}
     if entry.upstream is not None:
         written[DEFAULT] = entry.upstream
-    names = {key: entry.id if key == DEFAULT else f"{entry.id}/{key}" for key in written}
-    places = {key: Upstream(urls.get(names[key], place.url), place.hosted_in) for key, place in written.items()}
-    mode = None if entry.assertion is None else AssertionMode(entry.assertion)
+    places = {key: Upstream(place.url, place.hosted_in) for key, place in written.items()}
     return Api(
         id=entry.id,
         hosts=tuple(entry.hosts),
         upstream=places.pop(DEFAULT),
         forwards_authorization=entry.authorization == "forward",
-        assertion=mode,
+        assertion=None if entry.assertion is None else AssertionMode(entry.assertion),
         upstreams=places,
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.bundle.apis import ApiEntry, check_apis, compile_apis, parse_upstream_url
+from proxy.bundle.apis import ApiEntry, check_apis, compile_apis
 from proxy.bundle.cases import (
     DEFAULT,
     CaseEntry,
@@ -30,6 +30,7 @@ from proxy.bundle.large_affiliates import LargeAffiliates
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
 from proxy.bundle.notes import find_identity_notes, find_notes, find_registered, find_reviews
 from proxy.bundle.read import parse_document
+from proxy.bundle.relocate import relocate
 from proxy.bundle.revision import read_revision
 from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
@@ -46,7 +47,7 @@ from proxy.caller.people import People, PersonEntry
 from proxy.caller.register import ControlRule
 from proxy.caller.revocation import RevokedEntry, check_revoked, compile_revoked
 from proxy.clock import unix_seconds
-from proxy.errors import BundleError, UsageError
+from proxy.errors import BundleError
 from proxy.model.address import parse_block
 from proxy.model.caller import TieKind
 from proxy.model.decision import Effect, Reason
@@ -88,8 +89,8 @@ def load_bundle(
 
     Args:
         folder: the folder that holds the manifest.
-        upstreams: API id to the URL where this deployment finds it, in place of the bundle's. Where a thing is
-            served is no policy: digests do not change with it.
+        upstreams: API id, or ``API/COUNTRY``, to the URL where this deployment finds it, in place of the bundle's.
+            Where a thing is served is no policy: digests do not change with it.
         registers_folder: where large registers become files; None: the default.
         now: the instant whose registers it is loaded with, besides those that follow; None: this one.
 
@@ -196,7 +197,7 @@ class _Checker:
         keys = self._read_key_files(issuers)
         if registers.problems:
             return None
-        apis_routes_patterns = compile_apis(apis.entries, self._relocated())
+        catalog = self._make_catalog(apis)
         counted = frozenset(map(TieKind, manifest.ties))
         made = large.make(rules_of_control, counted, self.now, _times(cases))
         vocabulary, declared = made.settle(vocabulary, declared)
@@ -217,8 +218,8 @@ class _Checker:
             control_rules=tuple(rules_of_control),
             networks=compile_networks(networks.entries),
             proxies=compile_proxies(proxies.entries),
-            catalog=Catalog(*apis_routes_patterns),
-            resources={route.id: Resource.of(route) for route in apis_routes_patterns[1]},
+            catalog=catalog,
+            resources={route.id: Resource.at_places(route) for route in catalog.routes},
             policy=Policy(*policy),
             vocabulary=vocabulary,
             cases=cases.entries,
@@ -233,6 +234,10 @@ class _Checker:
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
         return None if registers.problems else snapshot.with_urgent(by_file, self.urgent.files)
+
+    def _make_catalog(self, apis: Loaded) -> Catalog:
+        declared, routes, patterns = compile_apis(apis.entries)
+        return Catalog(*relocate(declared, routes, self.upstreams), patterns)
 
     def _find_notes(
         self, vocabulary: Vocabulary, *, apis: Loaded, rules: Loaded, issuers: Loaded, clients: Loaded, trusted: Any
@@ -433,17 +438,6 @@ class _Checker:
                 if isinstance(parsed, Target) and isinstance(catalog.match(api, method, parsed.segments), NoMatch):
                     message = "no route is declared for this: mend it, or expect reason: route-undeclared"
                     self.registers.report(cases, [Problem((index, "given", "request"), message)])
-
-    def _relocated(self) -> dict[str, str]:
-        declared = self.registers.declared_ids("apis")
-        for api in self.upstreams.keys() - declared:
-            raise UsageError(
-                f"--upstream names an API {api!r} that the bundle does not declare{nearest(api, declared)}."
-            )
-        try:
-            return {api: parse_upstream_url(url) for api, url in self.upstreams.items()}
-        except ValueError as error:
-            raise UsageError(f"--upstream: {error}.") from error
 
     def _refuse_empty(self, manifest: Manifest) -> None:
         document = self.registers.manifest_document

@@ -48,8 +48,6 @@ class Crossing(Settling):
     _release: Release | None = None
     _upload: bytes | None = None
     """The whole body of the request, where it was there before anybody took it."""
-    _taken = 0
-    """Bytes of the request's body."""
     _is_whole = False
     """Whether all of the answer came with its head."""
     _has_ended = False
@@ -139,7 +137,7 @@ class Crossing(Settling):
         if has_body:
             self._upload = connection.take_whole_body()
             self._taken = len(self._upload or b"")
-        self._handle = self._gateway.upstreams.begin(forward.api, request, self)
+        self._handle = self._gateway.upstreams.begin(forward.api, forward.upstream, request, self)
 
     def _most(self, forward: Forward) -> int:
         """Return how large the body of the request may be."""

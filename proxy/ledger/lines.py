@@ -217,6 +217,9 @@ class EndLine(Line, frozen=True, kw_only=True, tag="end"):
     """Why it is not complete."""
     upstream: int | None = None
     bytes: int = 0
+    """Of the answer's body that left, or that came through a tunnel from the API."""
+    bytes_in: int = 0
+    """That came through a tunnel from the caller."""
     seconds: float = 0.0
     """From the request's head."""
 
@@ -243,7 +246,7 @@ class StartLine(Line, frozen=True, kw_only=True, tag="start"):
     """``written``: lines are in the kernel before anything leaves. ``synced``: on disk."""
     geolocation: str
     upstreams: dict[str, str]
-    """API id to where this deployment finds it."""
+    """API id, or ``API/COUNTRY`` where it has a place for subjects of a country, to where this deployment finds it."""
     key_places: dict[str, str]
     """Issuer id to where this deployment finds its keys, without user, password and query."""
 

@@ -85,6 +85,14 @@ class Api(msgspec.Struct, frozen=True):
         """Everywhere it is served."""
         return (self.upstream, *self.upstreams.values())
 
+    @property
+    def named_places(self) -> tuple[tuple[str, Upstream], ...]:
+        """Everywhere it is served, each place under the name that a deployment has for it: ``users``, ``users/JP``."""
+        return (
+            (self.id, self.upstream),
+            *((f"{self.id}/{country}", place) for country, place in self.upstreams.items()),
+        )
+
     def find_upstream(self, country: object) -> Upstream:
         """Return where it is served for subjects of a country, or of none that is known."""
         return self.upstreams.get(country, self.upstream) if isinstance(country, str) else self.upstream

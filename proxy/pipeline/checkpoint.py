@@ -12,7 +12,7 @@ from proxy.caller.resolve import NOTHING_MET, CallerNeed, Callers, Shown
 from proxy.caller.tokens import read_credentials
 from proxy.caller.xfcc import read_forwarded_certificate
 from proxy.ledger.record import Recorder
-from proxy.model.api import Api
+from proxy.model.api import Api, Upstream
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.counts import UNAVAILABLE, Counted, CountsNeeded
 from proxy.model.decision import Reason
@@ -92,8 +92,10 @@ class Checkpoint:
         self.authorities = Authorities(snapshot.authorities)
         self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator, client_address)
         self.volume = volume
-        self.counted = find_counted(snapshot.policy, snapshot.resources.values())
+        self.counted = find_counted(snapshot.policy, snapshot.every_resource)
         """What is counted, by API: only where some rule asks for it."""
+        self.fronts = {place.url: _render_host(place) for api in snapshot.catalog.apis for place in api.places}
+        """The field lines that begin what goes to an API that declares no host, by its upstream."""
         self._approaches = Approaches()
         self._has_grants = bool(snapshot.policy.grants)
         self._is_forwarded = client_certificate == FORWARDED
@@ -126,7 +128,7 @@ class Checkpoint:
             credentials=read_credentials(fields.authorization, fields.carried),
             host=host,
             api=api,
-            front="" if isinstance(api, Reason) else _render_front(api, host),
+            front="" if isinstance(api, Reason) or not api.hosts else f"Host: {host}\r\nX-Forwarded-Host: {host}\r\n",
             rest=b"" if isinstance(api, Reason) else _render_rest(api, fields),
         )
         self._approaches.keep(approach)
@@ -185,18 +187,17 @@ class Checkpoint:
             reference = self.recorder.name_subject(route.api.id, subject.id)
             subject = Subject(country=subject.country, id=subject.id, reference=reference)
         case = ABSENT if fields.case is None else fields.case
-        facts = Facts(caller, origin, subject, snapshot.resources[route.id], ABSENT, case, now)
+        resource = snapshot.find_resource(route, route.api.find_upstream(subject.country))
+        facts = Facts(caller, origin, subject, resource, ABSENT, case, now)
         if fields.purpose is None:
             return facts
         purpose = claim_purpose(snapshot.policy, facts, fields.purpose)
         return msgspec.structs.replace(facts, purpose=purpose)
 
 
-def _render_front(api: Api, host: str) -> str:
-    """Return the field lines that begin every request to an API: what it is called."""
-    if api.hosts:
-        return f"Host: {host}\r\nX-Forwarded-Host: {host}\r\n"
-    return f"Host: {api.upstream.url.partition('://')[2] or LOCALHOST}\r\n"
+def _render_host(upstream: Upstream) -> str:
+    """Return the field line that says what an upstream is called whose API declares no host."""
+    return f"Host: {upstream.url.partition('://')[2] or LOCALHOST}\r\n"
 
 
 def _render_rest(api: Api, fields: RequestFields) -> bytes:

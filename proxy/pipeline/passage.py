@@ -179,13 +179,22 @@ class Passage:
         """
         return ReleasedLine(id=self._request_id, bytes=bytes_sent)
 
-    def end(self, *, complete: bool, reason: Reason | None = None, bytes_sent: int = 0, seconds: float = 0.0) -> Ended:
+    def end(
+        self,
+        *,
+        complete: bool,
+        reason: Reason | None = None,
+        bytes_sent: int = 0,
+        bytes_taken: int = 0,
+        seconds: float = 0.0,
+    ) -> Ended:
         """Say how the answer ended.
 
         Args:
             complete: whether all of the answer went out.
             reason: why not.
-            bytes_sent: of the body.
+            bytes_sent: of the body, or through a tunnel to the caller.
+            bytes_taken: through a tunnel from the caller.
             seconds: since the request's head.
         """
         if not self._is_judged or (complete and self._is_whole):
@@ -197,6 +206,7 @@ class Passage:
             reason=reason or "",
             upstream=self._upstream,
             bytes=bytes_sent,
+            bytes_in=bytes_taken,
             seconds=round(seconds, 6),
         )
         return Ended((line,))
@@ -369,12 +379,14 @@ class Passage:
         except Exception as error:  # noqa: BLE001 - what cannot be signed does not go out unsigned, nor in observe mode
             return self.fail(Reason.DECISION_FAILED, error)
         self._forwarded = True
+        upstream = asked.api.find_upstream(self._subject.country)
+        front = asked.approach.front or self._checkpoint.fronts[upstream.url]
         is_read = route.action is Action.READ if route else self._method in _SAFE
         return Forward(
             asked.api,
-            asked.api.upstream,
+            upstream,
             asked.target.text,
-            self._render_own(asked.approach).encode() + assertion + asked.approach.rest,
+            self._render_own(front).encode() + assertion + asked.approach.rest,
             self._expects_continue,
             is_read,
             self._seconds_left(route),
@@ -383,11 +395,11 @@ class Passage:
             route.upgrades if route else (),
         )
 
-    def _render_own(self, approach: Approach) -> str:
+    def _render_own(self, front: str) -> str:
         """Return our own field lines for the API, which nobody can forge; the caller's follow them."""
         address = self._origin.ip
         forwarded = f"X-Forwarded-For: {address}\r\n" if isinstance(address, str) else ""
-        return f"{approach.front}{forwarded}{DECISION_ID}: {self._request_id}\r\n"
+        return f"{front}{forwarded}{DECISION_ID}: {self._request_id}\r\n"
 
     def _vouch(self, asked: _Asked, route: Route | None) -> bytes:
         """Return the field line that tells the API, signed, what was decided; empty where it is told nothing."""

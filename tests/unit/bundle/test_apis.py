@@ -128,7 +128,7 @@ def test_with_no_overlap_the_order_of_routes_does_not_matter(paths: list[str], s
         return
     found = set()
     for order in (entries, entries[::-1]):
-        catalog = Catalog(*compile_apis([an_api(*order)], {}))
+        catalog = Catalog(*compile_apis([an_api(*order)]))
         match = catalog.match(catalog.apis[0], "GET", segments)
         found.add((match.route.id, tuple(sorted(match.parameters.items()))) if isinstance(match, Match) else None)
     assert len(found) == 1
@@ -145,16 +145,10 @@ def served(**changes: Any) -> ApiEntry:
 def test_an_api_is_served_where_the_subjects_country_says() -> None:
     entry = served(upstreams={"JP": JAPAN, "default": KOREA})
     assert check_apis([entry]) == []
-    ((api,), _, _) = compile_apis([entry], {})
+    ((api,), _, _) = compile_apis([entry])
     assert api.upstream == Upstream("http://127.0.0.1:9002", "KR")
     assert api.find_upstream("JP") == Upstream("http://127.0.0.1:9001", "JP")
     assert api.find_upstream("TW") == api.upstream
-
-
-def test_a_deployment_says_where_each_of_them_is() -> None:
-    entry = served(upstreams={"JP": JAPAN, "default": JAPAN})
-    ((api,), _, _) = compile_apis([entry], {"users": "http://a:1", "users/JP": "http://b:2"})
-    assert api.places == (Upstream("http://a:1", "JP"), Upstream("http://b:2", "JP"))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +245,7 @@ def test_a_pattern_never_widens_what_a_parameter_may_be(tmp_path: Path, value: s
     [pytest.param({"$.a": "user.name"}, False, id="declared"), pytest.param({}, True, id="nobody declared any")],
 )
 def test_undeclared_fields_may_hold_anything(fields: dict[str, str], is_open: bool) -> None:  # noqa: FBT001
-    (route,) = compile_apis([an_api(a_route(fields=fields))], {})[1]
+    (route,) = compile_apis([an_api(a_route(fields=fields))])[1]
     assert route.data.is_open is is_open
 
 

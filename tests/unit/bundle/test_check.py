@@ -240,7 +240,7 @@ def test_no_missing_claim_lifts_a_tie(tmp_path: Path) -> None:
     effects = []
     for residence in ("CN", ABSENT):
         caller = assemble_caller(None, {**facts, "residence": residence}, snapshot.affiliates.current, principal="")
-        resource = snapshot.resources["user"]
+        resource = snapshot.resources["user"]["JP"]
         given = Facts(caller, Origin(country="JP"), Subject(country="JP", id="42"), resource, "read")
         effects.append(decide(snapshot.policy, given).effect)
     assert effects == [Effect.DENY, Effect.DENY]
