@@ -18,8 +18,10 @@ from proxy.model.country import NAMES, CountryForm, suggest_country
 from proxy.model.entry import Entry, Text, choice, refuse, scalar, spelled
 from proxy.model.json_path import EVERY, parse_json_path
 from proxy.model.problem import Problem, nearest
-from proxy.request.headers import REQUEST_FIELDS, REQUEST_PREFIXES, canonical_name
+from proxy.model.request import canonical_name
+from proxy.request.headers import REQUEST_FIELDS, REQUEST_PREFIXES
 from proxy.request.response_headers import CACHE_FIELDS, RESPONSE_DROPPED
+from proxy.subject.paths import compile_selector
 
 PARAMETER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 """A parameter of a path, as routes and subjects write it."""
@@ -232,7 +234,11 @@ def _check_header(place: Place, _names: Collection[str]) -> list[str]:
 
 
 def _check_body(place: Place, _names: Collection[str]) -> list[str]:
-    return [] if place.name.startswith("$") else [f"{place.name!r} is no JSONPath: it begins with $, such as $.user.id"]
+    try:
+        compile_selector(place.name)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def _check_head(place: Place, _names: Collection[str]) -> list[str]:

@@ -213,7 +213,10 @@ WRONG: Final[dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, ...], st
         {"country": {"answer_header": "Cache-Control"}}, {}, ("subject", "country"), "belongs to the connection",
     ),
     "a path of a body that is none": (
-        {**KNOWN, "id": {"body": "user.id"}}, POST, ("subject", "id"), "'user.id' is no JSONPath: it begins with $",
+        {**KNOWN, "id": {"body": "user.id"}}, POST, ("subject", "id"), "is no JSONPath (RFC 9535), such as $.user.id",
+    ),
+    "what a body leaves out": (
+        {**KNOWN, "id": {"body": "$.users[0:2].id"}}, POST, ("subject", "id"), "would reach the API unjudged",
     ),
     "a body of a GET": (
         {**KNOWN, "id": {"body": "$.id"}}, {}, ("subject", "id"),
