@@ -25,7 +25,7 @@ def test_everything_that_a_route_declares_of_its_answers() -> None:
             envelope={"$.page": "keep", "$.total": "total", "$.next": {"cursor": "after"}, "$.is": {"says": "keep"}},
         )
     )  # fmt: skip
-    assert route.searchable_by == {"country", "after"}
+    assert route.searchable_by == frozenset({"country", "after"})
     assert route.inspection == Inspection(
         media=Media.LINES,
         records=("users", EVERY),
