@@ -24,6 +24,7 @@ from proxy.ledger.options import LedgerOptions
 from proxy.lifecycle.options import LifecycleOptions
 from proxy.model.problem import nearest
 from proxy.origin.options import OriginOptions
+from proxy.subject.options import SubjectOptions
 from proxy.volume.options import VolumeOptions
 
 PREFIX: Final = "SEKISHO_"
@@ -38,6 +39,7 @@ class Settings(
     LifecycleOptions,
     OriginOptions,
     LedgerOptions,
+    SubjectOptions,
     VolumeOptions,
     AssertionOptions,
     BaseSettings,

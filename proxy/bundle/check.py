@@ -27,6 +27,7 @@ from proxy.bundle.emergency import Urgent, compile_urgent, read_emergency
 from proxy.bundle.gather import Anything, Item, Loaded, Registers
 from proxy.bundle.large import LargePeople
 from proxy.bundle.large_affiliates import LargeAffiliates
+from proxy.bundle.large_lookups import LargeLookups
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
 from proxy.bundle.notes import find_identity_notes, find_notes, find_registered, find_reviews
 from proxy.bundle.read import parse_document
@@ -75,6 +76,7 @@ from proxy.policy.rules import (
 from proxy.request.catalog import Catalog, NoMatch
 from proxy.request.headers import can_carry_token
 from proxy.request.target import parse_target
+from proxy.subject.lookups import LookupEntry
 
 
 def load_bundle(
@@ -185,6 +187,7 @@ class _Checker:
         apis = registers.take("apis", ApiEntry)
         people = self._check_people()
         registers.report(apis, check_apis(apis.entries))
+        lookups = self._check_lookups()
         self._refuse_empty(manifest)
         vocabulary = make_vocabulary(registers, issuers, apis, controls)
         rules_of_control = self._compile_controls(controls, vocabulary)
@@ -217,6 +220,7 @@ class _Checker:
             control_rules=tuple(rules_of_control),
             networks=compile_networks(networks.entries),
             proxies=compile_proxies(proxies.entries),
+            lookups=lookups.make(),
             catalog=Catalog(*apis_routes_patterns),
             resources={route.id: Resource.of(route) for route in apis_routes_patterns[1]},
             policy=Policy(*policy),
@@ -224,10 +228,7 @@ class _Checker:
             cases=cases.entries,
             fixtures=fixtures,
             declared=declared,
-            notes=self._find_notes(
-                vocabulary, apis=apis, rules=rules, issuers=issuers, clients=clients, trusted=trusted
-            )
-            + made.notes,
+            notes=self._find_notes(vocabulary, apis, rules, (issuers, clients), trusted) + made.notes + lookups.notes,
             reviews=find_reviews(apis.entries, rules.entries, clients.entries),
             places=made.places(self._places()),
         )
@@ -235,8 +236,9 @@ class _Checker:
         return None if registers.problems else snapshot.with_urgent(by_file, self.urgent.files)
 
     def _find_notes(
-        self, vocabulary: Vocabulary, *, apis: Loaded, rules: Loaded, issuers: Loaded, clients: Loaded, trusted: Any
+        self, vocabulary: Vocabulary, apis: Loaded, rules: Loaded, known: tuple[Loaded, Loaded], trusted: Any
     ) -> tuple[str, ...]:
+        issuers, clients = known
         raw = self.registers.raw
         has_people = bool(raw["people"] or self.registers.tables["people"])
         registered = find_registered(
@@ -277,6 +279,11 @@ class _Checker:
         people.check()
         return people
 
+    def _check_lookups(self) -> LargeLookups:
+        lookups = LargeLookups(self.registers, self.registers.take("lookups", LookupEntry), self.registers_folder)
+        lookups.check()
+        return lookups
+
     def _make_people(self, people: LargePeople, clients: Loaded) -> People:
         made = people.make()
         self.registers.report(clients, check_namesakes(clients.entries, made))
@@ -288,6 +295,7 @@ class _Checker:
             for register in (
                 "affiliates",
                 "networks",
+                "lookups",
                 "issuers",
                 "clients",
                 "certificate_authorities",
