@@ -24,6 +24,7 @@ WORKER_ENDS: Final = ("told", "by-itself", "killed")
 """How a worker may end."""
 
 _DECISION_BUCKETS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1)
+_LOOKUP_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _PASSAGE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 300)
 
 
@@ -307,6 +308,7 @@ class Metrics:
         self._declare_load()
         self._declare_checkpoints()
         self._declare_counts()
+        self._declare_lookups()
         self._declare_workers()
 
     def _declare_load(self) -> None:
@@ -336,6 +338,33 @@ class Metrics:
             "sekisho_counts_members",
             "Subjects and requests that are held in memory for counting; SEKISHO_COUNTS_MAX_MEMBERS bounds them.",
             registry=self.registry,
+        )
+
+    def _declare_lookups(self) -> None:
+        """Declare what tells whether directories say whose data it is."""
+        registry = self.registry
+        self.lookups = self._counter(
+            "sekisho_lookups_total",
+            "Ids for whose country somebody elsewhere was to be asked, by lookup and result.",
+            ["lookup", "result"],
+        )
+        self.lookup_seconds = PlainHistogram(
+            "sekisho_lookup_seconds",
+            "Time from a question for countries to its answer, or to its deadline.",
+            _LOOKUP_BUCKETS,
+            registry,
+        )
+        self.lookup_entries = Gauge(
+            "sekisho_lookup_entries",
+            "Answers on ids that are kept.",
+            ["lookup"],
+            registry=registry,
+        )
+        self.lookup_down = Gauge(
+            "sekisho_lookup_down",
+            "1 while a lookup is taken for down, and whoever's decision hangs on it is refused.",
+            ["lookup"],
+            registry=registry,
         )
 
     def _declare_workers(self) -> None:
