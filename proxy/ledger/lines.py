@@ -227,6 +227,8 @@ class EndLine(Line, frozen=True, kw_only=True, tag="end"):
     upstream: int | None = None
     bytes: int = 0
     """Of the answer's body that left, or that came through a tunnel from the API."""
+    content: ContentRecorded | None = None
+    """What was found in all of an answer that left in parts; whose data it was, its parts say."""
     bytes_in: int = 0
     """That came through a tunnel from the caller."""
     seconds: float = 0.0

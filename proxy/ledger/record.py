@@ -168,11 +168,9 @@ class Recorder:
         if common is None:
             if len(self._common) >= _KEPT_TOGETHER:
                 self._common.clear()
-            country, source = encode(_render(subject.country)), encode(subject.source)
-            front = self._render_front(outcome, released) + b',"subject":{"country":%b,"source":%b,"id":"' % (
-                country,
-                source,
-            )
+            country = encode(_render(subject.country))
+            source = b',"source":%b' % encode(subject.source) if subject.source else b""
+            front = self._render_front(outcome, released) + b',"subject":{"country":%b%b,"id":"' % (country, source)
             values = (decision, caller, origin, route)
             common = self._common[key] = _Common(values, front, b'"}' + self._back(outcome))
         return common
@@ -284,6 +282,18 @@ class Recorder:
     def name_counted(self, api: str, name: str) -> bytes:
         """Return the keyed pseudonym under which what somebody reads at an API is counted."""
         return self._keys.counts.of(api, name)
+
+
+def add_contents(one: ContentRecorded, other: ContentRecorded) -> ContentRecorded:
+    """Return what was found in two parts of an answer together; whose data it was, each says for itself."""
+    return ContentRecorded(
+        seen=one.seen + other.seen,
+        dropped=one.dropped + other.dropped,
+        masked=one.masked + other.masked,
+        left=dict(Counter(one.left) + Counter(other.left)),
+        kept_back=dict(Counter(one.kept_back) + Counter(other.kept_back)),
+        rules=dict(Counter(one.rules) + Counter(other.rules)),
+    )
 
 
 def geolocation_line(version: str, databases: Iterable[DatabaseInfo]) -> GeolocationLine:

@@ -363,26 +363,20 @@ class Passage(Recording):
         content = self._tell_content(passed.found, route.api.id)
         if not passed.is_first:
             is_nothing = content is None and not passed.data
-            told = () if is_nothing else (self.part(self._sent, content),)
+            told = () if is_nothing else (self._tell_part(self._sent, content),)
             return Part(passed.data, told, None, passed.is_last, passed.found.counts)
         self._decision = look.find_decision() or self._decision
         if look.is_observed_refusal:
             self._observe_refusal(look)
         release = self._make_release(head, None if look.observes else look.reading)
         if not passed.is_last:
-            first = (*self._record(release.outcome, released=True), self.part(self._sent, content))
+            first = (*self._record(release.outcome, released=True), self._tell_part(self._sent, content))
             return Part(passed.data, first, release, counts=passed.found.counts)
         whole = len(passed.data)
         lines = self._record(release.outcome, released=True, whole=whole, seconds=seconds, content=content)
         self._is_whole = True
         lines = lines or self._tell_rest(whole, seconds, content)
         return Part(passed.data, lines, release, is_last=True, counts=passed.found.counts)
-
-    def _tell_content(self, found: Found, api: str) -> ContentRecorded | None:
-        """Return what is recorded of the records of a part of an answer."""
-        if found is NOTHING_FOUND:
-            return None
-        return self._checkpoint.recorder.tell_content(found.content, found.counts, api, self._now)
 
     def _observe_refusal(self, look: Look) -> None:
         """Take note that not all of the answer would have left under enforcement."""

@@ -9,12 +9,14 @@ from typing import Final
 from proxy.clock import render_http_date
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import ContentRecorded, EndLine, Line, ReleasedLine
+from proxy.ledger.record import add_contents
 from proxy.model.counts import UNCOUNTED
 from proxy.model.decision import Effect, Reason
 from proxy.model.outcome import Outcome
 from proxy.model.request import ResponseHead
 from proxy.pipeline.answers import ANSWERS
 from proxy.pipeline.judging import Asked, Judging
+from proxy.pipeline.looking import NOTHING_FOUND, Found
 from proxy.pipeline.steps import Ended, Refuse, Release
 from proxy.redaction.answers import Reading
 from proxy.request.response_headers import render_response_fields
@@ -46,6 +48,9 @@ class Recording(Judging):
     """The API's own status, where the caller is answered another."""
     _is_whole = False
     """Whether it is recorded that the whole answer was given to the caller."""
+
+    _found: ContentRecorded | None = None
+    """What was found in the parts that left of an answer that is looked into."""
 
     # What a driver calls.
 
@@ -85,6 +90,7 @@ class Recording(Judging):
             reason=reason or "",
             upstream=self._upstream,
             bytes=bytes_sent,
+            content=self._found,
             bytes_in=bytes_taken,
             seconds=round(seconds, 6),
         )
@@ -131,6 +137,18 @@ class Recording(Judging):
             own += f"{MODE}: observe\r\n"
         return Release(head.status, fields + own.encode(), self._make_outcome(), ())
 
+    def _tell_content(self, found: Found, api: str) -> ContentRecorded | None:
+        """Return what is recorded of the records of a part of an answer."""
+        if found is NOTHING_FOUND:
+            return None
+        return self._checkpoint.recorder.tell_content(found.content, found.counts, api, self._now)
+
+    def _tell_part(self, bytes_sent: int, content: ContentRecorded | None) -> Line:
+        """Return the line of a part of an answer that is looked into; its end will say what was found in all."""
+        if content is not None:
+            self._found = content if self._found is None else add_contents(self._found, content)
+        return self.part(bytes_sent, content)
+
     def _record(
         self,
         outcome: Outcome,
@@ -151,10 +169,11 @@ class Recording(Judging):
 
     def _tell_rest(self, whole: int, seconds: float, content: ContentRecorded | None) -> tuple[Line | Rendered, ...]:
         """Return the lines of an answer that leaves whole, where the decision was recorded before."""
+        told = () if content is None else (self._tell_part(whole, content),)
         self._is_whole = False
         lines = self.end(complete=True, bytes_sent=whole, seconds=seconds).lines
         self._is_whole = True
-        return lines if content is None else (self.part(whole, content), *lines)
+        return (*told, *lines)
 
     def _judge_as(self, effect: Effect, reason: Reason, *, enforced: bool = True, status: int | None = None) -> None:
         self._effect, self._reason, self._enforced, self._status = effect, reason, enforced, status

@@ -40,4 +40,4 @@ def compiled(route: dict[str, Any]) -> Route:
     """Return a route as requests need it; nothing is wrong with it."""
     entry = an_api(route)
     assert check_apis([entry]) == []
-    return compile_apis([entry])[1][0]
+    return compile_apis([entry], {})[1][0]

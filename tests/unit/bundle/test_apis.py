@@ -145,7 +145,7 @@ def served(**changes: Any) -> ApiEntry:
 def test_an_api_is_served_where_the_subjects_country_says() -> None:
     entry = served(upstreams={"JP": JAPAN, "default": KOREA})
     assert check_apis([entry]) == []
-    ((api,), _, _) = compile_apis([entry])
+    ((api,), _, _) = compile_apis([entry], {})
     assert api.upstream == Upstream("http://127.0.0.1:9002", "KR")
     assert api.find_upstream("JP") == Upstream("http://127.0.0.1:9001", "JP")
     assert api.find_upstream("TW") == api.upstream
