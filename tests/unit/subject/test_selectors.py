@@ -278,6 +278,24 @@ def test_an_id_of_the_query_with_the_routes_own_country() -> None:
     assert select(source, "id=42") == (Subject(country="JP", id="42", source="literal"),)
 
 
+@pytest.mark.parametrize(
+    ("raw_query", "expected"),
+    [
+        ("", [("JP", "42")]),
+        ("page=2", [("JP", "42")]),
+        ("id=43", Reason.SUBJECT_MALFORMED),
+        ("id=42", Reason.SUBJECT_MALFORMED),
+        ("ID[]=43", Reason.SUBJECT_MALFORMED),
+        ("country=TW", Reason.SUBJECT_MALFORMED),
+    ],
+)
+def test_beside_a_form_the_query_names_nobody(raw_query: str, expected: Pairs | Reason) -> None:
+    parsed, read = parse_query(raw_query), parse_query("id=42&country=JP")
+    assert isinstance(parsed, Query)
+    assert isinstance(read, Query)
+    assert pairs(select_subjects(IN_FORM, {}, parsed, (), Body(form=read))) == expected
+
+
 FORMS: dict[str, tuple[CountryForm, str, Fact[str]]] = {
     "alpha-3": (CountryForm.ALPHA3, "JPN", "JP"),
     "alpha-2 for alpha-3": (CountryForm.ALPHA3, "JP", UNKNOWN),
@@ -310,7 +328,7 @@ NEEDS: dict[str, tuple[SubjectSource, bool, bool]] = {
     "a header": (IN_HEADER, False, False),
     "the query": (ID, True, False),
     "JSON": (IN_BODY, False, True),
-    "a form": (IN_FORM, False, True),
+    "a form, which some servers take for one with the query": (IN_FORM, True, True),
     "both": (SubjectSource(id=body("$.id"), country=query("country")), True, True),
     "no country where a register tells it": (
         SubjectSource(id=path("id"), country=body("$.country"), lookup="crm"),
@@ -362,7 +380,7 @@ def test_whatever_is_asked_for_nobody_is_named_without_a_name(
     assert isinstance(parsed, Query)
     read = Body(document=dict(sent), form=parsed)
 
-    found = select_subjects(source, {}, parsed, tuple(sent), read)
+    found = select_subjects(source, {}, Query() if source is IN_FORM else parsed, tuple(sent), read)
 
     if not isinstance(found, Reason):
         assert all(each.id not in {"", " ", UNKNOWN} for each in found)
