@@ -103,7 +103,7 @@ class Asking:
         """Return what was said of an id; None if nothing was that is still believed."""
         kept = self._kept.get(id_)
         if kept is None:
-            return None if parse_key(id_) is not None else NOT_FOUND
+            return None if id_ and parse_key(id_) is not None else NOT_FOUND
         said, until, ends = kept
         if now >= until or elapsed_seconds() >= ends:
             del self._kept[id_]
