@@ -178,3 +178,11 @@ class Route(msgspec.Struct, frozen=True):
     searchable_by: frozenset[str] | None = None
     """Query parameters that may stand where a record could be dropped: hidden ones must not be found by probing. None
     where that is not declared, because none can be dropped."""
+
+    @property
+    def is_told_ids(self) -> bool:
+        """Whether it is the records of the answer that say who the subjects are, and no request does."""
+        inspection, subject = self.inspection, self.subject
+        if inspection is None or subject is None or subject.id is not None:
+            return False
+        return inspection.id is not None or inspection.is_id_key

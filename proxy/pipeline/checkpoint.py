@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all passages under one snapshot share, and what they ask of it: who calls, and what the facts are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
@@ -14,9 +14,9 @@ from proxy.caller.resolve import NOTHING_MET, CallerNeed, Callers, Shown
 from proxy.caller.tokens import read_credentials
 from proxy.caller.xfcc import read_forwarded_certificate
 from proxy.ledger.record import Recorder
-from proxy.model.api import Api, Upstream
+from proxy.model.api import Api, Route, Upstream
 from proxy.model.caller import UNAUTHENTICATED, Caller
-from proxy.model.counts import UNAVAILABLE, Counted, CountsNeeded
+from proxy.model.counts import UNAVAILABLE, Asked, Counted, CountsNeeded
 from proxy.model.decision import Reason
 from proxy.model.facts import ABSENT
 from proxy.model.origin import ClientAddress, Origin
@@ -104,6 +104,7 @@ class Checkpoint:
         self.volume = volume
         self.counted = find_counted(snapshot.policy, snapshot.every_resource)
         """What is counted, by API: only where some rule asks for it."""
+        self.counted_in_answers = _find_counted_in_answers(snapshot.catalog.routes, self.counted)
         self.fronts = {place.url: _render_host(place) for api in snapshot.catalog.apis for place in api.places}
         """The field lines that begin what goes to an API that declares no host, by its upstream."""
         self.seal = Seal(recorder.cursor_key)
@@ -218,6 +219,15 @@ class Checkpoint:
     def render_inspected(self, approach: Approach, api: Api, method: str) -> bytes:
         """Return a caller's own field lines as they go on to an API whose answer is looked into."""
         return _render_rest(api, approach.fields, fit_request(approach.fields.forwardable, method))
+
+
+def _find_counted_in_answers(routes: Iterable[Route], counted: Mapping[str, tuple[Asked, ...]]) -> frozenset[str]:
+    """Return the ids of routes whose answers have to be looked into, to count whom they show (``counting_answers``)."""
+    return frozenset(
+        route.id
+        for route in routes
+        if route.is_told_ids and any(asked.tally.is_of_subjects for asked in counted.get(route.api.id, ()))
+    )
 
 
 def _render_host(upstream: Upstream) -> str:

@@ -41,5 +41,5 @@ def test_what_names_no_place_is_refused_with_the_mend(name: str, words: str) -> 
 
 
 def test_what_is_no_url_is_told_with_the_place() -> None:
-    with pytest.raises(UsageError, match="--upstream users/JP: .*no URL"):
+    with pytest.raises(UsageError, match=r"--upstream users/JP: .*no URL"):
         parse_urls({"users/JP": "x"})
