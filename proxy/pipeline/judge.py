@@ -45,6 +45,10 @@ class AnswerJudge(Judge, Protocol):
         """What must be asked before the next record can be judged; from then on it is taken as asked."""
         ...
 
+    def take_shown(self) -> list[Subject]:
+        """Return whose records were let go since this was called last, where that is noted."""
+        ...
+
     def name(self, verdict: Verdict) -> str:
         """Return the country of the records of a verdict."""
         ...
@@ -117,6 +121,10 @@ class FixedJudge:
             raise AnswerRefusedError(Reason.SUBJECT_NOT_CONFIRMED)
         return self._verdict
 
+    def take_shown(self) -> list[Subject]:
+        """Return nobody: whose data it is was counted with the request."""
+        return []
+
     def name(self, verdict: Verdict) -> str:  # noqa: ARG002 - the same of all
         """Return the country of the records of a verdict."""
         return SEVERAL if self._claimed is None or len(self._claimed) != 1 else min(self._claimed)
@@ -136,6 +144,7 @@ class RecordJudge:
         inspection: what the answer may hold.
         lookup: the register that tells a record's country by its id, and who keeps it; empty where the record does.
         refer: names a subject as grants do; None where there is no grant.
+        notes_shown: whether to take note of each subject whose record leaves.
     """
 
     def __init__(
@@ -147,6 +156,7 @@ class RecordJudge:
         *,
         lookup: tuple[str, Directory],
         refer: Refer | None = None,
+        notes_shown: bool = False,
     ) -> None:
         self._policy = policy
         self._facts = facts
@@ -155,7 +165,8 @@ class RecordJudge:
         self._lookup, self._directory = lookup
         self._refer = refer
         is_open = any(each.decision is None for each in partial.classes)
-        self.tells_ids = bool(partial.by_id) or is_open or refer is not None or bool(self._lookup)
+        self.tells_ids = bool(partial.by_id) or is_open or refer is not None or bool(self._lookup) or notes_shown
+        self._shown: list[Subject] | None = [] if notes_shown else None
         self._missing: dict[str, None] = {}
         self._is_asked: set[str] = set()
         self._verdicts: dict[_Key, Verdict] = {}
@@ -186,6 +197,13 @@ class RecordJudge:
             located = (msgspec.structs.replace(subject, country=UNKNOWN),)
         return self._find_strictest([self._judge(each) for each in located])
 
+    def take_shown(self) -> list[Subject]:
+        """Return whose records were let go since this was called last, where that is noted."""
+        if not self._shown:
+            return []
+        shown, self._shown = self._shown, []
+        return shown
+
     def _judge(self, subject: Subject) -> Verdict:
         if self._refer is not None and isinstance(subject.id, str):
             subject = msgspec.structs.replace(subject, reference=self._refer(subject.id))
@@ -194,6 +212,8 @@ class RecordJudge:
         if decision is None or self._refer is not None:  # a grant names subjects one by one
             decision = decide(self._policy, facts)
         verdict = self._keep(subject.country, self._make(decision, facts))
+        if self._shown is not None and verdict.is_allowed:
+            self._shown.append(subject)
         if len(self._subjects) < MAX_KEPT:
             self._subjects[subject.country, subject.id if self.tells_ids else UNKNOWN] = verdict
         return verdict
@@ -262,12 +282,15 @@ class RecordJudge:
         if partial is None:
             return False
         before, self._subjects = self._subjects, {}
+        shown, self._shown = self._shown, None  # these were shown already
         self._policy, self._facts, self._partial = policy, facts, partial
         is_full = len(before) >= MAX_KEPT
-        return not is_full and all(
+        is_same = not is_full and all(
             _says_the_same(self._judge(Subject(country=country, id=id_, source="answer")), verdict)
             for (country, id_), verdict in before.items()
         )
+        self._shown = shown
+        return is_same
 
 
 def _says_the_same(one: Verdict, other: Verdict) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 
 from proxy.model.api import Action, Api, Route, SubjectSource
 from proxy.model.caller import Caller
-from proxy.model.counts import CountsNeeded
+from proxy.model.counts import UNCOUNTED, Counts, CountsNeeded
 from proxy.model.decision import Certainty, Decision, Effect, Reason
 from proxy.model.facts import ABSENT, UNKNOWN, Fact
 from proxy.model.inspection import Beyond, Inspection
@@ -25,6 +25,7 @@ from proxy.origin.resolve import NOWHERE
 from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.counting import Counting, as_first
+from proxy.pipeline.counting_answers import AnswerCounting
 from proxy.pipeline.judge import AnswerJudge, FixedJudge, RecordJudge, can_take, find_strictest
 from proxy.pipeline.whose import Wanted, Whose
 from proxy.policy.attributes import Facts
@@ -84,6 +85,10 @@ class Judging:
     _decision: Decision | None = None
     _counting: Counting | None = None
     """Where it is counted what the caller reads."""
+    _counts: Counts = UNCOUNTED
+    """How much the caller has read, as far as that was counted."""
+    _shown: AnswerCounting | None = None
+    """Counts whom the answer shows, where a limit may hang on that."""
     _whose: Whose | None = None
     """Finds out whose data it is, where the path does not say."""
     _subjects: tuple[Subject, ...] | None = None
@@ -152,7 +157,8 @@ class Judging:
         counting = self._counting
         if counting is None:
             counting = self._counting = Counting(checkpoint.volume, checkpoint.counted[route.api.id])
-        counted = counting.find(facts, self._request_id, checkpoint.recorder)
+        awaits = route.id in checkpoint.counted_in_answers
+        counted = counting.find(facts, self._request_id, checkpoint.recorder, awaits=awaits)
         if isinstance(counted, CountsNeeded):
             return counted
         return first if counting.is_as_first else decide(policy, counted)
@@ -185,13 +191,67 @@ class Judging:
         if not subjects:
             facts = checkpoint.find_facts(match, caller, self._origin, _ANSWERED, asked.approach.fields, self._now)
             self._subject, self._purpose = facts.subject, facts.purpose
-            return self._decide_unresolved(route, facts, asked)
+            if route.api.id in checkpoint.counted:
+                counted = self._count_as_it_stands(route, facts)
+                if isinstance(counted, CountsNeeded):
+                    return counted
+                facts = counted
+            reason = self._decide_unresolved(route, facts, asked)
+            return reason if self._counting is None else self._counting.settle(reason)
         if len({route.api.find_upstream(each.country).url for each in subjects}) > 1:
             return Reason.SUBJECTS_APART
         every = self._find_all_facts(checkpoint, match, caller, asked, subjects)
         self._subject, self._purpose = _join(subjects), every[0].purpose
+        if route.api.id in checkpoint.counted:
+            return self._decide_counted(route, every, subjects)
         decision = self._decision = find_strictest([decide(checkpoint.snapshot.policy, each) for each in every])
         return self._settle(route, decision)
+
+    def _count_as_it_stands(self, route: Route, facts: Facts) -> Facts | CountsNeeded:
+        """Return the facts with how much the caller has read before this request."""
+        checkpoint = self._checkpoint
+        if self._counting is None:
+            self._counting = Counting(checkpoint.volume, checkpoint.counted[route.api.id])
+        return self._counting.find(facts, self._request_id, checkpoint.recorder, awaits=True)
+
+    def _decide_counted(self, route: Route, every: list[Facts], subjects: tuple[Subject, ...]) -> Reason | Wants | None:
+        """Decide on several subjects by how much the caller has read, all of them included."""
+        policy = self._checkpoint.snapshot.policy
+        standing = self._count_as_it_stands(route, msgspec.structs.replace(every[0], subject=_ANSWERED))
+        if isinstance(standing, CountsNeeded):
+            return standing
+        counted = [msgspec.structs.replace(each, counts=standing.counts) for each in every]
+        decision = self._decision = find_strictest([decide(policy, each) for each in counted])
+        reason = self._settle(route, decision)
+        if reason is None:
+            if self._shown is None and self._counting is not None:
+                self._shown = self._make_answer_counting(route, counted[0], self._counting)
+                needed = self._shown.ask(each.subject for each in counted)
+                if needed is not None:
+                    return needed
+            reason = None if self._shown is None else self._hold_limits(self._shown, route)
+        return reason if self._counting is None else self._counting.settle(reason)
+
+    def _make_answer_counting(self, route: Route, facts: Facts, counting: Counting) -> AnswerCounting:
+        checkpoint = self._checkpoint
+        return AnswerCounting(
+            checkpoint.volume,
+            checkpoint.counted[route.api.id],
+            counting=counting,
+            facts=facts,
+            request_id=self._request_id,
+            recorder=checkpoint.recorder,
+        )
+
+    def _hold_limits(self, shown: AnswerCounting, route: Route) -> Reason | None:
+        """Return why those who are shown may not be, by how much the caller has read with them."""
+        policy = self._checkpoint.snapshot.policy
+        crossed = shown.judge(lambda facts: _say(decide(policy, facts)))
+        self._counts = shown.counts
+        if crossed is None:
+            return None
+        decision = self._decision = decide(policy, crossed.facts)
+        return crossed.find_reason(find_refusal(decision, route.inspection))
 
     def _find_all_facts(
         self, checkpoint: Checkpoint, match: Match, caller: Caller, asked: Asked, subjects: Sequence[Subject]
@@ -208,7 +268,9 @@ class Judging:
         decision = self._decision = _represent(partial, effect) or decide(policy, facts)
         if verdict is Verdict.DENY:
             return decision.reason
-        if verdict is Verdict.ALLOW:
+        counting = self._counting
+        is_counted = route.id in self._checkpoint.counted_in_answers and counting is not None
+        if verdict is Verdict.ALLOW and not is_counted:
             return None
         is_in_time = route.action in _READING and self._method != "HEAD" and not route.upgrades
         source, inspection = route.subject, route.inspection
@@ -228,7 +290,13 @@ class Judging:
             inspection,
             lookup=(source.lookup, checkpoint.directory),
             refer=checkpoint.refer(route.api.id),
+            notes_shown=is_counted,
         )
+        if is_counted and counting is not None:
+            self._shown = self._make_answer_counting(route, facts, counting)
+        if verdict is Verdict.ALLOW:
+            self._hides = False
+            return None
         return self._check_search(route, inspection, asked)
 
     def _check_search(self, route: Route, inspection: Inspection, asked: Asked) -> Reason | None:
@@ -328,6 +396,11 @@ def _join(subjects: tuple[Subject, ...]) -> Subject:
         id=ids.pop() if len(ids) == 1 else UNKNOWN,
         source=subjects[0].source,
     )
+
+
+def _say(decision: Decision) -> object:
+    """Return what a decision comes to, to be compared."""
+    return decision.effect, tuple(sorted(decision.transforms.items()))
 
 
 def _represent(partial: Partial, effect: Effect) -> Decision | None:

@@ -23,20 +23,20 @@ from typing import Final
 
 from proxy.assertion.assertions import Judged
 from proxy.caller.resolve import NOTHING_MET, IntrospectionNeeded, KeysNeeded
-from proxy.ledger.lines import ContentRecorded
 from proxy.model.api import Action, Route
 from proxy.model.caller import Caller
+from proxy.model.counts import CountsNeeded
 from proxy.model.decision import Effect, Reason
 from proxy.model.filtering import AnswerRefusedError
 from proxy.model.inspection import Inspection
 from proxy.model.request import RequestHead, ResponseHead
-from proxy.model.subject import BodyNeeded
+from proxy.model.subject import BodyNeeded, LookupNeeded
 from proxy.pipeline.answers import ANSWERS
 from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.judge import AnswerJudge
 from proxy.pipeline.judging import Asked
-from proxy.pipeline.looking import NOTHING_FOUND, Found, Look
+from proxy.pipeline.looking import Look, Passed
 from proxy.pipeline.recording import DECISION_ID, Recording
 from proxy.pipeline.steps import INSPECT, Cut, Forward, Inspect, Looked, Need, Part, Refuse, Release, Step
 from proxy.redaction.accepting import join_accept_encoding
@@ -70,6 +70,8 @@ class Passage(Recording):
     """Of an answer that is looked into."""
     _look: Look | None = None
     """Looks into the answer, once there is one that has to be looked into."""
+    _counted_part: Passed | None = None
+    """A part that may leave if the limits let it, while those who count are asked."""
     _sent = 0
     """Bytes of the body of an answer that is looked into."""
 
@@ -354,11 +356,11 @@ class Passage(Recording):
         look, head, route = self._look, self._head, self._match.route if self._match else None
         if look is None or head is None or route is None:
             return self._stop(Reason.DECISION_FAILED)
-        passed = look.look(data, ended=ended)
+        passed = self._take_counted(look, data, ended=ended)
         if passed is None:
             return None
-        if isinstance(passed, tuple):
-            return Need(passed[0])
+        if not isinstance(passed, Passed):
+            return Need(passed) if not isinstance(passed, Reason) else self._stop(passed)
         self._sent += len(passed.data)
         content = self._tell_content(passed.found, route.api.id)
         if not passed.is_first:
@@ -377,6 +379,25 @@ class Passage(Recording):
         self._is_whole = True
         lines = lines or self._tell_rest(whole, seconds, content)
         return Part(passed.data, lines, release, is_last=True, counts=passed.found.counts)
+
+    def _take_counted(
+        self, look: Look, data: bytes, *, ended: bool
+    ) -> Passed | LookupNeeded | CountsNeeded | Reason | None:
+        """Look, and hold the limits on how much somebody reads before what may leave does."""
+        passed, self._counted_part = self._counted_part, None
+        shown, route = self._shown, self._match.route if self._match else None
+        if passed is None:
+            looked = look.look(data, ended=ended)
+            if looked is None or isinstance(looked, tuple):
+                return None if looked is None else looked[0]
+            passed = looked
+            needed = None if shown is None else shown.ask(look.judge.take_shown())
+            if needed is not None:
+                self._counted_part = passed
+                return needed
+        if shown is None or route is None:
+            return passed
+        return self._hold_limits(shown, route) or passed
 
     def _observe_refusal(self, look: Look) -> None:
         """Take note that not all of the answer would have left under enforcement."""
