@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from proxy.model.api import Action, Api, Route, SubjectSource
+from proxy.model.api import Action, Api, Route, SubjectSource, Upstream
 from proxy.model.caller import Caller
 from proxy.model.counts import UNCOUNTED, Counts, CountsNeeded
 from proxy.model.decision import Certainty, Decision, Effect, Reason
@@ -99,6 +99,8 @@ class Judging:
     """Whether a record of the answer could be dropped."""
     _awaits_header = False
     """Whether the head of the answer tells the subject's country, and that is decided then."""
+    _place: Upstream | None = None
+    """Where the API is served for all of several subjects; None where the one country says."""
     _target_text: str | None = None
     """What is asked of the API, where that is not what was asked of us: a cursor was sealed."""
     ends_at = math.inf
@@ -198,8 +200,10 @@ class Judging:
                 facts = counted
             reason = self._decide_unresolved(route, facts, asked)
             return reason if self._counting is None else self._counting.settle(reason)
-        if len({route.api.find_upstream(each.country).url for each in subjects}) > 1:
+        first, *others = [route.api.find_upstream(each.country) for each in subjects]
+        if any(other.url != first.url for other in others):
             return Reason.SUBJECTS_APART
+        self._place = first
         every = self._find_all_facts(checkpoint, match, caller, asked, subjects)
         self._subject, self._purpose = _join(subjects), every[0].purpose
         if route.api.id in checkpoint.counted:

@@ -246,7 +246,7 @@ class Passage(Recording):
         except Exception as error:  # noqa: BLE001 - what cannot be signed does not go out unsigned, nor in observe mode
             return self.fail(Reason.DECISION_FAILED, error)
         self._forwarded = True
-        upstream = asked.api.find_upstream(self._subject.country)
+        upstream = self._place or asked.api.find_upstream(self._subject.country)
         front = asked.approach.front or self._checkpoint.fronts[upstream.url]
         is_read = route.action is Action.READ if route else self._method in _SAFE
         return Forward(
