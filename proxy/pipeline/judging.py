@@ -99,6 +99,8 @@ class Judging:
     """Whether a record of the answer could be dropped."""
     _awaits_header = False
     """Whether the head of the answer tells the subject's country, and that is decided then."""
+    _header = ""
+    """The field of the answer's head that tells the country, in lower case: it does not reach the caller."""
     _place: Upstream | None = None
     """Where the API is served for all of several subjects; None where the one country says."""
     _target_text: str | None = None
@@ -143,6 +145,7 @@ class Judging:
         whose = self._whose
         if whose is None:
             whose = self._whose = Whose(source)
+            self._header = source.header
         found = whose.find(
             match, asked.target, asked.approach.fields.forwardable, self._checkpoint.directory, self._now
         )
@@ -333,10 +336,14 @@ class Judging:
             return country
         if match.route.subject.country is not None:
             claimed = {each.country for each in self._subjects or ()}
-            return None if claimed == {country} else Reason.SUBJECT_NOT_CONFIRMED
+            is_confirmed = isinstance(country, str) and claimed == {country}
+            return None if is_confirmed else Reason.SUBJECT_NOT_CONFIRMED
         subject = msgspec.structs.replace(_ANSWERED, country=country)
+        self._subjects = (subject,)
         checkpoint = self._checkpoint
         facts = checkpoint.find_facts(match, self._caller, self._origin, subject, asked.approach.fields, self._now)
+        if self._counting is not None:
+            facts = msgspec.structs.replace(facts, counts=self._counting.counts)
         self._subject = facts.subject
         decision = self._decision = decide(checkpoint.snapshot.policy, facts)
         if decision.transforms:
@@ -364,8 +371,6 @@ class Judging:
             subjects = (select_subject(match.route.subject, match.parameters),)
         elif match.route.subject != (self._match.route.subject if self._match else None):
             return True  # found where it would no longer be looked for
-        elif self._awaits_header and not subjects:
-            subjects = (self._subject,) if self._subject.country is not UNKNOWN else ()
         every = [
             checkpoint.find_facts(match, caller, origin, each, approach.fields, now)
             for each in subjects or (_ANSWERED,)
