@@ -118,7 +118,7 @@ class Crossing(Releasing):
         return self._upload
 
     def _collect(self, needed: BodyNeeded) -> "asyncio.Future[bytes] | None":
-        """Read all of the body, before the API gets anything of it; None where it is refused by its length."""
+        """Read all of the body, before the API gets anything of it; None where it is refused at once."""
         body = self._find_body(needed)
         if self._phase is SETTLED:
             return None
@@ -130,7 +130,7 @@ class Crossing(Releasing):
         if self._frame.version >= HTTP_1_1 and self._passage.expects_continue:
             self._connection.send_continue()
         self._connection.take_body()
-        return waiting
+        return None if self._phase is SETTLED else waiting  # what was held already may be too much, or broken
 
     def _take_collected(self, data: bytes) -> None:
         if self._collected is None:
