@@ -184,7 +184,7 @@ class Judging:
         if is_confirmed and source is not None and not source.header:
             claimed = frozenset(each.country for each in self._subjects or () if isinstance(each.country, str))
         if decision.transforms or claimed is not None:
-            self._judge = FixedJudge(decision, claimed)
+            self._judge = FixedJudge(decision, self._subject.country, claimed)
         self._awaits_header = is_confirmed and claimed is None
         return None
 
@@ -347,7 +347,7 @@ class Judging:
         self._subject = facts.subject
         decision = self._decision = decide(checkpoint.snapshot.policy, facts)
         if decision.transforms:
-            self._judge = FixedJudge(decision)
+            self._judge = FixedJudge(decision, subject.country)
         return find_refusal(decision, match.route.inspection)
 
     # Under another bundle.
