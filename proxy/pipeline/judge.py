@@ -82,19 +82,22 @@ def find_strictest(decisions: Sequence[Decision]) -> Decision:
     for decision in decisions:
         for category, transform in decision.transforms.items():
             transforms[category] = combine_transforms(transforms.get(category, transform), transform)
+    applied, unlisted = list_applied(decisions)
     return msgspec.structs.replace(
         first,
-        applied=_list(decisions),
+        applied=applied,
+        unlisted=unlisted,
         transforms=transforms,
         unknown=tuple(sorted({name for each in decisions for name in each.unknown})),
         until=min(each.until for each in decisions),
     )
 
 
-def _list(decisions: Iterable[Decision]) -> tuple[AppliedRule, ...]:
-    """Return the rules that applied, each once, as many as a decision lists."""
+def list_applied(decisions: Sequence[Decision]) -> tuple[tuple[AppliedRule, ...], int]:
+    """Return the rules that applied, each once, as many as a decision lists; and how many more did, at least."""
     rules = {rule.id: rule for decision in decisions for rule in decision.applied}
-    return tuple(rules.values())[:MAX_LISTED]
+    beyond = max(0, len(rules) - MAX_LISTED) + max(each.unlisted for each in decisions)
+    return tuple(rules.values())[:MAX_LISTED], beyond
 
 
 class FixedJudge:
@@ -272,8 +275,8 @@ class RecordJudge:
         """Return a verdict that says the same of records of the same country, so that they are counted together."""
         decision = verdict.decision
         key = (
-            country, verdict.is_allowed, decision.rule_id, decision.reason, decision.applied,
-            frozenset(verdict.transforms.items()),
+            country, verdict.is_allowed, decision.rule_id, decision.reason, decision.applied, decision.lifted,
+            decision.until, frozenset(verdict.transforms.items()),
         )  # fmt: skip
         kept = self._verdicts.get(key)
         if kept is None:
@@ -295,8 +298,7 @@ class RecordJudge:
         self._policy, self._facts, self._partial = policy, facts, partial
         is_full = len(before) >= MAX_KEPT
         return not is_full and all(
-            _says_the_same(self._judge(self._name(country, id_)), verdict)
-            for (country, id_), verdict in before.items()
+            _says_the_same(self._judge(self._name(country, id_)), verdict) for (country, id_), verdict in before.items()
         )
 
 
