@@ -246,13 +246,13 @@ class RecordJudge:
 
     def _make(self, decision: Decision, facts: Facts) -> Verdict:
         if decision.effect is not Effect.ALLOW:
-            return self._spare(facts) or Verdict(decision, is_allowed=False)
+            return self._spare(decision, facts) or Verdict(decision, is_allowed=False)
         if can_take(self._inspection, decision.transforms):
             return Verdict(decision, is_allowed=True, transforms=decision.transforms)
         refused = msgspec.structs.replace(decision, effect=Effect.DENY, reason=Reason.TRANSFORMS_NOT_APPLIED)
         return Verdict(refused, is_allowed=False)
 
-    def _spare(self, facts: Facts) -> Verdict | None:
+    def _spare(self, denied: Decision, facts: Facts) -> Verdict | None:
         """Return a verdict that takes some categories of data alone, where that is all that is denied."""
         resource = facts.resource
         declared = frozenset(field.category for field in self._inspection.fields)
@@ -263,6 +263,8 @@ class RecordJudge:
         if decision is None or resource.data.is_open:
             return None
         transforms = {**decision.transforms, **dict.fromkeys(declared - spared, Transform.REMOVE)}
+        applied, unlisted = list_applied([decision, denied])
+        decision = msgspec.structs.replace(decision, applied=applied, unlisted=unlisted)
         return Verdict(decision, is_allowed=True, transforms=transforms)
 
     def _allows(self, facts: Facts, data: frozenset[str]) -> Decision | None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.model.decision import Decision, Reason
+from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.filtering import DROPPED, LEFT, MASKED, AnswerRefusedError, Content, Filter, RecordCount, Verdict
 from proxy.model.inspection import Inspection, Media, OnDenied
 from proxy.model.subject import LookupNeeded
@@ -184,6 +184,8 @@ class Look:
             self.until = min(self.until, decision.until)
         what = DROPPED if not verdict.is_allowed else MASKED if verdict.transforms else LEFT
         rule = decision.reason if decision.reason is Reason.TRANSFORMS_NOT_APPLIED else decision.rule_id
+        if what == MASKED:  # by the first that takes something of it
+            rule = next((each.id for each in decision.applied if each.effect is not Effect.ALLOW), rule)
         return RecordCount(what, rule, self.judge.name(verdict), number)
 
     def find_decision(self) -> Decision | None:
