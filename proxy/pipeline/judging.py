@@ -173,7 +173,7 @@ class Judging:
         whose, source = self._whose, route.subject
         reason = find_refusal(decision, route.inspection)
         if reason is not None:
-            is_unsure = whose is not None and whose.has_failed and "subject.country" in decision.unknown
+            is_unsure = whose is not None and whose.has_failed and _hangs_on_country(decision)
             return Reason.LOOKUP_UNAVAILABLE if is_unsure else reason
         is_confirmed = whose is not None and source is not None and source.is_confirmed
         if not decision.transforms and not is_confirmed:
@@ -408,6 +408,12 @@ def _join(subjects: tuple[Subject, ...]) -> Subject:
         id=ids.pop() if len(ids) == 1 else UNKNOWN,
         source=subjects[0].source,
     )
+
+
+def _hangs_on_country(decision: Decision) -> bool:
+    """Say whether a decision might be another one, were the subject's country known."""
+    is_matched = decision.rule is not None and decision.rule.certainty is Certainty.MATCHED
+    return not is_matched and "subject.country" in decision.unknown
 
 
 def _say(decision: Decision) -> object:
