@@ -374,7 +374,7 @@ class Passage(Recording):
             told = () if is_nothing else (self._tell_part(self._sent, content),)
             return Part(passed.data, told, None, passed.is_last, passed.found.counts, error)
         self._decision = look.find_decision() or self._decision
-        if look.is_observed_refusal:
+        if look.is_observed_refusal and self._enforced:  # else it was refused before
             self._observe_refusal(look)
         release = self._make_release(head, None if look.observes else look.reading)
         if not passed.is_last:
