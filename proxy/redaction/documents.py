@@ -331,7 +331,9 @@ class Documents:
     def _take_member(self, member: Member, raw: bytes) -> None:
         means = self._means
         how = means.rulings.beyond(member)
-        made = raw if how is None else None if how is Beyond.TOTAL else means.rulings.change(member, how, raw)
+        made: bytes | None = raw
+        if how is not None:
+            made = None if how is Beyond.TOTAL else means.rulings.changer(member, how)(raw)
         if made is not None or not self._raw_name:
             means.outlet.put(self._raw_name, b"null" if made is None else made)
 
@@ -390,7 +392,7 @@ class Documents:
 
     def _glance_at_many(self, shape: Shape) -> bool:
         """Take units in a row of one shape, each with what stood behind the one before; False where there is none."""
-        plan = self._means.outlet.plan_for(shape)
+        plan = self._means.outlet.plan_of(shape)
         size = min(MAX_GLANCE_BYTES, self._max_bytes)
         with memoryview(self._data) as view, view[self._at : self._at + size] as text:
             parts = plan.split(text, self._separator)
