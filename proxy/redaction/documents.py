@@ -262,10 +262,7 @@ class Documents:
         if place is None or place.is_unit or place.leaf is not None:
             return False
         is_object = byte == OPEN_OBJECT
-        is_way = is_object or (byte == OPEN_ARRAY and place.others is not None)
-        if place.leads_to_records and (not is_way or (byte == OPEN_ARRAY and place.needed is not None)):
-            raise AnswerRefusedError(Reason.ANSWER_SHAPE_UNDECLARED)
-        if not is_way:
+        if not is_object and (byte != OPEN_ARRAY or place.others is None or place.needed is not None):
             return False
         if len(self._open) >= self._max_depth:
             raise AnswerRefusedError(Reason.ANSWER_TOO_DEEP)
@@ -318,6 +315,8 @@ class Documents:
         elif place.is_unit:
             self._take_unit(place, raw, node)
             return
+        elif place.leads_to_records:
+            raise AnswerRefusedError(Reason.ANSWER_SHAPE_UNDECLARED)
         else:
             is_declared = place.leaf is not None or node.kind == NULL
         if not is_declared:

@@ -2,7 +2,7 @@
 """Units in a row, judged and rendered by columns: what comes of it is the same as one by one."""
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from proxy.model.facts import UNKNOWN, Fact
@@ -13,9 +13,9 @@ from proxy.redaction.tally import Tally
 
 
 class _Judged(NamedTuple):
-    keys: Sequence[Hashable]
+    keys: Sequence[bytes | int]
     """Of each unit, under which its ruling is found."""
-    rulings: Mapping[Hashable, Ruling]
+    rulings: Mapping[bytes | int, Ruling]
     ids: Sequence[Fact[str]]
     """Empty where none are told."""
 
@@ -83,7 +83,7 @@ class Rows:
             rulings = {raw: ruling for raw, ruling in found.items() if ruling is not None}
             return _Judged(columns, rulings, ids) if len(rulings) == len(found) else None
         keys = []
-        by_key: dict[Hashable, Ruling] = {}
+        by_key: dict[bytes | int, Ruling] = {}
         of, read = self._rulings.of, self._rulings.read_countries
         for raw, id_ in zip(columns, ids or [UNKNOWN] * batch.count, strict=True):
             ruling = of(read(raw), id_)
@@ -94,7 +94,7 @@ class Rows:
         return _Judged(keys, by_key, ids)
 
     def _render(
-        self, batch: Batch, judged: _Judged, numbers: Mapping[Hashable, int], denied: set[Hashable]
+        self, batch: Batch, judged: _Judged, numbers: Mapping[bytes | int, int], denied: set[bytes | int]
     ) -> tuple[Sequence[bytes | None], int]:
         """Return what leaves of each unit, None where nothing does, and how many are masked."""
         keys, shape = judged.keys, batch.shape
