@@ -212,7 +212,6 @@ def test_a_register_of_the_wrong_shape_is_a_problem_in_its_file(tmp_path: Path, 
             pytest.param([("apis.yaml", "        fields:", f"        {said}\n        fields:")], {"policy"}, id=said)
             for said in (
                 "answers: ndjson",
-                "envelope: {$.page: keep}",
                 "on_denied: refuse",
                 "undeclared: refuse",
                 "searchable_by: []",
