@@ -291,7 +291,7 @@ class Passage:
         checkpoint, api = self._checkpoint, match.route.api.id
         facts = checkpoint.find_facts(match, caller, self._origin, asked.approach.fields, self._now)
         self._subject, self._purpose = facts.subject, facts.purpose
-        decision = self._count(match, facts) if api in checkpoint.counted else decide(checkpoint.snapshot.policy, facts)
+        decision = self._count(api, facts) if api in checkpoint.counted else decide(checkpoint.snapshot.policy, facts)
         if isinstance(decision, CountsNeeded):
             return Need(decision)
         self._decision = decision
@@ -303,7 +303,7 @@ class Passage:
         self._judge(Effect.ALLOW, decision.reason)
         return self._forward(asked)
 
-    def _count(self, match: Match, facts: Facts) -> Decision | CountsNeeded:
+    def _count(self, api: str, facts: Facts) -> Decision | CountsNeeded:
         """Decide by how much the caller has read, or return what must be asked for that."""
         checkpoint, policy = self._checkpoint, self._checkpoint.snapshot.policy
         first = decide(policy, as_first(facts))
@@ -311,9 +311,8 @@ class Passage:
             return first
         counting = self._counting
         if counting is None:
-            counting = self._counting = Counting(checkpoint.volume, checkpoint.counted[match.route.api.id])
-        awaits = match.route.id in checkpoint.counted_in_answers
-        counted = counting.find(facts, self._request_id, checkpoint.recorder, awaits=awaits)
+            counting = self._counting = Counting(checkpoint.volume, checkpoint.counted[api])
+        counted = counting.find(facts, self._request_id, checkpoint.recorder)
         if isinstance(counted, CountsNeeded):
             return counted
         return first if counting.is_as_first else decide(policy, counted)
