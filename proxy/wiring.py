@@ -43,6 +43,7 @@ from proxy.origin.renewal import Renewal, take_fingerprints
 from proxy.pipeline.checkpoint import FORWARDED
 from proxy.running import Holder, Inherited, Running
 from proxy.settings import Settings, parse_endpoint
+from proxy.subject.directory import HeldDirectory
 from proxy.telemetry import Metrics
 from proxy.volume.opening import open_counts
 
@@ -86,6 +87,8 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     upstreams.adopt(snapshot.catalog.apis)
     stack.push_async_callback(upstreams.close)
     counting = await open_counts(stack, settings, metrics)
+    directory = HeldDirectory(snapshot.lookups, settings, metrics)
+    stack.push_async_callback(directory.close)
     in_force = InForce(
         snapshot,
         pseudonyms=pseudonyms,
@@ -100,6 +103,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
         tls=tls,
         upstreams=upstreams,
         volume=counting.volume,
+        directory=directory,
     )
     gateway = Gateway(
         checkpoint=lambda: in_force.checkpoint,
@@ -112,6 +116,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
         ticker=ticker,
         client_address=settings.client_address,
         counts=counting.source,
+        directory=directory,
     )
     reloader = None if inherited else make_reloader(settings, seen, in_force, metrics)
     renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)

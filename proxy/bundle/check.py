@@ -27,6 +27,7 @@ from proxy.bundle.emergency import Urgent, compile_urgent, read_emergency
 from proxy.bundle.gather import Anything, Item, Loaded, Registers
 from proxy.bundle.large import LargePeople
 from proxy.bundle.large_affiliates import LargeAffiliates
+from proxy.bundle.large_lookups import LargeLookups
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
 from proxy.bundle.notes import find_identity_notes, find_notes, find_registered, find_reviews
 from proxy.bundle.places import check_names, parse_urls
@@ -76,6 +77,7 @@ from proxy.policy.rules import (
 from proxy.request.catalog import Catalog, NoMatch
 from proxy.request.headers import can_carry_token
 from proxy.request.target import parse_target
+from proxy.subject.lookups import LookupEntry
 
 
 def load_bundle(
@@ -186,6 +188,7 @@ class _Checker:
         apis = registers.take("apis", ApiEntry)
         people = self._check_people()
         registers.report(apis, check_apis(apis.entries))
+        lookups = self._check_lookups()
         self._refuse_empty(manifest)
         vocabulary = make_vocabulary(registers, issuers, apis, controls)
         rules_of_control = self._compile_controls(controls, vocabulary)
@@ -218,6 +221,7 @@ class _Checker:
             control_rules=tuple(rules_of_control),
             networks=compile_networks(networks.entries),
             proxies=compile_proxies(proxies.entries),
+            lookups=lookups.make(),
             catalog=catalog,
             resources={route.id: Resource.at_places(route) for route in catalog.routes},
             policy=Policy(*policy),
@@ -225,10 +229,7 @@ class _Checker:
             cases=cases.entries,
             fixtures=fixtures,
             declared=declared,
-            notes=self._find_notes(
-                vocabulary, apis=apis, rules=rules, issuers=issuers, clients=clients, trusted=trusted
-            )
-            + made.notes,
+            notes=self._find_notes(vocabulary, apis, rules, (issuers, clients), trusted) + made.notes + lookups.notes,
             reviews=find_reviews(apis.entries, rules.entries, clients.entries),
             places=made.places(self._places()),
         )
@@ -241,8 +242,9 @@ class _Checker:
         return catalog
 
     def _find_notes(
-        self, vocabulary: Vocabulary, *, apis: Loaded, rules: Loaded, issuers: Loaded, clients: Loaded, trusted: Any
+        self, vocabulary: Vocabulary, apis: Loaded, rules: Loaded, known: tuple[Loaded, Loaded], trusted: Any
     ) -> tuple[str, ...]:
+        issuers, clients = known
         raw = self.registers.raw
         has_people = bool(raw["people"] or self.registers.tables["people"])
         registered = find_registered(
@@ -283,6 +285,11 @@ class _Checker:
         people.check()
         return people
 
+    def _check_lookups(self) -> LargeLookups:
+        lookups = LargeLookups(self.registers, self.registers.take("lookups", LookupEntry), self.registers_folder)
+        lookups.check()
+        return lookups
+
     def _make_people(self, people: LargePeople, clients: Loaded) -> People:
         made = people.make()
         self.registers.report(clients, check_namesakes(clients.entries, made))
@@ -294,6 +301,7 @@ class _Checker:
             for register in (
                 "affiliates",
                 "networks",
+                "lookups",
                 "issuers",
                 "clients",
                 "certificate_authorities",

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.bundle.apis import METHODS, ApiEntry, RouteEntry, check_apis, parse_upstream_url
+from proxy.bundle.api_routes import METHODS, RouteEntry
+from proxy.bundle.apis import ApiEntry, check_apis, parse_upstream_url
 from proxy.bundle.guess import Answer, Reader, UnresolvedError, clean, is_country, is_id, split_words
 from proxy.bundle.schema import validate
 from proxy.model.api import Action

@@ -23,6 +23,7 @@ from proxy.policy.attributes import Resource, Vocabulary
 from proxy.policy.policy import Policy
 from proxy.policy.rules import Rule
 from proxy.request.catalog import Catalog
+from proxy.subject.register import Lookup
 
 
 class Review(msgspec.Struct, frozen=True, order=True):
@@ -41,7 +42,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     base_digest: str
     """SHA-256 over what the security team decides: issuers, sets, control rules, proxies, APIs, rules, ties."""
     registers_digest: str
-    """SHA-256 over the facts of the world: affiliates, people, networks, grants, revoked tokens."""
+    """SHA-256 over the facts of the world: affiliates, people, networks, grants, revoked tokens, lookups."""
     observe_until: float | None
     """Seconds since 1970 until which nothing is blocked; None under ``mode: enforce``."""
     issuers: tuple[Issuer, ...]
@@ -57,6 +58,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     networks: Prefixes
     proxies: Prefixes
     catalog: Catalog
+    lookups: Mapping[str, Lookup]
+    """Who tells the countries of ids, by id."""
     resources: Mapping[str, Mapping[str | None, Resource]]
     """By route id, then by the country in which an upstream of its API is hosted."""
     policy: Policy
