@@ -52,6 +52,10 @@ class Content(msgspec.Struct, frozen=True):
     """Records that leave with a field transformed."""
     ids: tuple[str, ...] = ()
     """Of the subjects of the records that leave, in their order; with repetitions."""
+    by_verdict: tuple[tuple[Verdict, int], ...] = ()
+    """How many records each verdict was on."""
+    unfit: int = 0
+    """Records that were allowed, and dropped since a transform did not fit what stood there."""
 
 
 class AnswerRefusedError(Exception):
