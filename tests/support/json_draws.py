@@ -73,6 +73,11 @@ class Answer:
 # Declarations.
 
 _STEPS: Final = st.sampled_from((*DECLARED, EVERY, EVERY))
+_RECORDS: Final[st.SearchStrategy[JsonPath]] = st.one_of(
+    st.sampled_from((("users", EVERY), (EVERY,), ("data", "users", EVERY), ("data", EVERY, "users", EVERY), ("x",), ())),
+    st.lists(_STEPS, max_size=3).map(lambda steps: (*steps, EVERY)),
+    st.lists(_STEPS, max_size=4).map(tuple),
+)
 _PATH: Final = st.lists(_STEPS, min_size=1, max_size=3).map(tuple)
 
 
@@ -95,7 +100,7 @@ def _apart(drawn: list[JsonPath], taken: list[JsonPath]) -> list[JsonPath]:
 @st.composite
 def inspections(draw: st.DrawFn, media: Media | None = None) -> Inspection:
     """A declaration as the schema of ``apis`` would let pass."""
-    records: JsonPath = tuple(draw(st.lists(_STEPS, max_size=4)))
+    records: JsonPath = draw(_RECORDS)
     country: JsonPath | None = draw(st.sampled_from((None, ("country",), ("country",), ("x", "country"), ("country", EVERY))))
     is_map = bool(records) and not isinstance(records[-1], str)
     is_id_key = is_map and draw(st.integers(0, 3)) == 0
@@ -120,8 +125,8 @@ def inspections(draw: st.DrawFn, media: Media | None = None) -> Inspection:
         is_id_key=is_id_key,
         fields=fields,
         members=tuple(members),
-        on_denied=draw(st.sampled_from((OnDenied.DROP, OnDenied.DROP, OnDenied.REFUSE))),
-        refuses_undeclared=draw(st.integers(0, 4)) == 0,
+        on_denied=draw(st.sampled_from((OnDenied.DROP, OnDenied.DROP, OnDenied.DROP, OnDenied.REFUSE))),
+        refuses_undeclared=draw(st.integers(0, 7)) == 7,
     )
 
 
@@ -132,7 +137,7 @@ def inspections(draw: st.DrawFn, media: Media | None = None) -> Inspection:
 def tables(draw: st.DrawFn, *, by_id: bool = True) -> Table:
     """What becomes of records: by country, and perhaps by id; where neither is known, mostly denied."""
     acts = st.dictionaries(st.sampled_from(CATEGORIES), st.sampled_from(Transform), min_size=1, max_size=2)
-    verdict = st.one_of(st.just(DENIED), st.just(ALLOWED), st.just(ALLOWED), acts.map(allowed_with))
+    verdict = st.one_of(st.just(DENIED), st.just(ALLOWED), acts.map(allowed_with), acts.map(allowed_with))
     countries = {code: draw(verdict) for code in COUNTRIES}
     ids: dict[Fact[str], Any] = {}
     tells_ids = by_id and draw(st.booleans())
@@ -160,7 +165,7 @@ class _Draw:
         self.noise = cycle(draw(st.lists(st.sampled_from(NOISE), min_size=1, max_size=4)))
         self.numbers = cycle(draw(st.lists(st.sampled_from((*NUMBERS, "", "", "")), min_size=1, max_size=4)))
         self.extras = cycle(draw(st.lists(st.integers(0, 8), min_size=1, max_size=8)))
-        self.sizes = cycle(draw(st.lists(st.integers(0, 3), min_size=1, max_size=6)))
+        self.sizes = cycle(draw(st.lists(st.integers(0, 4), min_size=1, max_size=6)))
         self.gone = cycle(draw(st.lists(st.integers(0, 9), min_size=1, max_size=6)))
 
     def secret(self) -> str:
@@ -313,12 +318,14 @@ def styles(media: Media) -> st.SearchStrategy[Style]:
         Media.LINES: (b"", b"", b" ", b"\t"),
         Media.EVENTS: (b"", b"", b" ", b"\n"),
     }[media]
-    ends = (b"\n", b"\r\n") if media is Media.LINES else (b"\n", b"\r\n", b"\r")
+    ends: tuple[tuple[bytes, ...], ...] = ((b"\n",), (b"\r\n",), (b"\n", b"\r\n"))
+    if media is Media.EVENTS:
+        ends = (*ends, (b"\r",))
     return st.builds(
         Style,
         st.lists(st.sampled_from(blank), min_size=1, max_size=5).map(tuple),
         st.lists(st.sampled_from((0, 0, 0, 1, 2, 3)), min_size=1, max_size=7).map(tuple),
-        st.lists(st.sampled_from(ends), min_size=1, max_size=3).map(tuple),
+        st.sampled_from(ends),
     )
 
 
@@ -368,7 +375,7 @@ def answers(draw: st.DrawFn, inspection: Inspection) -> Answer:
     drawing = _Draw(draw, inspection)
     style = draw(styles(inspection.media))
     writer = Writer(style)
-    count = 1 if inspection.media is Media.JSON else draw(st.integers(0, 4))
+    count = 1 if inspection.media is Media.JSON else draw(st.integers(0, 7)) % 5
     documents = [writer.write(drawing.document()) for _ in range(count)]
     return Answer(join(inspection.media, documents, style), documents, drawing.records, drawing.undeclared)
 
