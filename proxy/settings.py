@@ -24,6 +24,7 @@ from proxy.ledger.options import LedgerOptions
 from proxy.lifecycle.options import LifecycleOptions
 from proxy.model.problem import nearest
 from proxy.origin.options import OriginOptions
+from proxy.redaction.options import RedactionOptions
 from proxy.volume.options import VolumeOptions
 
 PREFIX: Final = "SEKISHO_"
@@ -40,6 +41,7 @@ class Settings(
     LedgerOptions,
     VolumeOptions,
     AssertionOptions,
+    RedactionOptions,
     BaseSettings,
 ):
     """Everything that a deployment can set."""
