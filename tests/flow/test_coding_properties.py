@@ -4,7 +4,7 @@
 import gzip
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import brotli
@@ -13,18 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.model.decision import Reason
-from proxy.model.filtering import AnswerRefusedError
 from proxy.redaction.codings import CODINGS, PART_BYTES, UNSUSPECTED_BYTES, find_coding, make_decoder, make_encoder
-from tests.support.json_draws import SPLITS, split
+from tests.support.coding_reference import RATIO, check_alike, decode
+from tests.support.json_writing import SPLITS, split
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-RATIO: Final = 20
 NAMES: Final = ("identity", *CODINGS)
-REASONS: Final = {Reason.ANSWER_CODING_BROKEN, Reason.ANSWER_EXPANDS_TOO_MUCH}
 COMPRESS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
     "identity": bytes,
     "gzip": gzip.compress,
@@ -46,25 +44,6 @@ TEXTS: Final = st.one_of(
     st.binary(max_size=300),
     st.builds(lambda text, times: text * times, st.binary(min_size=1, max_size=40), st.integers(1, 400)),
 )
-
-
-def decode(coding: str, parts: Iterable[bytes], max_ratio: int = RATIO) -> tuple[bytes, Reason | None]:
-    """Decode parts; return what came out, and why no more did."""
-    decoder, made = make_decoder(coding, max_ratio), bytearray()
-    taken = 0
-    try:
-        for part in parts:
-            taken += len(part)
-            for piece in decoder.feed(part):
-                assert coding == "identity" or len(piece) <= PART_BYTES
-                made += piece
-                bound = max(UNSUSPECTED_BYTES, taken * max_ratio) + PART_BYTES
-                assert coding == "identity" or len(made) <= bound, "more was handed out than a body may expand to"
-        decoder.end()
-    except AnswerRefusedError as error:
-        assert error.reason in REASONS
-        return bytes(made), error.reason
-    return bytes(made), None
 
 
 def test_every_coding_has_an_independent_one_beside_it() -> None:
@@ -99,7 +78,7 @@ def test_what_is_flushed_can_be_read_at_once(coding: str, text: bytes, sizes: li
 @CHECKED
 @given(CODING, st.binary(max_size=200), SPLITS)
 def test_any_bytes_are_read_or_refused_alike_however_they_arrive(coding: str, data: bytes, sizes: list[int]) -> None:
-    check_alike(coding, data, sizes)
+    check_alike(coding, data, split(data, sizes))
 
 
 @CHECKED
@@ -110,18 +89,9 @@ def test_so_are_bodies_with_something_changed_in_them(
     coded = bytearray(COMPRESS[coding](text))
     for _ in range(data.draw(st.integers(1, 3))):
         coded[data.draw(st.integers(0, len(coded) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    made, reason = check_alike(coding, bytes(coded), sizes)
+    made, reason = check_alike(coding, bytes(coded), split(bytes(coded), sizes))
     if coding in {"gzip", "deflate"} and reason is None:
         assert made == text, "a body of which a bit was changed passes its check sum"
-
-
-def check_alike(coding: str, data: bytes, sizes: list[int]) -> tuple[bytes, Reason | None]:
-    whole, parts = decode(coding, [data]), decode(coding, split(data, sizes))
-    assert whole[1] == parts[1]
-    shorter, longer = sorted((whole[0], parts[0]), key=len)
-    assert longer.startswith(shorter)
-    assert whole[1] is not None or whole == parts
-    return whole
 
 
 @CHECKED

@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must hold of any answer, any declaration and any rules: nothing denied leaves, and all else leaves as it was."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from proxy.redaction.filters import make_filter
 
 from proxy.model.api import Transform
 from proxy.model.filtering import Filter, Judge
-from proxy.model.inspection import Field, Inspection, Media
-from proxy.redaction.filters import make_filter
+from proxy.model.inspection import Field, Media
 from proxy.redaction.transforms import transform
 from proxy.redaction.treatment import Treatment
-from tests.support.json_draws import COMMENT, SPLITS, Answer, answers, broken, inspections, split, tables, texts_in
+from tests.support.json_draws import Answer, answers, inspections, tables
+from tests.support.json_writing import COMMENT, SPLITS, broken, split, texts_in
 from tests.support.judging import Run, Table, TableJudge, drive, name_value, seal_cursor
-from tests.support.reference_filter import Setting, expect
+from tests.support.reference_filter import expect
+from tests.support.reference_model import Setting
 from tests.support.reference_output import ReferenceFilter, check_run
 
 CHECKED: Final = settings(
@@ -47,7 +47,9 @@ class Case:
 
     def make(self, judge: Judge) -> Filter:
         seal = seal_cursor if self.setting.seal else None
-        return make_filter(self.setting.inspection, judge, Treatment(name_value, seal, self.setting.hides))
+        return make_filter(
+            self.setting.inspection, judge, Treatment(name=name_value, seal=seal, hides=self.setting.hides)
+        )
 
     def forbidden(self) -> set[str]:
         """Secrets of records that are denied, and of what nothing declares, unless a record that leaves has them."""
@@ -56,16 +58,17 @@ class Case:
         for record in self.answer.records:
             verdicts = [self.table(country, record.id) for country in record.countries]
             (leaving if all(verdict.is_allowed for verdict in verdicts) else denied).update(record.secrets)
-        return (denied - leaving) | self.answer.undeclared | {COMMENT.decode()}
+        beyond = self.answer.beyond if self.setting.hides else set()
+        return (denied - leaving) | self.answer.undeclared | beyond | {COMMENT.decode()}
 
 
 @st.composite
-def cases(draw: st.DrawFn, media: Media | None = None) -> Case:
+def cases(draw: st.DrawFn, media: Media | None = None, *, spoils: bool = False) -> Case:
     inspection = draw(inspections(media))
     table = draw(tables())
     seal = draw(st.sampled_from((seal_cursor, seal_cursor, None)))
     setting = Setting(inspection, table, apply, seal, hides=draw(st.booleans()))
-    return Case(setting, table, draw(answers(inspection)), asks=draw(st.integers(0, 2)) == 0)
+    return Case(setting, table, draw(answers(inspection, spoils=spoils)), asks=draw(st.integers(0, 2)) == 0)
 
 
 def check_secrets(case: Case, run: Run) -> None:
@@ -89,6 +92,14 @@ def test_nor_does_it_of_a_broken_answer(data: st.DataObject, case: Case, sizes: 
     run = case.run(body, sizes)
     check_secrets(case, run)
     check_run(case.setting, expect(case.setting, body), run)
+
+
+@CHECKED
+@given(cases(spoils=True), SPLITS)
+def test_an_answer_of_another_shape_comes_to_what_the_reference_says(case: Case, sizes: list[int]) -> None:
+    whole, run = case.run(case.answer.body, []), case.run(case.answer.body, sizes)
+    check_run(case.setting, expect(case.setting, case.answer.body), run)
+    assert run.outcome == whole.outcome
 
 
 @CHECKED

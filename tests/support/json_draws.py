@@ -5,23 +5,25 @@ Whoever draws knows without reading JSON whose record each secret stands in, so 
 leave without asking another filter.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import cycle
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from hypothesis import strategies as st
 
 from proxy.model.api import Transform
 from proxy.model.country import CountryForm
 from proxy.model.facts import UNKNOWN, Fact
+from proxy.model.filtering import Verdict
 from proxy.model.inspection import Beyond, Field, Inspection, Media, Member, OnDenied
-from proxy.model.json_path import EVERY, Every, JsonPath
+from proxy.model.json_path import EVERY, Every, JsonPath, Step
+from tests.support.json_writing import Draft, Writer, join, styles
 from tests.support.judging import ALLOWED, DENIED, Table, allowed_with
 
 CATEGORIES: Final = ("user", "user.name", "user.contact", "user.contact.phone_number", "user.unique_id", "system")
 COUNTRIES: Final = ("JP", "KR", "TW")
-WRITTEN: Final = {
+WRITTEN: Final[Mapping[CountryForm, Mapping[str, tuple[str, ...]]]] = {
     CountryForm.ALPHA2: {code: (code,) for code in COUNTRIES},
     CountryForm.LOWER: {code: (code.lower(),) for code in COUNTRIES},
     CountryForm.ALPHA3: {"JP": ("JPN",), "KR": ("KOR",), "TW": ("TWN",)},
@@ -30,23 +32,26 @@ WRITTEN: Final = {
 }
 DECLARED: Final = ("users", "data", "name", "phone", "名前", "a b", "x", "id")
 """Names that a declaration may hold; ``country`` is always a country."""
-UNDECLARED: Final = ("Name", "nam", "", "na\u0000me", "é", "e\u0301", "\U0001f600", "$", "*", "\ud800", "__proto__", "secret", "users ")
+UNDECLARED: Final = (
+    "Name",
+    "nam",
+    "",
+    "na\u0000me",
+    "é",
+    "e\u0301",
+    "\U0001f600",
+    "$",
+    "*",
+    "\ud800",
+    "__proto__",
+    "secret",
+    "users ",
+)
 NOISE: Final = (
     "", " ", "\n", '"', "\\", "/", "\u0000", "é", "e\u0301", "\u202e", "\u2028", "\U0001f468\u200d\U0001f469", "\ud83d",
     "\udc00\ud800", "\\u0041", "},{", '":"', "data: x\n\n", "]}", "\x7f", "山田", "٣",
 )  # fmt: skip
-COMMENT: Final = b"q7799999z"
-"""What stands in the fields of events that nothing declares."""
 NUMBERS: Final = ("{}", "-{}", "{}.0", "{}e5", "-{}.25E+03", "{}e-400", "{}E400", "0.{}", "{}" + "0" * 60)
-
-
-@dataclass
-class Draft:
-    """A value as drawn: members or elements, or the JSON text of a scalar."""
-
-    kind: str
-    children: list[tuple[str, "Draft"]] = field(default_factory=list)
-    text: str = ""
 
 
 @dataclass
@@ -68,17 +73,21 @@ class Answer:
     records: list[Record]
     undeclared: set[str]
     """Secrets of members that nothing declares, outside of records and in them."""
+    beyond: set[str]
+    """Secrets of members that tell of what is not in the answer."""
 
 
 # Declarations.
 
-_STEPS: Final = st.sampled_from((*DECLARED, EVERY, EVERY))
+_STEPS: Final[st.SearchStrategy[Step]] = st.sampled_from((*DECLARED, EVERY, EVERY))
 _RECORDS: Final[st.SearchStrategy[JsonPath]] = st.one_of(
-    st.sampled_from((("users", EVERY), (EVERY,), ("data", "users", EVERY), ("data", EVERY, "users", EVERY), ("x",), ())),
+    st.sampled_from(
+        (("users", EVERY), (EVERY,), ("data", "users", EVERY), ("data", EVERY, "users", EVERY), ("x",), ())
+    ),
     st.lists(_STEPS, max_size=3).map(lambda steps: (*steps, EVERY)),
     st.lists(_STEPS, max_size=4).map(tuple),
 )
-_PATH: Final = st.lists(_STEPS, min_size=1, max_size=3).map(tuple)
+_PATH: Final[st.SearchStrategy[JsonPath]] = st.lists(_STEPS, min_size=1, max_size=3).map(tuple)
 
 
 def _stand_apart(one: JsonPath, other: JsonPath) -> bool:
@@ -101,7 +110,9 @@ def _apart(drawn: list[JsonPath], taken: list[JsonPath]) -> list[JsonPath]:
 def inspections(draw: st.DrawFn, media: Media | None = None) -> Inspection:
     """A declaration as the schema of ``apis`` would let pass."""
     records: JsonPath = draw(_RECORDS)
-    country: JsonPath | None = draw(st.sampled_from((None, ("country",), ("country",), ("x", "country"), ("country", EVERY))))
+    country: JsonPath | None = draw(
+        st.sampled_from((None, ("country",), ("country",), ("x", "country"), ("country", EVERY)))
+    )
     is_map = bool(records) and not isinstance(records[-1], str)
     is_id_key = is_map and draw(st.integers(0, 3)) == 0
     id_: JsonPath | None = None if is_id_key else draw(st.sampled_from((None, ("id",), ("id",), ("x", "id"))))
@@ -138,19 +149,29 @@ def tables(draw: st.DrawFn, *, by_id: bool = True) -> Table:
     """What becomes of records: by country, and perhaps by id; where neither is known, mostly denied."""
     acts = st.dictionaries(st.sampled_from(CATEGORIES), st.sampled_from(Transform), min_size=1, max_size=2)
     verdict = st.one_of(st.just(DENIED), st.just(ALLOWED), acts.map(allowed_with), acts.map(allowed_with))
-    countries = {code: draw(verdict) for code in COUNTRIES}
-    ids: dict[Fact[str], Any] = {}
+    countries: dict[Fact[str], Verdict] = {code: draw(verdict) for code in COUNTRIES}
+    ids: dict[Fact[str], Verdict] = {}
     tells_ids = by_id and draw(st.booleans())
     if tells_ids:
         ids = {id_: draw(verdict) for id_ in draw(st.lists(st.sampled_from(IDS), max_size=4, unique=True))}
-    otherwise = draw(st.sampled_from((DENIED, DENIED, ALLOWED)))
-    return Table({**countries, UNKNOWN: otherwise}, ids, DENIED, tells_ids)
+    countries[UNKNOWN] = draw(st.sampled_from((DENIED, DENIED, ALLOWED)))
+    return Table(countries, ids, DENIED, tells_ids)
 
 
 IDS: Final = (*(f"sub{n:03}x" for n in range(4)), *(f"{8_800_000 + n}" for n in range(3)), "サブ7x")
 
 
 # Answers.
+
+
+_OF_ONE: Final[st.SearchStrategy[tuple[str, ...] | None]] = st.one_of(
+    st.sampled_from(COUNTRIES).map(lambda code: (code,)),
+    st.lists(st.sampled_from(COUNTRIES), max_size=2).map(tuple),
+    st.none(),
+)
+"""Countries of one record; None where it does not say."""
+Leaf: TypeAlias = Callable[[Any, str | None], Draft]
+"""What stands at the end of a path, under a name."""
 
 
 class _Draw:
@@ -162,6 +183,7 @@ class _Draw:
         self.count = 0
         self.records: list[Record] = []
         self.undeclared: set[str] = set()
+        self.beyond: set[str] = set()
         self.noise = cycle(draw(st.lists(st.sampled_from(NOISE), min_size=1, max_size=4)))
         self.numbers = cycle(draw(st.lists(st.sampled_from((*NUMBERS, "", "", "")), min_size=1, max_size=4)))
         self.extras = cycle(draw(st.lists(st.integers(0, 8), min_size=1, max_size=8)))
@@ -196,13 +218,15 @@ class _Draw:
     def envelope_leaf(self, what: Any, name: str | None) -> Draft:
         if what == "record":
             return self.record(name)
-        into: set[str] = set()
-        value = self.scalar(into)
-        if what.beyond is Beyond.CURSOR:
-            value = Draft("string", text=f"q{next(iter(into))}z")
-        return value
+        if what.beyond is not Beyond.CURSOR:
+            return self.scalar(set() if what.beyond is Beyond.NOTHING else self.beyond)
+        secret = self.secret()
+        self.beyond.add(secret)
+        return Draft("string", text=f"q{secret}z")
 
-    def container(self, paths: list[tuple[JsonPath, Any]], extra: set[str], leaf: Any, can_lack: Any, name: str | None = None) -> Draft:
+    def container(
+        self, paths: list[tuple[JsonPath, Any]], extra: set[str], leaf: Leaf, can_lack: Any, name: str | None = None
+    ) -> Draft:
         """A value on the way to some paths, with members that none of them declares."""
         ended = [what for path, what in paths if not path]
         if ended:
@@ -220,7 +244,7 @@ class _Draw:
         self.add_extras(children, extra)
         return Draft("object", children)
 
-    def many(self, below: list[tuple[JsonPath, Any]], extra: set[str], leaf: Any, can_lack: Any) -> Draft:
+    def many(self, below: list[tuple[JsonPath, Any]], extra: set[str], leaf: Leaf, can_lack: Any) -> Draft:
         size = next(self.sizes)
         is_array = next(self.sizes) < 2
         is_record = any(path == () and what == "record" for path, what in below)
@@ -277,13 +301,7 @@ class _Draw:
         if self.inspection.country is None:
             return (UNKNOWN,), None
         is_several = not isinstance(self.inspection.country[-1], str)
-        codes = self.draw(
-            st.one_of(
-                st.sampled_from(COUNTRIES).map(lambda code: (code,)),
-                st.lists(st.sampled_from(COUNTRIES), max_size=2).map(tuple),
-                st.none(),
-            )
-        )
+        codes = self.draw(_OF_ONE)
         forms = WRITTEN[self.inspection.form]
         if codes is None:
             return (UNKNOWN,), None if is_several or self.draw(st.booleans()) else Draft("null", text="null")
@@ -303,130 +321,48 @@ class _Draw:
         return text, Draft("number" if is_number else "string", text=text)
 
 
-@dataclass(frozen=True)
-class Style:
-    """How values are written: what stands in the gaps, and how characters are escaped, over and over."""
-
-    gaps: tuple[bytes, ...] = (b"",)
-    escapes: tuple[int, ...] = (0,)
-    ends: tuple[bytes, ...] = (b"\n",)
-
-
-def styles(media: Media) -> st.SearchStrategy[Style]:
-    blank = {
-        Media.JSON: (b"", b"", b" ", b"\n", b"\r\n", b"\t \n  "),
-        Media.LINES: (b"", b"", b" ", b"\t"),
-        Media.EVENTS: (b"", b"", b" ", b"\n"),
-    }[media]
-    ends: tuple[tuple[bytes, ...], ...] = ((b"\n",), (b"\r\n",), (b"\n", b"\r\n"))
-    if media is Media.EVENTS:
-        ends = (*ends, (b"\r",))
-    return st.builds(
-        Style,
-        st.lists(st.sampled_from(blank), min_size=1, max_size=5).map(tuple),
-        st.lists(st.sampled_from((0, 0, 0, 1, 2, 3)), min_size=1, max_size=7).map(tuple),
-        st.sampled_from(ends),
-    )
-
-
-_SHORT: Final = {'"': '\\"', "\\": "\\\\", "/": "\\/", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-
-class Writer:
-    """Writes drafts as JSON."""
-
-    def __init__(self, style: Style) -> None:
-        self.gaps: Iterator[bytes] = cycle(style.gaps)
-        self.escapes: Iterator[int] = cycle(style.escapes)
-
-    def write(self, draft: Draft) -> bytes:
-        return next(self.gaps) + self.value(draft) + next(self.gaps)
-
-    def value(self, draft: Draft) -> bytes:
-        if draft.kind == "string":
-            return self.string(draft.text)
-        if draft.kind not in {"object", "array"}:
-            return draft.text.encode()
-        items = []
-        for name, child in draft.children:
-            head = next(self.gaps) + self.string(name) + next(self.gaps) + b":" if draft.kind == "object" else b""
-            items.append(head + self.write(child))
-        inner = b",".join(items) or next(self.gaps)
-        return b"{%b}" % inner if draft.kind == "object" else b"[%b]" % inner
-
-    def string(self, text: str) -> bytes:
-        return b'"' + b"".join(self.char(char) for char in text) + b'"'
-
-    def char(self, char: str) -> bytes:
-        how = next(self.escapes)
-        must = char < " " or char in '"\\' or "\ud800" <= char <= "\udfff"
-        if char in _SHORT and (how == 3 or (must and how == 0)):
-            return _SHORT[char].encode()
-        if how in {1, 2} or must:
-            units = char.encode("utf-16-be", "surrogatepass")
-            form = "\\u%04X" if how == 2 else "\\u%04x"
-            return "".join(form % int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2)).encode()
-        return char.encode()
-
-
 @st.composite
-def answers(draw: st.DrawFn, inspection: Inspection) -> Answer:
-    """An answer that fits its declaration."""
+def answers(draw: st.DrawFn, inspection: Inspection, *, spoils: bool = False) -> Answer:
+    """An answer that fits its declaration; or one that does not, and then nobody knows whose each secret is."""
     drawing = _Draw(draw, inspection)
     style = draw(styles(inspection.media))
     writer = Writer(style)
     count = 1 if inspection.media is Media.JSON else draw(st.integers(0, 7)) % 5
-    documents = [writer.write(drawing.document()) for _ in range(count)]
-    return Answer(join(inspection.media, documents, style), documents, drawing.records, drawing.undeclared)
+    drafts = [drawing.document() for _ in range(count)]
+    if spoils:
+        for draft in drafts[-1:]:
+            spoil(draw, draft)
+    documents = [writer.write(draft) for draft in drafts]
+    body = join(inspection.media, documents, style)
+    return Answer(body, documents, drawing.records, drawing.undeclared, drawing.beyond)
 
 
-def join(media: Media, documents: list[bytes], style: Style) -> bytes:
-    """Put documents together to an answer."""
-    ends = cycle(style.ends)
-    if media is Media.JSON:
-        return documents[0]
-    if media is Media.LINES:
-        return b"".join(document + next(ends) for document in documents)
-    return b"".join(_event(number, document, ends) for number, document in enumerate(documents))
+_STRANGE: Final = (
+    ("null", "null"), ("true", "true"), ("number", "0"), ("number", "-0"), ("number", "1.0"), ("number", "9" * 129),
+    ("string", ""), ("string", "jp"), ("string", "JPN"), ("string", "KR "), ("string", "\ud800"), ("array", ""), ("object", ""),
+)  # fmt: skip
 
 
-def _event(number: int, document: bytes, ends: Iterator[bytes]) -> bytes:
-    lines = [(b"data:", b"data: ")[number % 2] + line for line in document.split(b"\n")]
-    if number % 3 == 1:
-        lines = [b": " + COMMENT, b"event: change", b"id: " + COMMENT, *lines, b"retry: 1000", b"other: " + COMMENT]
-    return b"".join(line + next(ends) for line in [*lines, b""])
+def spoil(draw: st.DrawFn, draft: Draft) -> None:
+    """Put something else in the place of something, have a member stand twice, or take one away."""
+    places = [(holder, at) for holder in _holders(draft) for at in range(len(holder.children))]
+    if not places:
+        draft.kind, draft.text = draw(st.sampled_from(_STRANGE))
+        return
+    holder, at = draw(st.sampled_from(places))
+    name, child = holder.children[at]
+    how = draw(st.integers(0, 5))
+    if how == 0:
+        holder.children.insert(draw(st.integers(0, len(holder.children))), (name, child))
+    elif how == 1:
+        del holder.children[at]
+    elif how == 2:
+        holder.children[at] = (name, Draft("array", [("", child), ("", child)]))
+    else:
+        kind, text = draw(st.sampled_from(_STRANGE))
+        holder.children[at] = (name, Draft(kind, text=text))
 
 
-def split(data: bytes, sizes: list[int]) -> Iterator[bytes]:
-    """Cut data into parts of sizes, over and over; no sizes: one part."""
-    at = 0
-    for size in cycle(sizes or [len(data) or 1]):
-        if at >= len(data):
-            return
-        yield data[at : at + size]
-        at += size
-
-
-SPLITS: Final = st.one_of(
-    st.just([1]), st.lists(st.integers(1, 40), min_size=1, max_size=6), st.just([7]), st.lists(st.integers(1, 400), max_size=3)
-)
-PIECES: Final = (b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\x00", b"\n", b"\xff", b"\xc3", b"e", b"-", b"\xef\xbb\xbf")
-
-
-@st.composite
-def broken(draw: st.DrawFn, body: bytes) -> bytes:
-    """A body with a piece too much, or cut off."""
-    at = draw(st.integers(0, len(body)))
-    piece = draw(st.sampled_from((None, *PIECES)))
-    return body[:at] if piece is None else body[:at] + piece + body[at:]
-
-
-def texts_in(data: bytes) -> str:
-    """Return all that a body says, escapes read: what is looked for is plain ASCII."""
-    text = data.decode("utf-8", "replace")
-    plain = text
-    for code in range(0x20, 0x7F):
-        for form in (f"\\u{code:04x}", f"\\u{code:04X}"):
-            plain = plain.replace(form, chr(code))
-    return text + "\n" + plain
-
+def _holders(draft: Draft) -> list[Draft]:
+    below = [holder for _, child in draft.children for holder in _holders(child)]
+    return [draft, *below] if draft.children else below

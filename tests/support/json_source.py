@@ -80,7 +80,7 @@ def read_string(raw: bytes) -> str:
     return text
 
 
-def parse(data: bytes, limits: Limits = Limits()) -> Parsed:  # noqa: B008 - a constant
+def parse(data: bytes, limits: Limits = Limits()) -> Parsed:
     """Read a document as far as it goes, with every flaw that a reader could meet first."""
     parsed = Parsed(data)
     end, at_end = _find_bad_unicode(data)

@@ -2,7 +2,7 @@
 """Judges of records by a table, and how a filter is driven with one."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from proxy.model.api import Transform
 from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import Fact
-from proxy.model.filtering import AnswerRefusedError, Filter, Judge, Verdict
+from proxy.model.filtering import AnswerRefusedError, Filter, Verdict
 from proxy.model.inspection import Member
 
 DENIED = Verdict(Decision(Effect.DENY, Reason.RULE_DENIES, None, (), ()), is_allowed=False)
@@ -46,10 +46,10 @@ class TableJudge:
     told: set[tuple[Fact[str], Fact[str]]] = field(default_factory=set)
     wanted: set[tuple[Fact[str], Fact[str]]] = field(default_factory=set)
     rounds: int = 0
+    tells_ids: bool = False
 
-    @property
-    def tells_ids(self) -> bool:
-        return self.table.tells_ids or self.asks
+    def __post_init__(self) -> None:
+        self.tells_ids = self.table.tells_ids or self.asks
 
     def judge(self, country: Fact[str], id_: Fact[str]) -> Verdict | None:
         if self.asks and (country, id_) not in self.told:
@@ -129,6 +129,3 @@ def name_value(category: str, text: str) -> str:
 def seal_cursor(member: Member, text: str) -> str:
     """Return a cursor in which none can be found."""
     return "sealed" + name_value(member.parameter, text)
-
-
-MakeFilter = Callable[[Judge], Filter]

@@ -8,7 +8,8 @@ from proxy.model.filtering import AnswerRefusedError, Content
 from proxy.model.inspection import Media
 from tests.support.json_source import Limits, Node, Parsed, parse, read_events, read_lines
 from tests.support.judging import Run, TableJudge
-from tests.support.reference_filter import Document, Exact, Expected, Maybe, Out, Setting, Tree, Written, expect
+from tests.support.reference_filter import expect
+from tests.support.reference_model import Document, Exact, Expected, Maybe, Out, Setting, Tree, Written
 
 ANY: Limits = Limits(10_000, 10_000_000)
 
@@ -49,6 +50,24 @@ def read_documents(media: Media, data: bytes) -> list[tuple[str, bytes]]:
     events, incomplete = read_events(data)
     assert not incomplete, "what has left ends in the middle of an event"
     return [(event.type, event.data) for event in events]
+
+
+def read_compact(media: Media, data: bytes) -> list[tuple[str, bytes]]:
+    """Read what has left, without its gaps: names and scalars as they are written."""
+    compact = []
+    for type_, document in read_documents(media, data):
+        parsed = parse(document, ANY)
+        assert parsed.root is not None
+        assert not parsed.flaws
+        compact.append((type_, _without_gaps(parsed, parsed.root)))
+    return compact
+
+
+def _without_gaps(parsed: Parsed, node: Node) -> bytes:
+    if not node.is_container:
+        return parsed.text(node)
+    items = [(b"" if name is None else name.raw + b":") + _without_gaps(parsed, child) for name, child in node.children]
+    return (b"{%b}" if node.kind == "object" else b"[%b]") % b",".join(items)
 
 
 def check_output(setting: Setting, expected: Expected, data: bytes) -> None:
