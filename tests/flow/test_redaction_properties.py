@@ -21,7 +21,10 @@ from tests.support.reference_model import Setting
 from tests.support.reference_output import ReferenceFilter, check_run
 
 CHECKED: Final = settings(
-    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 
 
@@ -110,6 +113,16 @@ def test_where_the_parts_end_makes_no_difference(data: st.DataObject, case: Case
     assert whole.outcome == parts.outcome
     shorter, longer = sorted((whole.output, parts.output), key=len)
     assert longer.startswith(shorter), "what had left before the error is not what leaves otherwise"
+
+
+@CHECKED
+@given(cases(), SPLITS)
+def test_whoever_must_ask_comes_to_the_same_and_asks_for_all_of_a_part_at_once(case: Case, sizes: list[int]) -> None:
+    asking, knowing = replace(case, asks=True), replace(case, asks=False)
+    whole = asking.run(case.answer.body, [])
+    assert whole.rounds <= 1
+    at_once = knowing.run(case.answer.body, [])
+    assert whole.outcome == asking.run(case.answer.body, sizes).outcome == at_once.outcome
 
 
 def _reference(case: Case, data: bytes) -> Run:

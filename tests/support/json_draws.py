@@ -339,7 +339,8 @@ def answers(draw: st.DrawFn, inspection: Inspection, *, spoils: bool = False) ->
 
 _STRANGE: Final = (
     ("null", "null"), ("true", "true"), ("number", "0"), ("number", "-0"), ("number", "1.0"), ("number", "9" * 129),
-    ("string", ""), ("string", "jp"), ("string", "JPN"), ("string", "KR "), ("string", "\ud800"), ("array", ""), ("object", ""),
+    ("string", ""), ("string", "jp"), ("string", "JPN"), ("string", "KR "), ("string", "\ud800"), ("array", ""),
+    ("object", ""),
 )  # fmt: skip
 
 
