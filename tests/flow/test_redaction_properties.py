@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must hold of any answer, any declaration and any rules: nothing denied leaves, and all else leaves as it was."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hypothesis import HealthCheck, given, settings
