@@ -77,8 +77,10 @@ def _read_lines(setting: Setting, expected: Expected, data: bytes) -> None:
             if Reason.ANSWER_INCOMPLETE in expected.hard:
                 expected.hard.add(Reason.ANSWER_MALFORMED)
             return
-    if rest:
+    if rest.strip(b" \t\r"):
         _read(setting, expected, rest)
+    elif rest:
+        expected.moot.append("a line of nothing but spaces")
 
 
 def _read_events(setting: Setting, expected: Expected, data: bytes) -> None:
