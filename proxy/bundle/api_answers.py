@@ -211,7 +211,7 @@ class _Node:
 
 
 def find_clashes(paths: Mapping[str, JsonPath]) -> dict[str, str]:
-    """Return the paths that could be of a place that an earlier one names, or inside or round it; each with that one."""
+    """Return the paths that could be of a place that an earlier one names, or in or round it; each with that one."""
     root = _Node(next(iter(paths), ""))
     found = {text: _insert(root, text, path) for text, path in paths.items()}
     return {text: other for text, other in found.items() if other}

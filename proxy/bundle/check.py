@@ -7,7 +7,7 @@ what is sound and the folder loads only if nothing is wrong anywhere.
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -36,6 +36,7 @@ from proxy.bundle.revision import read_revision
 from proxy.bundle.route_notes import find_route_notes
 from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
+from proxy.bundle.token_fields import check_token_places, find_token_fields
 from proxy.bundle.vocabulary import find_vouchers, make_vocabulary
 from proxy.caller.affiliates import (
     AffiliateEntry,
@@ -76,7 +77,6 @@ from proxy.policy.rules import (
     RuleEntry,
 )
 from proxy.request.catalog import Catalog, NoMatch
-from proxy.request.headers import can_carry_token
 from proxy.request.target import parse_target
 from proxy.subject.lookups import LookupEntry
 
@@ -190,7 +190,7 @@ class _Checker:
         people = self._check_people()
         registers.report(apis, check_apis(apis.entries))
         lookups = self._check_lookups()
-        registers.report(apis, check_token_fields(apis.entries, _find_token_fields(issuers.entries)))
+        registers.report(apis, check_token_fields(apis.entries, find_token_fields(issuers.entries)))
         self._refuse_empty(manifest)
         vocabulary = make_vocabulary(registers, issuers, apis, controls)
         rules_of_control = self._compile_controls(controls, vocabulary)
@@ -280,7 +280,7 @@ class _Checker:
         revoked = registers.take("revoked", RevokedEntry)
         affiliate_ids = registers.declared_ids("affiliates")
         registers.report(issuers, check_issuers(issuers.entries, affiliate_ids))
-        registers.report(issuers, _check_token_fields(issuers.entries))
+        registers.report(issuers, check_token_places(issuers.entries))
         registers.report(clients, check_clients(clients.entries, find_vouchers(registers), affiliate_ids))
         registers.report(revoked, check_revoked(revoked.entries, registers.declared_ids("issuers")))
         return issuers, clients, revoked
@@ -471,20 +471,6 @@ class _Checker:
 
     def _is_empty(self, register: str) -> bool:
         return not self.registers.raw[register] and not self.registers.tables.get(register)
-
-
-def _check_token_fields(entries: Iterable[IssuerEntry]) -> list[Problem]:
-    """Return the issuers whose tokens would stand in a field that means something else."""
-    return [
-        Problem((index, "token_place", "header"), f"{entry.token_place.header!r} means something else: name another")
-        for index, entry in enumerate(entries)
-        if entry.token_place.header is not None and not can_carry_token(entry.token_place.header.lower())
-    ]
-
-
-def _find_token_fields(entries: Iterable[IssuerEntry]) -> frozenset[str]:
-    """Return the fields in which tokens stand, in lower case."""
-    return frozenset(entry.token_place.header.lower() for entry in entries if entry.token_place.header is not None)
 
 
 def _times(cases: Loaded) -> list[float]:

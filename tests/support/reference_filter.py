@@ -119,13 +119,13 @@ class _Way:
 
     def follow(self, name: Name | None) -> "_Way":
         further = below(self.records, name)
-        passed = further is not None and self.records is not None and not isinstance(self.records[0], str)
+        passed = further is not None and bool(self.records) and not isinstance((self.records or ("",))[0], str)
         return _Way(further, left(self.members, name), self.is_among_many or passed)
 
     @property
     def wants_name(self) -> bool:
         """Whether the records stand below a member, rather than below each."""
-        return bool(self.records) and isinstance(self.records[0], str)
+        return self.records is not None and bool(self.records) and isinstance(self.records[0], str)
 
 
 def _walk(reading: Reading, node: Node, way: _Way, name: Name | None = None) -> Out | None:

@@ -88,7 +88,7 @@ def test_a_route_of_several_upstreams_whose_subject_only_the_answer_tells() -> N
     ]
     entry = ApiEntry.model_validate({**api, "routes": routes})
     assert check_apis([entry]) == []
-    notes = find_route_notes(compile_apis([entry])[1], ())
+    notes = find_route_notes(compile_apis([entry], {})[1], ())
     assert notes == tuple(
         f"route {id_} is served by the default upstream of users, whoever it is about: "
         "only its answer tells the country"
