@@ -75,23 +75,24 @@ class Rows:
             AnswerRefusedError: one of them is not what is declared.
         """
         ids = _read_ids(batch)
-        columns = batch.column(batch.plan.country) if batch.plan.country else [b""] * batch.count
-        if not self._rulings.tells_ids:
-            found = {
-                raw: self._rulings.of(self._rulings.read_countries(raw), UNKNOWN) for raw in dict.fromkeys(columns)
-            }
-            rulings = {raw: ruling for raw, ruling in found.items() if ruling is not None}
-            return _Judged(columns, rulings, ids) if len(rulings) == len(found) else None
-        keys = []
-        by_key: dict[bytes | int, Ruling] = {}
+        countries = batch.column(batch.plan.country) if batch.plan.country else [b""] * batch.count
         of, read = self._rulings.of, self._rulings.read_countries
-        for raw, id_ in zip(columns, ids or [UNKNOWN] * batch.count, strict=True):
+        rulings: dict[bytes | int, Ruling] = {}
+        if not self._rulings.tells_ids:
+            for raw in dict.fromkeys(countries):
+                ruling = of(read(raw), UNKNOWN)
+                if ruling is None:
+                    return None
+                rulings[raw] = ruling
+            return _Judged(countries, rulings, ids)
+        keys: list[bytes | int] = []
+        for raw, id_ in zip(countries, ids or [UNKNOWN] * batch.count, strict=True):
             ruling = of(read(raw), id_)
             if ruling is None:
                 return None
             keys.append(id(ruling))
-            by_key[id(ruling)] = ruling
-        return _Judged(keys, by_key, ids)
+            rulings[id(ruling)] = ruling
+        return _Judged(keys, rulings, ids)
 
     def _render(
         self, batch: Batch, judged: _Judged, numbers: Mapping[bytes | int, int], denied: set[bytes | int]
