@@ -14,10 +14,12 @@ from pydantic import Field as Key
 
 from proxy.bundle.api_places import HeaderName, InAnswer, ParameterName, refuse_answer_field
 from proxy.bundle.api_subjects import SubjectEntry, find_record_country
+from proxy.model.api import Where
 from proxy.model.entry import Category, Entry, Number, choice, refuse
 from proxy.model.inspection import DEFAULT_KEPT, Beyond, Field, Inspection, Media, Member, OnDenied
 from proxy.model.json_path import EVERY, JsonPath, Step, parse_json_path
 from proxy.model.problem import Problem, nearest
+from proxy.model.query import fold_name, is_alike
 
 _PLAIN: Final = (Beyond.NOTHING.value, Beyond.TOTAL.value)
 """What a member outside of the records says of them in one word."""
@@ -183,11 +185,20 @@ def _check_searchable(answers: AnswerEntry, subject: SubjectEntry) -> list[Probl
             "the query parameters that may stand (none: [])"
         )
         return [Problem((), message)]
-    asked = {key: place.name for key, place in subject.places.items() if place.where == "query"}
-    return [
+    asked = {key: place.name for key, place in subject.places.items() if place.where is Where.QUERY}
+    problems = [
         Problem(("searchable_by",), f"the parameter {name!r}, in which `subject` finds {key}, is not listed")
         for key, name in asked.items()
         if name not in answers.searchable_by
+    ]
+    exact = {*asked.values(), *(each.cursor for each in answers.envelope.values() if each.cursor is not None)}
+    return problems + [
+        Problem(
+            ("searchable_by", index), f"some servers take {name!r} for {other!r}: a request with it would be refused"
+        )
+        for index, name in enumerate(answers.searchable_by)
+        for other in sorted(exact - {name})
+        if is_alike(fold_name(name), fold_name(other))
     ]
 
 
@@ -211,7 +222,7 @@ class _Node:
 
 
 def find_clashes(paths: Mapping[str, JsonPath]) -> dict[str, str]:
-    """Return the paths that could be of a place that an earlier one names, or in or round it; each with that one."""
+    """Return the paths that could be of a place that an earlier one names, inside or round it, each with that one."""
     root = _Node(next(iter(paths), ""))
     found = {text: _insert(root, text, path) for text, path in paths.items()}
     return {text: other for text, other in found.items() if other}

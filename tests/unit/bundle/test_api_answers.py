@@ -108,6 +108,14 @@ def test_the_parameter_that_names_the_subject_is_listed() -> None:
     assert problem.message == "the parameter 'ids', in which `subject` finds id, is not listed"
 
 
+def test_a_parameter_that_is_taken_for_the_cursors_is_none() -> None:
+    envelope = {"$.next": {"cursor": "page"}}
+    (problem,) = problems_of_route(a_route(SEARCH, envelope=envelope, searchable_by=["page", "limit", "page[size]"]))
+    assert problem == Problem(
+        ("searchable_by", 2), "some servers take 'page[size]' for 'page': a request with it would be refused"
+    )
+
+
 OUTSIDE: Final = "the envelope is what stands outside of the records"
 WRONG: Final[dict[str, tuple[dict[str, Any], tuple[Any, ...], str]]] = {
     "a field that is the record": ({"fields": {"$": "user"}}, ("fields", "$"), "declare its members one by one"),
