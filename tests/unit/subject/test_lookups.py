@@ -166,6 +166,7 @@ def test_what_an_entry_becomes(load: Load, entry: str, lookup: Lookup) -> None:
         pytest.param(PG.replace('"postgresql://crm.internal/users"', "[x]"), "expected a URL", id="a list"),
         pytest.param(with_(PG, "password: hunter2"), "a secret is never written here", id="a written password"),
         pytest.param(REDIS.replace("{id}:", ""), "once where the id stands", id="a key of nobody"),
+        pytest.param(PG.replace(ARRAY, QUERY), "one array here", id="a list of ids where there is an array"),
         pytest.param(REDIS.replace("redis://", "http://"), "none of redis://HOST", id="no Redis"),
         pytest.param(
             REDIS.replace('"redis://c.internal"', "{secret: env:X}"), "only that of postgresql", id="a secret"
