@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where data are kept: an API that is served in several countries, and a rule that some data stay in one from a date on.
+"""Where data are kept: an API served in several countries, and a rule that from a date on some data stay in one.
 
 The rule is LY's of 2021: Japanese users' images and payment history, kept in South Korea until then, are kept in Japan.
 """
 
-import datetime
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from tests.support.world import ISSUERS, STAFF
 KOREA: Final = "http://127.0.0.1:9000"
 JAPAN: Final = "http://127.0.0.1:9081"
 DAY: Final = 86400.0
-MOVE: Final = datetime.datetime(2021, 9, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=9))).timestamp()
+MOVE: Final = dt.datetime(2021, 9, 1, tzinfo=dt.timezone(dt.timedelta(hours=9))).timestamp()
 BEFORE: Final = MOVE - DAY
 AFTER: Final = MOVE + DAY
 
