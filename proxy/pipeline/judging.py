@@ -203,7 +203,7 @@ class Judging:
         every = self._find_all_facts(checkpoint, match, caller, asked, subjects)
         self._subject, self._purpose = _join(subjects), every[0].purpose
         if route.api.id in checkpoint.counted:
-            return self._decide_counted(route, every, subjects)
+            return self._decide_counted(route, every)
         decision = self._decision = find_strictest([decide(checkpoint.snapshot.policy, each) for each in every])
         return self._settle(route, decision)
 
@@ -214,7 +214,7 @@ class Judging:
             self._counting = Counting(checkpoint.volume, checkpoint.counted[route.api.id])
         return self._counting.find(facts, self._request_id, checkpoint.recorder, awaits=True)
 
-    def _decide_counted(self, route: Route, every: list[Facts], subjects: tuple[Subject, ...]) -> Reason | Wants | None:
+    def _decide_counted(self, route: Route, every: list[Facts]) -> Reason | Wants | None:
         """Decide on several subjects by how much the caller has read, all of them included."""
         policy = self._checkpoint.snapshot.policy
         standing = self._count_as_it_stands(route, msgspec.structs.replace(every[0], subject=_ANSWERED))
@@ -268,36 +268,34 @@ class Judging:
         decision = self._decision = _represent(partial, effect) or decide(policy, facts)
         if verdict is Verdict.DENY:
             return decision.reason
-        counting = self._counting
-        is_counted = route.id in self._checkpoint.counted_in_answers and counting is not None
-        if verdict is Verdict.ALLOW and not is_counted:
+        is_counted = route.id in self._checkpoint.counted_in_answers
+        if verdict is Verdict.ALLOW and not (is_counted and self._counting is not None):
             return None
+        return self._await_answer(route, facts, asked, partial)
+
+    def _await_answer(self, route: Route, facts: Facts, asked: Asked, partial: Partial) -> Reason | None:
+        """Have the answer tell whose data it is, or return why it comes too late for that."""
+        checkpoint, source, inspection = self._checkpoint, route.subject, route.inspection
         is_in_time = route.action in _READING and self._method != "HEAD" and not route.upgrades
-        source, inspection = route.subject, route.inspection
-        if not is_in_time or source is None:
-            return Reason.SUBJECT_UNRESOLVED
-        if source.header:
+        if is_in_time and source is not None and source.header:
             self._awaits_header = True
             return None
-        if inspection is None:
+        if not is_in_time or source is None or inspection is None:
             return Reason.SUBJECT_UNRESOLVED
-        self._hides = True
-        checkpoint = self._checkpoint
+        counting = self._counting if route.id in checkpoint.counted_in_answers else None
         self._judge = RecordJudge(
-            policy,
+            checkpoint.snapshot.policy,
             facts,
             partial,
             inspection,
             lookup=(source.lookup, checkpoint.directory),
             refer=checkpoint.refer(route.api.id),
-            notes_shown=is_counted,
+            notes_shown=counting is not None,
         )
-        if is_counted and counting is not None:
+        if counting is not None:
             self._shown = self._make_answer_counting(route, facts, counting)
-        if verdict is Verdict.ALLOW:
-            self._hides = False
-            return None
-        return self._check_search(route, inspection, asked)
+        self._hides = partial.verdict is not Verdict.ALLOW
+        return self._check_search(route, inspection, asked) if self._hides else None
 
     def _check_search(self, route: Route, inspection: Inspection, asked: Asked) -> Reason | None:
         """Return why this may not be searched for where records could be dropped; open what cursors it carries."""
