@@ -295,8 +295,7 @@ class RecordJudge:
         self._policy, self._facts, self._partial = policy, facts, partial
         is_full = len(before) >= MAX_KEPT
         return not is_full and all(
-            _says_the_same(self._judge(self._name(country, id_)), verdict)
-            for (country, id_), verdict in before.items()
+            _says_the_same(self._judge(self._name(country, id_)), verdict) for (country, id_), verdict in before.items()
         )
 
 

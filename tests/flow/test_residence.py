@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where data are kept: an API that is served in several countries, and a rule that some stay in one from a date on.
+"""Where data are kept: an API served in several countries, and a rule that from a date on some data stay in one.
 
 The rule is LY's of 2021: Japanese users' images and payment history, kept in South Korea until then, are kept in Japan.
 """
@@ -7,7 +7,7 @@ The rule is LY's of 2021: Japanese users' images and payment history, kept in So
 import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -94,7 +94,8 @@ def load(tmp_path: Path) -> Callable[..., Snapshot]:
 def ask(snapshot: Snapshot, what: str, country: str = "jp", at: float = AFTER, method: str = "GET") -> Step:
     recorder = Recorder(RING, snapshot.digest)
     checkpoint = Checkpoint(snapshot, HeldKeys(snapshot), RegistryGeolocator(), recorder)
-    token = ISSUERS["corp"].token(at, **STAFF)
+    claims: dict[str, Any] = dict(STAFF)
+    token = ISSUERS["corp"].token(at, **claims)
     return Passage(checkpoint, REQUEST_ID, at).begin(a_head(f"/v1/{country}/{what}/42", method=method, token=token))
 
 
