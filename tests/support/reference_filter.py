@@ -102,10 +102,10 @@ def _read_events(setting: Setting, expected: Expected, data: bytes) -> None:
             if Reason.ANSWER_INCOMPLETE in expected.hard:
                 expected.hard.add(Reason.ANSWER_MALFORMED)
             return
-    if rest:
-        expected.hard.add(Reason.ANSWER_INCOMPLETE)
-        for text in data_of(rest):
-            _read(setting, expected, text)
+    texts = [*data_of(rest)]
+    (expected.hard if texts else expected.soft).update({Reason.ANSWER_INCOMPLETE} if rest else ())
+    for text in texts:
+        _read(setting, expected, text)
 
 
 @dataclass(frozen=True)
