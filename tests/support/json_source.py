@@ -20,6 +20,7 @@ _STRING: Final = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]
 _STRING_BEGUN: Final = re.compile(
     rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*(?:\\(?:u[0-9a-fA-F]{0,3})?)?'
 )
+_LITERAL_BEGUN: Final = re.compile(rb"t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?")
 _LITERALS: Final = {b"true": "true", b"false": "false", b"null": "null"}
 
 
@@ -90,6 +91,8 @@ def parse(data: bytes, limits: Limits = Limits()) -> Parsed:
         if at == len(data):
             parsed.flaws |= {Reason.ANSWER_EMPTY} if not data else {Reason.ANSWER_EMPTY, Reason.ANSWER_INCOMPLETE}
             return parsed
+        if at == end:
+            parsed.flaws.add(Reason.ANSWER_EMPTY)
         at = reader.skip(reader.value(at, 1, None, None))
         if at != len(data):
             parsed.flaws |= {Reason.ANSWER_MALFORMED} | (at_end if at == end else set())
@@ -130,6 +133,11 @@ class _Reader:
         if at >= len(self.data):
             raise self.fail(*self.at_end)
         return self.data[at]
+
+    def misplaced(self, at: int) -> _Broken:
+        """Something stands where it may not; if that ends with the source, it may as well be called incomplete."""
+        is_begun = any(each.fullmatch(self.data, at) for each in (_STRING_BEGUN, _NUMBER_BEGUN, _LITERAL_BEGUN))
+        return self.fail(Reason.ANSWER_MALFORMED, *(self.at_end if is_begun else ()))
 
     def value(self, at: int, depth: int, parent: Node | None, name: Name | None) -> int:
         first = self.peek(at)
@@ -177,7 +185,8 @@ class _Reader:
         if self.peek(at) == ord("}"):
             return at + 1
         while True:
-            self.peek(at)
+            if self.peek(at) != ord('"'):
+                raise self.misplaced(at)
             raw = self.token(at, _STRING, _STRING_BEGUN)
             name = Name(read_string(raw), raw)
             if name.text in names:
@@ -185,7 +194,7 @@ class _Reader:
             names.add(name.text)
             at = self.skip(at + len(raw))
             if self.peek(at) != ord(":"):
-                raise self.fail(Reason.ANSWER_MALFORMED)
+                raise self.misplaced(at)
             at = self.skip(self.value(self.skip(at + 1), depth + 1, node, name))
             at, is_done = self.after(at, "}")
             if is_done:
@@ -207,7 +216,7 @@ class _Reader:
         if byte == ord(close):
             return at + 1, True
         if byte != ord(","):
-            raise self.fail(Reason.ANSWER_MALFORMED)
+            raise self.misplaced(at)
         return self.skip(at + 1), False
 
 
@@ -242,7 +251,7 @@ def read_events(data: bytes) -> tuple[list[Event], list[bytes]]:
 
 
 def _dispatch(lines: list[bytes]) -> Event | None:
-    texts, type_ = [], "message"
+    texts, type_ = list[bytes](), "message"
     for line in lines:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")

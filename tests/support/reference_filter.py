@@ -6,6 +6,7 @@ Where an answer has several flaws, or where two readings of one are both safe, m
 counts is that nothing denied leaves.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -91,6 +92,8 @@ def _read_events(setting: Setting, expected: Expected, data: bytes) -> None:
     except UnicodeDecodeError:
         expected.soft |= {Reason.ANSWER_MALFORMED, Reason.ANSWER_INCOMPLETE}
         expected.moot.append("events that are not UTF-8")
+    if re.search(rb"(?:^|[\r\n])event: ?[^\r\n]*[^\r\nA-Za-z0-9_.-]", data):
+        expected.soft.add(Reason.ANSWER_SHAPE_UNDECLARED)
     events, rest = read_events(data)
     if not events:
         expected.soft.add(Reason.ANSWER_EMPTY)
@@ -102,10 +105,10 @@ def _read_events(setting: Setting, expected: Expected, data: bytes) -> None:
             if Reason.ANSWER_INCOMPLETE in expected.hard:
                 expected.hard.add(Reason.ANSWER_MALFORMED)
             return
-    if rest:
-        expected.hard.add(Reason.ANSWER_INCOMPLETE)
-        for text in data_of(rest):
-            _read(setting, expected, text)
+    texts = [*data_of(rest)]
+    (expected.hard if texts else expected.soft).update({Reason.ANSWER_INCOMPLETE} if rest else ())
+    for text in texts:
+        _read(setting, expected, text)
 
 
 @dataclass(frozen=True)
