@@ -186,11 +186,8 @@ class _Checker:
         issuers, clients, revoked = self._take_vouchers()
         trusted, roots, lists = self._take_authorities()
         networks, proxies = self._take_networks()
-        apis = registers.take("apis", ApiEntry)
-        people = self._check_people()
-        registers.report(apis, check_apis(apis.entries))
-        lookups = self._check_lookups()
-        registers.report(apis, check_token_fields(apis.entries, find_token_fields(issuers.entries)))
+        apis = self._take_apis(issuers)
+        people, lookups = self._check_people(), self._check_lookups()
         self._refuse_empty(manifest)
         vocabulary = make_vocabulary(registers, issuers, apis, controls)
         rules_of_control = self._compile_controls(controls, vocabulary)
@@ -208,6 +205,7 @@ class _Checker:
         vocabulary, declared = made.settle(vocabulary, declared)
         digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": {**keys, **roots}})
         judging = Policy(*policy)
+        notes = (*find_route_notes(catalog.routes, judging.masks), *made.notes, *lookups.notes)
         snapshot = Snapshot(
             people=self._make_people(people, clients),
             name=manifest.bundle,
@@ -232,17 +230,18 @@ class _Checker:
             cases=cases.entries,
             fixtures=fixtures,
             declared=declared,
-            notes=(
-                *self._find_notes(vocabulary, apis, rules, (issuers, clients), trusted),
-                *find_route_notes(catalog.routes, judging.masks),
-                *made.notes,
-                *lookups.notes,
-            ),
+            notes=(*self._find_notes(vocabulary, apis, rules, (issuers, clients), trusted), *notes),
             reviews=find_reviews(apis.entries, rules.entries, clients.entries),
             places=made.places(self._places()),
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
         return None if registers.problems else snapshot.with_urgent(by_file, self.urgent.files)
+
+    def _take_apis(self, issuers: Loaded) -> Loaded:
+        apis = self.registers.take("apis", ApiEntry)
+        self.registers.report(apis, check_apis(apis.entries))
+        self.registers.report(apis, check_token_fields(apis.entries, find_token_fields(issuers.entries)))
+        return apis
 
     def _make_catalog(self, apis: Loaded) -> Catalog:
         catalog = Catalog(*compile_apis(apis.entries, parse_urls(self.upstreams)))
