@@ -82,19 +82,22 @@ def find_strictest(decisions: Sequence[Decision]) -> Decision:
     for decision in decisions:
         for category, transform in decision.transforms.items():
             transforms[category] = combine_transforms(transforms.get(category, transform), transform)
+    applied, unlisted = list_applied(decisions)
     return msgspec.structs.replace(
         first,
-        applied=_list(decisions),
+        applied=applied,
+        unlisted=unlisted,
         transforms=transforms,
         unknown=tuple(sorted({name for each in decisions for name in each.unknown})),
         until=min(each.until for each in decisions),
     )
 
 
-def _list(decisions: Iterable[Decision]) -> tuple[AppliedRule, ...]:
-    """Return the rules that applied, each once, as many as a decision lists."""
+def list_applied(decisions: Sequence[Decision]) -> tuple[tuple[AppliedRule, ...], int]:
+    """Return the rules that applied, each once, as many as a decision lists; and how many more did, at least."""
     rules = {rule.id: rule for decision in decisions for rule in decision.applied}
-    return tuple(rules.values())[:MAX_LISTED]
+    beyond = max(0, len(rules) - MAX_LISTED) + max(each.unlisted for each in decisions)
+    return tuple(rules.values())[:MAX_LISTED], beyond
 
 
 class FixedJudge:
@@ -243,13 +246,13 @@ class RecordJudge:
 
     def _make(self, decision: Decision, facts: Facts) -> Verdict:
         if decision.effect is not Effect.ALLOW:
-            return self._spare(facts) or Verdict(decision, is_allowed=False)
+            return self._spare(decision, facts) or Verdict(decision, is_allowed=False)
         if can_take(self._inspection, decision.transforms):
             return Verdict(decision, is_allowed=True, transforms=decision.transforms)
         refused = msgspec.structs.replace(decision, effect=Effect.DENY, reason=Reason.TRANSFORMS_NOT_APPLIED)
         return Verdict(refused, is_allowed=False)
 
-    def _spare(self, facts: Facts) -> Verdict | None:
+    def _spare(self, denied: Decision, facts: Facts) -> Verdict | None:
         """Return a verdict that takes some categories of data alone, where that is all that is denied."""
         resource = facts.resource
         declared = frozenset(field.category for field in self._inspection.fields)
@@ -260,6 +263,8 @@ class RecordJudge:
         if decision is None or resource.data.is_open:
             return None
         transforms = {**decision.transforms, **dict.fromkeys(declared - spared, Transform.REMOVE)}
+        applied, unlisted = list_applied([decision, denied])
+        decision = msgspec.structs.replace(decision, applied=applied, unlisted=unlisted)
         return Verdict(decision, is_allowed=True, transforms=transforms)
 
     def _allows(self, facts: Facts, data: frozenset[str]) -> Decision | None:
@@ -272,8 +277,8 @@ class RecordJudge:
         """Return a verdict that says the same of records of the same country, so that they are counted together."""
         decision = verdict.decision
         key = (
-            country, verdict.is_allowed, decision.rule_id, decision.reason, decision.applied,
-            frozenset(verdict.transforms.items()),
+            country, verdict.is_allowed, decision.rule_id, decision.reason, decision.applied, decision.lifted,
+            decision.until, frozenset(verdict.transforms.items()),
         )  # fmt: skip
         kept = self._verdicts.get(key)
         if kept is None:

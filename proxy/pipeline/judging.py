@@ -106,7 +106,7 @@ class Judging:
     _target_text: str | None = None
     """What is asked of the API, where that is not what was asked of us: a cursor was sealed."""
     ends_at = math.inf
-    """Seconds since 1970 by which it ends, by what it was decided anew."""
+    """Seconds since 1970 by which it ends, by what was decided since the API was asked."""
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
         self._checkpoint = checkpoint
@@ -176,7 +176,7 @@ class Judging:
         whose, source = self._whose, route.subject
         reason = find_refusal(decision, route.inspection)
         if reason is not None:
-            is_unsure = whose is not None and whose.has_failed and "subject.country" in decision.unknown
+            is_unsure = whose is not None and whose.has_failed and _hangs_on_country(decision)
             return Reason.LOOKUP_UNAVAILABLE if is_unsure else reason
         is_confirmed = whose is not None and source is not None and source.is_confirmed
         if not decision.transforms and not is_confirmed:
@@ -369,11 +369,11 @@ class Judging:
         if not isinstance(caller, Caller) or not isinstance(match, Match):
             return True
         origin = checkpoint.origins.resolve(approach.chain, now)
+        if self._match is None or self._is_declared_otherwise(self._match.route, match.route):
+            return True
         subjects = self._subjects
         if subjects is None:
             subjects = (select_subject(match.route.subject, match.parameters),)
-        elif match.route.subject != (self._match.route.subject if self._match else None):
-            return True  # found where it would no longer be looked for
         every = [
             checkpoint.find_facts(match, caller, origin, each, approach.fields, now)
             for each in subjects or (_ANSWERED,)
@@ -386,6 +386,11 @@ class Judging:
         self.ends_at = min(caller.until, decision.until, self._now + match.route.max_duration_seconds)
         transforms = self._decision.transforms if self._decision else {}
         return find_refusal(decision, match.route.inspection) is not None or decision.transforms != transforms
+
+    def _is_declared_otherwise(self, before: Route, now: Route) -> bool:
+        """Say whether the subject was found, or the answer is looked into, by what is declared no longer."""
+        is_elsewhere = self._subjects is not None and now.subject != before.subject
+        return is_elsewhere or (self._judge is not None and now.inspection != before.inspection)
 
     def _is_judged_otherwise(self, checkpoint: Checkpoint, facts: Facts) -> bool:
         policy = checkpoint.snapshot.policy
@@ -406,6 +411,12 @@ def _join(subjects: tuple[Subject, ...]) -> Subject:
         id=ids.pop() if len(ids) == 1 else UNKNOWN,
         source=subjects[0].source,
     )
+
+
+def _hangs_on_country(decision: Decision) -> bool:
+    """Say whether a decision might be another one, were the subject's country known."""
+    is_matched = decision.rule is not None and decision.rule.certainty is Certainty.MATCHED
+    return not is_matched and "subject.country" in decision.unknown
 
 
 def _say(decision: Decision) -> object:

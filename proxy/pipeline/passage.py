@@ -74,6 +74,8 @@ class Passage(Recording):
     """A part that may leave if the limits let it, while those who count are asked."""
     _sent = 0
     """Bytes of the body of an answer that is looked into."""
+    _has_left = False
+    """Whether something of such an answer was let go."""
 
     # What a driver calls.
 
@@ -135,13 +137,15 @@ class Passage(Recording):
             seconds: since the request's head.
         """
         try:
-            return self._inspect(data, ended=ended, seconds=seconds)
+            looked = self._inspect(data, ended=ended, seconds=seconds)
         except AnswerRefusedError as refused:
             if refused.verdict is not None:
                 self._decision = refused.verdict.decision
             return self._stop(refused.reason)
         except Exception as error:  # noqa: BLE001 - no exception path may let an answer go on
             return self._stop(Reason.DECISION_FAILED, error)
+        self._has_left = self._has_left or isinstance(looked, Part)
+        return looked
 
     # The five questions.
 
@@ -359,11 +363,13 @@ class Passage(Recording):
         if not isinstance(passed, Passed):
             return Need(passed) if not isinstance(passed, Reason) else self._stop(passed)
         self._sent += len(passed.data)
+        self.ends_at = min(self.ends_at, look.until)
+        error, look.error = look.error, None
         content = self._tell_content(passed.found, route.api.id)
         if not passed.is_first:
             is_nothing = content is None and not passed.data
             told = () if is_nothing else (self._tell_part(self._sent, content),)
-            return Part(passed.data, told, None, passed.is_last, passed.found.counts)
+            return Part(passed.data, told, None, passed.is_last, passed.found.counts, error)
         self._decision = look.find_decision() or self._decision
         if look.is_observed_refusal:
             self._observe_refusal(look)
@@ -371,12 +377,12 @@ class Passage(Recording):
         release = Release(head.status, fields, self._make_outcome(), ())
         if not passed.is_last:
             first = (*self._record(release.outcome, released=True), self._tell_part(self._sent, content))
-            return Part(passed.data, first, release, counts=passed.found.counts)
+            return Part(passed.data, first, release, counts=passed.found.counts, error=error)
         whole = len(passed.data)
         lines = self._record(release.outcome, released=True, whole=whole, seconds=seconds, content=content)
         self._is_whole = True
         lines = lines or self._tell_rest(whole, seconds, content)
-        return Part(passed.data, lines, release, is_last=True, counts=passed.found.counts)
+        return Part(passed.data, lines, release, is_last=True, counts=passed.found.counts, error=error)
 
     def _take_counted(
         self, look: Look, data: bytes, *, ended: bool
@@ -393,19 +399,23 @@ class Passage(Recording):
             if needed is not None:
                 self._counted_part = passed
                 return needed
-        if shown is None or route is None:
+        crossed = None if shown is None or route is None else self._hold_limits(shown, route)
+        if crossed is not None and look.observes:
+            look.refused = look.refused or AnswerRefusedError(crossed)
             return passed
-        return self._hold_limits(shown, route) or passed
+        return crossed or passed
 
     def _observe_refusal(self, look: Look) -> None:
         """Take note that not all of the answer would have left under enforcement."""
         refused = look.refused
         reason = Reason.RULE_DENIES if refused is None else refused.reason
+        if refused is not None and refused.verdict is not None:
+            self._decision = refused.verdict.decision
         self._judge_as(Effect.DENY, reason, enforced=False, status=ANSWERS[reason].status)
 
     def _stop(self, reason: Reason, error: Exception | None = None) -> Refuse | Cut:
         """Refuse an answer, or where something of it has left, have it cut."""
-        if self._look is not None and self._look.has_begun:
+        if self._has_left:
             return Cut(reason, error)
         return self.fail(reason, error)
 
