@@ -26,7 +26,7 @@ from proxy.caller.resolve import NOTHING_MET, IntrospectionNeeded, KeysNeeded
 from proxy.model.api import Action, Route
 from proxy.model.caller import Caller
 from proxy.model.counts import CountsNeeded
-from proxy.model.decision import Effect, Reason
+from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.filtering import AnswerRefusedError
 from proxy.model.inspection import Inspection
 from proxy.model.request import RequestHead, ResponseHead
@@ -69,6 +69,10 @@ class Passage(Recording):
     _head: ResponseHead | None = None
     """Of an answer that is looked into."""
     _look: Look | None = None
+    _beyond: Decision | None = None
+    """What a limit on how much is read would have decided of the answer, where that is only observed."""
+    _has_left = False
+    """Whether a part of an answer that is looked into was let go."""
     """Looks into the answer, once there is one that has to be looked into."""
     _counted_part: Passed | None = None
     """A part that may leave if the limits let it, while those who count are asked."""
@@ -362,6 +366,7 @@ class Passage(Recording):
             return None
         if not isinstance(passed, Passed):
             return Need(passed) if not isinstance(passed, Reason) else self._stop(passed)
+        self._has_left = True
         self._sent += len(passed.data)
         self.ends_at = min(self.ends_at, look.until)
         error, look.error = look.error, None
@@ -370,7 +375,7 @@ class Passage(Recording):
             is_nothing = content is None and not passed.data
             told = () if is_nothing else (self._tell_part(self._sent, content),)
             return Part(passed.data, told, None, passed.is_last, passed.found.counts, error)
-        self._decision = look.find_decision() or self._decision
+        self._decision = self._beyond or look.find_decision() or self._decision
         if look.is_observed_refusal:
             self._observe_refusal(look)
         fields = self._answer_with(head.status, head.headers if look.observes else look.reading.headers)
@@ -399,11 +404,12 @@ class Passage(Recording):
             if needed is not None:
                 self._counted_part = passed
                 return needed
-        crossed = None if shown is None or route is None else self._hold_limits(shown, route)
-        if crossed is not None and look.observes:
-            look.refused = look.refused or AnswerRefusedError(crossed)
+        reason = None if shown is None or route is None else self._hold_limits(shown, route)
+        if reason is not None and look.observes:
+            self._beyond = self._decision
+            look.refused = look.refused or AnswerRefusedError(reason)
             return passed
-        return crossed or passed
+        return reason or passed
 
     def _observe_refusal(self, look: Look) -> None:
         """Take note that not all of the answer would have left under enforcement."""
