@@ -24,6 +24,7 @@ from proxy.ledger.options import LedgerOptions
 from proxy.lifecycle.options import LifecycleOptions
 from proxy.model.problem import nearest
 from proxy.origin.options import OriginOptions
+from proxy.redaction.options import RedactionOptions
 from proxy.subject.options import SubjectOptions
 from proxy.volume.options import VolumeOptions
 
@@ -42,6 +43,7 @@ class Settings(
     SubjectOptions,
     VolumeOptions,
     AssertionOptions,
+    RedactionOptions,
     BaseSettings,
 ):
     """Everything that a deployment can set."""

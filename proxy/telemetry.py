@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from proxy.counting import OTHER, BoundedCounter, LabelledCounter, PlainCounter, PlainHistogram
 from proxy.model.decision import Effect
 from proxy.model.facts import UNKNOWN, Fact, FactSet, State
+from proxy.model.filtering import DROPPED, RecordCount
 from proxy.model.origin import DatabaseInfo
 from proxy.model.outcome import Outcome
 
@@ -56,6 +57,16 @@ class Metrics:
             "sekisho_denials_tied_total",
             "Requests denied by the policy, by country the caller is tied to, affiliate and data subject's country.",
             ["tied_country", "caller_affiliate", "subject_country"],
+        )
+        self.records = self._counter(
+            "sekisho_records_total",
+            "Records of answers that were looked into, by what became of them, determining rule and route.",
+            ["what", "rule", "route"],
+        )
+        self.records_denied = self._counter(
+            "sekisho_records_denied_total",
+            "Records that were dropped from answers, by caller affiliate, origin country and data subject's country.",
+            ["caller_affiliate", "origin_country", "subject_country"],
         )
         self.refusals = self._counter(
             "sekisho_refusals_total",
@@ -416,6 +427,15 @@ class Metrics:
         if outcome.is_refusal:
             counter = self.refusals if outcome.enforced else self.observed
             counter.count(str(outcome.status), outcome.reason)
+
+    def count_records(self, outcome: Outcome, counts: Sequence[RecordCount]) -> None:
+        """Count what became of records of one answer."""
+        route = outcome.route.id if outcome.route else OTHER
+        for each in counts:
+            self.records.count(each.what, each.rule, route, amount=each.count)
+            if each.what == DROPPED:
+                affiliate, origin = _label(outcome.caller.affiliate), _label(outcome.origin.country)
+                self.records_denied.count(affiliate, origin, each.country, amount=each.count)
 
     def _count_denial(self, outcome: Outcome) -> None:
         affiliate = _label(outcome.caller.affiliate)

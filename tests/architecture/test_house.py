@@ -135,10 +135,11 @@ PURE_USE: Final = {
     ("bundle.options", "pathlib"),
     ("caller.options", "pathlib"), ("ledger.options", "pathlib"),
     ("ledger.sink", "pathlib"), ("assertion.options", "pathlib"), ("origin.options", "pathlib"),
+    ("gateway.wire.render", "http"), ("redaction.answers", "http"), ("volume.options", "pathlib"),
+    ("redaction.codings", "sys"),
     ("subject.places", "urllib.parse"), ("subject.options", "pathlib"),
-    ("gateway.wire.render", "http"), ("volume.options", "pathlib"),
 }  # fmt: skip
-"""A path as a value, not as a way to a file; the phrases that belong to statuses."""
+"""A path as a value, not as a way to a file; the phrases that belong to statuses; the version that has a module."""
 
 
 def _name(path: Path) -> str:

@@ -40,7 +40,7 @@ class FakeRedis:
     def count_one(command: list[bytes]) -> bytes:
         """Answer what ``SEE`` does to whoever is the first."""
         keys = int(command[2])
-        if len(command) == 3 + 4 * keys:  # what takes back has no word of its own
+        if len(command) == 3 + 5 * keys:  # what takes back has no word of its own
             return b":1\r\n"
         said: list[int | bytes] = [1, b"1800000000000000", b""]
         return array(command[3 + keys], *said * keys)
