@@ -212,9 +212,12 @@ class RecordJudge:
         if located is Told.NOT_FOUND and id_ not in self._is_asked:
             self._missing[str(id_)] = None
             return None
+        has_failed = isinstance(located, Told)
         if isinstance(located, Told):
             located = (msgspec.structs.replace(subject, country=UNKNOWN),)
         verdict = self._find_strictest([self._judge(each) for each in located])
+        if has_failed and not verdict.is_allowed and "subject.country" in verdict.decision.unknown:
+            raise AnswerRefusedError(Reason.LOOKUP_UNAVAILABLE, verdict)  # dropped, it would seem not to be there
         self._note(located, verdict)
         return verdict
 
