@@ -108,6 +108,12 @@ def test_subjects_have_the_name_in_grants_that_the_key_gives() -> None:
     assert SubjectNames(KEY).of_subject("users", "42") == NAMES.of_subject("users", "42")
 
 
+@pytest.mark.parametrize("api", ["users", "人"])
+def test_many_subjects_have_the_names_that_each_has(api: str) -> None:
+    ids = ["42", "", "人", "\ud800", "42", "x" * 300]
+    assert NAMES.of_subjects(api, ids) == [NAMES.of_subject(api, each) for each in ids]
+
+
 # The ring.
 
 
