@@ -382,7 +382,7 @@ class Documents:
         self._means.outlet.recognised(shape, match[1], self._raw_name, country, id_)
         self._means.kept.meet(shape)
         self._previous = None
-        if self._is_lines or (self._open and not self._raw_name):
+        if not self._raw_name and (self._open or self._is_lines):
             separator = self._separators(self._data, self._at)
             if separator is not None:
                 self._separator = separator[0]

@@ -108,14 +108,15 @@ class Rows:
             if not denied:
                 return batch.units, 0
             return [None if key in denied else raw for key, raw in zip(keys, batch.units, strict=True)], 0
-        by_plan = {key for key, plan in plans.items() if plan is batch.plan}
+        whole = {key for key, plan in plans.items() if plan is shape.plain}
+        by_plan = {key for key, plan in plans.items() if plan is batch.plan} - whole
         composed = iter(self._renderer.compose(batch, [key in by_plan for key in keys]) if by_plan else ())
         left: list[bytes | None] = []
         masked = 0
         for key, raw in zip(keys, batch.units, strict=True):
-            made = next(composed) if key in by_plan else None
+            made = raw if key in whole else next(composed) if key in by_plan else None
             if made is not None:
-                masked += batch.plan.is_masking
+                masked += key in by_plan and batch.plan.is_masking
             elif key not in denied:
                 rendered = self._renderer.render(Unit(raw, shape=shape), judged.rulings[key])
                 if rendered is not None:
