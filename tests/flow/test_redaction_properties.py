@@ -6,11 +6,11 @@ from typing import Final
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from proxy.redaction.filters import make_filter
 
 from proxy.model.api import Transform
 from proxy.model.filtering import Filter, Judge
 from proxy.model.inspection import Field, Media
+from proxy.redaction.filters import make_filter
 from proxy.redaction.transforms import transform
 from proxy.redaction.treatment import Treatment
 from tests.support.json_draws import Answer, answers, inspections, tables

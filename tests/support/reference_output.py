@@ -48,7 +48,9 @@ def read_documents(media: Media, data: bytes) -> list[tuple[str, bytes]]:
         whole, rest = read_lines(data)
         return [("message", line) for line in [*whole, *([rest] if rest else [])]]
     events, incomplete = read_events(data)
-    assert all(line.startswith((b":", b"retry:")) for line in incomplete), "what has left ends in the middle of an event"
+    assert all(line.startswith((b":", b"retry:")) for line in incomplete), (
+        "what has left ends in the middle of an event"
+    )
     return [(event.type, event.data) for event in events]
 
 
