@@ -69,11 +69,9 @@ class Passage(Recording):
     _head: ResponseHead | None = None
     """Of an answer that is looked into."""
     _look: Look | None = None
+    """Looks into the answer, once there is one that has to be looked into."""
     _beyond: Decision | None = None
     """What a limit on how much is read would have decided of the answer, where that is only observed."""
-    _has_left = False
-    """Whether a part of an answer that is looked into was let go."""
-    """Looks into the answer, once there is one that has to be looked into."""
     _counted_part: Passed | None = None
     """A part that may leave if the limits let it, while those who count are asked."""
     _sent = 0
@@ -366,7 +364,6 @@ class Passage(Recording):
             return None
         if not isinstance(passed, Passed):
             return Need(passed) if not isinstance(passed, Reason) else self._stop(passed)
-        self._has_left = True
         self._sent += len(passed.data)
         self.ends_at = min(self.ends_at, look.until)
         error, look.error = look.error, None

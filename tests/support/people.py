@@ -161,7 +161,7 @@ LOOKUPS: Final = '  - {id: staff, kind: prefixes, prefixes: {"0": JP}}\n'
 JSON: Final = ("Content-Type", "application/json")
 LINES: Final = ("Content-Type", "application/x-ndjson")
 EVENTS: Final = ("Content-Type", "text/event-stream")
-WHO: Final = {"staff": STAFF, "data-team": DATA_TEAM, "support": SUPPORT}
+WHO: Final[dict[str, dict[str, Any]]] = {"staff": STAFF, "data-team": DATA_TEAM, "support": SUPPORT}
 
 
 @functools.cache

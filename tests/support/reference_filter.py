@@ -140,10 +140,7 @@ def _walk(reading: Reading, node: Node, way: _Way, name: Name | None = None) -> 
         if rest == ():
             return _take_member(reading, node, member)
     if not node.is_container or (way.wants_name and node.kind == "array"):
-        if way.records is not None:
-            reading.expected.hard.add(Reason.ANSWER_SHAPE_UNDECLARED)
-        else:
-            reading.expected.moot.append("a scalar on the way to a declared member")
+        _miss(reading, way)
         return None
     if way.records is None and node.kind == "array" and is_map_alone(way.members):
         reading.expected.moot.append("an array on the way to a declared member")
@@ -162,6 +159,14 @@ def _walk(reading: Reading, node: Node, way: _Way, name: Name | None = None) -> 
         reasons = reading.expected.soft if way.is_among_many else reading.expected.hard
         reasons.add(Reason.ANSWER_SHAPE_UNDECLARED)
     return Tree(node.kind, tuple(out))
+
+
+def _miss(reading: Reading, way: _Way) -> None:
+    """Expect what comes of a value that leads no further."""
+    if way.records is not None:
+        reading.expected.hard.add(Reason.ANSWER_SHAPE_UNDECLARED)
+    else:
+        reading.expected.moot.append("a scalar on the way to a declared member")
 
 
 def _take_member(reading: Reading, node: Node, member: Member) -> Out | None:
