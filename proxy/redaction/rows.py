@@ -104,18 +104,19 @@ class Rows:
             for key in sorted(numbers, key=numbers.__getitem__)  # the most frequent last: by its plan others are read
             if key not in denied
         }
-        if all(plan is shape.plain for plan in plans.values()):
+        plain = {key for key, plan in plans.items() if plan is shape.plain}
+        if len(plain) == len(plans):
             if not denied:
                 return batch.units, 0
             return [None if key in denied else raw for key, raw in zip(keys, batch.units, strict=True)], 0
-        by_plan = {key for key, plan in plans.items() if plan is batch.plan}
+        by_plan = {key for key, plan in plans.items() if plan is batch.plan} - plain
         composed = iter(self._renderer.compose(batch, [key in by_plan for key in keys]) if by_plan else ())
         left: list[bytes | None] = []
         masked = 0
         for key, raw in zip(keys, batch.units, strict=True):
-            made = next(composed) if key in by_plan else None
+            made = next(composed) if key in by_plan else raw if key in plain else None
             if made is not None:
-                masked += batch.plan.is_masking
+                masked += key in by_plan and batch.plan.is_masking
             elif key not in denied:
                 rendered = self._renderer.render(Unit(raw, shape=shape), judged.rulings[key])
                 if rendered is not None:

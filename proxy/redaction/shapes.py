@@ -139,6 +139,8 @@ class Shape:
             else:
                 replaced[number] = how
         edits = Edits(survey, removed, replaced)
+        if not (edits.gone or edits.replaced):
+            return self.plain  # nothing that the ruling changes is in it
         is_masking = any(isinstance(survey.leaves[number].declared, Field) for number in (*removed, *replaced))
         return self._draw(edits.gone, edits.replaced, replaced, is_masking=is_masking)
 
