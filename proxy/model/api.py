@@ -22,6 +22,10 @@ class Action(enum.StrEnum):
     EXPORT = "export"
 
 
+READING: Final = frozenset({Action.READ, Action.EXPORT})
+"""What changes nothing, so that an answer of it comes in time to decide by."""
+
+
 class Transform(enum.StrEnum):
     """What happens to a field before it leaves."""
 

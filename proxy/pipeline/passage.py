@@ -26,7 +26,7 @@ from proxy.caller.resolve import NOTHING_MET, IntrospectionNeeded, KeysNeeded
 from proxy.model.api import Action, Route
 from proxy.model.caller import Caller
 from proxy.model.counts import CountsNeeded
-from proxy.model.decision import Effect, Reason
+from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.filtering import AnswerRefusedError
 from proxy.model.inspection import Inspection
 from proxy.model.request import RequestHead, ResponseHead
@@ -69,11 +69,17 @@ class Passage(Recording):
     _head: ResponseHead | None = None
     """Of an answer that is looked into."""
     _look: Look | None = None
+    _beyond: Decision | None = None
+    """What a limit on how much is read would have decided of the answer, where that is only observed."""
+    _has_left = False
+    """Whether a part of an answer that is looked into was let go."""
     """Looks into the answer, once there is one that has to be looked into."""
     _counted_part: Passed | None = None
     """A part that may leave if the limits let it, while those who count are asked."""
     _sent = 0
     """Bytes of the body of an answer that is looked into."""
+    _has_left = False
+    """Whether something of such an answer was let go."""
 
     # What a driver calls.
 
@@ -135,13 +141,15 @@ class Passage(Recording):
             seconds: since the request's head.
         """
         try:
-            return self._inspect(data, ended=ended, seconds=seconds)
+            looked = self._inspect(data, ended=ended, seconds=seconds)
         except AnswerRefusedError as refused:
             if refused.verdict is not None:
                 self._decision = refused.verdict.decision
             return self._stop(refused.reason)
         except Exception as error:  # noqa: BLE001 - no exception path may let an answer go on
             return self._stop(Reason.DECISION_FAILED, error)
+        self._has_left = self._has_left or isinstance(looked, Part)
+        return looked
 
     # The five questions.
 
@@ -358,25 +366,28 @@ class Passage(Recording):
             return None
         if not isinstance(passed, Passed):
             return Need(passed) if not isinstance(passed, Reason) else self._stop(passed)
+        self._has_left = True
         self._sent += len(passed.data)
+        self.ends_at = min(self.ends_at, look.until)
+        error, look.error = look.error, None
         content = self._tell_content(passed.found, route.api.id)
         if not passed.is_first:
             is_nothing = content is None and not passed.data
             told = () if is_nothing else (self._tell_part(self._sent, content),)
-            return Part(passed.data, told, None, passed.is_last, passed.found.counts)
-        self._decision = look.find_decision() or self._decision
+            return Part(passed.data, told, None, passed.is_last, passed.found.counts, error)
+        self._decision = self._beyond or look.find_decision() or self._decision
         if look.is_observed_refusal:
             self._observe_refusal(look)
         fields = self._answer_with(head.status, head.headers if look.observes else look.reading.headers)
         release = Release(head.status, fields, self._make_outcome(), ())
         if not passed.is_last:
             first = (*self._record(release.outcome, released=True), self._tell_part(self._sent, content))
-            return Part(passed.data, first, release, counts=passed.found.counts)
+            return Part(passed.data, first, release, counts=passed.found.counts, error=error)
         whole = len(passed.data)
         lines = self._record(release.outcome, released=True, whole=whole, seconds=seconds, content=content)
         self._is_whole = True
         lines = lines or self._tell_rest(whole, seconds, content)
-        return Part(passed.data, lines, release, is_last=True, counts=passed.found.counts)
+        return Part(passed.data, lines, release, is_last=True, counts=passed.found.counts, error=error)
 
     def _take_counted(
         self, look: Look, data: bytes, *, ended: bool
@@ -393,19 +404,24 @@ class Passage(Recording):
             if needed is not None:
                 self._counted_part = passed
                 return needed
-        if shown is None or route is None:
+        reason = None if shown is None or route is None else self._hold_limits(shown, route)
+        if reason is not None and look.observes:
+            self._beyond = self._decision
+            look.refused = look.refused or AnswerRefusedError(reason)
             return passed
-        return self._hold_limits(shown, route) or passed
+        return reason or passed
 
     def _observe_refusal(self, look: Look) -> None:
         """Take note that not all of the answer would have left under enforcement."""
         refused = look.refused
         reason = Reason.RULE_DENIES if refused is None else refused.reason
+        if refused is not None and refused.verdict is not None:
+            self._decision = refused.verdict.decision
         self._judge_as(Effect.DENY, reason, enforced=False, status=ANSWERS[reason].status)
 
     def _stop(self, reason: Reason, error: Exception | None = None) -> Refuse | Cut:
         """Refuse an answer, or where something of it has left, have it cut."""
-        if self._look is not None and self._look.has_begun:
+        if self._has_left:
             return Cut(reason, error)
         return self.fail(reason, error)
 

@@ -22,6 +22,8 @@ from proxy.request.response_headers import render_response_fields
 
 DECISION_ID: Final = "Sekisho-Decision-Id"
 MODE: Final = "Sekisho-Mode"
+_DENYING: Final = frozenset({Reason.SUBJECT_NOT_CONFIRMED, Reason.SUBJECT_UNRESOLVED, Reason.TRANSFORMS_NOT_APPLIED})
+"""What denies an answer, although a rule allows the request."""
 
 
 class Recording(Judging):
@@ -110,6 +112,8 @@ class Recording(Judging):
         self._is_whole = False
         self._recorded = was_recorded  # what the ledger did not take is written again, should it take it now
         decided = self._decision.effect if self._decision and self._forwarded else Effect.DENY
+        if reason in _DENYING:
+            decided = Effect.DENY
         self._answered = ANSWERS[reason].status
         self._judge_as(decided, reason, status=self._answered)
         outcome = self._make_outcome()

@@ -48,6 +48,15 @@ class Rows:
             return None  # one of them is at fault, after those before it
         if judged is None:
             return None
+        first, *others = judged.rulings.values()
+        if (
+            not others
+            and self._renderer.find_plan(batch.shape, first) is batch.shape.plain
+            and first.verdict.is_allowed
+        ):
+            tally.count(first.verdict, batch.count)
+            tally.add_ids(judged.ids)
+            return batch.units
         numbers = Counter(judged.keys)
         denied = {key for key in numbers if not judged.rulings[key].verdict.is_allowed}
         if denied and refuses:
@@ -62,9 +71,6 @@ class Rows:
         tally.dropped += dropped
         tally.unfit += unfit
         tally.masked += masked
-        if not dropped:
-            tally.add_ids(judged.ids)
-            return left  # type: ignore[return-value]  # none of them is None
         tally.add_ids([id_ for id_, raw in zip(judged.ids, left, strict=False) if raw is not None])
         return [raw for raw in left if raw is not None]
 
@@ -79,7 +85,7 @@ class Rows:
         of, read = self._rulings.of, self._rulings.read_countries
         rulings: dict[bytes | int, Ruling] = {}
         if not self._rulings.tells_ids:
-            for raw in dict.fromkeys(countries):
+            for raw in set(countries):
                 ruling = of(read(raw), UNKNOWN)
                 if ruling is None:
                     return None
@@ -104,17 +110,15 @@ class Rows:
             for key in sorted(numbers, key=numbers.__getitem__)  # the most frequent last: by its plan others are read
             if key not in denied
         }
-        plain = {key for key, plan in plans.items() if plan is shape.plain}
-        if len(plain) == len(plans):
-            if not denied:
-                return batch.units, 0
+        if all(plan is shape.plain for plan in plans.values()):
             return [None if key in denied else raw for key, raw in zip(keys, batch.units, strict=True)], 0
-        by_plan = {key for key, plan in plans.items() if plan is batch.plan} - plain
+        whole = {key for key, plan in plans.items() if plan is shape.plain}
+        by_plan = {key for key, plan in plans.items() if plan is batch.plan} - whole
         composed = iter(self._renderer.compose(batch, [key in by_plan for key in keys]) if by_plan else ())
         left: list[bytes | None] = []
         masked = 0
         for key, raw in zip(keys, batch.units, strict=True):
-            made = next(composed) if key in by_plan else raw if key in plain else None
+            made = raw if key in whole else next(composed) if key in by_plan else None
             if made is not None:
                 masked += key in by_plan and batch.plan.is_masking
             elif key not in denied:

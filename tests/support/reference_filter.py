@@ -25,6 +25,7 @@ from tests.support.reference_model import (
     Tree,
     Written,
     below,
+    is_map_alone,
     left,
 )
 from tests.support.reference_records import Records
@@ -144,6 +145,8 @@ def _walk(reading: Reading, node: Node, way: _Way, name: Name | None = None) -> 
         else:
             reading.expected.moot.append("a scalar on the way to a declared member")
         return None
+    if way.records is None and node.kind == "array" and is_map_alone(way.members):
+        reading.expected.moot.append("an array on the way to a declared member")
     out: list[tuple[Name | None, Out]] = []
     has_records = False
     for child_name, child in node.children:
