@@ -94,7 +94,10 @@ class Crossing(Releasing):
         try:
             while isinstance(step, Need):
                 if isinstance(step.what, BodyNeeded):
-                    step = self._passage.supply(step, await self._collect(step.what))
+                    collected = self._collect(step.what)
+                    if collected is None:
+                        return
+                    step = self._passage.supply(step, await collected)
                 else:
                     await self._gateway.meet(step)
                     step = self._passage.supply(step)
@@ -114,10 +117,12 @@ class Crossing(Releasing):
             self._taken = len(self._upload or b"")
         return self._upload
 
-    def _collect(self, needed: BodyNeeded) -> "asyncio.Future[bytes]":
-        """Read all of the body, before the API gets anything of it."""
-        waiting = self._is_collected = asyncio.get_running_loop().create_future()
+    def _collect(self, needed: BodyNeeded) -> "asyncio.Future[bytes] | None":
+        """Read all of the body, before the API gets anything of it; None where it is refused at once."""
         body = self._find_body(needed)
+        if self._phase is SETTLED:
+            return None
+        waiting = self._is_collected = asyncio.get_running_loop().create_future()
         if body is not None:
             waiting.set_result(body)
             return waiting
@@ -125,7 +130,7 @@ class Crossing(Releasing):
         if self._frame.version >= HTTP_1_1 and self._passage.expects_continue:
             self._connection.send_continue()
         self._connection.take_body()
-        return waiting
+        return None if self._phase is SETTLED else waiting  # what was held already may be too much, or broken
 
     def _take_collected(self, data: bytes) -> None:
         if self._collected is None:
@@ -245,7 +250,7 @@ class Crossing(Releasing):
     @driven
     def client_ready(self) -> None:
         """Let the API go on."""
-        if self._handle is not None and not self._is_waiting:
+        if self._handle is not None and self._task is None:
             self._handle.resume()
 
     def revisit(self, checkpoint: Checkpoint, since: float) -> None:

@@ -102,12 +102,14 @@ class FixedJudge:
 
     Args:
         decision: on the request.
+        country: of its subject; unknown where there are several.
         claimed: the countries that each record has to confirm; None where nothing has to be confirmed.
     """
 
-    def __init__(self, decision: Decision, claimed: frozenset[str] | None = None) -> None:
+    def __init__(self, decision: Decision, country: Fact[str], claimed: frozenset[str] | None = None) -> None:
         self.tells_ids = False
         self.missing: tuple[LookupNeeded, ...] = ()
+        self._country = country
         self._claimed = claimed
         self._verdict = Verdict(decision, is_allowed=True, transforms=decision.transforms)
 
@@ -127,7 +129,7 @@ class FixedJudge:
 
     def name(self, verdict: Verdict) -> str:  # noqa: ARG002 - the same of all
         """Return the country of the records of a verdict."""
-        return SEVERAL if self._claimed is None or len(self._claimed) != 1 else min(self._claimed)
+        return self._country if isinstance(self._country, str) else SEVERAL
 
     def is_same_under(self, policy: Policy, facts: Facts, partial: Partial | None) -> bool:  # noqa: ARG002 - as above
         """Say whether each verdict so far stays what it is: the request itself is decided anew."""
@@ -164,11 +166,11 @@ class RecordJudge:
         self._inspection = inspection
         self._lookup, self._directory = lookup
         self._refer = refer
-        is_open = any(each.decision is None for each in partial.classes)
-        self.tells_ids = bool(partial.by_id) or is_open or refer is not None or bool(self._lookup) or notes_shown
+        self.tells_ids = _hangs_on_ids(partial) or refer is not None or bool(self._lookup) or notes_shown
         self._shown: list[Subject] | None = [] if notes_shown else None
         self._missing: dict[str, None] = {}
-        self._is_asked: set[str] = set()
+        self._is_asked: frozenset[str] = frozenset()
+        """Last. Whoever could not be told of then is taken as unknown; the filter goes on at least up to there."""
         self._verdicts: dict[_Key, Verdict] = {}
         self._countries: dict[int, str] = {}
         self._subjects: dict[tuple[Fact[str], Fact[str]], Verdict] = {}
@@ -180,14 +182,16 @@ class RecordJudge:
         if not self._missing:
             return ()
         ids, self._missing = tuple(self._missing), {}
-        self._is_asked.update(ids)
+        self._is_asked = frozenset(ids)
         return (LookupNeeded(self._lookup, ids),)
 
     def judge(self, country: Fact[str], id_: Fact[str]) -> Verdict | None:
         """Return what becomes of a record, None where a directory must be asked first."""
-        subject = Subject(country=country, id=id_, source="answer")
+        subject = self._name(country, id_)
         if not self._lookup:
-            return self._judge(subject)
+            verdict = self._judge(subject)
+            self._note((subject,), verdict)
+            return verdict
         time = self._facts.time
         located = locate(self._directory, self._lookup, subject, time if isinstance(time, float) else 0.0)
         if located is Told.NOT_FOUND and id_ not in self._is_asked:
@@ -195,7 +199,9 @@ class RecordJudge:
             return None
         if isinstance(located, Told):
             located = (msgspec.structs.replace(subject, country=UNKNOWN),)
-        return self._find_strictest([self._judge(each) for each in located])
+        verdict = self._find_strictest([self._judge(each) for each in located])
+        self._note(located, verdict)
+        return verdict
 
     def take_shown(self) -> list[Subject]:
         """Return whose records were let go since this was called last, where that is noted."""
@@ -204,16 +210,20 @@ class RecordJudge:
         shown, self._shown = self._shown, []
         return shown
 
+    def _name(self, country: Fact[str], id_: Fact[str]) -> Subject:
+        reference = self._refer(id_) if self._refer is not None and isinstance(id_, str) else ""
+        return Subject(country=country, id=id_, reference=reference, source="answer")
+
+    def _note(self, subjects: Sequence[Subject], verdict: Verdict) -> None:
+        if self._shown is not None and verdict.is_allowed:
+            self._shown += subjects
+
     def _judge(self, subject: Subject) -> Verdict:
-        if self._refer is not None and isinstance(subject.id, str):
-            subject = msgspec.structs.replace(subject, reference=self._refer(subject.id))
         decision = self._partial.find(subject).decision
         facts = msgspec.structs.replace(self._facts, subject=subject)
         if decision is None or self._refer is not None:  # a grant names subjects one by one
             decision = decide(self._policy, facts)
         verdict = self._keep(subject.country, self._make(decision, facts))
-        if self._shown is not None and verdict.is_allowed:
-            self._shown.append(subject)
         if len(self._subjects) < MAX_KEPT:
             self._subjects[subject.country, subject.id if self.tells_ids else UNKNOWN] = verdict
         return verdict
@@ -279,18 +289,19 @@ class RecordJudge:
 
     def is_same_under(self, policy: Policy, facts: Facts, partial: Partial | None) -> bool:
         """Decide by another policy from now on, and say whether each verdict so far stays what it is."""
-        if partial is None:
-            return False
+        if partial is None or (_hangs_on_ids(partial) and not self.tells_ids):
+            return False  # verdicts are held by country alone
         before, self._subjects = self._subjects, {}
-        shown, self._shown = self._shown, None  # these were shown already
         self._policy, self._facts, self._partial = policy, facts, partial
         is_full = len(before) >= MAX_KEPT
-        is_same = not is_full and all(
-            _says_the_same(self._judge(Subject(country=country, id=id_, source="answer")), verdict)
-            for (country, id_), verdict in before.items()
+        return not is_full and all(
+            _says_the_same(self._judge(self._name(country, id_)), verdict) for (country, id_), verdict in before.items()
         )
-        self._shown = shown
-        return is_same
+
+
+def _hangs_on_ids(partial: Partial) -> bool:
+    """Say whether the id of a subject may have a part in its decision."""
+    return bool(partial.by_id) or any(each.decision is None for each in partial.classes)
 
 
 def _says_the_same(one: Verdict, other: Verdict) -> bool:

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from proxy.model.api import Action, Api, Route, SubjectSource
+from proxy.model.api import Action, Api, Route, SubjectSource, Upstream
 from proxy.model.caller import Caller
 from proxy.model.counts import UNCOUNTED, Counts, CountsNeeded
 from proxy.model.decision import Certainty, Decision, Effect, Reason
@@ -99,6 +99,10 @@ class Judging:
     """Whether a record of the answer could be dropped."""
     _awaits_header = False
     """Whether the head of the answer tells the subject's country, and that is decided then."""
+    _header = ""
+    """The field of the answer's head that tells the country, in lower case: it does not reach the caller."""
+    _place: Upstream | None = None
+    """Where the API is served for all of several subjects; None where the one country says."""
     _target_text: str | None = None
     """What is asked of the API, where that is not what was asked of us: a cursor was sealed."""
     ends_at = math.inf
@@ -141,6 +145,7 @@ class Judging:
         whose = self._whose
         if whose is None:
             whose = self._whose = Whose(source)
+            self._header = source.header
         found = whose.find(
             match, asked.target, asked.approach.fields.forwardable, self._checkpoint.directory, self._now
         )
@@ -179,7 +184,7 @@ class Judging:
         if is_confirmed and source is not None and not source.header:
             claimed = frozenset(each.country for each in self._subjects or () if isinstance(each.country, str))
         if decision.transforms or claimed is not None:
-            self._judge = FixedJudge(decision, claimed)
+            self._judge = FixedJudge(decision, self._subject.country, claimed)
         self._awaits_header = is_confirmed and claimed is None
         return None
 
@@ -198,12 +203,14 @@ class Judging:
                 facts = counted
             reason = self._decide_unresolved(route, facts, asked)
             return reason if self._counting is None else self._counting.settle(reason)
-        if len({route.api.find_upstream(each.country).url for each in subjects}) > 1:
+        first, *others = [route.api.find_upstream(each.country) for each in subjects]
+        if any(other.url != first.url for other in others):
             return Reason.SUBJECTS_APART
+        self._place = first
         every = self._find_all_facts(checkpoint, match, caller, asked, subjects)
         self._subject, self._purpose = _join(subjects), every[0].purpose
         if route.api.id in checkpoint.counted:
-            return self._decide_counted(route, every, subjects)
+            return self._decide_counted(route, every)
         decision = self._decision = find_strictest([decide(checkpoint.snapshot.policy, each) for each in every])
         return self._settle(route, decision)
 
@@ -214,7 +221,7 @@ class Judging:
             self._counting = Counting(checkpoint.volume, checkpoint.counted[route.api.id])
         return self._counting.find(facts, self._request_id, checkpoint.recorder, awaits=True)
 
-    def _decide_counted(self, route: Route, every: list[Facts], subjects: tuple[Subject, ...]) -> Reason | Wants | None:
+    def _decide_counted(self, route: Route, every: list[Facts]) -> Reason | Wants | None:
         """Decide on several subjects by how much the caller has read, all of them included."""
         policy = self._checkpoint.snapshot.policy
         standing = self._count_as_it_stands(route, msgspec.structs.replace(every[0], subject=_ANSWERED))
@@ -268,36 +275,34 @@ class Judging:
         decision = self._decision = _represent(partial, effect) or decide(policy, facts)
         if verdict is Verdict.DENY:
             return decision.reason
-        counting = self._counting
-        is_counted = route.id in self._checkpoint.counted_in_answers and counting is not None
-        if verdict is Verdict.ALLOW and not is_counted:
+        is_counted = route.id in self._checkpoint.counted_in_answers
+        if verdict is Verdict.ALLOW and not (is_counted and self._counting is not None):
             return None
+        return self._await_answer(route, facts, asked, partial)
+
+    def _await_answer(self, route: Route, facts: Facts, asked: Asked, partial: Partial) -> Reason | None:
+        """Have the answer tell whose data it is, or return why it comes too late for that."""
+        checkpoint, source, inspection = self._checkpoint, route.subject, route.inspection
         is_in_time = route.action in _READING and self._method != "HEAD" and not route.upgrades
-        source, inspection = route.subject, route.inspection
-        if not is_in_time or source is None:
-            return Reason.SUBJECT_UNRESOLVED
-        if source.header:
+        if is_in_time and source is not None and source.header:
             self._awaits_header = True
             return None
-        if inspection is None:
+        if not is_in_time or source is None or inspection is None:
             return Reason.SUBJECT_UNRESOLVED
-        self._hides = True
-        checkpoint = self._checkpoint
+        counting = self._counting if route.id in checkpoint.counted_in_answers else None
         self._judge = RecordJudge(
-            policy,
+            checkpoint.snapshot.policy,
             facts,
             partial,
             inspection,
             lookup=(source.lookup, checkpoint.directory),
             refer=checkpoint.refer(route.api.id),
-            notes_shown=is_counted,
+            notes_shown=counting is not None,
         )
-        if is_counted and counting is not None:
+        if counting is not None:
             self._shown = self._make_answer_counting(route, facts, counting)
-        if verdict is Verdict.ALLOW:
-            self._hides = False
-            return None
-        return self._check_search(route, inspection, asked)
+        self._hides = partial.verdict is not Verdict.ALLOW
+        return self._check_search(route, inspection, asked) if self._hides else None
 
     def _check_search(self, route: Route, inspection: Inspection, asked: Asked) -> Reason | None:
         """Return why this may not be searched for where records could be dropped; open what cursors it carries."""
@@ -331,14 +336,18 @@ class Judging:
             return country
         if match.route.subject.country is not None:
             claimed = {each.country for each in self._subjects or ()}
-            return None if claimed == {country} else Reason.SUBJECT_NOT_CONFIRMED
+            is_confirmed = isinstance(country, str) and claimed == {country}
+            return None if is_confirmed else Reason.SUBJECT_NOT_CONFIRMED
         subject = msgspec.structs.replace(_ANSWERED, country=country)
+        self._subjects = (subject,)
         checkpoint = self._checkpoint
         facts = checkpoint.find_facts(match, self._caller, self._origin, subject, asked.approach.fields, self._now)
+        if self._counting is not None:
+            facts = msgspec.structs.replace(facts, counts=self._counting.counts)
         self._subject = facts.subject
         decision = self._decision = decide(checkpoint.snapshot.policy, facts)
         if decision.transforms:
-            self._judge = FixedJudge(decision)
+            self._judge = FixedJudge(decision, subject.country)
         return find_refusal(decision, match.route.inspection)
 
     # Under another bundle.
@@ -362,8 +371,6 @@ class Judging:
             subjects = (select_subject(match.route.subject, match.parameters),)
         elif match.route.subject != (self._match.route.subject if self._match else None):
             return True  # found where it would no longer be looked for
-        elif self._awaits_header and not subjects:
-            subjects = (self._subject,) if self._subject.country is not UNKNOWN else ()
         every = [
             checkpoint.find_facts(match, caller, origin, each, approach.fields, now)
             for each in subjects or (_ANSWERED,)

@@ -120,7 +120,7 @@ class Passage(Recording):
             self._upstream = head.status
             return self.fail(Reason.UPSTREAM_ANSWER_UNSUPPORTED)
         try:
-            if self._judge is not None or self._awaits_header:
+            if self._judge is not None or self._header:
                 return self._take_head(head, whole, seconds, is_upgrade=is_upgrade)
             return self._release(head, whole, seconds)
         except Exception as error:  # noqa: BLE001 - no exception path may release an answer
@@ -246,7 +246,7 @@ class Passage(Recording):
         except Exception as error:  # noqa: BLE001 - what cannot be signed does not go out unsigned, nor in observe mode
             return self.fail(Reason.DECISION_FAILED, error)
         self._forwarded = True
-        upstream = asked.api.find_upstream(self._subject.country)
+        upstream = self._place or asked.api.find_upstream(self._subject.country)
         front = asked.approach.front or self._checkpoint.fronts[upstream.url]
         is_read = route.action is Action.READ if route else self._method in _SAFE
         return Forward(
@@ -304,6 +304,9 @@ class Passage(Recording):
         if asked is None or route is None or not self._forwarded:
             return self.fail(Reason.DECISION_FAILED)
         reason = self._judge_head(head, asked)
+        if self._header:
+            kept = tuple([each for each in head.headers if each[0].lower() != self._header])
+            head = ResponseHead(head.status, kept)
         if reason is None and is_upgrade:
             reason = Reason.TRANSFORMS_NOT_APPLIED  # in a tunnel nothing is looked into
         judge, inspection = self._judge, route.inspection
@@ -317,9 +320,6 @@ class Passage(Recording):
             if not self._checkpoint.snapshot.observes(self._now):
                 return self.fail(reason)
             self._judge_as(Effect.DENY, reason, enforced=False, status=ANSWERS[reason].status)
-        if route.subject is not None and route.subject.header:
-            kept = tuple([each for each in head.headers if each[0].lower() != route.subject.header])
-            head = ResponseHead(head.status, kept)
         return self._release(head, whole, seconds)
 
     def _open(

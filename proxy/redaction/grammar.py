@@ -26,7 +26,7 @@ _WORDS: Final = (b"true", b"false", b"null")
 
 _IS_NUMBER: Final = re.compile(_NUMBER).fullmatch
 _IS_INTEGER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*+)").fullmatch
-_NUMBER_SO_FAR: Final = re.compile(rb"-?(?:0|[1-9][0-9]*+)?+(?:\.[0-9]*+)?+(?:[eE][+-]?[0-9]*+)?+").match
+_NUMBER_SO_FAR: Final = re.compile(rb"-?(?:(?:0|[1-9][0-9]*+)(?:\.[0-9]*+)?+(?:[eE][+-]?[0-9]*+)?+)?+").match
 _STRING_SO_FAR: Final = re.compile(_BODY).match
 _ESCAPE_SO_FAR: Final = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?+").fullmatch
 

@@ -216,7 +216,7 @@ class Learner:
             return None
         literal: set[int] = set()
         country = self._find(self._inspection.country, survey.record, literal)
-        id_ = self._find(self._inspection.id, survey.record, literal)
+        id_ = self._find(None if self._inspection.is_id_key else self._inspection.id, survey.record, literal)
         free = {leaf.node.start for leaf in survey.leaves}
         free |= {owner.children[index].start for owner, out in survey.undeclared.values() for index in out}
         slots = dict(self._slots(node, survey.lists, free, literal, is_free=False))

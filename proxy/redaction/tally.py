@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was found in the records of an answer, counted."""
 
+from collections.abc import Sequence
+
+from proxy.model.facts import Fact, State
 from proxy.model.filtering import Content, Verdict
 
 
@@ -25,6 +28,10 @@ class Tally:
         self.seen += records
         held = self._verdicts.get(id(verdict))
         self._verdicts[id(verdict)] = (verdict, records + (held[1] if held else 0))
+
+    def add_ids(self, ids: Sequence[Fact[str]]) -> None:
+        """Take note of subjects of records that leave; of those that are known."""
+        self.ids += [id_ for id_ in ids if not isinstance(id_, State)]
 
     def take(self) -> Content:
         """Return what was counted, and begin anew."""

@@ -18,7 +18,9 @@ from proxy.subject.asking import Asking, Backend
 from proxy.subject.http_directory import HttpDirectory
 from proxy.subject.lookups import relocate
 from proxy.subject.options import SubjectOptions
+from proxy.subject.postgresql_directory import PostgresqlDirectory
 from proxy.subject.register import Asked, HttpQuestion, InMemory, Lookup, PostgresqlQuery, RedisKey, SqliteQuery
+from proxy.subject.sqlite_directory import SqliteDirectory
 from proxy.subject.told import FAILED, NOT_FOUND
 from proxy.telemetry import Metrics
 
@@ -157,8 +159,14 @@ def make_backend(asked: Asked, ca: Path | None) -> Backend:
     match how:
         case HttpQuestion():
             return HttpDirectory(asked, how, ca)
-        case RedisKey() | SqliteQuery() | PostgresqlQuery():
-            raise FetchError("not yet")
+        case RedisKey():
+            from proxy.subject.redis_directory import RedisDirectory  # noqa: PLC0415 - its library is loaded where it is used
+
+            return RedisDirectory(asked, how, ca)
+        case SqliteQuery():
+            return SqliteDirectory(asked, how)
+        case PostgresqlQuery():
+            return PostgresqlDirectory(asked, how, ca)
         case _:
             assert_never(how)
 
