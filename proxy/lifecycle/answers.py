@@ -6,7 +6,7 @@ Of values nothing is told but countries: a record is named by its place.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -259,6 +259,34 @@ def _divide(media: Media, body: str) -> Iterator[tuple[str, str]]:
     else:
         events = [re.findall(r"(?m)^data: ?(.*)$", event) for event in re.split(r"\n\n", body.replace("\r\n", "\n"))]
         yield from ((f"event {at}, ", "\n".join(data)) for at, data in enumerate(events, start=1) if data)
+
+
+def list_undeclared(inspection: Inspection, body: str) -> list[str]:
+    """Return the paths of members of an answer that nobody declared, each once: they do not leave."""
+    declared = [inspection.records + field.path for field in inspection.fields]
+    declared += [member.path for member in inspection.members]
+    found: dict[JsonPath, None] = {}
+    for _, text in _divide(inspection.media, body):
+        try:
+            found |= dict.fromkeys(_find_undeclared(json.loads(text), (), declared))
+        except ValueError:
+            break
+    return [render_json_path(path) for path in found]
+
+
+def _find_undeclared(value: Any, path: JsonPath, declared: Sequence[JsonPath]) -> Iterator[JsonPath]:
+    """Yield the shortest paths below which nothing is declared; elements of arrays are not told apart."""
+    if any(each == path for each in declared):
+        return
+    if not any(each[: len(path)] == path for each in declared):
+        yield path
+    elif isinstance(value, dict):
+        is_map = any(each[: len(path) + 1] == (*path, EVERY) for each in declared)
+        for name, member in value.items():
+            yield from _find_undeclared(member, (*path, EVERY if is_map else name), declared)
+    elif isinstance(value, list):
+        for element in value:
+            yield from _find_undeclared(element, (*path, EVERY), declared)
 
 
 def _walk(value: Any, path: JsonPath, place: str) -> Iterator[str]:

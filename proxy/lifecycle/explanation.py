@@ -12,7 +12,7 @@ from proxy.bundle.snapshot import Snapshot
 from proxy.caller.issuers import Issuer
 from proxy.caller.parties import find_live
 from proxy.clock import render_instant
-from proxy.lifecycle.answers import RecordTold
+from proxy.lifecycle.answers import RecordTold, list_undeclared
 from proxy.lifecycle.ruling import Asked, Outcome, Ruled, find_deciding, list_outcomes, rule
 from proxy.lifecycle.subjects import ANSWERED
 from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Caller, Part, Person
@@ -82,7 +82,8 @@ def explain_asked(
         by = f" by {told.rule}" if told.rule else ""
         leaving = told.leaving if shows_answer else None
         answer = AnswerExplained(told.describe(), told.refused and told.refused + by, told.records, leaving)
-    verdict = explained.verdict if ruled.decision is not None and ruled.effect == ruled.decision.effect else _say(ruled)
+    is_decided = ruled.decision is not None and ruled.effect == ruled.decision.effect
+    verdict = _verdict(ruled.decision) if is_decided and ruled.decision else _say(ruled.effect, ruled.reason)
     return msgspec.structs.replace(explained, verdict=verdict, classes=_list_classes(ruled.partial), answer=answer)
 
 
@@ -90,10 +91,10 @@ def _list_classes(partial: Partial | None) -> tuple[Outcome, ...]:
     return () if partial is None else list_outcomes(partial)
 
 
-def _say(ruled: Ruled) -> str:
-    if ruled.effect == BY_RECORD:
+def _say(effect: str, reason: str = "") -> str:
+    if effect == BY_RECORD:
         return "effect by-record: whose data it is, the answer tells"
-    return f"effect {ruled.effect}, reason {ruled.reason}"
+    return f"effect {effect}" + (f", reason {reason}" if reason else "")
 
 
 def _remark(asked: Asked, ruled: Ruled) -> Iterator[str]:
@@ -116,6 +117,10 @@ def _remark(asked: Asked, ruled: Ruled) -> Iterator[str]:
     if not asked.is_resolved and asked.route.searchable_by is not None:
         names = ", ".join(sorted(asked.route.searchable_by)) or "no parameter"
         yield f"where a record could be dropped, the query may hold {names}"
+    if told is not None and told.leaving is not None and asked.given.answer != told.leaving and inspection is not None:
+        undeclared = list_undeclared(inspection, asked.given.answer or "")
+        if undeclared:
+            yield f"nobody declared these, and they do not leave: {', '.join(undeclared)}"
     if told is None and not asked.is_resolved and inspection is not None:
         yield "give an answer of the API, and each of its records is judged"
 
@@ -139,13 +144,13 @@ def explain_facts(
     places = snapshot.places
     return Explanation(
         title,
-        _verdict(decision),
+        _verdict(decision) if partial is None else _say(partial.verdict),
         decision,
         tuple(_Facts(facts, snapshot, database).list()),
         rules,
         explain_grants(snapshot.policy, facts),
         {rule.id: place for rule in rules if (place := places.get(f"{rule_register(rule)} {rule.id}"))},
-        (*remarks, *_tell(decision)),
+        (*remarks, *(_tell(decision) if partial is None else ())),
         classes=_list_classes(partial),
     )
 
