@@ -139,14 +139,8 @@ def _walk(reading: Reading, node: Node, way: _Way, name: Name | None = None) -> 
     for member, rest in way.members:
         if rest == ():
             return _take_member(reading, node, member)
-    if not node.is_container or (way.wants_name and node.kind == "array"):
-        if way.records is not None:
-            reading.expected.hard.add(Reason.ANSWER_SHAPE_UNDECLARED)
-        else:
-            reading.expected.moot.append("a scalar on the way to a declared member")
+    if not _leads_on(reading, node, way):
         return None
-    if way.records is None and node.kind == "array" and is_map_alone(way.members):
-        reading.expected.moot.append("an array on the way to a declared member")
     out: list[tuple[Name | None, Out]] = []
     has_records = False
     for child_name, child in node.children:
@@ -162,6 +156,17 @@ def _walk(reading: Reading, node: Node, way: _Way, name: Name | None = None) -> 
         reasons = reading.expected.soft if way.is_among_many else reading.expected.hard
         reasons.add(Reason.ANSWER_SHAPE_UNDECLARED)
     return Tree(node.kind, tuple(out))
+
+
+def _leads_on(reading: Reading, node: Node, way: _Way) -> bool:
+    """Say whether records or members can stand below a value."""
+    if way.records is not None and (not node.is_container or (way.wants_name and node.kind == "array")):
+        reading.expected.hard.add(Reason.ANSWER_SHAPE_UNDECLARED)
+        return False
+    if not node.is_container or (way.records is None and node.kind == "array" and is_map_alone(way.members)):
+        reading.expected.moot.append("a scalar or an array on the way to a declared member")
+        return False
+    return True
 
 
 def _take_member(reading: Reading, node: Node, member: Member) -> Out | None:
