@@ -25,6 +25,7 @@ from proxy.lifecycle.options import LifecycleOptions
 from proxy.model.problem import nearest
 from proxy.origin.options import OriginOptions
 from proxy.redaction.options import RedactionOptions
+from proxy.subject.options import SubjectOptions
 from proxy.volume.options import VolumeOptions
 
 PREFIX: Final = "SEKISHO_"
@@ -39,6 +40,7 @@ class Settings(
     LifecycleOptions,
     OriginOptions,
     LedgerOptions,
+    SubjectOptions,
     VolumeOptions,
     AssertionOptions,
     RedactionOptions,

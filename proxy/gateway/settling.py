@@ -86,7 +86,9 @@ class Settling:
     """Waits for an issuer, or for the disk."""
     _handle: UpstreamHandle | None = None
     _sent = 0
-    """Bytes of the answer's body."""
+    """Bytes of the answer's body, or through a tunnel from the API."""
+    _taken = 0
+    """Bytes of the request's body, or through a tunnel from the caller."""
     _is_waiting = False
     """Whether the disk is waited for."""
     _is_tunnel = False
@@ -155,6 +157,15 @@ class Settling:
         if now >= self._ends_at:
             self._ends_at = math.inf
             self.cut(Reason.REQUEST_TIMEOUT if self._connection.has_body else Reason.UPSTREAM_TIMEOUT)
+
+    def _bring_forward(self, now: float) -> None:
+        """End it no later than what was decided since it began holds.
+
+        Args:
+            now: a reading of the wall clock.
+        """
+        if self._passage.ends_at < math.inf:
+            self._ends_at = min(self._ends_at, elapsed_seconds() + max(0.0, self._passage.ends_at - now))
 
     def cut(self, reason: Reason) -> None:
         """End it, whatever it does."""
@@ -230,7 +241,11 @@ class Settling:
         """Record how the answer ended. What has left cannot be called back, so a failure here is logged."""
         self._phase = SETTLED
         ended = self._passage.end(
-            complete=not reason, reason=reason, bytes_sent=self._sent, seconds=elapsed_seconds() - self._started
+            complete=not reason,
+            reason=reason,
+            bytes_sent=self._sent,
+            bytes_taken=self._taken if self._is_tunnel else 0,
+            seconds=elapsed_seconds() - self._started,
         )
         if reason:
             self._gateway.metrics.answers_cut.count(reason)

@@ -19,7 +19,7 @@ import hashlib
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from proxy.clock import parse_instant, render_date
@@ -65,6 +65,17 @@ class SubjectNames:
         state = self._subjects.copy()
         state.update(f"{api}|{subject_id}".encode("utf-8", "surrogatepass"))
         return f"{api}:{state.hexdigest()}"
+
+    def of_subjects(self, api: str, subject_ids: Iterable[str]) -> list[str]:
+        """Return the names of data subjects of an API, in their order: half the work of naming each."""
+        begun = self._subjects.copy()
+        begun.update(f"{api}|".encode("utf-8", "surrogatepass"))
+        copy, names = begun.copy, []
+        for text in [subject_id.encode("utf-8", "surrogatepass") for subject_id in subject_ids]:
+            state = copy()
+            state.update(text)
+            names.append(f"{api}:{state.hexdigest()}")
+        return names
 
 
 class Pseudonyms(SubjectNames):

@@ -2,6 +2,7 @@
 """What codings a caller takes (RFC 9110 12.5.3), what the API is asked for, and what the caller gets."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from proxy.model.request import Headers, canonical_name
@@ -13,6 +14,8 @@ _ELEMENT: Final = re.compile(
 )
 """RFC 9110 12.5.3 ``codings [ weight ]``; 12.4.2 ``weight``."""
 _ANY: Final = "*"
+_MAX_KEPT: Final = 128
+"""Values of which it is kept what they come to: callers have a few, each at most as long as a line of a head."""
 
 _PARTIAL: Final = frozenset({"range", "if-range"})
 """They ask for a part of an answer, which cannot be judged."""
@@ -37,6 +40,7 @@ def fit_request(headers: Headers, method: str) -> Headers:
     return (*kept, ("Accept-Encoding", _narrow(join_accept_encoding(headers))))
 
 
+@lru_cache(maxsize=_MAX_KEPT)
 def choose_coding(used: str, accept_encoding: str) -> str:
     """Return the coding in which the caller gets an answer.
 
@@ -56,6 +60,7 @@ def choose_coding(used: str, accept_encoding: str) -> str:
     return best if weights[best] else IDENTITY
 
 
+@lru_cache(maxsize=_MAX_KEPT)
 def _narrow(accept_encoding: str) -> str:
     weights = _read_weights(accept_encoding)
     taken = sorted((coding for coding in CODINGS if weights[coding]), key=lambda coding: -weights[coding])

@@ -35,6 +35,8 @@ _SLICE_BYTES: Final = 16 * 1024
 _BROTLI_PART_BYTES: Final = 32_752
 """The first of its buffers. It puts out whole buffers, of which each is larger than the last, beyond any limit."""
 _ZSTD_WINDOW_LOG: Final = 23
+_ZSTD_HEAD_BYTES: Final = 18
+"""RFC 8878 3.1.1: the longest header of a frame, with its magic number."""
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 """As zlib has it: with the header and the check sum of gzip."""
 _ZLIB_WINDOW: Final = zlib.MAX_WBITS
@@ -137,17 +139,29 @@ class _Zlib:
 
 
 class _Zstd:
+    """zstd. What a frame says of its size is checked here: the library does so only if the frame comes in one part."""
+
     is_holding = False
     is_whole = False
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self._frame = _open_frame()
         self._rest = b""
+        self._head = b""
+        self._decoded = 0
 
     def expand(self, data: bytes) -> bytes:
+        taken = self._rest or data
         if self._frame.eof:
-            self._frame = _open_frame()
-        part = self._frame.decompress(self._rest or data, PART_BYTES)
+            self._begin()
+        self._head += taken[: _ZSTD_HEAD_BYTES - len(self._head)]
+        part = self._frame.decompress(taken, PART_BYTES)
+        self._decoded += len(part)
+        if self._frame.eof and zstd.get_frame_info(self._head).decompressed_size not in {None, self._decoded}:
+            raise zstd.ZstdError("another size than the frame says")
         self._rest = self._frame.unused_data
         self.is_whole = self._frame.eof and not self._rest
         self.is_holding = bool(self._rest) or not (self._frame.eof or self._frame.needs_input)

@@ -48,6 +48,15 @@ class Rows:
             return None  # one of them is at fault, after those before it
         if judged is None:
             return None
+        first, *others = judged.rulings.values()
+        if (
+            not others
+            and self._renderer.find_plan(batch.shape, first) is batch.shape.plain
+            and first.verdict.is_allowed
+        ):
+            tally.count(first.verdict, batch.count)
+            tally.add_ids(judged.ids)
+            return batch.units
         numbers = Counter(judged.keys)
         denied = {key for key in numbers if not judged.rulings[key].verdict.is_allowed}
         if denied and refuses:
@@ -62,9 +71,6 @@ class Rows:
         tally.dropped += dropped
         tally.unfit += unfit
         tally.masked += masked
-        if not dropped:
-            tally.add_ids(judged.ids)
-            return left  # type: ignore[return-value]  # none of them is None
         tally.add_ids([id_ for id_, raw in zip(judged.ids, left, strict=False) if raw is not None])
         return [raw for raw in left if raw is not None]
 
@@ -79,7 +85,7 @@ class Rows:
         of, read = self._rulings.of, self._rulings.read_countries
         rulings: dict[bytes | int, Ruling] = {}
         if not self._rulings.tells_ids:
-            for raw in dict.fromkeys(countries):
+            for raw in set(countries):
                 ruling = of(read(raw), UNKNOWN)
                 if ruling is None:
                     return None
@@ -105,8 +111,6 @@ class Rows:
             if key not in denied
         }
         if all(plan is shape.plain for plan in plans.values()):
-            if not denied:
-                return batch.units, 0
             return [None if key in denied else raw for key, raw in zip(keys, batch.units, strict=True)], 0
         whole = {key for key, plan in plans.items() if plan is shape.plain}
         by_plan = {key for key, plan in plans.items() if plan is batch.plan} - whole

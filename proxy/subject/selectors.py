@@ -31,6 +31,7 @@ MAX_TEXT: Final = 1024
 """Characters of an id or a country in a query, a header or a body."""
 _NOBODY: Final = (NO_SUBJECT,)
 _SOMEBODY: Final = (Subject(),)
+_NAMED: Final = frozenset({Where.QUERY, Where.FORM})
 _IN_BODY: Final = frozenset({Where.JSON, Where.FORM})
 
 
@@ -64,8 +65,8 @@ def needs_body(source: SubjectSource) -> bool:
 
 
 def needs_query(source: SubjectSource) -> bool:
-    """Say whether subjects can only be told with the request's query."""
-    return any(each.where is Where.QUERY for each in _list_selectors(source))
+    """Say whether subjects can only be told with the request's query: those of a form, too, see ``_find_in_form``."""
+    return any(each.where in _NAMED for each in _list_selectors(source))
 
 
 def select_subjects(
@@ -171,13 +172,17 @@ def _claim(source: SubjectSource, asked: Asked) -> list[Claimed] | Reason:
 def _claim_together(country: Selector, id_: Selector, asked: Asked) -> list[Claimed] | Reason:
     """Return what the objects say that hold both a country and an id: each of them does, or there is a reason."""
     countries, ids = _find_values(country, asked), _find_values(id_, asked)
-    if isinstance(countries, Reason) or isinstance(ids, Reason):
-        return countries if isinstance(countries, Reason) else ids
+    if isinstance(countries, Reason):
+        return countries
+    if isinstance(ids, Reason):
+        return ids
     claims: list[Claimed] = []
     for one, other in zip(countries, ids, strict=True):
         told, named = _read_values(country, [one]), _read_values(id_, [other])
-        if isinstance(told, Reason) or isinstance(named, Reason):
-            return told if isinstance(told, Reason) else named
+        if isinstance(told, Reason):
+            return told
+        if isinstance(named, Reason):
+            return named
         claims.append(Claimed(told, named))
     return claims
 
@@ -200,7 +205,7 @@ def _find_texts(selector: Selector, asked: Asked) -> tuple[str, ...] | Reason:
         case Where.QUERY:
             return _find_parameters(selector, asked.query)
         case Where.FORM:
-            return _find_parameters(selector, None if asked.body is None else asked.body.form)
+            return _find_in_form(selector, asked)
         case Where.HEADER:
             return _find_header(selector, asked.headers)
         case Where.JSON:
@@ -213,6 +218,13 @@ def _find_parameters(selector: Selector, query: Query | None) -> tuple[str, ...]
     if found is None or (selector.where is Where.QUERY and any(each.has_plus for each in found)):
         return Reason.SUBJECT_MALFORMED
     return _divide(selector, [each.value for each in found])
+
+
+def _find_in_form(selector: Selector, asked: Asked) -> tuple[str, ...] | Reason:
+    """Return what a form says, where the query has no parameter of that name: many servers take both for one."""
+    if asked.query is None or asked.query.find(selector.name) != ():
+        return Reason.SUBJECT_MALFORMED
+    return _find_parameters(selector, None if asked.body is None else asked.body.form)
 
 
 def _find_header(selector: Selector, headers: Headers) -> tuple[str, ...] | Reason:

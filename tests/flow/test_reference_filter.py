@@ -6,7 +6,6 @@ from typing import Final
 import msgspec
 import pytest
 from msgspec.structs import replace
-from proxy.redaction.filters import make_filter
 
 from proxy.model.api import Transform
 from proxy.model.country import CountryForm
@@ -14,6 +13,7 @@ from proxy.model.decision import Reason
 from proxy.model.facts import UNKNOWN
 from proxy.model.inspection import Beyond, Field, Inspection, Media, Member, OnDenied
 from proxy.model.json_path import parse_json_path
+from proxy.redaction.filters import make_filter
 from proxy.redaction.transforms import transform
 from proxy.redaction.treatment import Treatment
 from tests.support.json_source import Limits

@@ -7,7 +7,6 @@ The first byte of an input chooses what it is read with.
 from typing import Final
 
 from msgspec.structs import replace
-from proxy.redaction.filters import make_filter
 
 from proxy.model.api import Selector, SubjectSource, Transform, Where
 from proxy.model.decision import Reason
@@ -15,6 +14,7 @@ from proxy.model.facts import UNKNOWN
 from proxy.model.inspection import Beyond, Field, Inspection, Media, Member, OnDenied
 from proxy.model.json_path import parse_json_path
 from proxy.redaction.codings import CODINGS
+from proxy.redaction.filters import make_filter
 from proxy.redaction.transforms import transform
 from proxy.redaction.treatment import Treatment
 from proxy.request.cursors import unseal_query

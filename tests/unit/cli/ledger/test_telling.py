@@ -143,7 +143,7 @@ WORDS = [
     ),
     pytest.param(
         ReleasedLine(id=ID, bytes=900, content=ContentRecorded(seen=3, masked=1)),
-        f"released: request {ID}: about to leave up to byte 900, seen 3, masked 1",
+        f"released: request {ID}: about to leave up to byte 900, 3 records, 1 masked",
         id="released",
     ),
     pytest.param(an_end(ID), f"end: request {ID}: 200, whole, 512 bytes, 0.012 seconds", id="end"),
@@ -151,6 +151,11 @@ WORDS = [
         an_end(ID, complete=False, reason="client-gone", status=None, bytes=0),
         f"end: request {ID}: no status, broke off (client-gone), 0 bytes, 0.012 seconds",
         id="a broken end",
+    ),
+    pytest.param(
+        an_end(ID, status=101, bytes_in=7),
+        f"end: request {ID}: 101, whole, 512 bytes and 7 from the caller, 0.012 seconds",
+        id="the end of a tunnel",
     ),
 ]
 STRANGE = [
