@@ -16,8 +16,9 @@ from yarl import URL
 from proxy.bundle.snapshot import Snapshot
 from proxy.clock import unix_seconds
 from proxy.demo.issuer import Issuer, make_issuer_app, make_key
-from proxy.demo.people import generate_reports, generate_users
-from proxy.demo.sample_api import create_app, create_database
+from proxy.demo.people import generate_payments, generate_reports, generate_users
+from proxy.demo.records import create_database
+from proxy.demo.sample_api import create_app
 from proxy.demo.story import STORY, Person, Scene
 from proxy.ledger.key_file import write_key_pair
 from proxy.ledger.key_ring_file import make_key_file
@@ -138,7 +139,7 @@ async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIte
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sekisho-demo-")))
         users = list(generate_users())
-        create_database(folder / "users.sqlite", users, generate_reports(users))
+        create_database(folder / "users.sqlite", users, generate_reports(users), generate_payments(users))
         api = await _serve(stack, create_app(folder / "users.sqlite"))
         idp = await _serve(stack, make_issuer_app(issuers))
         key = folder / "pseudonym.key"
