@@ -25,7 +25,7 @@ FEED_LENGTH: Final = 12
 """Reports that the feed tells before it ends; one of a real platform would go on."""
 _PAGE: Final = 50
 
-_COLUMNS: Final = "id, country, name, phone, email"
+_COLUMNS: Final = "id, country, name, phone, email, line_id"
 _FOUND: Final = """
     (?1 = '' OR country = ?1) AND instr(name, ?2) AND instr(phone, ?3)
     AND (?4 = '[]' OR id IN (SELECT value FROM json_each(?4)))
@@ -58,7 +58,7 @@ def make_listings() -> list[web.RouteDef]:
     return [
         web.get("/v1/users", _search),
         web.post("/v1/users/search", _search_by_body),
-        web.get("/v1/users/{id:[0-9]+}", _show),
+        web.get("/v1/users/by-id/{id:[0-9]+}", _show),
         web.get("/v1/payments", _list_payments),
         web.get("/v1/export", _export, allow_head=False),
         web.get("/v1/reports/feed", _feed, allow_head=False),

@@ -68,7 +68,7 @@ def create_app(database: Path) -> web.Application:
             web.put(f"/v1/{_COUNTRY}/users/{_ID}/phone", _change_phone),
             web.get(f"/v1/{_COUNTRY}/reports/{_ID}", _show(_REPORT)),
             web.get(f"/v1/law-enforcement/{_COUNTRY}/users/{_ID}", _show(_USER_IN_FULL)),
-            web.get(f"/v1/{_COUNTRY}/users/{_ID}/payments", _list_payments),
+            web.get(f"/v1/{_COUNTRY}/payments/{_ID}", _list_payments),
             web.get(f"/v1/{_COUNTRY}/export", _export, allow_head=False),
             *make_listings(),
         ],
