@@ -44,7 +44,8 @@ _USERS_AFTER: Final = """
 """
 _PAYMENTS_AFTER: Final = """
     SELECT id, country, user_id, paid_on, shop, amount, currency FROM payments
-    WHERE position > coalesce((SELECT position FROM payments WHERE id = ?), 0) ORDER BY position LIMIT ?
+    WHERE (?1 = '' OR paid_on = ?1) AND position > coalesce((SELECT position FROM payments WHERE id = ?2), 0)
+    ORDER BY position LIMIT ?3
 """
 _REPORTS: Final = "SELECT id, country, reporter_id, text FROM reports ORDER BY rowid LIMIT ?"
 
@@ -102,8 +103,10 @@ async def _show(request: web.Request) -> web.Response:
 
 
 async def _list_payments(request: web.Request) -> web.Response:
-    limit = _read_limit(request.query.get("limit", str(DEFAULT_LIMIT)))
-    payments = await request.app[RECORDS].read(_PAYMENTS_AFTER, request.query.get("after", ""), limit + 1)
+    query = request.query
+    limit = _read_limit(query.get("limit", str(DEFAULT_LIMIT)))
+    found = (query.get("day", ""), query.get("after", ""), limit + 1)
+    payments = await request.app[RECORDS].read(_PAYMENTS_AFTER, *found)
     last = payments[limit - 1]["id"] if len(payments) > limit else None
     return web.json_response({"payments": payments[:limit], "next": last}, dumps=to_json)
 

@@ -164,6 +164,11 @@ async def test_payments_of_whomever(client: Client) -> None:
     ]
 
 
+async def test_payments_of_one_day(client: Client) -> None:
+    answer = await read(client, "/v1/payments", limit="100", day="2021-09-30")
+    assert ids(answer, "payments") == [each.id for each in PAYMENTS if each.paid_on == "2021-09-30"][:100]
+
+
 async def test_the_feed_tells_reports_as_events(client: Client) -> None:
     response = await client.get("/v1/reports/feed")
     events = (await response.text()).split("\n\n")
