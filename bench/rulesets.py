@@ -521,7 +521,7 @@ def facts_of(
     snapshot: Snapshot, request: Request, affiliates: Affiliates | None = None, *, action: str | None = None
 ) -> Facts:
     """Return what `proxy.policy.evaluate.decide` takes; the only place that knows its shape."""
-    resource = snapshot.resources[request.route]
+    resource = next(iter(snapshot.resources[request.route].values()))
     return Facts(
         caller_of(snapshot, request, affiliates),
         Origin(ip="192.0.2.1", country=request.origin),

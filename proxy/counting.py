@@ -100,16 +100,20 @@ class LabelledCounter(Counted):
         self._created: dict[tuple[str, ...], float] = {}
         super().__init__(name.removesuffix("_total"), documentation, "counter", labels, registry)
 
-    def count(self, *values: str) -> None:
-        """Add one to the child of these label values.
+    def count(self, *values: str, amount: int = 1) -> None:
+        """Add to the child of these label values.
+
+        Args:
+            values: as many as there are labels.
+            amount: how much.
 
         Raises:
             ValueError: they are not as many as there are labels.
         """
         try:
-            self._counts[values] += 1
+            self._counts[values] += amount
         except KeyError:
-            self._counts[self.begin(*values)] += 1
+            self._counts[self.begin(*values)] += amount
 
     def begin(self, *values: str) -> tuple[str, ...]:
         """Begin the child of these label values at zero, if it has not begun; return the child to count.

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from proxy.errors import FetchError
 
@@ -24,7 +25,7 @@ class Fetched(msgspec.Struct, frozen=True):
 
 async def fetch(
     session: aiohttp.ClientSession,
-    url: str,
+    url: str | URL,
     *,
     limit: int,
     form: Mapping[str, str] | None = None,

@@ -24,6 +24,7 @@ from proxy.model.ports import Geolocator, Volume
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.running import Prepared
 from proxy.settings import Settings
+from proxy.subject.directory import HeldDirectory
 from proxy.telemetry import Metrics
 
 
@@ -38,6 +39,7 @@ class InForce:
         archive: keeps what that line names, before it.
         tls: asks clients for certificates of the authorities in force.
         upstreams: connections to the APIs that are declared.
+        directory: tells the countries of data subjects.
     """
 
     def __init__(
@@ -56,10 +58,12 @@ class InForce:
         tls: ListenerTls,
         upstreams: Upstreams,
         volume: Volume,
+        directory: HeldDirectory,
     ) -> None:
         self._tls = tls
         self._upstreams = upstreams
         self._volume = volume
+        self._directory = directory
         self._settings = settings
         self.pseudonyms = pseudonyms
         self.assertions = assertions
@@ -86,6 +90,8 @@ class InForce:
             client_address=self._settings.client_address,
             volume=self._volume,
             assertions=self.assertions.make(snapshot.catalog.apis, snapshot.digest),
+            directory=self._directory,
+            inspect=self._settings,
         )
 
     @property
@@ -114,7 +120,18 @@ class InForce:
         await keep_bundle(self._archive, snapshot)  # first: from the keys on there is but one step
         # Emergency denies leave the issuers as they are: a key file that went missing must not hold them up.
         is_same = snapshot.issuers is self.snapshot.issuers
-        undo = _nothing if is_same else await self._adopt_issuers(snapshot.issuers)
+        take_back = _nothing if is_same else await self._adopt_issuers(snapshot.issuers)
+        is_told_the_same = snapshot.lookups is self.snapshot.lookups  # as with emergency denies
+        try:
+            take_back_lookups = _nothing if is_told_the_same else self._directory.adopt(snapshot.lookups)
+        except BaseException:
+            take_back()
+            raise
+
+        def undo() -> None:
+            take_back_lookups()
+            take_back()
+
         return Prepared(lambda: self._commit(snapshot, undo), undo)
 
     async def _commit(self, snapshot: Snapshot, undo: Callable[[], None]) -> None:

@@ -14,7 +14,20 @@ from typing import Final
 
 from proxy.clock import render_instant
 
-FIELDS: Final = ("api", "bundle", "bytes", "cause", "error", "id", "issuer", "path", "policy", "registers", "until")
+FIELDS: Final = (
+    "api",
+    "bundle",
+    "bytes",
+    "cause",
+    "error",
+    "id",
+    "issuer",
+    "lookup",
+    "path",
+    "policy",
+    "registers",
+    "until",
+)
 
 
 class JsonFormatter(logging.Formatter):

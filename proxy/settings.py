@@ -24,6 +24,8 @@ from proxy.ledger.options import LedgerOptions
 from proxy.lifecycle.options import LifecycleOptions
 from proxy.model.problem import nearest
 from proxy.origin.options import OriginOptions
+from proxy.redaction.options import RedactionOptions
+from proxy.subject.options import SubjectOptions
 from proxy.volume.options import VolumeOptions
 
 PREFIX: Final = "SEKISHO_"
@@ -38,8 +40,10 @@ class Settings(
     LifecycleOptions,
     OriginOptions,
     LedgerOptions,
+    SubjectOptions,
     VolumeOptions,
     AssertionOptions,
+    RedactionOptions,
     BaseSettings,
 ):
     """Everything that a deployment can set."""

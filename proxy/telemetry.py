@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from proxy.counting import OTHER, BoundedCounter, LabelledCounter, PlainCounter, PlainHistogram
 from proxy.model.decision import Effect
 from proxy.model.facts import UNKNOWN, Fact, FactSet, State
+from proxy.model.filtering import DROPPED, RecordCount
 from proxy.model.origin import DatabaseInfo
 from proxy.model.outcome import Outcome
 
@@ -23,6 +24,7 @@ WORKER_ENDS: Final = ("told", "by-itself", "killed")
 """How a worker may end."""
 
 _DECISION_BUCKETS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1)
+_LOOKUP_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _PASSAGE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 300)
 
 
@@ -55,6 +57,16 @@ class Metrics:
             "sekisho_denials_tied_total",
             "Requests denied by the policy, by country the caller is tied to, affiliate and data subject's country.",
             ["tied_country", "caller_affiliate", "subject_country"],
+        )
+        self.records = self._counter(
+            "sekisho_records_total",
+            "Records of answers that were looked into, by what became of them, determining rule and route.",
+            ["what", "rule", "route"],
+        )
+        self.records_denied = self._counter(
+            "sekisho_records_denied_total",
+            "Records that were dropped from answers, by caller affiliate, origin country and data subject's country.",
+            ["caller_affiliate", "origin_country", "subject_country"],
         )
         self.refusals = self._counter(
             "sekisho_refusals_total",
@@ -296,6 +308,7 @@ class Metrics:
         self._declare_load()
         self._declare_checkpoints()
         self._declare_counts()
+        self._declare_lookups()
         self._declare_workers()
 
     def _declare_load(self) -> None:
@@ -325,6 +338,33 @@ class Metrics:
             "sekisho_counts_members",
             "Subjects and requests that are held in memory for counting; SEKISHO_COUNTS_MAX_MEMBERS bounds them.",
             registry=self.registry,
+        )
+
+    def _declare_lookups(self) -> None:
+        """Declare what tells whether directories say whose data it is."""
+        registry = self.registry
+        self.lookups = self._counter(
+            "sekisho_lookups_total",
+            "Ids for whose country somebody elsewhere was to be asked, by lookup and result.",
+            ["lookup", "result"],
+        )
+        self.lookup_seconds = PlainHistogram(
+            "sekisho_lookup_seconds",
+            "Time from a question for countries to its answer, or to its deadline.",
+            _LOOKUP_BUCKETS,
+            registry,
+        )
+        self.lookup_entries = Gauge(
+            "sekisho_lookup_entries",
+            "Answers on ids that are kept.",
+            ["lookup"],
+            registry=registry,
+        )
+        self.lookup_down = Gauge(
+            "sekisho_lookup_down",
+            "1 while a lookup is taken for down, and whoever's decision hangs on it is refused.",
+            ["lookup"],
+            registry=registry,
         )
 
     def _declare_workers(self) -> None:
@@ -387,6 +427,15 @@ class Metrics:
         if outcome.is_refusal:
             counter = self.refusals if outcome.enforced else self.observed
             counter.count(str(outcome.status), outcome.reason)
+
+    def count_records(self, outcome: Outcome, counts: Sequence[RecordCount]) -> None:
+        """Count what became of records of one answer."""
+        route = outcome.route.id if outcome.route else OTHER
+        for each in counts:
+            self.records.count(each.what, each.rule, route, amount=each.count)
+            if each.what == DROPPED:
+                affiliate, origin = _label(outcome.caller.affiliate), _label(outcome.origin.country)
+                self.records_denied.count(affiliate, origin, each.country, amount=each.count)
 
     def _count_denial(self, outcome: Outcome) -> None:
         affiliate = _label(outcome.caller.affiliate)

@@ -43,6 +43,7 @@ from proxy.origin.renewal import Renewal, take_fingerprints
 from proxy.pipeline.checkpoint import FORWARDED
 from proxy.running import Holder, Inherited, Running
 from proxy.settings import Settings, parse_endpoint
+from proxy.subject.directory import HeldDirectory
 from proxy.telemetry import Metrics
 from proxy.volume.opening import open_counts
 
@@ -82,9 +83,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     keys, introspector = await _ask_issuers(stack, snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, find_cas(snapshot), metrics)
     ticker = Ticker()
-    upstreams = Upstreams(settings, metrics, ticker)
-    upstreams.adopt(snapshot.catalog.apis)
-    stack.push_async_callback(upstreams.close)
+    upstreams, directory = _open_others(stack, snapshot, settings, metrics, ticker)
     counting = await open_counts(stack, settings, metrics)
     in_force = InForce(
         snapshot,
@@ -100,6 +99,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
         tls=tls,
         upstreams=upstreams,
         volume=counting.volume,
+        directory=directory,
     )
     gateway = Gateway(
         checkpoint=lambda: in_force.checkpoint,
@@ -112,6 +112,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
         ticker=ticker,
         client_address=settings.client_address,
         counts=counting.source,
+        directory=directory,
     )
     reloader = None if inherited else make_reloader(settings, seen, in_force, metrics)
     renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
@@ -146,6 +147,18 @@ def load_first(settings: Settings) -> tuple[str, Snapshot]:
     refuse_failing(snapshot, find_failed(snapshot, make_geolocator(settings)))
     _check_settings(snapshot, settings)
     return seen, snapshot
+
+
+def _open_others(
+    stack: contextlib.AsyncExitStack, snapshot: Snapshot, settings: Settings, metrics: Metrics, ticker: Ticker
+) -> tuple[Upstreams, HeldDirectory]:
+    """Make what speaks with the APIs, and with the directories of data subjects."""
+    upstreams = Upstreams(settings, metrics, ticker)
+    upstreams.adopt(snapshot.catalog.apis)
+    stack.push_async_callback(upstreams.close)
+    directory = HeldDirectory(snapshot.lookups, settings, metrics)
+    stack.push_async_callback(directory.close)
+    return upstreams, directory
 
 
 async def _open_records(

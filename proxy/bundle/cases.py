@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from pydantic import Field, WithJsonSchema
 
-from proxy.bundle.apis import METHODS
+from proxy.bundle.api_routes import METHODS
 from proxy.caller.issuers import COUNTRIES, COUNTRY_SETS, MAPPED, TEXT_SETS
 from proxy.model.api import Transform
 from proxy.model.caller import KINDS

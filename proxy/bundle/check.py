@@ -7,13 +7,13 @@ what is sound and the folder loads only if nothing is wrong anywhere.
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 import msgspec
 
-from proxy.bundle.apis import ApiEntry, check_apis, compile_apis, parse_upstream_url
+from proxy.bundle.apis import ApiEntry, check_apis, check_token_fields, compile_apis
 from proxy.bundle.cases import (
     DEFAULT,
     CaseEntry,
@@ -27,12 +27,16 @@ from proxy.bundle.emergency import Urgent, compile_urgent, read_emergency
 from proxy.bundle.gather import Anything, Item, Loaded, Registers
 from proxy.bundle.large import LargePeople
 from proxy.bundle.large_affiliates import LargeAffiliates
+from proxy.bundle.large_lookups import LargeLookups
 from proxy.bundle.manifest import FACT_REGISTERS, POLICY_REGISTERS, REGISTERS, Manifest
 from proxy.bundle.notes import find_identity_notes, find_notes, find_registered, find_reviews
+from proxy.bundle.places import check_names, parse_urls
 from proxy.bundle.read import parse_document
 from proxy.bundle.revision import read_revision
+from proxy.bundle.route_notes import find_route_notes
 from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
+from proxy.bundle.token_fields import check_token_places, find_token_fields
 from proxy.bundle.vocabulary import find_vouchers, make_vocabulary
 from proxy.caller.affiliates import (
     AffiliateEntry,
@@ -46,7 +50,7 @@ from proxy.caller.people import People, PersonEntry
 from proxy.caller.register import ControlRule
 from proxy.caller.revocation import RevokedEntry, check_revoked, compile_revoked
 from proxy.clock import unix_seconds
-from proxy.errors import BundleError, UsageError
+from proxy.errors import BundleError
 from proxy.model.address import parse_block
 from proxy.model.caller import TieKind
 from proxy.model.decision import Effect, Reason
@@ -73,8 +77,8 @@ from proxy.policy.rules import (
     RuleEntry,
 )
 from proxy.request.catalog import Catalog, NoMatch
-from proxy.request.headers import can_carry_token
 from proxy.request.target import parse_target
+from proxy.subject.lookups import LookupEntry
 
 
 def load_bundle(
@@ -88,8 +92,8 @@ def load_bundle(
 
     Args:
         folder: the folder that holds the manifest.
-        upstreams: API id to the URL where this deployment finds it, in place of the bundle's. Where a thing is
-            served is no policy: digests do not change with it.
+        upstreams: API id, or ``API/COUNTRY``, to the URL where this deployment finds it, in place of the bundle's.
+            Where a thing is served is no policy: digests do not change with it.
         registers_folder: where large registers become files; None: the default.
         now: the instant whose registers it is loaded with, besides those that follow; None: this one.
 
@@ -185,6 +189,8 @@ class _Checker:
         apis = registers.take("apis", ApiEntry)
         people = self._check_people()
         registers.report(apis, check_apis(apis.entries))
+        lookups = self._check_lookups()
+        registers.report(apis, check_token_fields(apis.entries, find_token_fields(issuers.entries)))
         self._refuse_empty(manifest)
         vocabulary = make_vocabulary(registers, issuers, apis, controls)
         rules_of_control = self._compile_controls(controls, vocabulary)
@@ -196,11 +202,12 @@ class _Checker:
         keys = self._read_key_files(issuers)
         if registers.problems:
             return None
-        apis_routes_patterns = compile_apis(apis.entries, self._relocated())
+        catalog = self._make_catalog(apis)
         counted = frozenset(map(TieKind, manifest.ties))
         made = large.make(rules_of_control, counted, self.now, _times(cases))
         vocabulary, declared = made.settle(vocabulary, declared)
         digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": {**keys, **roots}})
+        judging = Policy(*policy)
         snapshot = Snapshot(
             people=self._make_people(people, clients),
             name=manifest.bundle,
@@ -217,26 +224,35 @@ class _Checker:
             control_rules=tuple(rules_of_control),
             networks=compile_networks(networks.entries),
             proxies=compile_proxies(proxies.entries),
-            catalog=Catalog(*apis_routes_patterns),
-            resources={route.id: Resource.of(route) for route in apis_routes_patterns[1]},
-            policy=Policy(*policy),
+            lookups=lookups.make(),
+            catalog=catalog,
+            resources={route.id: Resource.at_places(route) for route in catalog.routes},
+            policy=judging,
             vocabulary=vocabulary,
             cases=cases.entries,
             fixtures=fixtures,
             declared=declared,
-            notes=self._find_notes(
-                vocabulary, apis=apis, rules=rules, issuers=issuers, clients=clients, trusted=trusted
-            )
-            + made.notes,
+            notes=(
+                *self._find_notes(vocabulary, apis, rules, (issuers, clients), trusted),
+                *find_route_notes(catalog.routes, judging.masks),
+                *made.notes,
+                *lookups.notes,
+            ),
             reviews=find_reviews(apis.entries, rules.entries, clients.entries),
             places=made.places(self._places()),
         )
         self._check_routes_of_cases(cases, snapshot.catalog)
         return None if registers.problems else snapshot.with_urgent(by_file, self.urgent.files)
 
+    def _make_catalog(self, apis: Loaded) -> Catalog:
+        catalog = Catalog(*compile_apis(apis.entries, parse_urls(self.upstreams)))
+        check_names(self.upstreams, catalog.apis)
+        return catalog
+
     def _find_notes(
-        self, vocabulary: Vocabulary, *, apis: Loaded, rules: Loaded, issuers: Loaded, clients: Loaded, trusted: Any
+        self, vocabulary: Vocabulary, apis: Loaded, rules: Loaded, known: tuple[Loaded, Loaded], trusted: Any
     ) -> tuple[str, ...]:
+        issuers, clients = known
         raw = self.registers.raw
         has_people = bool(raw["people"] or self.registers.tables["people"])
         registered = find_registered(
@@ -264,7 +280,7 @@ class _Checker:
         revoked = registers.take("revoked", RevokedEntry)
         affiliate_ids = registers.declared_ids("affiliates")
         registers.report(issuers, check_issuers(issuers.entries, affiliate_ids))
-        registers.report(issuers, _check_token_fields(issuers.entries))
+        registers.report(issuers, check_token_places(issuers.entries))
         registers.report(clients, check_clients(clients.entries, find_vouchers(registers), affiliate_ids))
         registers.report(revoked, check_revoked(revoked.entries, registers.declared_ids("issuers")))
         return issuers, clients, revoked
@@ -277,6 +293,11 @@ class _Checker:
         people.check()
         return people
 
+    def _check_lookups(self) -> LargeLookups:
+        lookups = LargeLookups(self.registers, self.registers.take("lookups", LookupEntry), self.registers_folder)
+        lookups.check()
+        return lookups
+
     def _make_people(self, people: LargePeople, clients: Loaded) -> People:
         made = people.make()
         self.registers.report(clients, check_namesakes(clients.entries, made))
@@ -288,6 +309,7 @@ class _Checker:
             for register in (
                 "affiliates",
                 "networks",
+                "lookups",
                 "issuers",
                 "clients",
                 "certificate_authorities",
@@ -434,17 +456,6 @@ class _Checker:
                     message = "no route is declared for this: mend it, or expect reason: route-undeclared"
                     self.registers.report(cases, [Problem((index, "given", "request"), message)])
 
-    def _relocated(self) -> dict[str, str]:
-        declared = self.registers.declared_ids("apis")
-        for api in self.upstreams.keys() - declared:
-            raise UsageError(
-                f"--upstream names an API {api!r} that the bundle does not declare{nearest(api, declared)}."
-            )
-        try:
-            return {api: parse_upstream_url(url) for api, url in self.upstreams.items()}
-        except ValueError as error:
-            raise UsageError(f"--upstream: {error}.") from error
-
     def _refuse_empty(self, manifest: Manifest) -> None:
         document = self.registers.manifest_document
         counting = [item.value for item in self.registers.raw["control_rules"] if isinstance(item.value, dict)]
@@ -460,15 +471,6 @@ class _Checker:
 
     def _is_empty(self, register: str) -> bool:
         return not self.registers.raw[register] and not self.registers.tables.get(register)
-
-
-def _check_token_fields(entries: Iterable[IssuerEntry]) -> list[Problem]:
-    """Return the issuers whose tokens would stand in a field that means something else."""
-    return [
-        Problem((index, "token_place", "header"), f"{entry.token_place.header!r} means something else: name another")
-        for index, entry in enumerate(entries)
-        if entry.token_place.header is not None and not can_carry_token(entry.token_place.header.lower())
-    ]
 
 
 def _times(cases: Loaded) -> list[float]:

@@ -16,6 +16,7 @@ import msgspec
 
 from proxy.bundle.manifest import (
     EMERGENCY_FOLDER,
+    LATER_REGISTERS,
     MANIFEST,
     NOT_YET_REGISTERS,
     ONLY_TABLES,
@@ -421,12 +422,13 @@ class Registers:
 
     def digest(self, registers: Sequence[str], more: Mapping[str, Any]) -> str:
         """Return SHA-256 over the content of registers: order of files, comments and layout do not count."""
+        spoken = [name for name in registers if name not in LATER_REGISTERS or self.raw[name]]
         content = {
             register: sorted(json.dumps([item.namespace, item.value], sort_keys=True) for item in self.raw[register])
-            for register in registers
+            for register in spoken
             if register not in ONLY_TABLES
         }
-        tables = {name: sorted(each.digest for each in self.tables.get(name, ())) for name in registers}
+        tables = {name: sorted(each.digest for each in self.tables.get(name, ())) for name in spoken}
         whole = [content, more, *([tables] if any(tables.values()) else [])]
         return "sha256:" + hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 

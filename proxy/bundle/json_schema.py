@@ -45,6 +45,7 @@ from proxy.origin.networks import Cidr, NetworkEntry
 from proxy.policy.attributes import ATTRIBUTES, TIE_KINDS, Domain, Kind
 from proxy.policy.conditions import MATCHERS
 from proxy.policy.rules import GrantEntry, InvariantEntry, PurposeEntry, RuleEntry
+from proxy.subject.lookups import LookupEntry
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -78,6 +79,8 @@ class PolicyFile(Entry):
     """Networks whose place is known."""
     trusted_proxies: list[Cidr] | None = None
     """Blocks of addresses whose X-Forwarded-For is believed."""
+    lookups: list[LookupEntry] | None = None
+    """Who tells the countries of data subjects by their ids."""
     apis: list[ApiEntry] | None = None
     """What is protected, route by route. What is not declared does not pass."""
     rules: list[RuleEntry] | None = None

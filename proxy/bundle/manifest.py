@@ -23,6 +23,7 @@ REGISTERS: Final = (
     "issuers", "certificate_authorities", "revoked", "clients", "people",
     "country_sets", "affiliates", "holdings", "control_rules",
     "networks", "trusted_proxies",
+    "lookups",
     "apis", "rules", "invariants", "purposes", "grants",
     "fixtures", "tests",
 )  # fmt: skip
@@ -35,9 +36,11 @@ POLICY_REGISTERS: Final = (
     "trusted_proxies", "apis", "rules", "invariants", "purposes",
 )  # fmt: skip
 """What the policy digest covers, with the manifest's ties."""
-FACT_REGISTERS: Final = ("affiliates", "holdings", "people", "networks", "grants", "revoked")
+FACT_REGISTERS: Final = ("affiliates", "holdings", "people", "networks", "grants", "revoked", "lookups")
 """What the registers' digest covers."""
-TABLES: Final = ("people", "affiliates", "holdings")
+LATER_REGISTERS: Final = frozenset({"lookups"})
+"""Registers that a digest speaks of only where they hold something: a bundle from before them keeps its name."""
+TABLES: Final = ("people", "affiliates", "holdings", "lookups")
 """Registers whose rows may stand in tables: files ``NAME.csv``, each of one register."""
 ONLY_TABLES: Final = frozenset({"holdings"})
 """Registers that stand in tables alone: an entry of ``affiliates`` says itself who its owners are."""

@@ -87,10 +87,14 @@ def find_reviews(
 ) -> tuple[Review, ...]:
     """Return everything that is to be looked at again, by its date."""
     routes = [
-        Review(route.subject.authoritative.review_by.isoformat(), f"route {route.id}")
+        Review(vouched.review_by.isoformat(), f"route {route.id}{what}")
         for api in apis
         for route in api.routes
-        if route.subject is not None
+        for vouched, what in (
+            (route.subject.authoritative if route.subject is not None else None, ""),
+            (route.reads_only, ": that its POST reads only"),
+        )
+        if vouched is not None
     ]
     others = [(rule.review_by, f"rule {rule.id}") for rule in rules]
     others += [(client.review_by, f"client {client.id}") for client in clients]

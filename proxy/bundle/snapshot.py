@@ -2,7 +2,7 @@
 """A bundle in force: everything a request is judged by, immutable, with its two digests."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,12 +16,14 @@ from proxy.caller.people import People
 from proxy.caller.register import Affiliates, ControlRule, Party
 from proxy.caller.revocation import Revoked
 from proxy.caller.speaking import Registers
+from proxy.model.api import Route, Upstream
 from proxy.model.source import Source
 from proxy.origin.networks import Prefixes
 from proxy.policy.attributes import Resource, Vocabulary
 from proxy.policy.policy import Policy
 from proxy.policy.rules import Rule
 from proxy.request.catalog import Catalog
+from proxy.subject.register import Lookup
 
 
 class Review(msgspec.Struct, frozen=True, order=True):
@@ -40,7 +42,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     base_digest: str
     """SHA-256 over what the security team decides: issuers, sets, control rules, proxies, APIs, rules, ties."""
     registers_digest: str
-    """SHA-256 over the facts of the world: affiliates, people, networks, grants, revoked tokens."""
+    """SHA-256 over the facts of the world: affiliates, people, networks, grants, revoked tokens, lookups."""
     observe_until: float | None
     """Seconds since 1970 until which nothing is blocked; None under ``mode: enforce``."""
     issuers: tuple[Issuer, ...]
@@ -56,8 +58,10 @@ class Snapshot(msgspec.Struct, frozen=True):
     networks: Prefixes
     proxies: Prefixes
     catalog: Catalog
-    resources: Mapping[str, Resource]
-    """By route id."""
+    lookups: Mapping[str, Lookup]
+    """Who tells the countries of ids, by id."""
+    resources: Mapping[str, Mapping[str | None, Resource]]
+    """By route id, then by the country in which an upstream of its API is hosted."""
     policy: Policy
     vocabulary: Vocabulary
     cases: tuple[CaseEntry, ...]
@@ -95,6 +99,15 @@ class Snapshot(msgspec.Struct, frozen=True):
         """The name of the bundle, 64 hexadecimal digits: SHA-256 over what both digests say, and that it is these."""
         content = f"sekisho bundle 1\n{self.policy_digest}\n{self.registers_digest}\n"
         return hashlib.sha256(content.encode()).hexdigest()
+
+    def find_resource(self, route: Route, upstream: Upstream) -> Resource:
+        """Return what a declared route is where an upstream of its API serves it."""
+        return self.resources[route.id][upstream.hosted_in]
+
+    @property
+    def every_resource(self) -> Iterator[Resource]:
+        """Every declared route, as each upstream of its API serves it."""
+        return (resource for by_country in self.resources.values() for resource in by_country.values())
 
     @property
     def urgent_rules(self) -> list[Rule]:

@@ -107,5 +107,7 @@ def _take_sets(registers: Registers) -> dict[str, frozenset[str]]:
 
 
 def _categories(route: Mapping[str, Any]) -> Iterable[Any]:
+    """Yield the categories of a route's fields, each written alone or beside what is kept of it."""
     fields = route.get("fields")
-    return fields.values() if isinstance(fields, dict) else ()
+    for field in fields.values() if isinstance(fields, dict) else ():
+        yield field.get("category") if isinstance(field, dict) else field

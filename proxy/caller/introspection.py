@@ -11,10 +11,8 @@
 import asyncio
 import logging
 import math
-import os
 from base64 import b64encode
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote_plus  # noqa: TID251 - a form's own coding (RFC 6749 2.3.1), not a target
 
@@ -27,10 +25,10 @@ from proxy.caller.revocation import Introspected, read_introspection
 from proxy.clock import unix_seconds
 from proxy.errors import FetchError, UsageError
 from proxy.fetch import fetch
+from proxy.secret import read_secret
 from proxy.telemetry import Metrics
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
-MAX_SECRET_BYTES: Final = 4096
 MAX_CONNECTIONS: Final = 32
 """To one issuer at once; further questions wait for one of them, within their time."""
 
@@ -68,7 +66,7 @@ class Introspector:
         """
         for issuer_id, place in (self._asked if issuers is None else _places(issuers)).items():
             try:
-                _read_secret(place.secret)
+                read_secret(place.secret)
             except FetchError as error:
                 raise UsageError(
                     f"The secret {place.secret} with which issuer {issuer_id!r} is asked about tokens: {error}."
@@ -153,7 +151,7 @@ class Introspector:
                 connector=aiohttp.TCPConnector(limit=0, limit_per_host=MAX_CONNECTIONS),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
-        user, password = quote_plus(place.client_id), quote_plus(_read_secret(place.secret))
+        user, password = quote_plus(place.client_id), quote_plus(read_secret(place.secret))
         asked = unix_seconds()
         found = await fetch(
             self._session,
@@ -175,21 +173,3 @@ class Introspector:
 
 def _places(issuers: Iterable[Issuer]) -> dict[str, Introspection]:
     return {issuer.id: issuer.introspection for issuer in issuers if issuer.introspection is not None}
-
-
-def _read_secret(reference: str) -> str:
-    """Return the secret that a reference names, as it is now: it may be changed while we run."""
-    kind, _, name = reference.partition(":")
-    if kind == "env":
-        secret = os.environ.get(name, "")  # noqa: TID251 - a secret's own place, named by the bundle
-        if not secret:
-            raise FetchError(f"the environment variable {name} is not set")
-    else:
-        try:
-            with Path(name).open("rb") as file:
-                secret = file.read(MAX_SECRET_BYTES + 1).decode().removesuffix("\n").removesuffix("\r")
-        except (OSError, ValueError) as error:
-            raise FetchError(f"the secret cannot be read ({type(error).__name__})") from error
-    if not secret or len(secret) > MAX_SECRET_BYTES:
-        raise FetchError("the secret is empty or too long")
-    return secret

@@ -128,7 +128,9 @@ def find_places(folder: Path | None, urls: Mapping[str, str]) -> tuple[Place, ..
         except ValueError as error:
             raise UsageError(f"--url: {error}.") from None
     apis = load_bundle(folder, {**read_settings().upstream, **urls}).catalog.apis
-    return tuple(Place(api.id, api.upstream.url, api.hosts[0] if api.hosts else "") for api in apis)
+    return tuple(
+        Place(name, place.url, api.hosts[0] if api.hosts else "") for api in apis for name, place in api.named_places
+    )
 
 
 def _try(place: Place, options: argparse.Namespace) -> Finding:

@@ -51,8 +51,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=[place.value for place in ClientAddress],
         help="where trusted proxies say whose request they pass on (x-forwarded-for)",
     )
-    add("--upstream", action="append", metavar="API=URL", help="where this deployment finds an API")
+    add("--upstream", action="append", metavar="API=URL", help="where an API is; API/CC=URL: for a country")
     add("--jwks", action="append", metavar="ISSUER=URL", help="where its keys are, or file:PATH in the policy folder")
+    add("--lookup", action="append", metavar="LOOKUP=URL", help="where this deployment finds a lookup")
     add("--tls-certificate", type=Path, metavar="FILE", help="PEM: callers speak TLS, and this is who we are")
     add("--tls-key", type=Path, metavar="FILE", help="PEM: the key of that certificate")
     add("--tls-client", choices=["off", "optional", "required"], help="ask callers for certificates (off)")
@@ -81,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
         client_address=options.client_address,
         upstream=parse_pairs(options.upstream, "--upstream API=URL"),
         jwks=parse_pairs(options.jwks, "--jwks ISSUER=URL"),
+        lookup=parse_pairs(options.lookup, "--lookup LOOKUP=URL"),
         tls_certificate=options.tls_certificate,
         tls_key=options.tls_key,
         tls_client=options.tls_client,

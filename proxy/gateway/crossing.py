@@ -10,30 +10,27 @@ It is driven by calls from its two connections, and makes a task only where it m
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from proxy.clock import elapsed_seconds, unix_seconds
 from proxy.gateway.ids import make_request_id
-from proxy.gateway.settling import ANSWERED, FORWARDED, RELEASED, SETTLED, Settling, driven
+from proxy.gateway.releasing import Releasing
+from proxy.gateway.settling import DECIDING, FORWARDED, SETTLED, driven
 from proxy.gateway.upstream.exchange import UpstreamRequest
-from proxy.gateway.wire.heads import RequestFrame, ResponseFrame
-from proxy.gateway.wire.render import LAST_CHUNK, render_chunk, render_response
+from proxy.gateway.wire.heads import RequestFrame
 from proxy.model.decision import Reason
-from proxy.model.request import RequestHead, ResponseHead
+from proxy.model.request import RequestHead
+from proxy.model.subject import BodyNeeded
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import HTTP_1_1, Passage
-from proxy.pipeline.steps import Forward, Need, Refuse, Release, Step
+from proxy.pipeline.steps import Forward, Need, Refuse, Step
 
 if TYPE_CHECKING:
     from proxy.gateway.connection import ClientConnection
     from proxy.gateway.gateway import Gateway
 
-_NO_CONTENT: Final = 204
-_NO_BODY: Final = frozenset({_NO_CONTENT, 304})
-_UPGRADED: Final = 101
 
-
-class Crossing(Settling):
+class Crossing(Releasing):
     """One request under way.
 
     Args:
@@ -44,19 +41,12 @@ class Crossing(Settling):
 
     # Where a request stands before anything happens to it.
     _forward: Forward | None = None
-    _upstream: ResponseFrame | None = None
-    _release: Release | None = None
     _upload: bytes | None = None
-    """The whole body of the request, where it was there before anybody took it."""
-    _taken = 0
-    """Bytes of the request's body."""
-    _is_whole = False
-    """Whether all of the answer came with its head."""
-    _has_ended = False
-    """Whether all of the answer has come."""
-    _is_chunked = False
-    _keeps = False
-    """Whether the head of the answer says that the connection may be used again."""
+    """The whole body of the request, where it was there before anybody took it, or is needed to decide."""
+    _collected: list[bytes] | None = None
+    """Of a body that is needed to decide, while it comes."""
+    _collects_at_most = 0
+    _is_collected: asyncio.Future[bytes] | None = None
 
     def __init__(self, gateway: "Gateway", connection: "ClientConnection", frame: RequestFrame) -> None:
         now, checkpoint = unix_seconds(), gateway.checkpoint()
@@ -64,8 +54,6 @@ class Crossing(Settling):
         super().__init__(gateway, connection, frame, passage, elapsed_seconds())
         self._judged_by = checkpoint
         self._judged_at = now
-        self._parts: list[bytes] = []
-        """Of the answer's body, what may not leave yet."""
 
     # Deciding.
 
@@ -90,6 +78,13 @@ class Crossing(Settling):
                 connection.proxied,
             )
         )
+        while isinstance(step, Need) and isinstance(step.what, BodyNeeded):
+            body = self._find_body(step.what)
+            if body is None:
+                break
+            step = self._passage.supply(step, body)
+        if self._phase is SETTLED:
+            return
         if isinstance(step, Need):
             self._task = asyncio.get_running_loop().create_task(self._meet(step))
         else:
@@ -98,12 +93,60 @@ class Crossing(Settling):
     async def _meet(self, step: Step) -> None:
         try:
             while isinstance(step, Need):
-                await self._gateway.meet(step)
-                step = self._passage.supply(step)
+                if isinstance(step.what, BodyNeeded):
+                    collected = self._collect(step.what)
+                    if collected is None:
+                        return
+                    step = self._passage.supply(step, await collected)
+                else:
+                    await self._gateway.meet(step)
+                    step = self._passage.supply(step)
             self._task = None
             self._go_on(step)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, nobody may pass
             self.break_off(error)
+
+    def _find_body(self, needed: BodyNeeded) -> bytes | None:
+        """Return the body of the request where all of it is there; None where it is not, or is too large."""
+        length = self._frame.block.length
+        if length is not None and length > needed.max_bytes:
+            self._fail(Reason.REQUEST_TOO_LARGE)
+            return None
+        if self._upload is None:
+            self._upload = self._connection.take_whole_body()
+            self._taken = len(self._upload or b"")
+        return self._upload
+
+    def _collect(self, needed: BodyNeeded) -> "asyncio.Future[bytes] | None":
+        """Read all of the body, before the API gets anything of it; None where it is refused at once."""
+        body = self._find_body(needed)
+        if self._phase is SETTLED:
+            return None
+        waiting = self._is_collected = asyncio.get_running_loop().create_future()
+        if body is not None:
+            waiting.set_result(body)
+            return waiting
+        self._collected, self._collects_at_most = [], needed.max_bytes
+        if self._frame.version >= HTTP_1_1 and self._passage.expects_continue:
+            self._connection.send_continue()
+        self._connection.take_body()
+        return None if self._phase is SETTLED else waiting  # what was held already may be too much, or broken
+
+    def _take_collected(self, data: bytes) -> None:
+        if self._collected is None:
+            return
+        self._taken += len(data)
+        if self._taken > self._collects_at_most:
+            self._give_up(Reason.REQUEST_TOO_LARGE)
+        else:
+            self._collected.append(data)
+
+    def _end_collecting(self) -> None:
+        waiting, collected = self._is_collected, self._collected
+        if waiting is None or collected is None or waiting.done():
+            return
+        self._upload, self._collected = b"".join(collected), None
+        waiting.set_result(self._upload)
 
     def _go_on(self, step: Refuse | Forward | Need) -> None:
         self._gateway.metrics.decision_seconds.observe(elapsed_seconds() - self._started)
@@ -126,20 +169,19 @@ class Crossing(Settling):
             return
         block = frame.block
         upgrade = frame.upgrade if frame.upgrade in forward.upgrades else ""
-        if block.length is not None and block.length > self._most(forward):
+        if max(block.length or 0, self._taken) > self._most(forward):
             self._fail(Reason.REQUEST_TOO_LARGE)
             return
         if upgrade and connection.has_body:
             self._fail(Reason.UPGRADE_UNSUPPORTED)
             return
-        has_body = connection.has_body
         if forward.expects_continue:
             connection.send_continue()
         request = UpstreamRequest(frame.method, forward.target, forward.fields, block.length, block.is_chunked, upgrade)
-        if has_body:
+        if connection.has_body:
             self._upload = connection.take_whole_body()
             self._taken = len(self._upload or b"")
-        self._handle = self._gateway.upstreams.begin(forward.api, request, self)
+        self._handle = self._gateway.upstreams.begin(forward.api, forward.upstream, request, self)
 
     def _most(self, forward: Forward) -> int:
         """Return how large the body of the request may be."""
@@ -163,6 +205,9 @@ class Crossing(Settling):
     def client_sent(self, data: bytes) -> None:
         """Take a part of the request's body, or what comes through the tunnel."""
         handle, forward = self._handle, self._forward
+        if self._phase is DECIDING:
+            self._take_collected(data)
+            return
         if handle is None or forward is None or self._phase is SETTLED:
             return
         self._taken += len(data)
@@ -174,7 +219,9 @@ class Crossing(Settling):
     @driven
     def client_ended(self) -> None:
         """Take the end of the request's body."""
-        if self._handle is not None and self._phase is not SETTLED:
+        if self._phase is DECIDING:
+            self._end_collecting()
+        elif self._handle is not None and self._phase is not SETTLED:
             self._handle.end()
 
     @driven
@@ -192,140 +239,6 @@ class Crossing(Settling):
         """Let the caller go on."""
         self._connection.resume_body()
 
-    # From the API.
-
-    @driven
-    def upstream_answered(self, frame: ResponseFrame, body: bytes, is_whole: bool) -> None:  # noqa: FBT001 - the contract
-        """Take the head of the API's answer, and what of its body came with it."""
-        if self._phase is not FORWARDED:
-            return
-        passage = self._passage
-        head = ResponseHead(frame.status, frame.headers)
-        step = passage.answer(head, len(body) if is_whole else None, elapsed_seconds() - self._started)
-        self._take_answer(frame, step, body, is_whole=is_whole)
-
-    @driven
-    def upstream_upgraded(self, frame: ResponseFrame, rest: bytes) -> None:
-        """Take note that the API speaks another protocol from now on."""
-        if self._phase is not FORWARDED:
-            return
-        self._is_tunnel = True
-        step = self._passage.answer(ResponseHead(frame.status, frame.headers), is_upgrade=True)
-        self._take_answer(frame, step, rest, is_whole=False)
-
-    def _take_answer(self, frame: ResponseFrame, step: Refuse | Release, body: bytes, *, is_whole: bool) -> None:
-        if isinstance(step, Refuse):
-            self._refuse(step)
-            return
-        self._phase = ANSWERED
-        self._upstream, self._release, self._is_whole = frame, step, is_whole
-        self._parts.append(body)  # empty or not: what comes behind it has a record of its own
-        lines = step.lines
-        if body and not is_whole:
-            lines = (*lines, self._passage.part(len(body)))
-        if lines:
-            self._record(lines, self._begin_answer)
-        else:
-            self._begin_answer()
-
-    def _begin_answer(self) -> None:
-        """Let the head go, and with it what of the body is recorded."""
-        release, upstream, frame, connection = self._release, self._upstream, self._frame, self._connection
-        if release is None or upstream is None:
-            return
-        self._phase = RELEASED
-        self._gateway.metrics.count_outcome(release.outcome)
-        if self._is_tunnel:
-            self._begin_tunnel(release, upstream)
-            return
-        body = self._take_parts()
-        is_new = frame.version >= HTTP_1_1
-        if frame.method == "HEAD" or release.status in _NO_BODY:
-            length = None if release.status == _NO_CONTENT else upstream.length  # RFC 9110 8.6
-        elif self._is_whole:
-            length = len(body)
-        else:
-            length = upstream.length
-            self._is_chunked = length is None and is_new
-        keep = self._keeps = self._may_keep() and (self._is_whole or length is not None or self._is_chunked)
-        head = render_response(
-            release.status, release.fields, length, self._is_chunked, closes=not keep, keeps=keep and not is_new
-        )
-        if self._is_whole:  # one line has said already how it was decided and how it ended
-            connection.write(head + body if body else head)
-            self._leave()
-            connection.end_crossing(keep=keep)
-            return
-        connection.write(head)
-        if body:
-            self._write_part(body)
-
-    def _begin_tunnel(self, release: Release, upstream: ResponseFrame) -> None:
-        connection = self._connection
-        connection.write(
-            render_response(
-                _UPGRADED,
-                release.fields,
-                None,
-                is_chunked=False,
-                closes=False,
-                keeps=False,
-                upgrade=upstream.upgrade,
-            )
-        )
-        connection.begin_tunnel()
-        self._write_part(self._take_parts())
-
-    @driven
-    def upstream_sent(self, data: bytes) -> None:
-        """Take more of the answer's body, or what comes through the tunnel."""
-        if self._phase is SETTLED:
-            return
-        self._parts.append(data)
-        if not self._is_waiting:
-            self._pass_parts()
-
-    @driven
-    def upstream_ended(self) -> None:
-        """Take note that the answer's body is whole."""
-        if self._phase is SETTLED:
-            return
-        self._has_ended = True
-        if not self._is_waiting:
-            self._end_answer()
-
-    def _pass_parts(self) -> None:
-        """Record what has come of the body, and let it go."""
-        if len(self._parts) > 1:
-            self._parts = [b"".join(self._parts)]
-        self._record((self._passage.part(self._sent + len(self._parts[0])),), self._let_parts_go)
-
-    def _let_parts_go(self) -> None:
-        self._write_part(self._take_parts())
-
-    def _take_parts(self) -> bytes:
-        """Return what may leave now: what was recorded, which came before anything was waited for."""
-        return self._parts.pop(0)
-
-    def _write_part(self, data: bytes) -> None:
-        self._connection.write(render_chunk(data) if self._is_chunked else data)
-        self._sent += len(data)
-
-    def _end_answer(self) -> None:
-        if self._is_chunked:
-            self._connection.write(LAST_CHUNK)
-        self._finish(keep=self._keeps and self._may_keep())
-
-    def _may_keep(self) -> bool:
-        """Say whether the caller's connection may be used again."""
-        return self._frame.is_persistent and not self._gateway.is_stopping and not self._connection.has_body
-
-    @driven
-    def upstream_failed(self, reason: Reason) -> None:
-        """Take note that the API does not answer, or not to the end."""
-        self._handle = None
-        self._give_up(reason)
-
     # The caller, meanwhile.
 
     @driven
@@ -337,7 +250,7 @@ class Crossing(Settling):
     @driven
     def client_ready(self) -> None:
         """Let the API go on."""
-        if self._handle is not None and not self._is_waiting:
+        if self._handle is not None and self._task is None:
             self._handle.resume()
 
     def revisit(self, checkpoint: Checkpoint, since: float) -> None:
@@ -357,20 +270,3 @@ class Crossing(Settling):
         elif self._passage.ends_at < math.inf:
             left = max(0.0, self._passage.ends_at - now)
             self._ends_at = min(self._ends_at, elapsed_seconds() + left)
-
-    def go_on(self) -> None:
-        """Pass on what has come while the disk was waited for."""
-        if self._phase is RELEASED and self._parts:
-            self._pass_parts()
-        if self._is_waiting or self._phase is SETTLED:
-            return
-        if self._phase is RELEASED and self._has_ended:
-            self._end_answer()
-        elif self._handle is not None and not self._connection.is_slow:
-            self._handle.resume()
-
-    def _finish(self, *, keep: bool) -> None:
-        """Record that the answer is through, and let the connection go on."""
-        self._end(None)
-        self._leave()
-        self._connection.end_crossing(keep=keep)

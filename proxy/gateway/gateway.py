@@ -27,7 +27,8 @@ from proxy.ledger.lines import Line
 from proxy.model.counts import CountsNeeded
 from proxy.model.decision import Reason
 from proxy.model.origin import ClientAddress
-from proxy.model.ports import CountsSource, Ledger
+from proxy.model.ports import CountsSource, DirectorySource, Ledger
+from proxy.model.subject import LookupNeeded
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Passage
 from proxy.pipeline.steps import Need, Refuse
@@ -59,6 +60,7 @@ class Gateway:
         ticker: keeps the deadlines.
         client_address: where trusted proxies say whose request they pass on.
         counts: asked how much callers have read, where that is not known at once.
+        directory: asked whose data it is, where that is not known at once.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Gateway:
         ticker: Ticker,
         client_address: ClientAddress = ClientAddress.X_FORWARDED_FOR,
         counts: CountsSource | None = None,
+        directory: DirectorySource | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.keys = keys
@@ -83,6 +86,7 @@ class Gateway:
         self.metrics = metrics
         self.options = options
         self.counts = counts
+        self.directory = directory
         self.ticker = ticker
         self.reader = RequestReader()
         self.connections: set[ClientConnection] = set()
@@ -110,6 +114,9 @@ class Gateway:
         elif isinstance(need.what, CountsNeeded):
             if self.counts is not None:
                 await self.counts.ask(need.what)
+        elif isinstance(need.what, LookupNeeded):
+            if self.directory is not None:
+                await self.directory.ask(need.what)
         elif isinstance(need.what, KeysNeeded):
             await self.keys.refresh(need.what.issuer_id)
 

@@ -9,7 +9,7 @@ from proxy.model.decision import Reason
 from proxy.model.outcome import Outcome
 from proxy.model.request import Headers
 from proxy.pipeline.answers import ANSWERS
-from proxy.pipeline.passage import DECISION_ID
+from proxy.pipeline.recording import DECISION_ID
 
 MEDIA_TYPE: Final = "application/problem+json"
 _ENCODE: Final = msgspec.json.Encoder().encode

@@ -86,7 +86,9 @@ class Settling:
     """Waits for an issuer, or for the disk."""
     _handle: UpstreamHandle | None = None
     _sent = 0
-    """Bytes of the answer's body."""
+    """Bytes of the answer's body, or through a tunnel from the API."""
+    _taken = 0
+    """Bytes of the request's body, or through a tunnel from the caller."""
     _is_waiting = False
     """Whether the disk is waited for."""
     _is_tunnel = False
@@ -230,7 +232,11 @@ class Settling:
         """Record how the answer ended. What has left cannot be called back, so a failure here is logged."""
         self._phase = SETTLED
         ended = self._passage.end(
-            complete=not reason, reason=reason, bytes_sent=self._sent, seconds=elapsed_seconds() - self._started
+            complete=not reason,
+            reason=reason,
+            bytes_sent=self._sent,
+            bytes_taken=self._taken if self._is_tunnel else 0,
+            seconds=elapsed_seconds() - self._started,
         )
         if reason:
             self._gateway.metrics.answers_cut.count(reason)

@@ -51,6 +51,7 @@ _FORMS: Final[Mapping[str, Schema]] = {
     "segment": _COUNT,
     "count": _COUNT,
     "bytes": _COUNT,
+    "bytes_in": _COUNT,
     "cut_bytes": _COUNT,
     "unlisted": _COUNT,
     "peaks": {"type": "array", "items": _HASH},

@@ -109,6 +109,9 @@ class SubjectRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
     country: str = UNKNOWN
     id: str = UNKNOWN
     """``api:keyed hash``, or the state of the fact."""
+    source: str = ""
+    """Where the country came from: ``literal`` (the route itself), ``path``, ``query``, ``header``, ``body`` or
+    ``form`` of the request, ``answer``, or ``lookup:`` and the register."""
 
 
 class ContentRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -121,7 +124,13 @@ class ContentRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
     subjects: int = 0
     """Distinct data subjects whose data left."""
     subject_ids: tuple[str, ...] = ()
-    """Their keyed hashes, up to a bound."""
+    """Their keyed hashes as decisions have them behind the API's id, up to a bound."""
+    left: dict[str, int] = {}
+    """Records that left, by their subjects' country; ``several`` for a subject of more than one."""
+    kept_back: dict[str, int] = {}
+    """Records that were dropped, likewise."""
+    rules: dict[str, int] = {}
+    """Records that were dropped or masked, by the rule that determined it."""
 
 
 class ShadowRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -217,6 +226,11 @@ class EndLine(Line, frozen=True, kw_only=True, tag="end"):
     """Why it is not complete."""
     upstream: int | None = None
     bytes: int = 0
+    """Of the answer's body that left, or that came through a tunnel from the API."""
+    content: ContentRecorded | None = None
+    """What was found in all of an answer that left in parts; whose data it was, its parts say."""
+    bytes_in: int = 0
+    """That came through a tunnel from the caller."""
     seconds: float = 0.0
     """From the request's head."""
 
@@ -243,7 +257,7 @@ class StartLine(Line, frozen=True, kw_only=True, tag="start"):
     """``written``: lines are in the kernel before anything leaves. ``synced``: on disk."""
     geolocation: str
     upstreams: dict[str, str]
-    """API id to where this deployment finds it."""
+    """API id, or ``API/COUNTRY`` where it has a place for subjects of a country, to where this deployment finds it."""
     key_places: dict[str, str]
     """Issuer id to where this deployment finds its keys, without user, password and query."""
 

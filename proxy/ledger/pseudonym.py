@@ -19,12 +19,14 @@ import hashlib
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from proxy.clock import parse_instant, render_date
 
 KEY_BYTES: Final = 32
+CURSOR_KEY_BYTES: Final = 64
+"""Of AES-256-SIV (RFC 5297 2.2: two keys)."""
 SUBJECTS: Final = "subjects"
 """The word before the key under which grants name data subjects."""
 MONTHS: Final = 24
@@ -63,6 +65,17 @@ class SubjectNames:
         state = self._subjects.copy()
         state.update(f"{api}|{subject_id}".encode("utf-8", "surrogatepass"))
         return f"{api}:{state.hexdigest()}"
+
+    def of_subjects(self, api: str, ids: Iterable[str]) -> tuple[str, ...]:
+        """Return the names of data subjects of one API, without the API: many at once, as an answer has them."""
+        common = self._subjects.copy()
+        common.update(f"{api}|".encode())
+        copy, names = common.copy, []
+        for each in ids:
+            state = copy()
+            state.update(each.encode("utf-8", "surrogatepass"))
+            names.append(state.hexdigest())
+        return tuple(names)
 
 
 class Pseudonyms(SubjectNames):
@@ -107,6 +120,38 @@ class CountNames:
         return state.digest()
 
 
+class FieldNames:
+    """Names what stands in fields, to whoever may see only that two of them are the same.
+
+    It uses the key that stays, so that a name does not change with the month; for another audience it is another.
+
+    Args:
+        key: 32 secret bytes.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, key: bytes) -> None:
+        self._fields = _keyed(key, b"field")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(key=***)"
+
+    def of(self, audience: str, category: str, text: str) -> str:
+        """Return the name of a text.
+
+        Args:
+            audience: to whom it is shown.
+            category: of the data; the same text in another is called otherwise.
+            text: what stands in the field.
+        """
+        state = self._fields.copy()
+        for part in (audience, category, text):
+            data = part.encode("utf-8", "surrogatepass")
+            state.update(len(data).to_bytes(8, "big") + data)
+        return state.hexdigest()
+
+
 class KeyRing:
     """The keys of all periods, and the one that stays.
 
@@ -123,6 +168,10 @@ class KeyRing:
         self.subjects = SubjectNames(subjects)
         """Names data subjects as grants do."""
         self.counts = CountNames(subjects)
+        self.fields = FieldNames(subjects)
+        """Names what is pseudonymised in answers."""
+        self.cursors = hashlib.blake2b(digest_size=CURSOR_KEY_BYTES, key=subjects, person=b"cursors").digest()
+        """The key under which cursors are sealed."""
         self.names: Mapping[str, Pseudonyms] = {period: Pseudonyms(key) for period, key in self._keys.items()}
         """Names people as records do, by period."""
         self._periods = tuple(self._keys)

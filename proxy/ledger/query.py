@@ -99,6 +99,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "counts_country_subjects_1h": Field(("counts", "country_subjects_1h"), is_counted=False),
     "counts_country_subjects_24h": Field(("counts", "country_subjects_24h"), is_counted=False),
     "counts_requests_1m": Field(("counts", "requests_1m"), is_counted=False),
+    "bytes_in": Field(("end", "bytes_in"), within=0, is_counted=False),
 }
 """Name to field, in the order of the columns of CSV. New ones are added at the end, none is renamed."""
 

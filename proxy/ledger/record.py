@@ -7,7 +7,8 @@ to together: of a request like others only the data subject and a few numbers ar
 every request.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from proxy.clock import render_instant
 from proxy.ledger.entry import Rendered, encode
 from proxy.ledger.lines import (
     CallerRecorded,
+    ContentRecorded,
     DatabaseRecorded,
     GeolocationLine,
     OriginRecorded,
@@ -30,6 +32,7 @@ from proxy.model.caller import Caller, Part, Person, Tie
 from proxy.model.counts import TALLIES, UNCOUNTED, Counts
 from proxy.model.decision import AppliedRule, Certainty, Decision, Shadow
 from proxy.model.facts import UNKNOWN, Fact, FactSet, State, known
+from proxy.model.filtering import DROPPED, LEFT, Content, RecordCount
 from proxy.model.origin import CountrySource, DatabaseInfo, Origin
 from proxy.model.outcome import Outcome
 
@@ -39,6 +42,9 @@ _KEPT: Final = 4096
 """Rendered callers, and rendered origins."""
 _KEPT_TOGETHER: Final = 20_000
 """What they come to together with a route and a verdict."""
+
+MAX_SUBJECT_IDS: Final = 4096
+"""Subjects of the records of one line that are named; the count of them all is told."""
 
 _NOBODY: Final = CallerRecorded()
 _NOWHERE: Final = OriginRecorded()
@@ -106,6 +112,7 @@ class Recorder:
         upstream: int | None = None,
         whole: int | None = None,
         seconds: float = 0.0,
+        content: ContentRecorded | None = None,
     ) -> Rendered:
         """Return the line of an outcome.
 
@@ -115,6 +122,7 @@ class Recorder:
             upstream: the API's status, where the caller is answered another.
             whole: how many bytes the body has, where the whole answer is in hand: then no ``end`` line follows.
             seconds: from the request's head until now; written where the answer is in hand.
+            content: what was found in the records of an answer that is in hand.
         """
         names = self._keys.at(outcome.now)
         if names is not self._names:  # another month: whoever was rendered has another name
@@ -132,12 +140,13 @@ class Recorder:
                 b"",
                 self._back(outcome),
             )
-        body = b'{"line":"decision","id":%b%b%b%b%b%b%b%b' % (
+        body = b'{"line":"decision","id":%b%b%b%b%b%b%b%b%b' % (
             encode(outcome.request_id),
             front,
             name,
             back,
             b"" if outcome.counts is UNCOUNTED else _render_counts(outcome.counts),
+            b"" if content is None else _members(content=content),
             b',"trace":' + encode(outcome.trace) if outcome.trace else b"",
             b"" if upstream is None else _members(upstream=upstream),
             b"}" if whole is None else b',"complete":true,"bytes":%d,"seconds":%.6f}' % (whole, seconds),
@@ -152,15 +161,16 @@ class Recorder:
         """
         decision, caller, origin, subject = outcome.decision, outcome.caller, outcome.origin, outcome.subject
         key = (
-            id(decision), id(caller), id(origin), id(route), subject.country, outcome.purpose, outcome.method,
-            outcome.effect, outcome.reason, outcome.enforced, outcome.status, released,
+            id(decision), id(caller), id(origin), id(route), subject.country, subject.source, outcome.purpose,
+            outcome.method, outcome.effect, outcome.reason, outcome.enforced, outcome.status, released,
         )  # fmt: skip
         common = self._common.get(key)
         if common is None:
             if len(self._common) >= _KEPT_TOGETHER:
                 self._common.clear()
             country = encode(_render(subject.country))
-            front = self._render_front(outcome, released) + b',"subject":{"country":%b,"id":"' % country
+            source = b',"source":%b' % encode(subject.source) if subject.source else b""
+            front = self._render_front(outcome, released) + b',"subject":{"country":%b%b,"id":"' % (country, source)
             values = (decision, caller, origin, route)
             common = self._common[key] = _Common(values, front, b'"}' + self._back(outcome))
         return common
@@ -240,9 +250,50 @@ class Recorder:
         """Return the keyed pseudonym under which grants name a data subject of an API."""
         return self._keys.subjects.of_subject(api, subject_id)
 
+    def name_value(self, audience: str, category: str, text: str) -> str:
+        """Return the keyed pseudonym that stands in a value's place, the same again for the same audience."""
+        return self._keys.fields.of(audience, category, text)
+
+    @property
+    def cursor_key(self) -> bytes:
+        """The key under which the cursors of APIs are sealed."""
+        return self._keys.cursors
+
+    def tell_content(self, content: Content, counts: Sequence[RecordCount], api: str, now: float) -> ContentRecorded:
+        """Return what is recorded of the records of a part of an answer; subjects by their keyed pseudonyms."""
+        ids = tuple(dict.fromkeys(content.ids))
+        named = self._keys.at(now).of_subjects(api, ids[:MAX_SUBJECT_IDS])
+        left, dropped, rules = Counter[str](), Counter[str](), Counter[str]()
+        for each in counts:
+            (dropped if each.what == DROPPED else left)[each.country] += each.count
+            if each.what != LEFT:
+                rules[each.rule] += each.count
+        return ContentRecorded(
+            seen=content.seen,
+            dropped=content.dropped,
+            masked=content.masked,
+            subjects=len(ids),
+            subject_ids=named,
+            left=dict(left),
+            kept_back=dict(dropped),
+            rules=dict(rules),
+        )
+
     def name_counted(self, api: str, name: str) -> bytes:
         """Return the keyed pseudonym under which what somebody reads at an API is counted."""
         return self._keys.counts.of(api, name)
+
+
+def add_contents(one: ContentRecorded, other: ContentRecorded) -> ContentRecorded:
+    """Return what was found in two parts of an answer together; whose data it was, each says for itself."""
+    return ContentRecorded(
+        seen=one.seen + other.seen,
+        dropped=one.dropped + other.dropped,
+        masked=one.masked + other.masked,
+        left=dict(Counter(one.left) + Counter(other.left)),
+        kept_back=dict(Counter(one.kept_back) + Counter(other.kept_back)),
+        rules=dict(Counter(one.rules) + Counter(other.rules)),
+    )
 
 
 def geolocation_line(version: str, databases: Iterable[DatabaseInfo]) -> GeolocationLine:
@@ -274,7 +325,9 @@ def _render_state(fact: object) -> str:
 
 def _render_subject(outcome: Outcome) -> bytes:
     """Render whose data it is, where nobody is named."""
-    recorded = SubjectRecorded(_render(outcome.subject.country), _render_state(outcome.subject.id))
+    recorded = SubjectRecorded(
+        _render(outcome.subject.country), _render_state(outcome.subject.id), outcome.subject.source
+    )
     return b"" if recorded == _NO_ONE else _members(subject=recorded)
 
 

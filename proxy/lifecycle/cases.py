@@ -102,7 +102,7 @@ class Cases:
             self._caller(given.caller, match.route, math.nan if given.at is None else given.at.timestamp()),
             self._origin(given.origin or CaseOrigin()),
             subject if grant is None else msgspec.structs.replace(subject, reference=min(grant.subjects)),
-            self._snapshot.resources[match.route.id],
+            self._snapshot.find_resource(match.route, match.route.api.find_upstream(subject.country)),
             case=ABSENT if given.case is None else given.case,
             time=UNKNOWN if given.at is None else given.at.timestamp(),
             counts=NOTHING_TO_COUNT if match.route.unauthenticated else _counts(given.counts, subject),

@@ -69,9 +69,10 @@ def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
     """
     asked = read_line(data)
     line, time = asked.line, asked.time
-    resource = snapshot.resources.get(line.route)
-    if resource is None:
+    route = snapshot.catalog.find_route(line.route)
+    if route is None:
         raise UsageError(f"The line is of the route {line.route or line.shape!r}, which this bundle does not declare.")
+    subject = _subject(line, snapshot)
     origin = Origin(
         ip=_fact(line.origin.ip),
         country=_fact(line.origin.country),
@@ -85,8 +86,8 @@ def read_recorded(data: bytes, snapshot: Snapshot) -> Recorded:
     facts = Facts(
         _caller(line, snapshot, time),
         origin,
-        _subject(line, snapshot),
-        resource,
+        subject,
+        snapshot.find_resource(route, route.api.find_upstream(subject.country)),
         purpose=line.purpose or ABSENT,
         case=UNKNOWN,
         time=time,

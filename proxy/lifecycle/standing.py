@@ -19,7 +19,7 @@ def describe_start(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator, d
         version=VERSION,
         durability=durability,
         geolocation=geolocator.build,
-        upstreams={api.id: api.upstream.url for api in snapshot.catalog.apis},
+        upstreams={name: place.url for api in snapshot.catalog.apis for name, place in api.named_places},
         key_places={issuer.id: render_place(keys.place(issuer.id)) for issuer in snapshot.issuers},
     )
 

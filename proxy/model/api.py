@@ -85,6 +85,14 @@ class Api(msgspec.Struct, frozen=True):
         """Everywhere it is served."""
         return (self.upstream, *self.upstreams.values())
 
+    @property
+    def named_places(self) -> tuple[tuple[str, Upstream], ...]:
+        """Everywhere it is served, each place under the name that a deployment has for it: ``users``, ``users/JP``."""
+        return (
+            (self.id, self.upstream),
+            *((f"{self.id}/{country}", place) for country, place in self.upstreams.items()),
+        )
+
     def find_upstream(self, country: object) -> Upstream:
         """Return where it is served for subjects of a country, or of none that is known."""
         return self.upstreams.get(country, self.upstream) if isinstance(country, str) else self.upstream
@@ -170,3 +178,11 @@ class Route(msgspec.Struct, frozen=True):
     searchable_by: frozenset[str] | None = None
     """Query parameters that may stand where a record could be dropped: hidden ones must not be found by probing. None
     where that is not declared, because none can be dropped."""
+
+    @property
+    def is_told_ids(self) -> bool:
+        """Whether it is the records of the answer that say who the subjects are, and no request does."""
+        inspection, subject = self.inspection, self.subject
+        if inspection is None or subject is None or subject.id is not None:
+            return False
+        return inspection.id is not None or inspection.is_id_key

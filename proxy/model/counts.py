@@ -3,6 +3,8 @@
 
 - A count is of one caller at one API, over a window that ends now and slides. It holds the request itself: the first
   subject that somebody reads is number 1.
+- Where only the answer tells the subjects, a request is decided by the count as it stands, at least 1, and the answer
+  by what it comes to with whom it shows.
 - Counted is what the policy allowed. What was denied was not read.
 - More is never a reason to allow (``policy.conditions`` holds rules to that). So a number may be an upper bound, and
   need not be known beyond what some rule tells apart.
@@ -13,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact, State
+from proxy.model.facts import NOT_APPLICABLE, UNKNOWN, Fact
 
 MAX_LIMIT: Final = 100_000
 """The largest number that a rule can compare a count with: whoever counts holds as much for each caller."""
@@ -82,15 +84,15 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Count(msgspec.Struct, frozen=True):
-    """What one tally is asked for one request. It names nobody: caller and member are keyed hashes."""
+    """What one tally is asked for one request. It names nobody: caller and members are keyed hashes."""
 
     asked: Asked
     caller: bytes
     """Whose it is, at which API."""
     group: str
     """The country of the subjects that are counted together; empty where all are."""
-    member: bytes
-    """What is counted: a subject, or this request."""
+    members: tuple[bytes, ...]
+    """What is counted, each once: a subject, several, or this request; none where only the number is asked for."""
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -111,14 +113,23 @@ class CountsNeeded(msgspec.Struct, eq=False):
     id: str
     """The request's id, by which the answer is known to be its own."""
     counts: tuple[Count, ...]
-    states: Mapping[str, State]
+    settled: Mapping[str, Fact[int]]
     """Tallies that nobody needs to be asked for, each with what it is."""
     answer: Counted | None = None
 
     def read(self, counted: Counted) -> Counts:
         """Return the facts that an answer comes to."""
-        found: dict[str, Any] = dict(self.states)
+        found: dict[str, Any] = dict(self.settled)
         if counted.numbers is not None:
             names = [count.asked.tally.name for count in self.counts]
             found |= dict(zip(names, counted.numbers, strict=True))
         return Counts(**found)
+
+    def is_low(self, counted: Counted) -> bool:
+        """Say whether no rule can tell the numbers of an answer from 1."""
+        if counted.numbers is None:
+            return False
+        is_low = True
+        for count, number in zip(self.counts, counted.numbers, strict=True):
+            is_low &= number < count.asked.at_least
+        return is_low

@@ -6,7 +6,7 @@ stands here.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -52,6 +52,27 @@ class Content(msgspec.Struct, frozen=True):
     """Records that leave with a field transformed."""
     ids: tuple[str, ...] = ()
     """Of the subjects of the records that leave, in their order; with repetitions."""
+    by_verdict: tuple[tuple[Verdict, int], ...] = ()
+    """How many records each verdict was given to."""
+    unfit: int = 0
+    """Records that were dropped because a transform did not fit a value."""
+
+
+LEFT: Final = "left"
+MASKED: Final = "masked"
+DROPPED: Final = "dropped"
+
+
+class RecordCount(msgspec.Struct, frozen=True):
+    """How many records came to the same, for records and metrics."""
+
+    what: str
+    """``left``, ``masked`` or ``dropped``."""
+    rule: str
+    """The determining rule, or a reason where none is."""
+    country: str
+    """Of their subjects: a code, ``unknown``, or ``several``."""
+    count: int
 
 
 class AnswerRefusedError(Exception):

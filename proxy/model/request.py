@@ -7,6 +7,8 @@ import msgspec
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 """Header fields in the order received, names as written."""
+_LAX: Final = {ord(character): "-" for character in "!#$%&'*+.^_`|~"}
+"""Every character of a token that is neither letter nor digit: CGI reads ``_`` for ``-``, lighttpd for all."""
 TokenPlace: TypeAlias = str
 """Where a token stands in a request: ``authorization``, ``cookie NAME`` or ``header name``."""
 AUTHORIZATION: Final[TokenPlace] = "authorization"
@@ -15,6 +17,11 @@ BEHIND: Final[TokenPlace] = "header sekisho-on-behalf-of"
 """The field in which a caller shows the token of the person for whom it acts, whatever place its issuer names."""
 Carried: TypeAlias = tuple[tuple[TokenPlace, str], ...]
 """What stood at the other places that the policy names, and where."""
+
+
+def canonical_name(name: str) -> str:
+    """Return the name of a field as the laxest reader behind us would read it."""
+    return name.lower().translate(_LAX)
 
 
 class RequestHead(msgspec.Struct, frozen=True, gc=False):

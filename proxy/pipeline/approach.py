@@ -42,7 +42,8 @@ class Approach(msgspec.Struct, frozen=True):
     api: Api | Reason
     """The API that is meant, or the reason why there is none."""
     front: str
-    """The field lines that begin what goes to that API."""
+    """The field lines that begin what goes to that API; empty where they are those of the upstream, as it declares no
+    host (``Checkpoint.fronts``)."""
     rest: bytes
     """The field lines of the caller that go on."""
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all passages under one snapshot share, and what they ask of it: who calls, and what the facts are."""
 
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -12,23 +14,26 @@ from proxy.caller.resolve import NOTHING_MET, CallerNeed, Callers, Shown
 from proxy.caller.tokens import read_credentials
 from proxy.caller.xfcc import read_forwarded_certificate
 from proxy.ledger.record import Recorder
-from proxy.model.api import Api
+from proxy.model.api import Api, Route, Upstream
 from proxy.model.caller import UNAUTHENTICATED, Caller
-from proxy.model.counts import UNAVAILABLE, Counted, CountsNeeded
+from proxy.model.counts import UNAVAILABLE, Asked, Counted, CountsNeeded
 from proxy.model.decision import Reason
 from proxy.model.facts import ABSENT
 from proxy.model.origin import ClientAddress, Origin
-from proxy.model.ports import Geolocator, Introspections, KeySets, Volume
-from proxy.model.request import RequestHead
+from proxy.model.ports import Directory, Geolocator, Introspections, KeySets, Volume
+from proxy.model.request import Headers, RequestHead
 from proxy.model.subject import Subject
 from proxy.origin.resolve import Origins
 from proxy.pipeline.approach import Approach, Approaches
+from proxy.pipeline.whose import NO_DIRECTORY, is_plain
 from proxy.policy.attributes import Facts
 from proxy.policy.counted import find_counted
 from proxy.policy.evaluate import claim_purpose
+from proxy.redaction.accepting import fit_request
+from proxy.redaction.options import RedactionOptions
 from proxy.request.catalog import Match, NoMatch
+from proxy.request.cursors import Seal
 from proxy.request.headers import RequestFields, make_table, parse_host, read_request_fields, render_fields
-from proxy.subject.selectors import select_subject
 
 FORWARDED: Final = "xfcc"
 """The setting by which certificates come from ``X-Forwarded-Client-Cert`` of a trusted proxy."""
@@ -53,6 +58,7 @@ class NobodyCounts:
 
 
 NOBODY_COUNTS: Final = NobodyCounts()
+INSPECT_AS_USUAL: Final = RedactionOptions()
 
 
 class Checkpoint:
@@ -68,6 +74,8 @@ class Checkpoint:
         client_address: where trusted proxies say whose request they pass on.
         volume: counts what callers read.
         assertions: tells APIs, signed, what was decided.
+        directory: tells the countries of data subjects.
+        inspect: how much of an answer that is looked into is held, and taken.
     """
 
     def __init__(
@@ -82,6 +90,8 @@ class Checkpoint:
         client_address: ClientAddress = ClientAddress.X_FORWARDED_FOR,
         volume: Volume = NOBODY_COUNTS,
         assertions: Assertions | None = None,
+        directory: Directory = NO_DIRECTORY,
+        inspect: RedactionOptions = INSPECT_AS_USUAL,
     ) -> None:
         self.snapshot = snapshot
         self.keys = keys
@@ -92,8 +102,17 @@ class Checkpoint:
         self.authorities = Authorities(snapshot.authorities)
         self.origins = Origins(snapshot.networks, snapshot.proxies, geolocator, client_address)
         self.volume = volume
-        self.counted = find_counted(snapshot.policy, snapshot.resources.values())
+        self.counted = find_counted(snapshot.policy, snapshot.every_resource)
         """What is counted, by API: only where some rule asks for it."""
+        self.counted_in_answers = _find_counted_in_answers(snapshot.catalog.routes, self.counted)
+        self.fronts = {place.url: _render_host(place) for api in snapshot.catalog.apis for place in api.places}
+        """The field lines that begin what goes to an API that declares no host, by its upstream."""
+        self.seal = Seal(recorder.cursor_key)
+        """Seals the cursors of APIs."""
+        self.directory = directory
+        self.inspect = inspect
+        self.elsewhere = frozenset(each.id for each in snapshot.catalog.routes if not is_plain(each.subject))
+        """Routes of which neither the path nor the route itself says at once whose data they carry."""
         self._approaches = Approaches()
         self._has_grants = bool(snapshot.policy.grants)
         self._is_forwarded = client_certificate == FORWARDED
@@ -126,8 +145,8 @@ class Checkpoint:
             credentials=read_credentials(fields.authorization, fields.carried),
             host=host,
             api=api,
-            front="" if isinstance(api, Reason) else _render_front(api, host),
-            rest=b"" if isinstance(api, Reason) else _render_rest(api, fields),
+            front="" if isinstance(api, Reason) or not api.hosts else f"Host: {host}\r\nX-Forwarded-Host: {host}\r\n",
+            rest=b"" if isinstance(api, Reason) else _render_rest(api, fields, fields.forwardable),
         )
         self._approaches.keep(approach)
         return approach
@@ -177,30 +196,47 @@ class Checkpoint:
         token = None if isinstance(found, Reason) else found
         return self.callers.resolve_shown(Shown(token, identity, behind), self.keys, now, met)
 
-    def find_facts(self, match: Match, caller: Caller, origin: Origin, fields: RequestFields, now: float) -> Facts:
+    def find_facts(  # noqa: PLR0917 - called once a request, in this order
+        self, match: Match, caller: Caller, origin: Origin, subject: Subject, fields: RequestFields, now: float
+    ) -> Facts:
         """Return everything that one decision is made from."""
         route, snapshot = match.route, self.snapshot
-        subject = select_subject(route.subject, match.parameters)
         if self._has_grants and isinstance(subject.id, str):
             reference = self.recorder.name_subject(route.api.id, subject.id)
-            subject = Subject(country=subject.country, id=subject.id, reference=reference)
+            subject = Subject(country=subject.country, id=subject.id, reference=reference, source=subject.source)
         case = ABSENT if fields.case is None else fields.case
-        facts = Facts(caller, origin, subject, snapshot.resources[route.id], ABSENT, case, now)
+        resource = snapshot.find_resource(route, route.api.find_upstream(subject.country))
+        facts = Facts(caller, origin, subject, resource, ABSENT, case, now)
         if fields.purpose is None:
             return facts
         purpose = claim_purpose(snapshot.policy, facts, fields.purpose)
         return msgspec.structs.replace(facts, purpose=purpose)
 
+    def refer(self, api: str) -> Callable[[str], str] | None:
+        """Return what names the data subjects of an API as grants do; None where there is no grant."""
+        return partial(self.recorder.name_subject, api) if self._has_grants else None
 
-def _render_front(api: Api, host: str) -> str:
-    """Return the field lines that begin every request to an API: what it is called."""
-    if api.hosts:
-        return f"Host: {host}\r\nX-Forwarded-Host: {host}\r\n"
-    return f"Host: {api.upstream.url.partition('://')[2] or LOCALHOST}\r\n"
+    def render_inspected(self, approach: Approach, api: Api, method: str) -> bytes:
+        """Return a caller's own field lines as they go on to an API whose answer is looked into."""
+        return _render_rest(api, approach.fields, fit_request(approach.fields.forwardable, method))
 
 
-def _render_rest(api: Api, fields: RequestFields) -> bytes:
+def _find_counted_in_answers(routes: Iterable[Route], counted: Mapping[str, tuple[Asked, ...]]) -> frozenset[str]:
+    """Return the ids of routes whose answers have to be looked into, to count whom they show (``counting_answers``)."""
+    return frozenset(
+        route.id
+        for route in routes
+        if route.is_told_ids and any(asked.tally.is_of_subjects for asked in counted.get(route.api.id, ()))
+    )
+
+
+def _render_host(upstream: Upstream) -> str:
+    """Return the field line that says what an upstream is called whose API declares no host."""
+    return f"Host: {upstream.url.partition('://')[2] or LOCALHOST}\r\n"
+
+
+def _render_rest(api: Api, fields: RequestFields, forwardable: Headers) -> bytes:
     """Return the caller's own field lines that go on to an API."""
     if not api.forwards_authorization or fields.authorization is None:
-        return render_fields(fields.forwardable)
-    return render_fields((("Authorization", fields.authorization), *fields.forwardable))
+        return render_fields(forwardable)
+    return render_fields((("Authorization", fields.authorization), *forwardable))

@@ -7,6 +7,8 @@
 3. What is then refused is taken back: what was denied was not read.
 
 In between another request may find a place taken that is then given back. It can be refused by that, never allowed.
+
+Where only the answer tells the subjects, 2 decides by the counts as they stand, and ``counting_answers`` goes on.
 """
 
 from typing import Final
@@ -14,14 +16,14 @@ from typing import Final
 import msgspec
 
 from proxy.ledger.record import Recorder
-from proxy.model.counts import FIRST, UNAVAILABLE, UNCOUNTED, Asked, Count, Counted, Counts, CountsNeeded
+from proxy.model.counts import FIRST, UNAVAILABLE, UNCOUNTED, Asked, Counted, Counts, CountsNeeded
 from proxy.model.decision import Reason
-from proxy.model.facts import State
 from proxy.model.ports import Volume
+from proxy.pipeline.counting_questions import make_question
 from proxy.policy.attributes import Facts
-from proxy.policy.counted import find_states, whose_count
 
 _NOTHING_ASKED: Final = Counted(())
+_FIRST: Final = frozenset({1})
 
 
 class Counting:
@@ -43,19 +45,24 @@ class Counting:
         self.is_as_first = False
         """Whether no rule can tell the counts from those of a first request."""
 
-    def find(self, facts: Facts, request_id: str, recorder: Recorder) -> Facts | CountsNeeded:
-        """Return the facts with the counts, or what must be asked for first; that is asked for once."""
+    def find(self, facts: Facts, request_id: str, recorder: Recorder, *, awaits: bool = False) -> Facts | CountsNeeded:
+        """Return the facts with the counts, or what must be asked for first; that is asked for once.
+
+        Args:
+            facts: of the request.
+            request_id: its id.
+            recorder: names who is counted, and for whom, without naming them.
+            awaits: whether the answer tells the subjects: then ``AnswerCounting`` goes on.
+        """
         needed, is_asked = self._needed, self._needed is not None
         if needed is None:
-            needed = self._needed = make_question(self._asked, facts, request_id, recorder)
+            needed = self._needed = make_question(self._asked, facts, request_id, recorder, awaits=awaits)
         counted = self._volume.count(needed) if needed.counts else _NOTHING_ASKED
         if counted is None and not is_asked:
             return needed
         self._counted = counted = counted or UNAVAILABLE
         self.counts = needed.read(counted)
-        self.is_as_first = not needed.states and counted.numbers is not None
-        for each, number in zip(needed.counts, counted.numbers or (), strict=False):
-            self.is_as_first &= number < each.asked.at_least
+        self.is_as_first = needed.is_low(counted) and set(needed.settled.values()) <= _FIRST
         return msgspec.structs.replace(facts, counts=self.counts)
 
     def settle(self, refusal: Reason | None) -> Reason | None:
@@ -77,26 +84,3 @@ class Counting:
 def as_first(facts: Facts) -> Facts:
     """Return the facts as if the request were the caller's first."""
     return msgspec.structs.replace(facts, counts=FIRST)
-
-
-def make_question(asked: tuple[Asked, ...], facts: Facts, request_id: str, recorder: Recorder) -> CountsNeeded:
-    """Return what is to be asked for one request, and what of it nobody needs to be asked."""
-    whose, subject, api = whose_count(facts.caller), facts.subject, facts.resource.api
-    if isinstance(whose, State):
-        return CountsNeeded(request_id, (), {each.tally.name: whose for each in asked})
-    caller = recorder.name_counted(api, whose)
-    request = request_id.encode()
-    states = find_states(subject)
-    member = recorder.name_counted(api, subject.id) if isinstance(subject.id, str) else b""
-    counts = tuple(
-        Count(
-            each,
-            caller,
-            str(subject.country) if each.tally.is_by_country else "",
-            member if each.tally.is_of_subjects else request,
-        )
-        for each in asked
-        if each.tally.name not in states
-    )
-    names = {each.tally.name for each in asked}
-    return CountsNeeded(request_id, counts, {name: state for name, state in states.items() if name in names})

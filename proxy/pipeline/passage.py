@@ -5,7 +5,8 @@ A driver calls, in this order::
 
     begin(head)      → Refuse | Need | Forward
     supply(need)     → Refuse | Need | Forward      as long as there is a need
-    answer(head)     → Refuse | Release             once the API has answered
+    answer(head)     → Refuse | Release | Inspect   once the API has answered
+    inspect(data)    → Refuse | Need | Part | Cut   for each part of an answer that is looked into
     end(...)         → Ended                        once the answer is through, or broke off
     is_denied_under(...)                            whenever another bundle was put in force meanwhile
     fail(reason)     → Refuse                       whenever the driver cannot go on before release
@@ -20,32 +21,29 @@ A driver calls, in this order::
 import math
 from typing import Final
 
-import msgspec
-
 from proxy.assertion.assertions import Judged
 from proxy.caller.resolve import NOTHING_MET, IntrospectionNeeded, KeysNeeded
-from proxy.clock import render_http_date
-from proxy.ledger.entry import Rendered
-from proxy.ledger.lines import EndLine, Line, ReleasedLine
-from proxy.model.api import Action, Api, Route
+from proxy.model.api import Action, Route
 from proxy.model.caller import Caller
-from proxy.model.counts import UNCOUNTED, CountsNeeded
-from proxy.model.decision import Decision, Effect, Reason
-from proxy.model.facts import ABSENT, Fact
-from proxy.model.origin import Origin
-from proxy.model.outcome import Outcome
-from proxy.model.request import RequestHead, ResponseHead, Target
-from proxy.model.subject import Subject
-from proxy.origin.resolve import NOWHERE
+from proxy.model.counts import CountsNeeded
+from proxy.model.decision import Effect, Reason
+from proxy.model.filtering import AnswerRefusedError
+from proxy.model.inspection import Inspection
+from proxy.model.request import RequestHead, ResponseHead
+from proxy.model.subject import BodyNeeded, LookupNeeded
 from proxy.pipeline.answers import ANSWERS
 from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
-from proxy.pipeline.counting import Counting, as_first
-from proxy.pipeline.steps import Ended, Forward, Need, Refuse, Release, Step
-from proxy.policy.attributes import Facts
-from proxy.policy.evaluate import decide
+from proxy.pipeline.judge import AnswerJudge
+from proxy.pipeline.judging import Asked
+from proxy.pipeline.looking import Look, Passed
+from proxy.pipeline.recording import DECISION_ID, Recording
+from proxy.pipeline.steps import INSPECT, Cut, Forward, Inspect, Looked, Need, Part, Refuse, Release, Step
+from proxy.redaction.accepting import join_accept_encoding
+from proxy.redaction.answers import open_answer
+from proxy.redaction.filters import make_filter
+from proxy.redaction.treatment import Treatment
 from proxy.request.catalog import Match, NoMatch
-from proxy.request.response_headers import render_response_fields
 from proxy.request.target import parse_target
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -54,33 +52,9 @@ UNDECLARED_SECONDS: Final = 60
 """How long a request to an undeclared route may take that observe mode lets pass."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _SWITCHING: Final = 101
-_NOBODY: Final = Caller()
-_NO_ONE: Final = Subject()
-DECISION_ID: Final = "Sekisho-Decision-Id"
-MODE: Final = "Sekisho-Mode"
 
 
-def find_refusal(decision: Decision) -> Reason | None:
-    """Return why a decision lets nothing pass as it is, None if it does.
-
-    An allowance with transforms needs somebody to apply them; until then it is a refusal of its own.
-    """
-    if decision.effect is not Effect.ALLOW:
-        return decision.reason
-    return Reason.TRANSFORMS_NOT_APPLIED if decision.transforms else None
-
-
-class _Asked(msgspec.Struct, frozen=True, gc=False):
-    """A canonical request to a declared API."""
-
-    approach: Approach
-    target: Target
-    api: Api
-    shown: bytes | None
-    """The certificate that it came with."""
-
-
-class Passage:
+class Passage(Recording):
     """One request's way through.
 
     Args:
@@ -90,44 +64,16 @@ class Passage:
     """
 
     # What is not known yet. A passage holds what it has found out, and looks the rest up here.
-    _method = "other"
-    _asked: _Asked | None = None
-    """What is asked, once it is canonical and an API is meant."""
     _expects_continue = False
-    _match: Match | None = None
-    _shape = ""
-    _origin: Origin = NOWHERE
-    _caller: Caller = _NOBODY
-    _subject: Subject = _NO_ONE
-    _purpose: Fact[str] = ABSENT
-    _decision: Decision | None = None
-    _effect = Effect.DENY
-    _reason = Reason.DECISION_FAILED
-    """Why; this one while nothing is decided."""
-    _is_judged = False
-    _enforced = True
-    _status: int | None = None
-    """As the outcome has it."""
-    _counting: Counting | None = None
-    """Where it is counted what the caller reads."""
     _met = NOTHING_MET
-    _recorded = False
-    """Whether the decision's line was handed out."""
-    _is_written = False
-    """Whether the ledger took it."""
-    _forwarded = False
-    _answered: int | None = None
-    _upstream: int | None = None
-    """The API's own status, where the caller is answered another."""
-    _is_whole = False
-    """Whether it is recorded that the whole answer was given to the caller."""
-    ends_at = math.inf
-    """Seconds since 1970 by which it ends, by what it was decided anew."""
-
-    def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
-        self._checkpoint = checkpoint
-        self._request_id = request_id
-        self._now = now
+    _head: ResponseHead | None = None
+    """Of an answer that is looked into."""
+    _look: Look | None = None
+    """Looks into the answer, once there is one that has to be looked into."""
+    _counted_part: Passed | None = None
+    """A part that may leave if the limits let it, while those who count are asked."""
+    _sent = 0
+    """Bytes of the body of an answer that is looked into."""
 
     # What a driver calls.
 
@@ -142,18 +88,25 @@ class Passage:
         """Take note of who sent bytes that are no request."""
         self._origin = self._checkpoint.origins.resolve((peer_ip, *proxied), self._now)
 
-    def supply(self, need: Need) -> Step:
-        """Go on after this need was met, or could not be. It is not raised again."""
+    def supply(self, need: Need, body: bytes | None = None) -> Step:
+        """Go on after this need was met, or could not be. It is not raised again.
+
+        Args:
+            need: what was needed.
+            body: of the request, where that was needed.
+        """
         if isinstance(need.what, KeysNeeded | IntrospectionNeeded):
             self._met |= {need.what}
         try:
+            if isinstance(need.what, BodyNeeded) and self._whose is not None and body is not None:
+                self._whose.take_body(body)
             return self._cross()
         except Exception as error:  # noqa: BLE001 - as above
             return self._refuse(Reason.DECISION_FAILED, error=error)
 
     def answer(
         self, head: ResponseHead, whole: int | None = None, seconds: float = 0.0, *, is_upgrade: bool = False
-    ) -> Refuse | Release:
+    ) -> Refuse | Release | Inspect:
         """Take the head of the API's answer.
 
         Args:
@@ -167,62 +120,28 @@ class Passage:
             self._upstream = head.status
             return self.fail(Reason.UPSTREAM_ANSWER_UNSUPPORTED)
         try:
+            if self._judge is not None or self._header:
+                return self._take_head(head, whole, seconds, is_upgrade=is_upgrade)
             return self._release(head, whole, seconds)
         except Exception as error:  # noqa: BLE001 - no exception path may release an answer
             return self.fail(Reason.DECISION_FAILED, error)
 
-    def part(self, bytes_sent: int) -> Line:
-        """Return the line of a part of the answer that is about to leave.
+    def inspect(self, data: bytes, *, ended: bool, seconds: float = 0.0) -> Looked:
+        """Take more of the body of an answer that is looked into.
 
         Args:
-            bytes_sent: of the body, up to and with this part.
-        """
-        return ReleasedLine(id=self._request_id, bytes=bytes_sent)
-
-    def end(self, *, complete: bool, reason: Reason | None = None, bytes_sent: int = 0, seconds: float = 0.0) -> Ended:
-        """Say how the answer ended.
-
-        Args:
-            complete: whether all of the answer went out.
-            reason: why not.
-            bytes_sent: of the body.
+            data: of the body, as the API sent it; nothing, to go on once a need was met.
+            ended: whether that is all of it.
             seconds: since the request's head.
         """
-        if not self._is_judged or (complete and self._is_whole):
-            return Ended(())
-        line = EndLine(
-            id=self._request_id,
-            status=self._answered,
-            complete=complete,
-            reason=reason or "",
-            upstream=self._upstream,
-            bytes=bytes_sent,
-            seconds=round(seconds, 6),
-        )
-        return Ended((line,))
-
-    def note_written(self) -> None:
-        """Take note that the ledger took the lines so far; whether they are on disk may be in doubt yet."""
-        self._is_written = self._recorded
-
-    def fail(self, reason: Reason, error: Exception | None = None) -> Refuse:
-        """Refuse because the driver cannot go on. Nothing of an answer has left.
-
-        Args:
-            reason: what went wrong.
-            error: for the operator's log.
-        """
-        was_recorded = self._recorded and (self._is_written or reason is not Reason.LEDGER_UNAVAILABLE)
-        self._is_whole = False
-        self._recorded = was_recorded  # what the ledger did not take is written again, should it take it now
-        decided = self._decision.effect if self._decision and self._forwarded else Effect.DENY
-        self._answered = ANSWERS[reason].status
-        self._judge(decided, reason, status=self._answered)
-        outcome = self._make_outcome()
-        lines = self._record(outcome, released=False)
-        if was_recorded:  # the decision is in the ledger already: say how it ended
-            lines = self.end(complete=False, reason=reason).lines
-        return Refuse(outcome, lines, error=error)
+        try:
+            return self._inspect(data, ended=ended, seconds=seconds)
+        except AnswerRefusedError as refused:
+            if refused.verdict is not None:
+                self._decision = refused.verdict.decision
+            return self._stop(refused.reason)
+        except Exception as error:  # noqa: BLE001 - no exception path may let an answer go on
+            return self._stop(Reason.DECISION_FAILED, error)
 
     # The five questions.
 
@@ -239,7 +158,7 @@ class Passage:
         self._asked = asked
         return None
 
-    def _find_asked(self, head: RequestHead, approach: Approach) -> _Asked | Reason:
+    def _find_asked(self, head: RequestHead, approach: Approach) -> Asked | Reason:
         """Find the API and the canonical target, or the reason why there is none."""
         shown, version = approach.shown, head.version
         if isinstance(shown, Reason):
@@ -256,7 +175,7 @@ class Passage:
             return api
         if approach.fields.expects_continue:
             self._expects_continue = version >= HTTP_1_1  # RFC 9110 10.1.1
-        return _Asked(approach, target, api, shown)
+        return Asked(approach, target, api, shown)
 
     def _cross(self) -> Step:
         """Who asks, whose data, and may they."""
@@ -274,38 +193,16 @@ class Passage:
         if isinstance(match, NoMatch):
             self._shape = match.shape
             return self._refuse(match.reason, allowed_methods=match.allowed)
-        return self._decide(match, caller, asked)
+        found = self._decide(match, caller, asked)
+        if found is None:
+            self._judge_as(Effect.ALLOW, Reason.RULE_ALLOWS)
+            return self._forward(asked)
+        return self._refuse(found) if isinstance(found, Reason) else Need(found)
 
-    def _decide(self, match: Match, caller: Caller, asked: _Asked) -> Step:
-        """May they."""
-        checkpoint, api = self._checkpoint, match.route.api.id
-        facts = checkpoint.find_facts(match, caller, self._origin, asked.approach.fields, self._now)
-        self._subject, self._purpose = facts.subject, facts.purpose
-        decision = self._count(api, facts) if api in checkpoint.counted else decide(checkpoint.snapshot.policy, facts)
-        if isinstance(decision, CountsNeeded):
-            return Need(decision)
-        self._decision = decision
-        reason = find_refusal(decision)
-        if self._counting is not None:
-            reason = self._counting.settle(reason)
-        if reason is not None:
-            return self._refuse(reason)
-        self._judge(Effect.ALLOW, decision.reason)
-        return self._forward(asked)
-
-    def _count(self, api: str, facts: Facts) -> Decision | CountsNeeded:
-        """Decide by how much the caller has read, or return what must be asked for that."""
-        checkpoint, policy = self._checkpoint, self._checkpoint.snapshot.policy
-        first = decide(policy, as_first(facts))
-        if find_refusal(first) is not None:
-            return first
-        counting = self._counting
-        if counting is None:
-            counting = self._counting = Counting(checkpoint.volume, checkpoint.counted[api])
-        counted = counting.find(facts, self._request_id, checkpoint.recorder)
-        if isinstance(counted, CountsNeeded):
-            return counted
-        return first if counting.is_as_first else decide(policy, counted)
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the caller waits to be asked for the body of its request."""
+        return self._expects_continue
 
     @property
     def is_under_way(self) -> bool:
@@ -330,51 +227,33 @@ class Passage:
         except Exception:  # noqa: BLE001 - no exception path may keep an answer flowing
             return True
 
-    def _is_refused(self, checkpoint: Checkpoint, asked: _Asked, now: float) -> bool:
-        approach = asked.approach
-        api = checkpoint.snapshot.catalog.find_api(approach.host)
-        if api is None or api.id != asked.api.id:
-            return True
-        match = checkpoint.snapshot.catalog.match(api, self._method, asked.target.segments)
-        shown = checkpoint.find_shown(approach.peer_ip, approach.certificate, approach.fields)
-        if isinstance(shown, Reason):
-            return True
-        caller = checkpoint.find_caller(match, approach, shown, now, None)
-        if not isinstance(caller, Caller) or not isinstance(match, Match):
-            return True
-        origin = checkpoint.origins.resolve(approach.chain, now)
-        facts = checkpoint.find_facts(match, caller, origin, approach.fields, now)
-        if self._counting is not None:  # it is counted already, and once
-            facts = msgspec.structs.replace(facts, counts=self._counting.counts)
-        decision = decide(checkpoint.snapshot.policy, facts)
-        self.ends_at = min(caller.until, decision.until, self._now + match.route.max_duration_seconds)
-        return find_refusal(decision) is not None
-
     # What comes of it.
 
     def _refuse(
         self, reason: Reason, *, allowed_methods: tuple[str, ...] = (), error: Exception | None = None
     ) -> Refuse | Forward:
         asked = self._asked if self._checkpoint.snapshot.observes(self._now) else None
-        self._judge(Effect.DENY, reason, enforced=asked is None, status=ANSWERS[reason].status)
+        self._judge_as(Effect.DENY, reason, enforced=asked is None, status=ANSWERS[reason].status)
         if asked is not None:
             return self._forward(asked)
         outcome = self._make_outcome()
         return Refuse(outcome, self._record(outcome, released=False), allowed_methods, error)
 
-    def _forward(self, asked: _Asked) -> Forward | Refuse:
+    def _forward(self, asked: Asked) -> Forward | Refuse:
         route = self._match.route if self._match else None
         try:
             assertion = self._vouch(asked, route)
         except Exception as error:  # noqa: BLE001 - what cannot be signed does not go out unsigned, nor in observe mode
             return self.fail(Reason.DECISION_FAILED, error)
         self._forwarded = True
+        upstream = self._place or asked.api.find_upstream(self._subject.country)
+        front = asked.approach.front or self._checkpoint.fronts[upstream.url]
         is_read = route.action is Action.READ if route else self._method in _SAFE
         return Forward(
             asked.api,
-            asked.api.upstream,
-            asked.target.text,
-            self._render_own(asked.approach).encode() + assertion + asked.approach.rest,
+            upstream,
+            self._target_text or asked.target.text,
+            self._render_own(front).encode() + assertion + self._render_rest(asked, route),
             self._expects_continue,
             is_read,
             self._seconds_left(route),
@@ -383,13 +262,19 @@ class Passage:
             route.upgrades if route else (),
         )
 
-    def _render_own(self, approach: Approach) -> str:
+    def _render_own(self, front: str) -> str:
         """Return our own field lines for the API, which nobody can forge; the caller's follow them."""
         address = self._origin.ip
         forwarded = f"X-Forwarded-For: {address}\r\n" if isinstance(address, str) else ""
-        return f"{approach.front}{forwarded}{DECISION_ID}: {self._request_id}\r\n"
+        return f"{front}{forwarded}{DECISION_ID}: {self._request_id}\r\n"
 
-    def _vouch(self, asked: _Asked, route: Route | None) -> bytes:
+    def _render_rest(self, asked: Asked, route: Route | None) -> bytes:
+        """Return the caller's own field lines that go on: none that would have the API answer with less than all."""
+        if self._judge is None or route is None:
+            return asked.approach.rest
+        return self._checkpoint.render_inspected(asked.approach, asked.api, self._method)
+
+    def _vouch(self, asked: Asked, route: Route | None) -> bytes:
         """Return the field line that tells the API, signed, what was decided; empty where it is told nothing."""
         assertions = self._checkpoint.assertions
         if assertions is None:
@@ -402,7 +287,7 @@ class Passage:
             self._now,
             self._request_id,
             self._method,
-            asked.target.text,
+            self._target_text or asked.target.text,
         )
         return assertions.render_field(asked.api, judged)
 
@@ -411,58 +296,127 @@ class Passage:
         until = min(self._caller.until, self._decision.until if self._decision else math.inf)
         return max(0.0, min(route.max_duration_seconds if route else UNDECLARED_SECONDS, until - self._now))
 
+    def _take_head(
+        self, head: ResponseHead, whole: int | None, seconds: float, *, is_upgrade: bool
+    ) -> Refuse | Release | Inspect:
+        """Take the head of an answer that says whose data it is, or that is looked into."""
+        asked, route = self._asked, self._match.route if self._match else None
+        if asked is None or route is None or not self._forwarded:
+            return self.fail(Reason.DECISION_FAILED)
+        reason = self._judge_head(head, asked)
+        if self._header:
+            kept = tuple([each for each in head.headers if each[0].lower() != self._header])
+            head = ResponseHead(head.status, kept)
+        if reason is None and is_upgrade:
+            reason = Reason.TRANSFORMS_NOT_APPLIED  # in a tunnel nothing is looked into
+        judge, inspection = self._judge, route.inspection
+        if reason is None and judge is not None:
+            look = self._open(head, judge, inspection, route)
+            if isinstance(look, Look):
+                self._look, self._head = look, head
+                return INSPECT
+            reason = look
+        if reason is not None:
+            if not self._checkpoint.snapshot.observes(self._now):
+                return self.fail(reason)
+            self._judge_as(Effect.DENY, reason, enforced=False, status=ANSWERS[reason].status)
+        return self._release(head, whole, seconds)
+
+    def _open(
+        self, head: ResponseHead, judge: AnswerJudge, inspection: Inspection | None, route: Route
+    ) -> Look | Reason:
+        """Return a look into an answer, or why it may not leave."""
+        checkpoint, asked = self._checkpoint, self._asked
+        if inspection is None or asked is None:
+            return Reason.TRANSFORMS_NOT_APPLIED
+        options = checkpoint.inspect
+        accepts = join_accept_encoding(asked.approach.headers)
+        reading = open_answer(inspection, head, self._method, accepts, options=options)
+        if isinstance(reading, Reason):
+            return reading
+        recorder, seal, caller = checkpoint.recorder, checkpoint.seal, self._caller
+        audience = caller.affiliate if isinstance(caller.affiliate, str) else caller.principal
+        treatment = Treatment(
+            name=lambda category, text: recorder.name_value(audience, category, text),
+            seal=lambda member, text: seal.seal(caller.principal, route.id, member.parameter, text),
+            hides=self._hides,
+            record_bytes=options.inspect_record_bytes,
+        )
+        return Look(
+            inspection,
+            reading,
+            make_filter(inspection, judge, treatment),
+            judge,
+            hold_bytes=options.inspect_hold_bytes,
+            observes=checkpoint.snapshot.observes(self._now),
+        )
+
+    def _inspect(self, data: bytes, *, ended: bool, seconds: float) -> Looked:
+        """Look into a part of an answer."""
+        look, head, route = self._look, self._head, self._match.route if self._match else None
+        if look is None or head is None or route is None:
+            return self._stop(Reason.DECISION_FAILED)
+        passed = self._take_counted(look, data, ended=ended)
+        if passed is None:
+            return None
+        if not isinstance(passed, Passed):
+            return Need(passed) if not isinstance(passed, Reason) else self._stop(passed)
+        self._sent += len(passed.data)
+        content = self._tell_content(passed.found, route.api.id)
+        if not passed.is_first:
+            is_nothing = content is None and not passed.data
+            told = () if is_nothing else (self._tell_part(self._sent, content),)
+            return Part(passed.data, told, None, passed.is_last, passed.found.counts)
+        self._decision = look.find_decision() or self._decision
+        if look.is_observed_refusal:
+            self._observe_refusal(look)
+        release = self._make_release(head, None if look.observes else look.reading)
+        if not passed.is_last:
+            first = (*self._record(release.outcome, released=True), self._tell_part(self._sent, content))
+            return Part(passed.data, first, release, counts=passed.found.counts)
+        whole = len(passed.data)
+        lines = self._record(release.outcome, released=True, whole=whole, seconds=seconds, content=content)
+        self._is_whole = True
+        lines = lines or self._tell_rest(whole, seconds, content)
+        return Part(passed.data, lines, release, is_last=True, counts=passed.found.counts)
+
+    def _take_counted(
+        self, look: Look, data: bytes, *, ended: bool
+    ) -> Passed | LookupNeeded | CountsNeeded | Reason | None:
+        """Look, and hold the limits on how much somebody reads before what may leave does."""
+        passed, self._counted_part = self._counted_part, None
+        shown, route = self._shown, self._match.route if self._match else None
+        if passed is None:
+            looked = look.look(data, ended=ended)
+            if looked is None or isinstance(looked, tuple):
+                return None if looked is None else looked[0]
+            passed = looked
+            needed = None if shown is None else shown.ask(look.judge.take_shown())
+            if needed is not None:
+                self._counted_part = passed
+                return needed
+        if shown is None or route is None:
+            return passed
+        return self._hold_limits(shown, route) or passed
+
+    def _observe_refusal(self, look: Look) -> None:
+        """Take note that not all of the answer would have left under enforcement."""
+        refused = look.refused
+        reason = Reason.RULE_DENIES if refused is None else refused.reason
+        self._judge_as(Effect.DENY, reason, enforced=False, status=ANSWERS[reason].status)
+
+    def _stop(self, reason: Reason, error: Exception | None = None) -> Refuse | Cut:
+        """Refuse an answer, or where something of it has left, have it cut."""
+        if self._look is not None and self._look.has_begun:
+            return Cut(reason, error)
+        return self.fail(reason, error)
+
     def _release(self, head: ResponseHead, whole: int | None, seconds: float) -> Refuse | Release:
         if not self._forwarded:
             return self.fail(Reason.DECISION_FAILED)
-        self._answered = head.status
-        if self._enforced:
-            self._status = head.status
-        outcome = self._make_outcome()
-        route = self._match.route if self._match else None
-        fields = render_response_fields(
-            head.headers, render_http_date(int(self._now)), personal_data=route is None or route.subject is not None
-        )
-        own = f"Server: sekisho\r\n{DECISION_ID}: {self._request_id}\r\n"
-        if not self._enforced:
-            own += f"{MODE}: observe\r\n"
-        lines = self._record(outcome, released=True, whole=whole, seconds=seconds)
+        release = self._make_release(head, None)
+        lines = self._record(release.outcome, released=True, whole=whole, seconds=seconds)
         if whole is not None:
             lines = lines or self.end(complete=True, bytes_sent=whole, seconds=seconds).lines
             self._is_whole = True
-        return Release(head.status, fields + own.encode(), outcome, lines)
-
-    def _record(
-        self, outcome: Outcome, *, released: bool, whole: int | None = None, seconds: float = 0.0
-    ) -> tuple[Line | Rendered, ...]:
-        """Return the decision's line, once a passage."""
-        if self._recorded:
-            return ()
-        line = self._checkpoint.recorder.decision(
-            outcome, released=released, upstream=self._upstream, whole=whole, seconds=seconds
-        )
-        self._recorded = True
-        return (line,)
-
-    def _judge(self, effect: Effect, reason: Reason, *, enforced: bool = True, status: int | None = None) -> None:
-        self._effect, self._reason, self._enforced, self._status = effect, reason, enforced, status
-        self._is_judged = True
-
-    def _make_outcome(self) -> Outcome:
-        return Outcome(
-            self._request_id,
-            self._now,
-            self._method,
-            self._match.route if self._match else None,
-            self._shape,
-            self._caller,
-            self._origin,
-            self._subject,
-            self._purpose,
-            self._decision,
-            self._effect,
-            self._reason,
-            self._enforced,
-            self._status,
-            self._asked.approach.fields.trace if self._asked else "",
-            self._counting.counts if self._counting else UNCOUNTED,
-        )
+        return Release(release.status, release.fields, release.outcome, lines)

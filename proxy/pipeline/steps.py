@@ -11,6 +11,7 @@ from proxy.ledger.lines import Line
 from proxy.model.api import Api, Upstream
 from proxy.model.counts import CountsNeeded
 from proxy.model.decision import Reason
+from proxy.model.filtering import RecordCount
 from proxy.model.outcome import Outcome
 from proxy.model.subject import BodyNeeded, LookupNeeded
 
@@ -82,12 +83,16 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     """The head, with the first part."""
     is_last: bool = False
     """Whether the body is whole with this."""
+    counts: tuple[RecordCount, ...] = ()
+    """What became of the records in it, for the metrics."""
 
 
 class Cut(msgspec.Struct, frozen=True, gc=False):
     """An answer of which something has left may not go on: the caller's connection is broken off."""
 
     reason: Reason
+    error: Exception | None = None
+    """What went wrong, for the operator's log alone."""
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):

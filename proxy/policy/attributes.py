@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.model.api import Action, Route
+from proxy.model.api import Action, Route, Upstream
 from proxy.model.caller import KINDS, PARAGRAPHS, Caller, TieKind
 from proxy.model.counts import TALLIES, UNCOUNTED, Counts
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
@@ -20,7 +20,7 @@ from proxy.policy.matchers import ClaimOf, ControlOf
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """What a route is, as rules see it."""
+    """What a route is, as rules see it, where one upstream of its API serves it."""
 
     api: str
     route: str
@@ -29,9 +29,14 @@ class Resource(msgspec.Struct, frozen=True):
     action: str
 
     @classmethod
-    def of(cls, route: Route) -> "Resource":
-        """Return the resource of a declared route."""
-        return cls(route.api.id, route.id, route.data, route.api.upstream.hosted_in or UNKNOWN, route.action)
+    def of(cls, route: Route, upstream: Upstream) -> "Resource":
+        """Return the resource of a declared route, as one upstream of its API serves it."""
+        return cls(route.api.id, route.id, route.data, upstream.hosted_in or UNKNOWN, route.action)
+
+    @classmethod
+    def at_places(cls, route: Route) -> "dict[str | None, Resource]":
+        """Return the resources that a declared route is, by the country in which its API is hosted."""
+        return {place.hosted_in: cls.of(route, place) for place in route.api.places}
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):

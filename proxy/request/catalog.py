@@ -108,6 +108,7 @@ class Catalog:
     ) -> None:
         self.apis = tuple(apis)
         self.routes = tuple(routes)
+        self._by_id = {route.id: route for route in self.routes}
         self._by_host = {host: api for api in self.apis for host in api.hosts}
         self._only = self.apis[0] if len(self.apis) == 1 and not self.apis[0].hosts else None
         self._roots = {api.id: _Node() for api in self.apis}
@@ -132,6 +133,10 @@ class Catalog:
         if host is None:
             return self.apis[0] if len(self.apis) == 1 else None
         return self._by_host.get(host, self._only)
+
+    def find_route(self, route_id: str) -> Route | None:
+        """Return the declared route of an id."""
+        return self._by_id.get(route_id)
 
     def match(self, api: Api, method: str, segments: Sequence[str]) -> Match | NoMatch:
         """Return the declared route, or why there is none."""

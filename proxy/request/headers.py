@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from proxy.model.decision import Reason
-from proxy.model.request import AUTHORIZATION, Carried, Headers, TokenPlace
+from proxy.model.request import AUTHORIZATION, Carried, Headers, TokenPlace, canonical_name
 from proxy.request.cookies import take_cookies
 
 
@@ -198,15 +198,6 @@ class RequestFields(msgspec.Struct, frozen=True):
     """The trace id; empty where none or several were sent."""
     forwardable: Headers
     """What goes on to the API, before the gateway adds its own."""
-
-
-_LAX: Final = {ord(character): "-" for character in "!#$%&'*+.^_`|~"}
-"""Every character of a token that is neither letter nor digit: CGI reads ``_`` for ``-``, lighttpd for all."""
-
-
-def canonical_name(name: str) -> str:
-    """Return the name as the laxest reader behind us would read it."""
-    return name.lower().translate(_LAX)
 
 
 def read_request_fields(headers: Headers, table: FieldTable = TABLE) -> RequestFields | Reason:

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from proxy.model.request import Headers
-from proxy.request.headers import CONTROL, NAME, REQUEST_FIELDS, Treatment, canonical_name, render_fields
+from proxy.model.request import Headers, canonical_name
+from proxy.request.headers import CONTROL, NAME, REQUEST_FIELDS, Treatment, render_fields
 
 RESPONSE_DROPPED: Final = frozenset(
     {

@@ -71,6 +71,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "sekisho_witness_lag_seconds": Rule.LARGEST,
     "sekisho_counts_unavailable": Rule.LARGEST,
     "sekisho_counts_members": Rule.SUM,
+    "sekisho_lookup_entries": Rule.SUM,
+    "sekisho_lookup_down": Rule.LARGEST,
 }
 """Gauges of workers, by name: the worst of all, and sums of what adds up."""
 UNLISTED: Final = Rule.LARGEST

@@ -39,9 +39,12 @@ class MemoryCounts:
     def count(self, needed: CountsNeeded) -> Counted:
         """Return the counts with this request included, which is not held yet."""
         now = self._clock()
-        if self.members + len(needed.counts) > self._max_members:
+        more = 0
+        for each in needed.counts:
+            more += len(each.members)
+        if self.members + more > self._max_members:
             self._sweep(now)
-            if self.members + len(needed.counts) > self._max_members:
+            if self.members + more > self._max_members:
                 return UNAVAILABLE
         return Counted(tuple([self._number(each, now) for each in needed.counts]))
 
@@ -50,14 +53,19 @@ class MemoryCounts:
         if is_allowed:
             now = self._clock()
             for each in needed.counts:
-                self._hold(each, now)
+                if each.members:
+                    self._hold(each, now)
 
     def _number(self, count: Count, now: float) -> int:
         members = self._find(count)
         if members is None:
-            return 1
-        self._forget(members, now - count.asked.tally.seconds)
-        return min(len(members) + (count.member not in members), count.asked.at_most)
+            number = len(count.members)
+        else:
+            self._forget(members, now - count.asked.tally.seconds)
+            number = len(members)
+            for each in count.members:
+                number += each not in members
+        return max(1, min(number, count.asked.at_most))
 
     def _find(self, count: Count) -> _Members | None:
         places = self._tallies.get(count.asked.tally.name)
@@ -72,12 +80,13 @@ class MemoryCounts:
             members = places[place] = OrderedDict()
         else:
             places.move_to_end(place)
-        self.members += count.member not in members
-        members[count.member] = now
-        members.move_to_end(count.member)
-        if len(members) > count.asked.at_most:
+        before = len(members)
+        for each in count.members:
+            members[each] = now
+            members.move_to_end(each)
+        while len(members) > count.asked.at_most:
             members.popitem(last=False)
-            self.members -= 1
+        self.members += len(members) - before
         self._forget_idle(places, now - tally.seconds)
 
     def _forget_idle(self, places: "OrderedDict[_Place, _Members]", since: float) -> None:

@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of this room."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from proxy.model.redis_url import REDIS_URL
+
 MEMORY: Final = "memory"
 """Where counts are kept unless told: in this process."""
-_PLACE: Final = re.compile(
-    r"rediss?://(?:[^\s/@:?#]+@)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?(?:/[0-9]{1,3})?"
-    r"|unix:///[^\s?#]+(?:\?db=[0-9]{1,3})?"
-)
 
 
 def _check_place(text: str) -> str:
-    if text != MEMORY and not _PLACE.fullmatch(text):
+    if text != MEMORY and not REDIS_URL.fullmatch(text):
         raise ValueError(  # without the text: somebody may have written a password into it
             "it is neither memory nor redis://HOST:6379/0, rediss://HOST:6379/0 or unix:///PATH; a user may stand "
             "before the host, and its password stands in a file, counts_password_file"

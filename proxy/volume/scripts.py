@@ -24,52 +24,69 @@ SEE: Final = f"""
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local answer = {{ARGV[1]}}
-for i, key in ipairs(KEYS) do
-  local seconds, most, member = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), ARGV[3 * i + 1]
+local next = 2
+for _, key in ipairs(KEYS) do
+  local seconds, most, members = tonumber(ARGV[next]), tonumber(ARGV[next + 1]), tonumber(ARGV[next + 2])
   local gone = string.format('%.0f', now - seconds * 1000000)
   local last = tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2] or 0)
   local at = math.max(now, last + 1)
-  local before = tonumber(redis.call('ZSCORE', key, member) or 0)
-  if before <= tonumber(gone) then before = 0 end
   local is_full = tonumber(redis.call('ZSCORE', key, '{_FULL.decode()}') or 0) > tonumber(gone)
   local held = redis.call('ZCOUNT', key, '(' .. gone, '+inf')
-  if before == 0 then
-    held = held + 1
-    if held > most + {SPARE} then
-      member = '{_FULL.decode()}'
-      is_full = true
+  local number = #answer + 1
+  answer[number] = 0
+  for place = next + 3, next + 2 + members do
+    local member = ARGV[place]
+    local before = tonumber(redis.call('ZSCORE', key, member) or 0)
+    if before <= tonumber(gone) then
+      before = 0
+      held = held + 1
+      if held > most + {SPARE} then
+        member = '{_FULL.decode()}'
+        is_full = true
+      end
     end
+    redis.call('ZADD', key, string.format('%.0f', at), member)
+    answer[#answer + 1] = string.format('%.0f', at)
+    answer[#answer + 1] = before > 0 and string.format('%.0f', before) or ''
+    at = at + 1
   end
-  redis.call('ZADD', key, string.format('%.0f', at), member)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', gone)
-  redis.call('PEXPIRE', key, seconds * 1000 + 1000)
+  if members > 0 then
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', gone)
+    redis.call('PEXPIRE', key, seconds * 1000 + 1000)
+  end
   if is_full or held > most then held = most end
-  answer[3 * i - 1] = held
-  answer[3 * i] = string.format('%.0f', at)
-  answer[3 * i + 1] = before > 0 and string.format('%.0f', before) or ''
+  answer[number] = math.max(1, held)
+  next = next + 3 + members
 end
 return answer
 """
-"""Sees one member for each key. Arguments: a word of the question, then seconds, number and member for each key.
-Answers that word, then for each key the number, the score that the member has now, and the one that it had.
+"""Sees the members of each key, or none. Arguments: a word of the question, then for each key seconds, number, and its
+members behind how many they are. Answers that word, then for each key the number, and for each of its members the score
+that it has now and the one that it had.
 
 What may need memory is written first: a server that is full refuses only the first write of a script."""
 
 UNSEE: Final = """
-for i, key in ipairs(KEYS) do
-  local member, at, before = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
-  local score = redis.call('ZSCORE', key, member)
-  if score and tonumber(score) == tonumber(at) then
-    if before == '' then
-      redis.call('ZREM', key, member)
-    else
-      redis.call('ZADD', key, before, member)
+local next = 1
+for _, key in ipairs(KEYS) do
+  local members = tonumber(ARGV[next])
+  for place = next + 1, next + 3 * members, 3 do
+    local member, at, before = ARGV[place], ARGV[place + 1], ARGV[place + 2]
+    local score = redis.call('ZSCORE', key, member)
+    if score and tonumber(score) == tonumber(at) then
+      if before == '' then
+        redis.call('ZREM', key, member)
+      else
+        redis.call('ZADD', key, before, member)
+      end
     end
   end
+  next = next + 1 + 3 * members
 end
 return 1
 """
-"""Takes back what was seen. Arguments: member, the score that it got and the one that it had, for each key."""
+"""Takes back what was seen. Arguments: for each key how many members, then each with the score that it got and the one
+that it had."""
 
 
 def name_keys(needed: CountsNeeded) -> list[bytes]:
@@ -86,7 +103,8 @@ def render_question(needed: CountsNeeded) -> list[bytes]:
     """Return the arguments of ``SEE``."""
     given = [needed.id.encode()]
     for each in needed.counts:
-        given += [b"%d" % each.asked.tally.seconds, b"%d" % each.asked.at_most, each.member]
+        given += [b"%d" % each.asked.tally.seconds, b"%d" % each.asked.at_most, b"%d" % len(each.members)]
+        given += each.members
     return given
 
 
@@ -96,18 +114,21 @@ def read_answer(needed: CountsNeeded, raw: Any) -> Counted:
     Raises:
         FetchError: that is no answer to this question.
     """
-    expected = 1 + 3 * len(needed.counts)
+    expected = 1 + sum(1 + 2 * len(each.members) for each in needed.counts)
     if not isinstance(raw, Sequence) or len(raw) != expected or raw[0] != needed.id.encode():
         raise FetchError("it is no answer to what was asked")
-    numbers, undo = [], []
-    for place, each in enumerate(needed.counts):
-        number, at, before = raw[3 * place + 1 : 3 * place + 4]
+    numbers, undo, said = [], [], iter(raw[1:])
+    for each in needed.counts:
+        number = next(said)
         if not isinstance(number, int) or not 1 <= number <= each.asked.at_most:
             raise FetchError("a count is no number that can be")
-        if not _is_score(at) or not (before == b"" or _is_score(before)):
-            raise FetchError("a score is none")
         numbers.append(number)
-        undo += [each.member, at, before]
+        undo.append(b"%d" % len(each.members))
+        for member in each.members:
+            at, before = next(said), next(said)
+            if not _is_score(at) or not (before == b"" or _is_score(before)):
+                raise FetchError("a score is none")
+            undo += [member, at, before]
     return Counted(tuple(numbers), tuple(undo))
 
 

@@ -23,13 +23,13 @@ from redis.credentials import CredentialProvider
 from proxy.clock import elapsed_seconds
 from proxy.errors import FetchError, UsageError
 from proxy.model.counts import Counted, CountsNeeded
+from proxy.secret import read_secret_file
 from proxy.telemetry import Metrics
 from proxy.volume.options import VolumeOptions
 from proxy.volume.scripts import SEE, UNSEE, name_keys, read_answer, render_question
 
 MAX_CONNECTIONS: Final = 32
 """Of one process; further questions wait for one of them, within their time."""
-MAX_SECRET_BYTES: Final = 4096
 PATIENCE: Final = 3
 """Questions in a row without an answer, after which no more are asked for a while."""
 RETRY_SECONDS: Final = 1.0
@@ -164,7 +164,7 @@ class _PasswordFile(CredentialProvider):
         self._path = path
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        password = _read_password(self._path)
+        password = read_secret_file(self._path)
         return (self._user, password) if self._user else (password,)
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
@@ -177,7 +177,7 @@ def _connect(options: VolumeOptions) -> Redis:
     user = place.pop("username", "")
     if options.counts_password_file is not None:
         try:
-            _read_password(options.counts_password_file)
+            read_secret_file(options.counts_password_file)
         except FetchError as error:
             raise UsageError(f"The password file {options.counts_password_file}: {error}.") from error
         place["credential_provider"] = _PasswordFile(user, options.counts_password_file)
@@ -202,17 +202,6 @@ def _connect(options: VolumeOptions) -> Redis:
         **place,
     )
     return Redis.from_pool(pool)
-
-
-def _read_password(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            secret = file.read(MAX_SECRET_BYTES + 1).decode().removesuffix("\n").removesuffix("\r")
-    except (OSError, ValueError) as error:
-        raise FetchError(f"it cannot be read ({type(error).__name__})") from error
-    if not secret or len(secret) > MAX_SECRET_BYTES:
-        raise FetchError("it is empty or too long")
-    return secret
 
 
 def _describe(error: Exception) -> str:

@@ -16,7 +16,7 @@ MODULES: Final = sorted((ROOT / "proxy").rglob("*.py"))
 ORDER: Final = (
     {"model", "errors", "clock", "version"},
     {"counting"},
-    {"telemetry", "fetch", "disk", "pause"},
+    {"telemetry", "fetch", "disk", "pause", "secret"},
     {"held"},
     {"request", "caller", "origin", "subject", "policy", "redaction", "ledger", "assertion", "volume"},
     {"bundle"},
@@ -36,6 +36,7 @@ WITH_IO: Final = {
     "caller.jwks",
     "disk",
     "fetch",
+    "secret",
     "pause",
     "held",
     "assertion.key_file",
@@ -72,11 +73,18 @@ WITH_IO: Final = {
     "lifecycle.kept",
     "volume.opening",
     "volume.shared",
+    "subject.asking",
+    "subject.directory",
+    "subject.http_directory",
+    "subject.postgresql_directory",
+    "subject.redis_directory",
+    "subject.sqlite_directory",
     "lifecycle.reminder",
     "clock",
     "version",
     "bundle.large",
     "bundle.large_affiliates",
+    "bundle.large_lookups",
     "bundle.store",
     "origin.databases",
     "origin.renewal",
@@ -103,6 +111,8 @@ COUNTING: Final = {
     "ledger.key_ring_watch",
     "volume.opening",
     "volume.shared",
+    "subject.asking",
+    "subject.directory",
     "telemetry",
     "gateway",
     "admin",
@@ -125,9 +135,11 @@ PURE_USE: Final = {
     ("bundle.options", "pathlib"),
     ("caller.options", "pathlib"), ("ledger.options", "pathlib"),
     ("ledger.sink", "pathlib"), ("assertion.options", "pathlib"), ("origin.options", "pathlib"),
-    ("gateway.wire.render", "http"), ("volume.options", "pathlib"),
+    ("gateway.wire.render", "http"), ("redaction.answers", "http"), ("volume.options", "pathlib"),
+    ("redaction.codings", "sys"),
+    ("subject.places", "urllib.parse"), ("subject.options", "pathlib"),
 }  # fmt: skip
-"""A path as a value, not as a way to a file; the phrases that belong to statuses."""
+"""A path as a value, not as a way to a file; the phrases that belong to statuses; the version that has a module."""
 
 
 def _name(path: Path) -> str:

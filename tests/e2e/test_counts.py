@@ -23,7 +23,7 @@ from proxy.volume.shared import SharedCounts
 from tests.support.bundle_folder import a_bundle
 from tests.support.certificates import SERVER, a_ca, a_leaf
 from tests.support.command import reserve_port
-from tests.support.counts import a_question
+from tests.support.counts import a_look, a_question
 from tests.support.redis_server import RealRedis, run_redis
 from tests.support.world import World, headers, run_world, serve_raw
 
@@ -106,7 +106,7 @@ async def test_a_denied_request_takes_nobody_elses_place(counts: SharedCounts) -
 async def test_a_denied_request_does_not_prolong_what_was_read(redis: RealRedis, counts: SharedCounts) -> None:
     await see(counts, a_question("a"))
     key = PREFIX.decode() + "{" + a_question().counts[0].caller.hex() + "}:subjects_1h"
-    member = a_question("a").counts[0].member.decode()
+    member = a_question("a").counts[0].members[0].decode()
     before = await _score(redis, key, member)
     denied = a_question("a")
     await see(counts, denied)
@@ -132,12 +132,31 @@ async def test_many_at_once_find_no_more_places_than_there_are(counts: SharedCou
     for needed, number in zip(questions, numbers, strict=True):
         if number == 11:
             await deny(counts, needed)
-    assert await see(counts, a_question("0", at_most=11)) == 10
+    allowed = numbers.index(10)
+    assert await see(counts, a_question(f"{allowed}", at_most=11)) == 10
+
+
+async def test_many_members_are_seen_in_one_step_and_taken_back_in_one(counts: SharedCounts) -> None:
+    await see(counts, a_question("a"))
+    part = a_question("a", "b", "c")
+    assert await see(counts, part) == 3
+    await deny(counts, part)
+    assert await see(counts, a_question("b", "d")) == 3
+
+
+async def test_a_look_sees_nobody_and_leaves_nothing_behind(redis: RealRedis, counts: SharedCounts) -> None:
+    assert await see(counts, a_look()) == 1
+    assert await redis.ask("DBSIZE") == b":0\r\n"
+    await see(counts, a_question("a", "b"))
+    look = a_look()
+    assert await see(counts, look) == 2
+    await deny(counts, look)
+    assert await see(counts, a_look()) == 2
 
 
 async def test_a_window_slides_and_keys_end_with_it(redis: RealRedis, counts: SharedCounts) -> None:
     """Asked with a window of a second."""
-    short = [b"1", b"1", b"101"]  # the word of the question, seconds, number
+    short = [b"1", b"1", b"101", b"1"]  # the word of the question, seconds, number, members
 
     async def numbers(member: bytes) -> int:
         raw = await counts._see(keys=[b"sekisho:{x}:short"], args=[*short, member])
@@ -166,13 +185,13 @@ async def test_a_clock_that_goes_back_forgets_nothing(redis: RealRedis, counts: 
     ahead = 9 * 10**15  # the year 2255, in microseconds
     await redis.ask("ZADD", key, str(ahead), "from the future")
     assert [await see(counts, a_question(member)) for member in ("a", "b")] == [2, 3]
-    assert int(await _score(redis, key, a_question("b").counts[0].member.decode())) == ahead + 2
+    assert int(await _score(redis, key, a_question("b").counts[0].members[0].decode())) == ahead + 2
 
 
 async def test_a_tally_that_is_full_counts_as_the_largest(redis: RealRedis, counts: SharedCounts) -> None:
     key = PREFIX.decode() + "{" + a_question().counts[0].caller.hex() + "}:subjects_1h"
     await see(counts, a_question("a", at_most=3))
-    now = (await _score(redis, key, a_question("a").counts[0].member.decode())).decode()
+    now = (await _score(redis, key, a_question("a").counts[0].members[0].decode())).decode()
     for start in range(0, SPARE + 2, 1000):
         pairs = [word for place in range(start, start + 1000) for word in (now, f"old {place}")]
         await redis.ask("ZADD", key, *pairs)

@@ -25,7 +25,7 @@ from proxy.model.request import Headers, RequestHead, ResponseHead
 from proxy.origin.geoip import RegistryGeolocator
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Passage
-from proxy.pipeline.steps import Forward, Need, Refuse
+from proxy.pipeline.steps import Forward, Inspect, Need, Refuse
 from tests.support.keys import RING
 
 NOW = 1616457600.0
@@ -79,6 +79,7 @@ def send(request: str, headers: Headers, how: How = How.STREAMED) -> tuple[list[
     status = 101 if how is How.ODD else 200
     answer = ResponseHead(status, (("Set-Cookie", "zqx"), ("Location", "/zqx")))
     answered = passage.answer(answer, 5 if how is How.WHOLE else None, 1)
+    assert not isinstance(answered, Inspect)
     lines += answered.lines
     if not isinstance(answered, Refuse):
         if how is not How.WHOLE:

@@ -9,7 +9,7 @@ from proxy.ledger.entry import encode_body
 from proxy.ledger.lines import EndLine
 from proxy.model.decision import Effect, Reason
 from proxy.model.request import ResponseHead
-from proxy.pipeline import checkpoint
+from proxy.pipeline import checkpoint, judging
 from proxy.pipeline import passage as flow
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.passage import Passage
@@ -196,7 +196,7 @@ def test_an_error_in_any_room_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> N
     rooms = ("read_request_fields", "parse_target", "parse_host", "read_credentials", "select_subject", "decide")
     for room in rooms:
         with monkeypatch.context() as patch:
-            patch.setattr(flow if hasattr(flow, room) else checkpoint, room, fail)
+            patch.setattr(next(each for each in (flow, judging, checkpoint) if hasattr(each, room)), room, fail)
             step = a_passage().begin(a_head())
         assert isinstance(step, Refuse), room
         assert (step.outcome.status, step.outcome.reason, step.outcome.effect) == (503, "decision-failed", "deny")

@@ -243,7 +243,7 @@ def facts_in(snapshot: Snapshot, world: World) -> Facts:
     assert address is not None
     origin = Origins(snapshot.networks, snapshot.proxies, AtlasOf(world.atlas)).locate(address, NOW)
     subject = Subject(country=world.subject, id="42")
-    return Facts(caller, origin, subject, snapshot.resources["user"], time=NOW)
+    return Facts(caller, origin, subject, next(snapshot.every_resource), time=NOW)
 
 
 def decided(world: World) -> Decision | None:

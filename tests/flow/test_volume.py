@@ -172,9 +172,10 @@ class TestAsked:
         assert isinstance(need, Need)
         assert isinstance(need.what, CountsNeeded)
         (count,) = need.what.counts
-        assert len(count.caller) == len(count.member) == 16
+        (member,) = count.members
+        assert len(count.caller) == len(member) == 16
         assert b"alice" not in count.caller
-        assert b"4242" not in count.member
+        assert b"4242" not in member
         assert count.group == "JP"
 
 

@@ -26,7 +26,7 @@ from proxy.gateway.upstream.exchange import NOBODY, Exchange, UpstreamRequest
 from proxy.gateway.upstream.handle import UpstreamHandle
 from proxy.gateway.wire.bodies import response_body
 from proxy.gateway.wire.heads import ResponseFrame, find_head_end, read_response
-from proxy.model.api import Api
+from proxy.model.api import Api, Upstream
 from proxy.model.decision import Reason
 from proxy.telemetry import Metrics
 from tests.support.passages import a_checkpoint
@@ -118,7 +118,7 @@ class FakeApis:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
 
-    def begin(self, api: Api, request: UpstreamRequest, exchange: Exchange) -> UpstreamHandle:
+    def begin(self, api: Api, upstream: Upstream, request: UpstreamRequest, exchange: Exchange) -> UpstreamHandle:
         asked = Asked(request, exchange)
         self.asked.append(asked)
         handle = UpstreamHandle(request, exchange, cast("Any", self))

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import importlib
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import parsers, protocols
-from tests.fuzz.__main__ import CORPUS, PARSERS, TARGETS, find_rows
+from tests.fuzz.__main__ import CORPUS, TARGETS, find_rows
 
-FUZZED = {
-    name: getattr(parsers if module == PARSERS else protocols, f"fuzz_{name}") for name, module in TARGETS.items()
-}
+FUZZED = {name: getattr(importlib.import_module(module), f"fuzz_{name}") for name, module in TARGETS.items()}
 ROWS = {name: find_rows(name) for name in TARGETS if find_rows(name)}
 FILES = sorted(path for path in CORPUS.rglob("*") if path.is_file())
 

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from proxy.errors import LedgerError
-from proxy.gateway import crossing, settling
+from proxy.gateway import releasing, settling
 from proxy.ledger.lines import EndLine
 from proxy.ledger.opening import LOOK_SECONDS
 from proxy.ledger.writer import LedgerWriter
@@ -300,7 +300,7 @@ async def test_a_defect_of_the_gateway_is_503_and_recorded(
         raise RuntimeError("a defect")
 
     with monkeypatch.context() as patch:
-        patch.setattr(crossing, "ResponseHead", fail)
+        patch.setattr(releasing, "ResponseHead", fail)
         async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
             problem = await response.json(content_type=None)
             assert (response.status, problem["reason"]) == (503, "decision-failed")

@@ -73,7 +73,7 @@ async def test_bytes_go_both_ways_those_behind_the_heads_too(world: World, api: 
     link.writer.close()
     assert await talk.rest() == b""
     end = await the_end(world)
-    assert (end["complete"], end["bytes"], end["status"]) == (True, 100_005, 101)
+    assert (end["complete"], end["bytes"], end["bytes_in"], end["status"]) == (True, 100_005, 24, 101)
     (decision,) = world.decisions()
     assert (decision["effect"], decision["released"], decision["route"]) == ("allow", True, "chat")
     assert [record["bytes"] for record in world.records("released")][-1] == 100_005

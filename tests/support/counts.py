@@ -2,6 +2,9 @@
 """Questions how much was read, and a clock that a test moves."""
 
 from collections.abc import Iterable
+from typing import Any
+
+import msgspec
 
 from proxy.model.counts import TALLIES, Asked, Count, Counted, CountsNeeded
 from proxy.model.ports import Volume
@@ -18,8 +21,7 @@ class HeldClock:
 
 
 def a_question(
-    member: str = "alice",
-    *,
+    *members: str,
     caller: str = "clerk",
     at_most: int = 101,
     tallies: Iterable[str] = ("subjects_1h",),
@@ -28,11 +30,21 @@ def a_question(
 ) -> CountsNeeded:
     counts = tuple(
         Count(
-            Asked(TALLIES[name], at_most, 2), caller.encode().ljust(16), group, member.encode().ljust(16)
+            Asked(TALLIES[name], at_most, 2),
+            caller.encode().ljust(16),
+            group,
+            tuple(member.encode().ljust(16) for member in members or ("alice",)),
         )
         for name in tallies
     )  # fmt: skip
     return CountsNeeded(id_, counts, {})
+
+
+def a_look(**question: Any) -> CountsNeeded:
+    """Return a question for the numbers as they stand."""
+    needed = a_question(**question)
+    counts = tuple(msgspec.structs.replace(count, members=()) for count in needed.counts)
+    return CountsNeeded(needed.id, counts, {})
 
 
 def see(volume: Volume, needed: CountsNeeded, *, is_allowed: bool = True) -> tuple[int, ...] | None:

@@ -25,7 +25,7 @@ from proxy.gateway.upstream.handle import UpstreamHandle
 from proxy.gateway.wire.bodies import UntilCloseBody, response_body
 from proxy.gateway.wire.heads import ResponseFrame, find_head_end, read_response
 from proxy.ledger.entry import Rendered, encode_body
-from proxy.model.api import Api
+from proxy.model.api import Api, Upstream
 from proxy.model.decision import Reason
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.telemetry import Metrics
@@ -299,8 +299,8 @@ class Apis:
     def __init__(self) -> None:
         self.asked: list[Ask] = []
 
-    def begin(self, api: Api, request: UpstreamRequest, exchange: Exchange) -> UpstreamHandle:
-        del api
+    def begin(self, api: Api, upstream: Upstream, request: UpstreamRequest, exchange: Exchange) -> UpstreamHandle:
+        del api, upstream
         ask = Ask(len(self.asked), request, exchange, self)
         assert ask.decision_id not in {other.decision_id for other in self.asked}, "one decision, two requests"
         self.asked.append(ask)

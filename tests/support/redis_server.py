@@ -25,6 +25,8 @@ class FakeRedis:
     def __init__(self) -> None:
         self.commands: list[list[bytes]] = []
         self.on_script: Callable[[list[bytes]], Answer | Awaitable[Answer]] = self.count_one
+        self.on_read: Callable[[bytes], Answer | Awaitable[Answer]] = lambda _: b"$0\r\n\r\n"
+        """Answers a ``GETRANGE`` of a key."""
         self.maxmemory = 0
         self.policy = "noeviction"
         self.connections = 0
@@ -38,7 +40,7 @@ class FakeRedis:
     def count_one(command: list[bytes]) -> bytes:
         """Answer what ``SEE`` does to whoever is the first."""
         keys = int(command[2])
-        if len(command) == 3 + 4 * keys:  # what takes back has no word of its own
+        if len(command) == 3 + 5 * keys:  # what takes back has no word of its own
             return b":1\r\n"
         said: list[int | bytes] = [1, b"1800000000000000", b""]
         return array(command[3 + keys], *said * keys)
@@ -64,6 +66,9 @@ class FakeRedis:
         if command[0] == b"EVALSHA":
             said = self.on_script(command)
             return said if said is None or isinstance(said, bytes) else await said
+        if command[0] == b"GETRANGE":
+            value = self.on_read(command[1])
+            return value if value is None or isinstance(value, bytes) else await value
         return b"+OK\r\n"
 
 

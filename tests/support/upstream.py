@@ -215,13 +215,13 @@ class Asking:
     def pool(self) -> Pool:
         return self.upstreams._pools[self.api.id, self.api.upstream.url]
 
-    def begin(self, heard: Heard, method: str = "GET", **changes: Any) -> Heard:
+    def begin(self, heard: Heard, method: str = "GET", country: object = None, **changes: Any) -> Heard:
         told = {"length": None, "is_chunked": False} | changes
         if heard.parts and "length" not in changes and "is_chunked" not in changes:
             told["length"] = sum(map(len, heard.parts))
         before = len(heard.calls)
         request = UpstreamRequest(method, "/v1/jp/users/42", FIELDS, **told)
-        heard.handle = self.upstreams.begin(self.api, request, heard)
+        heard.handle = self.upstreams.begin(self.api, self.api.find_upstream(country), request, heard)
         assert len(heard.calls) == before, "nothing is heard while it begins"
         return heard
 

@@ -105,7 +105,9 @@ def _describe_checkpoint(line: Row) -> str:
 def _describe_end(line: Row) -> str:
     whole = "whole" if line.get("complete") is True else f"broke off ({_word(line, 'reason') or 'nobody knows why'})"
     status, sent = _word(line, "status") or "no status", _word(line, "bytes") or "0"
-    return f"request {_word(line, 'id')}: {status}, {whole}, {sent} bytes, {_word(line, 'seconds') or '0'} seconds"
+    taken = f" and {_word(line, 'bytes_in')} from the caller" if line.get("bytes_in") else ""
+    seconds = _word(line, "seconds") or "0"
+    return f"request {_word(line, 'id')}: {status}, {whole}, {sent} bytes{taken}, {seconds} seconds"
 
 
 def _describe_released(line: Row) -> str:

@@ -34,7 +34,7 @@ class Pool:
     """The connections to one API at one URL.
 
     Args:
-        api: its id.
+        name: what the place is called: the API's id, or with a country behind it (``users/JP``).
         url: where it is.
         tls: how its connections are secured, where they are.
         options: limits and deadlines.
@@ -43,9 +43,9 @@ class Pool:
     """
 
     def __init__(
-        self, api: str, url: str, tls: UpstreamTls, *, options: GatewayOptions, metrics: Metrics, ticker: Ticker
+        self, name: str, url: str, tls: UpstreamTls, *, options: GatewayOptions, metrics: Metrics, ticker: Ticker
     ) -> None:
-        self.api = api
+        self.name = name
         self.tls = tls
         self._place = parse_place(url)
         self._options = options
@@ -169,7 +169,7 @@ class Pool:
         try:
             fault = await dial(self._place, self.tls, self._make, self._options.upstream_connect_seconds)
         except Exception:  # a defect, too, is told to who waits
-            log.exception("connecting to an API went wrong", extra={"api": self.api})
+            log.exception("connecting to an API went wrong", extra={"api": self.name})
             fault = Fault(Cause.CONNECT, "a defect of the gateway")
         task = asyncio.current_task()
         if task is not None:
@@ -182,13 +182,13 @@ class Pool:
     def _note(self, fault: Fault | None, now: float) -> None:
         if fault is None:
             if self._health.is_down:
-                log.info("an API is reached again", extra={"api": self.api})
+                log.info("an API is reached again", extra={"api": self.name})
             self._health.note_success()
         else:
-            self._metrics.upstream_connect_failures.count(self.api, fault.cause)
+            self._metrics.upstream_connect_failures.count(self.name, fault.cause)
             if self._health.note_failure(now):
-                self._metrics.upstream_ejections.count(self.api)
-                told = {"api": self.api, "cause": fault.cause, "error": fault.text}
+                self._metrics.upstream_ejections.count(self.name)
+                told = {"api": self.name, "cause": fault.cause, "error": fault.text}
                 log.warning("an API cannot be connected to, and is taken for down", extra=told)
         self._settle(now)
 

@@ -127,7 +127,7 @@ def check_settings(options: GatewayOptions, apis: Sequence[Api]) -> None:
     Raises:
         UsageError: that is so; the sentence names the setting.
     """
-    urls = {api.id: api.upstream.url for api in apis}
+    urls = {api.id: [place.url for place in api.places] for api in apis}
     for name in _SETTINGS:
         said: Mapping[str, object] = getattr(options, name)
         _check_apis(f"SEKISHO_{name.upper()}", said, urls)
@@ -138,9 +138,10 @@ def check_settings(options: GatewayOptions, apis: Sequence[Api]) -> None:
         )
 
 
-def _check_apis(setting: str, said: Collection[str], urls: Mapping[str, str]) -> None:
+def _check_apis(setting: str, said: Collection[str], urls: Mapping[str, Sequence[str]]) -> None:
     for api in said:
         if api not in urls:
             raise UsageError(f"{setting} names an API {api!r} that the bundle does not declare{nearest(api, urls)}.")
-        if not urls[api].startswith("https://"):
-            raise UsageError(f"{setting} names {api!r}, which is at {urls[api]}, without TLS: write an https:// URL.")
+        if not any(url.startswith("https://") for url in urls[api]):
+            places = " and ".join(urls[api])
+            raise UsageError(f"{setting} names {api!r}, which is at {places}, without TLS: write an https:// URL.")

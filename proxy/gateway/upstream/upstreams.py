@@ -2,7 +2,8 @@
 """The connections to all APIs."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from proxy.gateway.options import GatewayOptions
 from proxy.gateway.ticker import Ticker
@@ -10,8 +11,11 @@ from proxy.gateway.upstream.exchange import Exchange, UpstreamRequest
 from proxy.gateway.upstream.handle import UpstreamHandle
 from proxy.gateway.upstream.pool import Pool
 from proxy.gateway.upstream.tls import UpstreamTls, check_settings, read_tls
-from proxy.model.api import Api
+from proxy.model.api import Api, Upstream
 from proxy.telemetry import Metrics
+
+_Key: TypeAlias = tuple[str, str]
+"""An API's id, and a URL."""
 
 
 class Upstreams:
@@ -30,12 +34,12 @@ class Upstreams:
         self._pools: dict[tuple[str, str], Pool] = {}
         self._retired: list[Pool] = []
 
-    def begin(self, api: Api, request: UpstreamRequest, exchange: Exchange) -> UpstreamHandle:
-        """Begin an exchange; whoever asks hears nothing of it before this has returned."""
-        key = (api.id, api.upstream.url)
+    def begin(self, api: Api, upstream: Upstream, request: UpstreamRequest, exchange: Exchange) -> UpstreamHandle:
+        """Begin an exchange with an API at one of its places; whoever asks hears nothing before this has returned."""
+        key = (api.id, upstream.url)
         pool = self._pools.get(key)
         if pool is None:  # decided before its API was declared otherwise
-            pool = self._open(*key, read_tls(self._options, api.id))
+            pool = self._open(key, _name_places([api])[key], read_tls(self._options, api.id))
         handle = UpstreamHandle(request, exchange, pool)
         pool.submit(handle)
         return handle
@@ -47,45 +51,49 @@ class Upstreams:
             UsageError: settings or files do not go with them; then nothing has changed.
         """
         check_settings(self._options, apis)
-        keys = [(api.id, api.upstream.url) for api in apis]
-        new = {key: read_tls(self._options, key[0]) for key in keys if key not in self._pools}
+        names = _name_places(apis)
+        new = {key: read_tls(self._options, key[0]) for key in names if key not in self._pools}
         for (_, url), tls in new.items():
             if url.startswith("https://"):
                 tls.load()
         for key, tls in new.items():
-            self._open(*key, tls)
-        for key in self._pools.keys() - set(keys):
+            self._open(key, names[key], tls)
+        for key in self._pools.keys() - names.keys():
             pool = self._pools.pop(key)
             pool.retire()
             self._retired.append(pool)
         self._retired = [pool for pool in self._retired if not pool.is_empty]
-        self._show([api.id for api in apis])
+        for key, name in names.items():
+            self._pools[key].name = name
+        self._show(names.values())
 
-    def _open(self, api: str, url: str, tls: UpstreamTls) -> Pool:
-        made = Pool(api, url, tls, options=self._options, metrics=self._metrics, ticker=self._ticker)
-        self._pools[api, url] = made
+    def _open(self, key: _Key, name: str, tls: UpstreamTls) -> Pool:
+        made = Pool(name, key[1], tls, options=self._options, metrics=self._metrics, ticker=self._ticker)
+        self._pools[key] = made
         return made
 
-    def _show(self, apis: Sequence[str]) -> None:
+    def _show(self, names: Iterable[str]) -> None:
         """Have metrics look into pools when they are asked for: nothing is counted while requests pass."""
         metrics = self._metrics
         for gauge in (metrics.upstream_connections, metrics.upstream_waiting, metrics.upstream_down):
             gauge.clear()
-        for api in apis:
+        for name in names:
             shown: dict[str, Callable[[Pool], int]] = {
                 "busy": lambda pool: len(pool.open) - len(pool.idle),
                 "idle": lambda pool: len(pool.idle),
             }
             for state, count in shown.items():
-                gauge = metrics.upstream_connections.labels(api, state)
-                gauge.set_function(functools.partial(self._count, api, count))
-            waiting = functools.partial(self._count, api, lambda pool: len(pool.waiting))
-            metrics.upstream_waiting.labels(api).set_function(waiting)
-            down = functools.partial(self._count, api, lambda pool: int(pool.is_down))
-            metrics.upstream_down.labels(api).set_function(down)
+                gauge = metrics.upstream_connections.labels(name, state)
+                gauge.set_function(functools.partial(self._count, name, count))
+            waiting = functools.partial(self._count, name, lambda pool: len(pool.waiting))
+            metrics.upstream_waiting.labels(name).set_function(waiting)
+            metrics.upstream_down.labels(name).set_function(functools.partial(self._is_down, name))
 
-    def _count(self, api: str, count: Callable[[Pool], int]) -> float:
-        return sum(count(pool) for pool in (*self._pools.values(), *self._retired) if pool.api == api)
+    def _count(self, name: str, count: Callable[[Pool], int]) -> float:
+        return sum(count(pool) for pool in (*self._pools.values(), *self._retired) if pool.name == name)
+
+    def _is_down(self, name: str) -> float:
+        return any(pool.is_down for pool in self._pools.values() if pool.name == name)
 
     async def close(self) -> None:
         """Close all connections; what is still under way has failed."""
@@ -94,3 +102,8 @@ class Upstreams:
         for pool in pools:
             self._ticker.forget(pool)
             await pool.close()
+
+
+def _name_places(apis: Iterable[Api]) -> dict[_Key, str]:
+    """Return what metrics call each place; one that serves several countries is called after the first."""
+    return {(api.id, place.url): name for api in apis for name, place in reversed(api.named_places)}

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.bundle.apis import ApiEntry, check_apis, compile_apis, parse_template, parse_upstream_url
+from proxy.bundle.api_routes import parse_template
+from proxy.bundle.apis import ApiEntry, check_apis, compile_apis, parse_upstream_url
 from proxy.bundle.check import load_bundle
-from proxy.model.api import AssertionMode
+from proxy.model.api import AssertionMode, Upstream
 from proxy.model.problem import Problem
 from proxy.request.catalog import Catalog, Match
 from tests.support.bundle_folder import edited, problems_after, write_bundle
@@ -53,8 +54,6 @@ NONE: dict[str, Any] = {"subject": "none", "reason": "nothing in it", "owner": "
         pytest.param(a_route(subject={**SUBJECT, "id": "{userid}"}), ("subject", "id"), "'user_id'",
                      id="a misspelt id parameter"),
         pytest.param(a_route(subject={**SUBJECT, "id": "42"}), ("subject", "id"), "a parameter", id="a literal id"),
-        pytest.param(a_route(subject={**SUBJECT, "country": "$.country"}), ("subject", "country"), "a parameter",
-                     id="a field of the answer"),
         pytest.param(a_route(subject={**SUBJECT, "country": "UK"}), ("subject", "country"), "GB", id="UK"),
         pytest.param(a_route(subject={**SUBJECT, "country": "jp"}), ("subject", "country"), "JP", id="lower case"),
         pytest.param(a_route(fields={"name": "user.name"}), ("fields", "name"), "no JSONPath", id="no JSONPath"),
@@ -133,6 +132,43 @@ def test_with_no_overlap_the_order_of_routes_does_not_matter(paths: list[str], s
         match = catalog.match(catalog.apis[0], "GET", segments)
         found.add((match.route.id, tuple(sorted(match.parameters.items()))) if isinstance(match, Match) else None)
     assert len(found) == 1
+
+
+JAPAN: Final = {"url": "http://127.0.0.1:9001", "hosted_in": "JP"}
+KOREA: Final = {"url": "http://127.0.0.1:9002", "hosted_in": "KR"}
+
+
+def served(**changes: Any) -> ApiEntry:
+    return ApiEntry.model_validate({"id": "users", "routes": [a_route()], **changes})
+
+
+def test_an_api_is_served_where_the_subjects_country_says() -> None:
+    entry = served(upstreams={"JP": JAPAN, "default": KOREA})
+    assert check_apis([entry]) == []
+    ((api,), _, _) = compile_apis([entry], {})
+    assert api.upstream == Upstream("http://127.0.0.1:9002", "KR")
+    assert api.find_upstream("JP") == Upstream("http://127.0.0.1:9001", "JP")
+    assert api.find_upstream("TW") == api.upstream
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "message"),
+    [
+        pytest.param({}, (), "`upstream` is missing", id="nowhere"),
+        pytest.param({"upstream": JAPAN, "upstreams": {"default": KOREA}}, ("upstream",),
+                     "`upstream` and `upstreams` do not go together: write it as `default` among them", id="both"),
+        pytest.param({"upstreams": {"JP": JAPAN}}, ("upstreams",),
+                     "`default` is missing: where is it served for subjects of all other countries, or of none that is "
+                     "known?", id="no default"),
+        pytest.param({"upstreams": {"default": JAPAN, "Japan": JAPAN}}, ("upstreams", "Japan"),
+                     "'Japan' is no ISO 3166-1 country code: write JP (Japan)", id="no code"),
+        pytest.param({"upstreams": {"default": JAPAN, "defalt": JAPAN}}, ("upstreams", "defalt"),
+                     "'defalt' is no ISO 3166-1 country code (did you mean 'default'?)", id="a misspelt default"),
+    ],
+)  # fmt: skip
+def test_where_an_api_is_served_is_said_once(changes: dict[str, Any], path: tuple[Any, ...], message: str) -> None:
+    (problem,) = check_apis([served(**changes)])
+    assert (problem.path, problem.message) == ((0, *path), message)
 
 
 def test_several_apis_name_their_hosts() -> None:
@@ -220,7 +256,7 @@ def test_undeclared_fields_may_hold_anything(fields: dict[str, str], is_open: bo
         pytest.param("action: read", "action: raed", "apis.yaml:8:17:", "read, create", id="no action"),
         pytest.param("[GET]", "[GET, FETCH]", "apis.yaml:6:24:", "GET, HEAD", id="no method"),
         pytest.param("[GET]", "[]", "apis.yaml:6:18:", "at least one", id="no methods"),
-        pytest.param('          country: "{country}"', "          records: x", "apis.yaml:10:11:", "not yet", id="x"),
+        pytest.param('          country: "{country}"', "          persona: x", "apis.yaml:10:11:", "not yet", id="x"),
         pytest.param("review_by: 2027-06-30", "review_by: 30/06/2027", "apis.yaml:12:54:", "no date", id="no date"),
         pytest.param("review_by: 2027-06-30", "review_by: ~", "apis.yaml:12:54:", "no date", id="null"),
         pytest.param('"[a-z]{2}"', '"[a-z"', "apis.yaml:13:31:", "no regular expression", id="no pattern"),
@@ -231,6 +267,29 @@ def test_undeclared_fields_may_hold_anything(fields: dict[str, str], is_open: bo
 def test_a_problem_names_its_line_and_column(tmp_path: Path, old: str, new: str, place: str, words: str) -> None:
     problems = problems_after(tmp_path, ("apis.yaml", old, new))
     assert any(problem.startswith(place) and words in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "message"),
+    [
+        pytest.param('country: "{country}"', "country: {quer: c}", "10:21",
+                     "unknown key 'quer' (did you mean 'query'?)", id="a misspelt place"),
+        pytest.param('country: "{country}"', "country: {query: c, form: c}", "10:20",
+                     "expected exactly one of: value, query, header, body, form, answer_header", id="two places"),
+        pytest.param('country: "{country}"', "country: [JP]", "10:20", "expected a mapping", id="a list of places"),
+        pytest.param('country: "{country}"', "country: {value: JP, format: x}", "10:40", "'x' is not one of: alpha2",
+                     id="no form"),
+        pytest.param('id: "{user_id}"', "id: {quer: c}", "11:16", "unknown key 'quer'", id="a misspelt place of an id"),
+        pytest.param("authoritative: {by: users-team, review_by: 2027-06-30}", "confirm: {valu: $.c}", "12:21",
+                     "unknown key 'valu' (did you mean 'value'?)", id="a misspelt confirmation"),
+        pytest.param("by: users-team, ", "", "12:26", "`by` is missing", id="nobody who vouches"),
+        pytest.param("{by: users-team, review_by: 2027-06-30}", "users-team", "12:26", "expected a mapping",
+                     id="somebody without a date"),
+    ],
+)  # fmt: skip
+def test_one_mistake_in_a_subject_is_told_once(tmp_path: Path, old: str, new: str, place: str, message: str) -> None:
+    (problem,) = problems_after(tmp_path, ("apis.yaml", old, new))
+    assert problem.startswith(f"apis.yaml:{place}: {message}")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_the_registers_of_the_design_are_here_or_not_yet() -> None:
         "issuers", "certificate_authorities", "revoked", "clients", "people",
         "country_sets", "affiliates", "holdings", "control_rules",
         "networks", "trusted_proxies",
-        "apis", "rules", "invariants", "purposes", "grants",
+        "lookups", "apis", "rules", "invariants", "purposes", "grants",
         "fixtures", "tests",
     }  # fmt: skip
     assert "subjects" in NOT_YET_REGISTERS

@@ -15,12 +15,13 @@ import pytest
 from aiohttp import web
 
 from proxy.caller import introspection
-from proxy.caller.introspection import MAX_ANSWER_BYTES, MAX_SECRET_BYTES, Introspector
+from proxy.caller.introspection import MAX_ANSWER_BYTES, Introspector
 from proxy.caller.issuers import Issuer
 from proxy.caller.options import CallerOptions
 from proxy.caller.resolve import IntrospectionNeeded
 from proxy.clock import unix_seconds
 from proxy.errors import UsageError
+from proxy.secret import MAX_SECRET_BYTES
 from proxy.telemetry import Metrics
 from tests.support.tokens import a_partner, an_issuer
 from tests.support.world import serve_raw

@@ -170,7 +170,7 @@ class TestTunnel:
         ask.end()
         bench.disk.finish_all()
         (end,) = [line for line in bench.disk.lines(ask.decision_id) if "complete" in line]
-        assert (end["complete"], end["bytes"], end["status"]) == (True, 5, 101)
+        assert (end["complete"], end["bytes"], end["bytes_in"], end["status"]) == (True, 5, 16, 101)
 
     async def test_an_api_that_takes_nothing_holds_the_caller_back(self, bench: Bench) -> None:
         caller = bench.connect()

@@ -67,7 +67,7 @@ EXAMPLES: Final[tuple[Line, ...]] = (
     PLAIN,
     FULL,
     ReleasedLine(id=ID, bytes=5, content=CONTENT),
-    EndLine(id=ID, status=200, complete=False, reason="client-gone", upstream=206, bytes=5, seconds=0.5),
+    EndLine(id=ID, status=200, complete=False, reason="client-gone", upstream=206, bytes=5, bytes_in=7, seconds=0.5),
     RefusalsLine(ip="192.0.2.1", count=2, reasons={"token-missing": 2}, since=TIME, until=TIME),
 )
 

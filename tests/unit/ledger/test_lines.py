@@ -37,7 +37,7 @@ SAMPLES: list[Line] = [
     a_decision(),
     an_allowance(content=ContentRecorded(seen=3, dropped=1, subject_ids=("users:ab",))),
     ReleasedLine(id="01F", bytes=7),
-    EndLine(id="01F", status=200, complete=True, bytes=7, seconds=0.25),
+    EndLine(id="01F", status=200, complete=True, bytes=7, bytes_in=9, seconds=0.25),
     RefusalsLine(ip="192.0.2.1", count=3, reasons={"token-missing": 3}, since="", until=""),
     StartLine(version="1", durability="synced", geolocation="", upstreams={"a": "http://a"}, key_places={}),
     StopLine(),

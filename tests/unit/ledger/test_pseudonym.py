@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from proxy.clock import parse_instant
 from proxy.ledger.pseudonym import (
+    CURSOR_KEY_BYTES,
     KEY_BYTES,
+    FieldNames,
     KeyRing,
     KeyRingError,
     Pseudonyms,
@@ -97,15 +99,43 @@ def test_a_key_of_another_length_is_refused_without_being_told(key: bytes) -> No
 @pytest.mark.parametrize("render", [repr, str, "{}".format])
 def test_no_rendering_shows_the_key(render: Callable[[object], str]) -> None:
     ring = KeyRing(KEY, {"2026-11": KEY[::-1]})
-    for each in (NAMES, SubjectNames(KEY), ring, ring.names, [ring]):
+    for each in (NAMES, SubjectNames(KEY), ring, ring.names, ring.fields, [ring]):
         shown = render(each)
-        for key in (KEY, KEY[::-1]):
+        for key in (KEY, KEY[::-1], ring.cursors):
             assert key.hex() not in shown
             assert repr(key)[2:-1] not in shown
 
 
 def test_subjects_have_the_name_in_grants_that_the_key_gives() -> None:
     assert SubjectNames(KEY).of_subject("users", "42") == NAMES.of_subject("users", "42")
+
+
+def test_a_field_keeps_the_name_that_earlier_releases_gave() -> None:
+    assert FieldNames(KEY).of("corp|sato", "user.unique_id", "42") == "47c6d78bdbdb348371aa8e501b63ff69"
+
+
+@given(st.tuples(IDS, IDS, IDS), st.tuples(IDS, IDS, IDS))
+def test_names_of_fields_agree_exactly_when_audience_category_and_text_do(
+    one: tuple[str, str, str], other: tuple[str, str, str]
+) -> None:
+    names = FieldNames(KEY)
+    assert (names.of(*one) == names.of(*other)) == (one == other)
+
+
+def test_a_field_shares_no_name_with_what_a_record_calls_somebody() -> None:
+    named = {NAMES.of_caller("42"), NAMES.of_subject("", "42")[1:], FieldNames(KEY).of("", "", "42")}
+    assert len(named) == 3
+
+
+def test_fields_and_cursors_keep_their_names_over_the_months_and_change_with_the_key() -> None:
+    ring, later = (
+        KeyRing(KEY, {month: draw_from(seed)(KEY_BYTES)}) for seed, month in ((1, "2026-11"), (2, "2027-03"))
+    )
+    other = KeyRing(KEY[::-1], {"2026-11": draw_from(1)(KEY_BYTES)})
+    assert ring.fields.of("a", "b", "c") == later.fields.of("a", "b", "c") != other.fields.of("a", "b", "c")
+    assert ring.cursors == later.cursors != other.cursors
+    assert len(ring.cursors) == CURSOR_KEY_BYTES
+    assert KEY not in ring.cursors
 
 
 # The ring.

@@ -172,9 +172,16 @@ def test_an_end_without_bytes_says_none_left() -> None:
     assert (find_value(rows[0], "bytes"), find_value(rows[0], "status")) == (0, 200)
 
 
+@pytest.mark.parametrize(("said", "told"), [pytest.param(7, 7, id="a tunnel"), pytest.param(0, 0, id="nothing")])
+def test_what_came_through_a_tunnel_stands_beside_the_decision(said: int, told: int) -> None:
+    allowed = an_allowance()
+    rows, _ = search(Filter(), [allowed, an_end(allowed.id, bytes_in=said)])
+    assert find_value(rows[0], "bytes_in") == told
+
+
 def test_a_request_under_way_has_no_bytes() -> None:
     rows, _ = search(Filter(), [an_allowance()])
-    assert find_words(rows[0], "bytes") == find_words(rows[0], "complete") == ("",)
+    assert find_words(rows[0], "bytes") == find_words(rows[0], "bytes_in") == find_words(rows[0], "complete") == ("",)
 
 
 def test_rows_keep_the_order_of_their_decisions() -> None:

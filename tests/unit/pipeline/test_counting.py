@@ -10,7 +10,8 @@ from proxy.model.counts import TALLIES, UNAVAILABLE, Asked, Counted, CountsNeede
 from proxy.model.decision import Reason
 from proxy.model.facts import NOT_APPLICABLE, UNKNOWN
 from proxy.model.subject import NO_SUBJECT, Subject
-from proxy.pipeline.counting import Counting, as_first, make_question
+from proxy.pipeline.counting import Counting, as_first
+from proxy.pipeline.counting_questions import make_question
 from proxy.policy.attributes import Facts
 from tests.support.keys import RING
 from tests.support.policy_facts import facts_of
@@ -45,7 +46,7 @@ def test_a_question_asks_for_each_tally() -> None:
     subjects, by_country, requests = ask().counts
     assert [count.asked for count in (subjects, by_country, requests)] == list(ASKED)
     assert (subjects.group, by_country.group, requests.group) == ("", "JP", "")
-    assert subjects.member == by_country.member != requests.member == ID.encode()
+    assert subjects.members == by_country.members != requests.members == (ID.encode(),)
     assert len({count.caller for count in ask().counts}) == 1
 
 
@@ -63,8 +64,8 @@ def test_callers_are_told_apart(facts: Facts) -> None:
 
 def test_subjects_are_told_apart_and_by_api() -> None:
     other = facts_of(caller=ALICE, subject={"country": "JP", "id": "43"})
-    assert ask(other).counts[0].member != ask().counts[0].member
-    assert ask(DIFFERENT["another API"]).counts[0].member != ask().counts[0].member
+    assert ask(other).counts[0].members[0] != ask().counts[0].members[0]
+    assert ask(DIFFERENT["another API"]).counts[0].members[0] != ask().counts[0].members[0]
 
 
 STATES: Final[dict[str, tuple[Facts, Mapping[str, Any], int]]] = {
@@ -94,7 +95,7 @@ STATES: Final[dict[str, tuple[Facts, Mapping[str, Any], int]]] = {
 @pytest.mark.parametrize(("facts", "states", "asked"), STATES.values(), ids=STATES)
 def test_what_nobody_can_count_is_not_asked(facts: Facts, states: Mapping[str, Any], asked: int) -> None:
     needed = ask(facts)
-    assert (needed.states, len(needed.counts)) == (states, asked)
+    assert (needed.settled, len(needed.counts)) == (states, asked)
 
 
 def test_the_counts_become_facts() -> None:

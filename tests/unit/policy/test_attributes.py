@@ -131,7 +131,7 @@ def test_on_an_unauthenticated_route_every_caller_attribute_is_not_applicable(na
 def test_a_resource_whose_place_nobody_declared_is_unknown(hosted_in: str | None, expected: Fact[str]) -> None:
     api = Api("users", (), Upstream("http://127.0.0.1:9000", hosted_in), forwards_authorization=False)
     route = Route(api, "user", ("GET",), (), Action.READ, None, some(), unauthenticated=False, max_duration_seconds=60)
-    assert Resource.of(route) == Resource("users", "user", some(), expected, "read")
+    assert Resource.of(route, api.upstream) == Resource("users", "user", some(), expected, "read")
 
 
 def test_the_closed_words_are_those_of_the_model() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model.decision import Reason
-from proxy.model.request import Headers
+from proxy.model.request import Headers, canonical_name
 from proxy.request.headers import (
     REQUEST_FIELDS,
     REQUEST_PREFIXES,
@@ -13,7 +13,6 @@ from proxy.request.headers import (
     RequestFields,
     Treatment,
     can_carry_token,
-    canonical_name,
     make_table,
     parse_host,
     read_request_fields,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.model.request import Headers
-from proxy.request.headers import CONTROL, NAME, canonical_name
+from proxy.model.request import Headers, canonical_name
+from proxy.request.headers import CONTROL, NAME
 from proxy.request.response_headers import CACHE_FIELDS, RESPONSE_DROPPED, render_response_fields
 from tests.support.passages import read_lines
 

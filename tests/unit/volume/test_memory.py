@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from proxy.model.counts import TALLIES, UNAVAILABLE
 from proxy.volume.memory import SWEEP_SECONDS, MemoryCounts
-from tests.support.counts import HeldClock, a_question, see
+from tests.support.counts import HeldClock, a_look, a_question, see
 
 HOUR: Final = 3600.0
 
@@ -20,6 +20,40 @@ def test_the_first_subject_is_number_one_and_each_counts_once() -> None:
     volume = counts()
     seen = [see(volume, a_question(member)) for member in ("a", "b", "a", "c", "b")]
     assert seen == [(1,), (2,), (2,), (3,), (3,)]
+
+
+def test_many_members_are_one_step_each_once_with_those_before() -> None:
+    volume = counts()
+    seen = [see(volume, a_question(*members)) for members in ("ab", "bc", "a", "abcde")]
+    assert seen == [(2,), (3,), (3,), (5,)]
+    assert volume.members == 5
+
+
+def test_many_members_that_are_denied_do_not_count() -> None:
+    volume = counts()
+    see(volume, a_question("a"))
+    assert see(volume, a_question(*"bcd"), is_allowed=False) == (4,)
+    assert (see(volume, a_look()), volume.members) == ((1,), 1)
+
+
+def test_a_look_is_at_least_one_and_holds_nobody() -> None:
+    volume = counts()
+    assert (see(volume, a_look()), volume.members) == ((1,), 0)
+    see(volume, a_question(*"abc"))
+    assert (see(volume, a_look()), volume.members) == ((3,), 3)
+
+
+def test_of_many_members_no_more_are_held_than_rules_tell_apart() -> None:
+    volume = counts()
+    assert see(volume, a_question(*"abcde", at_most=3)) == (3,)
+    assert volume.members == 3
+
+
+def test_for_many_members_there_must_be_room_for_all() -> None:
+    volume = counts(max_members=3)
+    assert see(volume, a_question(*"abc")) == (3,)
+    assert volume.count(a_question("d")) is UNAVAILABLE
+    assert counts(max_members=2).count(a_question(*"abc")) is UNAVAILABLE
 
 
 def test_what_was_denied_does_not_count() -> None:

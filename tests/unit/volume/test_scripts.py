@@ -6,8 +6,9 @@ from typing import Any, Final
 import pytest
 
 from proxy.errors import FetchError
+from proxy.model.counts import Counted
 from proxy.volume.scripts import name_keys, read_answer, render_question
-from tests.support.counts import a_question
+from tests.support.counts import a_look, a_question
 
 ID: Final = b"01MCC5RM000000000000000001"
 BOTH: Final = a_question("alice", caller="clerk", tallies=("subjects_1h", "subjects_24h"), at_most=4)
@@ -23,14 +24,24 @@ def test_keys_of_one_caller_lie_at_one_place_and_say_what_they_count() -> None:
 
 def test_the_question_gives_window_number_and_member_of_each() -> None:
     member = b"alice".ljust(16)
-    assert render_question(BOTH) == [ID, b"3600", b"4", member, b"86400", b"4", member]
+    assert render_question(BOTH) == [ID, b"3600", b"4", b"1", member, b"86400", b"4", b"1", member]
 
 
 def test_the_answer_holds_numbers_and_what_takes_them_back() -> None:
     counted = read_answer(BOTH, [ID, 1, AT, b"", 4, AT, b"1799999999999999"])
     member = b"alice".ljust(16)
     assert counted.numbers == (1, 4)
-    assert counted.undo == (member, AT, b"", member, AT, b"1799999999999999")
+    assert counted.undo == (b"1", member, AT, b"", b"1", member, AT, b"1799999999999999")
+
+
+def test_members_stand_behind_how_many_they_are_and_a_look_has_none() -> None:
+    alice, bob = (name.ljust(16) for name in (b"alice", b"bob"))
+    both, look = a_question("alice", "bob", at_most=4), a_look(at_most=4)
+    assert render_question(both) == [ID, b"3600", b"4", b"2", alice, bob]
+    assert render_question(look) == [ID, b"3600", b"4", b"0"]
+    counted = read_answer(both, [ID, 3, AT, b"", AT, b"17"])
+    assert (counted.numbers, counted.undo) == ((3,), (b"2", alice, AT, b"", bob, AT, b"17"))
+    assert read_answer(look, [ID, 3]) == Counted((3,), (b"0",))
 
 
 WRONG: Final[dict[str, Any]] = {

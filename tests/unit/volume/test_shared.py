@@ -67,7 +67,7 @@ async def test_what_is_denied_is_taken_back_after_the_answer(shared: Shared) -> 
     assert needed.answer is not None
     shared.counts.settle(needed, needed.answer, is_allowed=False)
     await wait_for(lambda: len(shared.fake.scripts) == 2)
-    assert shared.fake.scripts[1][-3:] == [a_question().counts[0].member, b"1800000000000000", b""]
+    assert shared.fake.scripts[1][-3:] == [a_question().counts[0].members[0], b"1800000000000000", b""]
 
 
 async def test_what_is_allowed_stays(shared: Shared) -> None:

@@ -152,6 +152,11 @@ WORDS = [
         f"end: request {ID}: no status, broke off (client-gone), 0 bytes, 0.012 seconds",
         id="a broken end",
     ),
+    pytest.param(
+        an_end(ID, status=101, bytes_in=7),
+        f"end: request {ID}: 101, whole, 512 bytes and 7 from the caller, 0.012 seconds",
+        id="the end of a tunnel",
+    ),
 ]
 STRANGE = [
     pytest.param(

@@ -2,9 +2,15 @@
 """All APIs: each has its own connections, and what metrics say of them."""
 
 import asyncio
+from typing import Final
 
 from proxy.model.api import Api, Upstream
+from proxy.model.decision import Reason
+from proxy.model.facts import UNKNOWN
 from tests.support.upstream import OK, Heard, answering, asking, for_ever, read_head, serving
+
+NAMES: Final = ("users", "users/JP")
+"""What the places of ``in_two_countries`` are called."""
 
 
 async def test_an_api_that_moved_is_asked_where_it_is_now() -> None:
@@ -31,6 +37,51 @@ async def test_two_apis_at_one_place_share_no_connection() -> None:
         asks.api = Api("orders", (), Upstream(api.url, None), forwards_authorization=False)
         await asks.ask()
         assert len(api.received) == 2
+
+
+def in_two_countries(here: str, there: str) -> Api:
+    """Return an API that is served at one place, and for Japanese subjects at another."""
+    elsewhere = {"JP": Upstream(there, "JP")}
+    return Api("users", (), Upstream(here, "KR"), forwards_authorization=False, upstreams=elsewhere)
+
+
+async def test_a_request_goes_where_its_subjects_country_is_served() -> None:
+    korea, japan = (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + country for country in (b"KR", b"JP"))
+    async with serving(answering(korea, korea)) as here, serving(answering(japan)) as there, asking(here.url) as asks:
+        asks.api = in_two_countries(here.url, there.url)
+        asks.upstreams.adopt([asks.api])
+        assert [(await asks.ask(country=country)).body for country in ("JP", "TW", UNKNOWN)] == [b"JP", b"KR", b"KR"]
+
+
+async def test_a_place_that_is_down_is_named_and_the_other_one_serves() -> None:
+    async with serving(for_ever) as here, asking(here.url, upstream_failures=1) as asks:
+        asks.api = in_two_countries(here.url, "http://127.0.0.1:1")
+        asks.upstreams.adopt([asks.api])
+        assert (await asks.ask(country="JP")).reason is Reason.UPSTREAM_UNREACHABLE
+        assert (await asks.ask(country="TW")).body == b"ok"
+        assert [asks.measure("sekisho_upstream_down", api=name) for name in NAMES] == [0, 1]
+        failures = "sekisho_upstream_connect_failures_total"
+        assert asks.measure(failures, api="users/JP", cause="connect") == 1
+
+
+async def test_a_place_that_serves_two_countries_is_one_and_is_named_after_the_first() -> None:
+    async with serving(for_ever) as api, asking(api.url) as asks:
+        asks.upstreams.adopt([in_two_countries(api.url, api.url)])
+        await asks.ask()
+        states = [
+            asks.measure("sekisho_upstream_connections", api=name, state="idle") for name in ("users", "users/JP")
+        ]
+        assert states == [1, None]
+
+
+async def test_a_place_that_is_given_up_is_closed() -> None:
+    async with serving(for_ever) as here, serving(for_ever) as there, asking(here.url) as asks:
+        asks.api = in_two_countries(here.url, there.url)
+        asks.upstreams.adopt([asks.api])
+        await asks.ask(country="JP")
+        asks.upstreams.adopt([Api("users", (), Upstream(here.url, "KR"), forwards_authorization=False)])
+        await asks.becomes(lambda: there.ended == [True])
+        assert asks.measure("sekisho_upstream_down", api="users/JP") is None
 
 
 async def test_metrics_look_when_they_are_asked() -> None:

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is left of a unit under a ruling: by the plan of its shape, or by the book."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
+from typing import Final, cast
+
+from proxy.model.api import Transform
+from proxy.model.facts import UNKNOWN, Fact
+from proxy.model.inspection import Beyond, Field
+from proxy.redaction.rulings import NOWHERE, Countries, Ruling, Rulings
+from proxy.redaction.shapes import Plan, Shape
+from proxy.redaction.survey import Edits, Survey
+
+NOTHING: Final = b"null"
+"""In the place of an element that goes, so that those behind it stay where they are."""
+
+
+class Unit:
+    """A unit that awaits its verdict.
+
+    Args:
+        raw: its bytes.
+        name: the name before it, as it stands there; empty where it has none.
+        countries: of its subject.
+        id_: of its subject.
+        shape: it has, if any is known.
+        survey: of it, if it was read by the book.
+    """
+
+    __slots__ = ("countries", "id", "name", "raw", "shape", "survey")
+
+    def __init__(  # noqa: PLR0917 - one is made for each record
+        self,
+        raw: bytes,
+        name: bytes = b"",
+        countries: Countries = NOWHERE,
+        id_: Fact[str] = UNKNOWN,
+        shape: Shape | None = None,
+        survey: Survey | None = None,
+    ) -> None:
+        self.raw = raw
+        self.name = name
+        self.countries = countries
+        self.id = id_
+        self.shape = shape
+        self.survey = survey
+
+
+class Batch:
+    """Units in a row that one plan matches, by columns.
+
+    Args:
+        shape: they have.
+        plan: that matches them.
+        parts: as ``Plan.split`` returns them.
+        is_lines: whether each is a document, and a line.
+    """
+
+    __slots__ = ("_parts", "_stride", "count", "is_lines", "plan", "shape")
+
+    def __init__(self, shape: Shape, plan: Plan, parts: Sequence[bytes | None], *, is_lines: bool) -> None:
+        self.shape = shape
+        self.plan = plan
+        self.is_lines = is_lines
+        self._stride = plan.groups + 1
+        count = len(parts) // self._stride
+        if count and parts[(count - 1) * self._stride + 1] is None:
+            count -= 1  # what follows the last unit
+        self.count = count
+        self._parts = cast("Sequence[bytes]", parts)
+
+    def column(self, group: int) -> Sequence[bytes]:
+        """Return what a group matched, unit by unit."""
+        return self._parts[group : self.count * self._stride : self._stride]
+
+    @property
+    def units(self) -> Sequence[bytes]:
+        """The units."""
+        return self.column(1)
+
+
+class Renderer:
+    """Renders units.
+
+    Args:
+        rulings: knows what takes the place of values.
+        resurvey: reads a unit by the book that a shape recognised.
+    """
+
+    __slots__ = ("_last", "_resurvey", "_rulings")
+
+    def __init__(self, rulings: Rulings, resurvey: Callable[[bytes], Survey]) -> None:
+        self._rulings = rulings
+        self._resurvey = resurvey
+        self._last: tuple[Shape, Plan] | None = None
+
+    def plan_of(self, shape: Shape) -> Plan:
+        """Return by which plan to read units of a shape in a row: the one by which units before were changed."""
+        return self._last[1] if self._last is not None and self._last[0] is shape else shape.plain
+
+    def find_plan(self, shape: Shape, ruling: Ruling) -> Plan | None:
+        """Return how units of a shape leave under a ruling; None where that is found out one by one."""
+        if shape.is_whole and not ruling.key:
+            return shape.plain
+        plan = shape.find_plan(ruling.key)
+        if plan is not None:
+            self._last = shape, plan
+        return plan
+
+    def render(self, unit: Unit, ruling: Ruling) -> tuple[bytes, bool] | None:
+        """Return what leaves of a unit, and whether it is masked; None where a transform does not fit."""
+        shape = unit.shape
+        if shape is not None:
+            plan = self.find_plan(shape, ruling)
+            if plan is shape.plain:
+                return unit.raw, False
+            match = plan.match(unit.raw) if plan is not None else None
+            if plan is not None and match is not None:
+                made = self._compose(plan, [(match[piece.group],) for piece in plan.pieces])[0]
+                if made is not None:
+                    return made, plan.is_masking
+        return self._render_by_book(unit.raw, unit.survey or self._resurvey(unit.raw), ruling)
+
+    def compose(self, batch: Batch, chosen: Sequence[bool]) -> list[bytes | None]:
+        """Return what is left of units in a row by their plan, of those that are chosen; None where it does not fit."""
+        if all(chosen):
+            return self._compose(batch.plan, [batch.column(piece.group) for piece in batch.plan.pieces])
+        columns = [list(compress(batch.column(piece.group), chosen)) for piece in batch.plan.pieces]
+        return self._compose(batch.plan, columns)
+
+    def _compose(self, plan: Plan, columns: Sequence[Sequence[bytes]]) -> list[bytes | None]:
+        changed: list[Sequence[bytes | None]] = []
+        fits = True
+        for (_, declared, how), column in zip(plan.pieces, columns, strict=True):
+            if declared is None or how is None:
+                changed.append(column)
+                continue
+            change = self._rulings.changer(declared, how)
+            made = [change(raw) for raw in column]
+            fits = fits and None not in made
+            changed.append(made)
+        rows = zip(*changed, strict=True)
+        if fits:
+            return [b"".join(row) for row in cast("Iterable[Sequence[bytes]]", rows)]
+        return [None if None in row else b"".join(cast("Sequence[bytes]", row)) for row in rows]
+
+    def _render_by_book(self, raw: bytes, survey: Survey, ruling: Ruling) -> tuple[bytes, bool] | None:
+        removed: list[int] = []
+        values: dict[int, bytes] = {}
+        is_masked = False
+        for number, leaf in enumerate(survey.leaves):
+            how = ruling.changes.get(id(leaf.declared))
+            if how is None:
+                continue
+            is_field = isinstance(leaf.declared, Field)
+            is_masked = is_masked or is_field
+            made = None
+            if how not in {Transform.REMOVE, Beyond.TOTAL}:
+                made = self._rulings.changer(leaf.declared, how)(raw[leaf.node.start : leaf.node.end])
+                if made is None and is_field:
+                    return None
+            if made is None:
+                removed.append(number)
+            values[number] = NOTHING if made is None else made
+        if not (values or survey.undeclared):
+            return raw, is_masked
+        replaced = [number for number in values if number not in removed]
+        return Edits(survey, removed, replaced).apply(raw, values), is_masked
