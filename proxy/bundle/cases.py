@@ -51,6 +51,13 @@ class FixtureEntry(Entry):
     origin: CaseOrigin | None = None
 
 
+class CaseSubject(Entry):
+    """Whose data it is, where the request does not say it: as a record of the answer, or a register, would tell it."""
+
+    country: Country
+    id: Text | None = None
+
+
 class CaseCounts(Entry):
     """How much the caller has read, this request included."""
 
@@ -75,6 +82,7 @@ class CaseGiven(Entry):
     request: Text
     """A method and a path: ``GET /v1/jp/users/42``."""
     host: Text | None = None
+    subject: CaseSubject | None = None
     at: Instant | None = None
     """When: for rules that depend on time, which is unknown otherwise."""
     purpose: Id | None = None

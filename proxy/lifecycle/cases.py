@@ -6,18 +6,18 @@ Facts that a case does not give are unknown. If it names an issuer, what that is
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from proxy.bundle.cases import BEHIND, CaseCounts, CaseEntry, CaseGiven, CaseOrigin
+from proxy.bundle.cases import BEHIND, CaseCounts, CaseEntry, CaseGiven, CaseOrigin, CaseSubject
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.certificates import CertificateIdentity
 from proxy.caller.claims import assert_fact
 from proxy.caller.issuers import Issuer
 from proxy.caller.parties import Speaking, join, make_party, make_program, speak_both
 from proxy.caller.speaking import speak_of, speak_of_service
-from proxy.model.api import Route
+from proxy.model.api import Route, SubjectSource, Upstream, Where
 from proxy.model.caller import UNAUTHENTICATED, Caller, Part
 from proxy.model.counts import FIRST, NOTHING_TO_COUNT, Counts
 from proxy.model.decision import Decision, Effect, Reason
@@ -36,6 +36,9 @@ from proxy.policy.rules import Rule
 from proxy.request.catalog import NoMatch
 from proxy.request.target import parse_target
 from proxy.subject.selectors import select_subject
+
+_IN_TARGET: Final = frozenset({Where.LITERAL, Where.PATH})
+"""Where a case's request can say a country: it has no query, header or body that anybody reads."""
 
 
 class CaseResult(msgspec.Struct, frozen=True):
@@ -96,13 +99,16 @@ class Cases:
         match = self._snapshot.catalog.match(api, method, target.segments)
         if isinstance(match, NoMatch):
             return match.reason
-        subject = select_subject(match.route.subject, match.parameters)
+        claimed = select_subject(match.route.subject, match.parameters)
+        subject = _tell_subject(match.route.subject, claimed, given.subject)
+        if subject is None:
+            return Reason.SUBJECT_NOT_CONFIRMED
         grant = self._grants.get(given.grant or "")
         facts = Facts(
             self._caller(given.caller, match.route, math.nan if given.at is None else given.at.timestamp()),
             self._origin(given.origin or CaseOrigin()),
             subject if grant is None else msgspec.structs.replace(subject, reference=min(grant.subjects)),
-            self._snapshot.find_resource(match.route, match.route.api.find_upstream(subject.country)),
+            self._snapshot.find_resource(match.route, _find_place(match.route, subject)),
             case=ABSENT if given.case is None else given.case,
             time=UNKNOWN if given.at is None else given.at.timestamp(),
             counts=NOTHING_TO_COUNT if match.route.unauthenticated else _counts(given.counts, subject),
@@ -174,6 +180,24 @@ def find_unfired(policy: Policy, results: Iterable[CaseResult]) -> tuple[Rule, .
     """Return the rules that held for certain in none of the cases: nobody has shown that they do what they say."""
     asked = [result.facts for result in results if result.facts is not None]
     return tuple(rule for rule in policy.rules if not any(holds(rule, facts) is True for facts in asked))
+
+
+def _tell_subject(source: SubjectSource | None, claimed: Subject, given: CaseSubject | None) -> Subject | None:
+    """Return whose data a case is about; None where its request says that it is somebody else's."""
+    if given is None:
+        return claimed
+    is_said = source is None or (source.country is not None and source.country.where in _IN_TARGET)
+    if is_said and claimed.country != given.country:
+        return None
+    id_ = given.id or UNKNOWN if claimed.id is UNKNOWN else claimed.id
+    return msgspec.structs.replace(claimed, country=given.country, id=id_)
+
+
+def _find_place(route: Route, subject: Subject) -> Upstream:
+    """Return where a request goes: what only the answer tells of its subject has no part in that."""
+    source = route.subject
+    is_late = source is not None and source.is_in_answer and source.country is None
+    return route.api.find_upstream(UNKNOWN if is_late else subject.country)
 
 
 def _fact(issuer: Issuer | None, name: str, raw: object) -> Fact[Any]:
