@@ -21,7 +21,7 @@ from proxy.demo.wire import not_found, stream_events, stream_lines, to_json
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
 MAX_IDS: Final = 100
-FEED_LENGTH: Final = 12
+FEED_LENGTH: Final = 6
 """Reports that the feed tells before it ends; one of a real platform would go on."""
 _PAGE: Final = 50
 
