@@ -95,7 +95,8 @@ class Api(msgspec.Struct, frozen=True):
 
     def find_upstream(self, country: object) -> Upstream:
         """Return where it is served for subjects of a country, or of none that is known."""
-        return self.upstreams.get(country, self.upstream) if isinstance(country, str) else self.upstream
+        upstreams = self.upstreams
+        return upstreams.get(country, self.upstream) if upstreams and isinstance(country, str) else self.upstream
 
 
 class Template(msgspec.Struct, frozen=True):

@@ -134,7 +134,10 @@ class Judging:
         if isinstance(decision, CountsNeeded):
             return decision
         self._decision = decision
-        reason = self._settle(route, decision)
+        if decision.effect is Effect.ALLOW and not decision.transforms and self._whose is None:
+            reason = None  # nearly every request that is allowed
+        else:
+            reason = self._settle(route, decision)
         return reason if self._counting is None else self._counting.settle(reason)
 
     def _find_subjects(
