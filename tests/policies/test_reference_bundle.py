@@ -66,7 +66,7 @@ FREE_KEYS: Final = re.compile(
 FREE_VALUES: Final = re.compile(
     r"""
     /bundle | /pack | .*/title | .*/name | .*/reason | .*/owner | .*/by | .*/references/\d+     # words for people
-    | /(rules|issuers|networks|apis|control_rules|affiliates|fixtures|lookups)/\d+/id | .*/routes/\d+/id # declarations
+    | /(rules|issuers|networks|apis|control_rules|affiliates|lookups)/\d+/id | .*/routes/\d+/id # declarations
     | /issuers/\d+/(issuer|jwks|audience/\d+) | /apis/\d+/upstreams/\w+/url            # the world's
     | /lookups/\d+/(url|select) | .*/subject/(country|id|confirm|country/body) | .*/searchable_by/\d+
     | /issuers/\d+/attributes/\w+(/claim)?                                              # claims of tokens
