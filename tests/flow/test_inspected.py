@@ -209,7 +209,7 @@ def test_a_defect_is_only_observed_and_told_the_operator() -> None:
     def fail(_data: bytes) -> bytes:
         raise ZeroDivisionError
 
-    drive.passage._look._filter.feed = fail  # type: ignore[method-assign]
+    drive.passage._look._filter.feed = fail  # type: ignore[method-assign, assignment]
     came = drive.give(BODY)
     assert came.body == BODY
     assert isinstance(came.last, Part)

@@ -129,7 +129,7 @@ class _Way:
     @property
     def wants_name(self) -> bool:
         """Whether the records stand below a member, rather than below each."""
-        return bool(self.records) and isinstance(self.records[0], str)
+        return self.records is not None and bool(self.records) and isinstance(self.records[0], str)
 
 
 def _walk(reading: Reading, node: Node, way: _Way, name: Name | None = None) -> Out | None:

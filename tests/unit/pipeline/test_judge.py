@@ -243,7 +243,7 @@ def test_more_than_can_be_remembered_is_never_the_same() -> None:
 def test_what_is_claimed_is_confirmed_by_each_record() -> None:
     decision = decide(a_policy(), msgspec.structs.replace(FACTS, subject=Subject(country="KR")))
     judge = FixedJudge(decision, "KR", frozenset({"KR"}))
-    assert judge.judge("KR", "1").transforms == decision.transforms  # type: ignore[union-attr]
+    assert judge.judge("KR", "1").transforms == decision.transforms
     for country in ("TW", UNKNOWN):
         with pytest.raises(AnswerRefusedError) as refused:
             judge.judge(country, "1")

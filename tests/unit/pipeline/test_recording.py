@@ -193,7 +193,7 @@ def test_an_exception_in_any_room_is_a_refusal(room: str) -> None:
     drive = Drive(checkpoint)
     came = drive.ask("/v1/roster" if room == "directory" else "/v1/people")
     if room == "directory":
-        directory.find = _fail  # type: ignore[method-assign]
+        directory.find = _fail  # type: ignore[method-assign, assignment]
     else:
         setattr(checkpoint, room, Failing())
     drive.answer(mixed("TW1", next="c"))
@@ -223,7 +223,7 @@ def test_an_exception_midway_cuts() -> None:
     drive.ask("/v1/lines")
     came = drive.answer(lines_of("TW1")[0], head=(LINES,), ended=False)
     assert drive.passage._look is not None
-    drive.passage._look._filter = Failing()  # type: ignore[assignment]
+    drive.passage._look._filter = Failing()
     drive.give(b"x", ended=False)
     assert isinstance(came.last, Cut)
     assert (came.last.reason, type(came.last.error)) == (Reason.DECISION_FAILED, ZeroDivisionError)
@@ -233,7 +233,7 @@ def test_an_exception_while_the_first_part_is_told_is_a_refusal() -> None:
     drive = Drive()
     drive.ask("/v1/people")
     passage: Passage = drive.passage
-    passage._tell_content = Failing().__getattr__  # type: ignore[method-assign]
+    passage._tell_content = Failing().__getattr__  # type: ignore[method-assign, assignment]
     came = drive.answer(mixed("TW1"))
     assert isinstance(came.last, Refuse)
     assert (came.reason, came.status, came.decision["released"]) == ("decision-failed", 503, False)
