@@ -83,12 +83,8 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     keys, introspector = await _ask_issuers(stack, snapshot, settings, metrics)
     tls = await ListenerTls.start(settings, find_cas(snapshot), metrics)
     ticker = Ticker()
-    upstreams = Upstreams(settings, metrics, ticker)
-    upstreams.adopt(snapshot.catalog.apis)
-    stack.push_async_callback(upstreams.close)
+    upstreams, directory = _open_others(stack, snapshot, settings, metrics, ticker)
     counting = await open_counts(stack, settings, metrics)
-    directory = HeldDirectory(snapshot.lookups, settings, metrics)
-    stack.push_async_callback(directory.close)
     in_force = InForce(
         snapshot,
         pseudonyms=pseudonyms,
@@ -151,6 +147,18 @@ def load_first(settings: Settings) -> tuple[str, Snapshot]:
     refuse_failing(snapshot, find_failed(snapshot, make_geolocator(settings)))
     _check_settings(snapshot, settings)
     return seen, snapshot
+
+
+def _open_others(
+    stack: contextlib.AsyncExitStack, snapshot: Snapshot, settings: Settings, metrics: Metrics, ticker: Ticker
+) -> tuple[Upstreams, HeldDirectory]:
+    """Make what speaks with the APIs, and with the directories of data subjects."""
+    upstreams = Upstreams(settings, metrics, ticker)
+    upstreams.adopt(snapshot.catalog.apis)
+    stack.push_async_callback(upstreams.close)
+    directory = HeldDirectory(snapshot.lookups, settings, metrics)
+    stack.push_async_callback(directory.close)
+    return upstreams, directory
 
 
 async def _open_records(

@@ -6,7 +6,7 @@
   not declared again below.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator
@@ -14,10 +14,12 @@ from pydantic import Field as Key
 
 from proxy.bundle.api_places import HeaderName, InAnswer, ParameterName, refuse_answer_field
 from proxy.bundle.api_subjects import SubjectEntry, find_record_country
+from proxy.model.api import Where
 from proxy.model.entry import Category, Entry, Number, choice, refuse
 from proxy.model.inspection import DEFAULT_KEPT, Beyond, Field, Inspection, Media, Member, OnDenied
-from proxy.model.json_path import EVERY, JsonPath, parse_json_path
+from proxy.model.json_path import EVERY, JsonPath, Step, parse_json_path
 from proxy.model.problem import Problem, nearest
+from proxy.model.query import fold_name, is_alike
 
 _PLAIN: Final = (Beyond.NOTHING.value, Beyond.TOTAL.value)
 """What a member outside of the records says of them in one word."""
@@ -106,38 +108,51 @@ def check_answers(answers: AnswerEntry, subject: SubjectEntry | None) -> list[Pr
 
 
 def _check_fields(answers: AnswerEntry) -> list[Problem]:
-    problems = []
-    seen: dict[str, JsonPath] = {}
-    for text in answers.fields_:
-        path = _read_path(text)
-        if isinstance(path, str) or not path:
-            message = path if isinstance(path, str) else "'$' is the whole record: declare its members one by one"
-            problems.append(Problem(("fields", text), message, at_key=True))
-            continue
-        clash = next((other for other, taken in seen.items() if is_clash(taken, path)), "")
-        if clash:
-            message = f"it overlaps {clash}: declare the one or the other, or members that differ"
-            problems.append(Problem(("fields", text), message, at_key=True))
-        seen[text] = path
-    return problems
+    paths, problems = _read_paths("fields", answers.fields_)
+    whole = [text for text, path in paths.items() if not path]
+    problems += [
+        Problem(("fields", text), "'$' is the whole record: declare its members one by one", at_key=True)
+        for text in whole
+    ]
+    clashes = find_clashes({text: path for text, path in paths.items() if path})
+    return problems + [
+        Problem(
+            ("fields", text), f"it overlaps {other}: declare the one or the other, or members that differ", at_key=True
+        )
+        for text, other in clashes.items()
+    ]
 
 
 def _check_envelope(answers: AnswerEntry, subject: SubjectEntry) -> list[Problem]:
-    problems = []
-    seen = {"`records`": _read_records(subject)}
+    paths, problems = _read_paths("envelope", answers.envelope)
+    records = _read_records(subject)
+    if records == () and paths:
+        message = "the whole document is one record, and nothing is outside: say where the `records` of `subject` stand"
+        return [*problems, Problem(("envelope",), message, at_key=True)]
+    clashes = find_clashes(({} if records is None else {"`records`": records}) | paths)
+    problems += [
+        Problem(
+            ("envelope", text), f"it overlaps {other}: the envelope is what stands outside of the records", at_key=True
+        )
+        for text, other in clashes.items()
+    ]
     for text, member in answers.envelope.items():
-        path = _read_path(text)
-        if isinstance(path, str):
-            problems.append(Problem(("envelope", text), path, at_key=True))
-            continue
-        clash = next((other for other, taken in seen.items() if taken is not None and is_clash(taken, path)), "")
-        if clash:
-            message = f"it overlaps {clash}: the envelope is what stands outside of the records"
-            problems.append(Problem(("envelope", text), message, at_key=True))
-        seen[text] = path
         if member.cursor is not None and answers.searchable_by is not None:
             problems += _check_cursor(text, member.cursor, answers.searchable_by)
     return problems
+
+
+def _read_paths(key: str, texts: Iterable[str]) -> tuple[dict[str, JsonPath], list[Problem]]:
+    """Return the paths that stand as names under a key, and what is wrong with those that are none."""
+    paths: dict[str, JsonPath] = {}
+    problems = []
+    for text in texts:
+        path = _read_path(text)
+        if isinstance(path, str):
+            problems.append(Problem((key, text), path, at_key=True))
+        else:
+            paths[text] = path
+    return paths, problems
 
 
 def _check_cursor(text: str, parameter: str, searchable: list[str]) -> list[Problem]:
@@ -170,11 +185,20 @@ def _check_searchable(answers: AnswerEntry, subject: SubjectEntry) -> list[Probl
             "the query parameters that may stand (none: [])"
         )
         return [Problem((), message)]
-    asked = {key: place.name for key, place in subject.places.items() if place.where == "query"}
-    return [
+    asked = {key: place.name for key, place in subject.places.items() if place.where is Where.QUERY}
+    problems = [
         Problem(("searchable_by",), f"the parameter {name!r}, in which `subject` finds {key}, is not listed")
         for key, name in asked.items()
         if name not in answers.searchable_by
+    ]
+    exact = {*asked.values(), *(each.cursor for each in answers.envelope.values() if each.cursor is not None)}
+    return problems + [
+        Problem(
+            ("searchable_by", index), f"some servers take {name!r} for {other!r}: a request with it would be refused"
+        )
+        for index, name in enumerate(answers.searchable_by)
+        for other in sorted(exact - {name})
+        if is_alike(fold_name(name), fold_name(other))
     ]
 
 
@@ -185,12 +209,36 @@ def could_drop(answers: AnswerEntry, subject: SubjectEntry) -> bool:
     return subject.is_in_records and is_several and answers.on_denied == OnDenied.DROP
 
 
-def is_clash(one: JsonPath, other: JsonPath) -> bool:
-    """Say whether two paths could be of one place, or one of a place inside the other's."""
-    for left, right in zip(one, other, strict=False):
-        if left != right:
-            return left is EVERY or right is EVERY
-    return True
+class _Node:
+    """A place on the way of paths that do not clash."""
+
+    __slots__ = ("below", "first", "is_end")
+
+    def __init__(self, first: str) -> None:
+        self.below: dict[Step, _Node] = {}
+        self.first = first
+        """The path that was the first to come here."""
+        self.is_end = False
+
+
+def find_clashes(paths: Mapping[str, JsonPath]) -> dict[str, str]:
+    """Return the paths that could be of a place that an earlier one names, inside or round it, each with that one."""
+    root = _Node(next(iter(paths), ""))
+    found = {text: _insert(root, text, path) for text, path in paths.items()}
+    return {text: other for text, other in found.items() if other}
+
+
+def _insert(root: _Node, text: str, path: JsonPath) -> str:
+    """Add a path to a tree of others; return the one that it clashes with, if any, and leave it out."""
+    node = root
+    for step in path:
+        if node.is_end or (node.below and (step is EVERY) is not (EVERY in node.below)):
+            return node.first
+        node = node.below.setdefault(step, _Node(text))
+    if node.is_end or node.below:
+        return node.first
+    node.is_end = True
+    return ""
 
 
 def _read_path(text: str) -> JsonPath | str:

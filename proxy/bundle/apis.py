@@ -9,7 +9,7 @@ from urllib.parse import urlsplit  # noqa: TID251 - an upstream's address, no re
 from pydantic import Field, WithJsonSchema
 
 from proxy.bundle.api_routes import RouteEntry, check_overlaps, check_route, compile_route
-from proxy.model.api import Api, AssertionMode, Route, Upstream
+from proxy.model.api import Api, AssertionMode, Route, Upstream, Where
 from proxy.model.country import NAMES, refuse_country, suggest_country
 from proxy.model.entry import Country, Entry, Id, Text, choice, scalar, spelled, worded
 from proxy.model.problem import Problem, nearest
@@ -131,6 +131,22 @@ def _check_upstreams(api: ApiEntry) -> list[Problem]:
         if key not in {DEFAULT, *NAMES}
     ]
     return problems
+
+
+def check_token_fields(entries: Sequence[ApiEntry], fields: frozenset[str]) -> list[Problem]:
+    """Return the subjects that are looked for where tokens stand.
+
+    Args:
+        entries: the register.
+        fields: in which issuers' tokens stand, in lower case.
+    """
+    return [
+        Problem((index, "routes", place, "subject", key), f"{found.name!r} carries tokens: name another field")
+        for index, api in enumerate(entries)
+        for place, route in enumerate(api.routes)
+        for key, found in (route.subject.places if route.subject is not None else {}).items()
+        if found.where is Where.HEADER and found.name.lower() in fields
+    ]
 
 
 def _suggest_default(key: str) -> str:

@@ -7,13 +7,13 @@ what is sound and the folder loads only if nothing is wrong anywhere.
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 import msgspec
 
-from proxy.bundle.apis import ApiEntry, check_apis, compile_apis
+from proxy.bundle.apis import ApiEntry, check_apis, check_token_fields, compile_apis
 from proxy.bundle.cases import (
     DEFAULT,
     CaseEntry,
@@ -33,8 +33,10 @@ from proxy.bundle.notes import find_identity_notes, find_notes, find_registered,
 from proxy.bundle.places import check_names, parse_urls
 from proxy.bundle.read import parse_document
 from proxy.bundle.revision import read_revision
+from proxy.bundle.route_notes import find_route_notes
 from proxy.bundle.schema import validate
 from proxy.bundle.snapshot import Snapshot
+from proxy.bundle.token_fields import check_token_places, find_token_fields
 from proxy.bundle.vocabulary import find_vouchers, make_vocabulary
 from proxy.caller.affiliates import (
     AffiliateEntry,
@@ -75,7 +77,6 @@ from proxy.policy.rules import (
     RuleEntry,
 )
 from proxy.request.catalog import Catalog, NoMatch
-from proxy.request.headers import can_carry_token
 from proxy.request.target import parse_target
 from proxy.subject.lookups import LookupEntry
 
@@ -178,17 +179,13 @@ class _Checker:
 
     def assemble(self, manifest: Manifest) -> Snapshot | None:
         registers = self.registers
-        affiliates = registers.take("affiliates", AffiliateEntry)
-        large = LargeAffiliates(registers, affiliates, self.registers_folder)
-        large.check()
+        large = self._check_affiliates()
         controls = registers.take("control_rules", ControlRuleEntry)
         issuers, clients, revoked = self._take_vouchers()
         trusted, roots, lists = self._take_authorities()
         networks, proxies = self._take_networks()
-        apis = registers.take("apis", ApiEntry)
         people = self._check_people()
-        registers.report(apis, check_apis(apis.entries))
-        lookups = self._check_lookups()
+        apis, lookups = self._take_apis(issuers), self._check_lookups()
         self._refuse_empty(manifest)
         vocabulary = make_vocabulary(registers, issuers, apis, controls)
         rules_of_control = self._compile_controls(controls, vocabulary)
@@ -204,12 +201,13 @@ class _Checker:
         counted = frozenset(map(TieKind, manifest.ties))
         made = large.make(rules_of_control, counted, self.now, _times(cases))
         vocabulary, declared = made.settle(vocabulary, declared)
-        digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": {**keys, **roots}})
+        judging = Policy(*policy)
+        notes = (*find_route_notes(catalog.routes, judging.masks), *made.notes, *lookups.notes)
         snapshot = Snapshot(
             people=self._make_people(people, clients),
             name=manifest.bundle,
             folder=self.folder,
-            base_digest=digest,
+            base_digest=registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": {**keys, **roots}}),
             registers_digest=registers.digest(FACT_REGISTERS, lists),
             observe_until=manifest.observe_until.timestamp() if manifest.observe_until else None,
             issuers=tuple(compile_issuer(entry) for entry in issuers.entries),
@@ -224,12 +222,12 @@ class _Checker:
             lookups=lookups.make(),
             catalog=catalog,
             resources={route.id: Resource.at_places(route) for route in catalog.routes},
-            policy=Policy(*policy),
+            policy=judging,
             vocabulary=vocabulary,
             cases=cases.entries,
             fixtures=fixtures,
             declared=declared,
-            notes=self._find_notes(vocabulary, apis, rules, (issuers, clients), trusted) + made.notes + lookups.notes,
+            notes=(*self._find_notes(vocabulary, apis, rules, (issuers, clients), trusted), *notes),
             reviews=find_reviews(apis.entries, rules.entries, clients.entries),
             places=made.places(self._places()),
         )
@@ -272,10 +270,22 @@ class _Checker:
         revoked = registers.take("revoked", RevokedEntry)
         affiliate_ids = registers.declared_ids("affiliates")
         registers.report(issuers, check_issuers(issuers.entries, affiliate_ids))
-        registers.report(issuers, _check_token_fields(issuers.entries))
+        registers.report(issuers, check_token_places(issuers.entries))
         registers.report(clients, check_clients(clients.entries, find_vouchers(registers), affiliate_ids))
         registers.report(revoked, check_revoked(revoked.entries, registers.declared_ids("issuers")))
         return issuers, clients, revoked
+
+    def _take_apis(self, issuers: Loaded) -> Loaded:
+        apis = self.registers.take("apis", ApiEntry)
+        self.registers.report(apis, check_apis(apis.entries))
+        self.registers.report(apis, check_token_fields(apis.entries, find_token_fields(issuers.entries)))
+        return apis
+
+    def _check_affiliates(self) -> LargeAffiliates:
+        entries = self.registers.take("affiliates", AffiliateEntry)
+        affiliates = LargeAffiliates(self.registers, entries, self.registers_folder)
+        affiliates.check()
+        return affiliates
 
     def _check_people(self) -> LargePeople:
         registers = self.registers
@@ -463,15 +473,6 @@ class _Checker:
 
     def _is_empty(self, register: str) -> bool:
         return not self.registers.raw[register] and not self.registers.tables.get(register)
-
-
-def _check_token_fields(entries: Iterable[IssuerEntry]) -> list[Problem]:
-    """Return the issuers whose tokens would stand in a field that means something else."""
-    return [
-        Problem((index, "token_place", "header"), f"{entry.token_place.header!r} means something else: name another")
-        for index, entry in enumerate(entries)
-        if entry.token_place.header is not None and not can_carry_token(entry.token_place.header.lower())
-    ]
 
 
 def _times(cases: Loaded) -> list[float]:

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from proxy.bundle.api_answers import find_clashes
+from proxy.model.json_path import parse_json_path
 from proxy.request.catalog import UNRESERVED
 
 MAX_REFS: Final = 16
@@ -275,6 +277,8 @@ class _Walk:
     def sum_up(self) -> Answer:
         """Return what was found; fields only where the whole answer is known."""
         comments = []
+        for path, other in find_clashes({path: parse_json_path(path) for path in self._guessed}).items():
+            self._gap(f"{path} may stand in place of {other}")
         fields = {} if self._gaps else self._guessed
         if self._gaps:
             more = f" (and {len(self._gaps) - 1} more)" if len(self._gaps) > 1 else ""

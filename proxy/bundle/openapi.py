@@ -47,10 +47,13 @@ _END: Final = """\
 # Decide every FILL-IN; until then it does not load.
 #   url        http://HOST:PORT of the API; beside it, hosted_in: the country it is served in
 #   subject    whose data the route carries: {country: JP or "{country}", id: "{user_id}", authoritative:
-#              {by: TEAM, review_by: 2027-06-30}}; or none, then with reason: and owner: and without fields:
+#              {by: TEAM, review_by: 2027-06-30}}; or {records: "$.users[*]", country: "$.country", id: "$.id"} where
+#              only the answer tells, then with fields: that begin at a record, $ standing for it; or none, then with
+#              reason: and owner: and without fields:
 #   by         who vouches that the API answers for no other country; review_by: when that is looked at again
-# Categories under fields are guesses by name. A route with fields counts as carrying no other data: add what is
-# missing, or leave all of its fields out, and it counts as carrying anything.
+# Categories under fields are guesses by name. A route with fields counts as carrying no other data, and nothing else
+# leaves an answer that is looked into: add what is missing, or leave all of its fields out, and it counts as carrying
+# anything.
 # Then list this file in bundle.yaml as [apis]. Next: sekisho check DIR
 """
 

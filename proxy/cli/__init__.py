@@ -23,7 +23,7 @@ VERBS: Final[Mapping[str, str]] = {
     "affiliates": "draw who owns an affiliate, for whom it works, and who controls it",
     "ledger": "verify, prove and read what was recorded; make the key that signs it",
     "init": "write a small policy folder that loads",
-    "routes": "draft the register of routes from an OpenAPI document; list what no route declares",
+    "routes": "draft routes from an OpenAPI document; list those that are declared, and what none declares",
     "grant": "write a dated, approved exception",
     "schema": "print a JSON Schema of policy files, for editors",
     "keygen": "make the keys under which people are recorded",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``sekisho routes``: drafts the register of routes from an OpenAPI document, and lists what no route declares."""
+"""``sekisho routes``: drafts routes from an OpenAPI document, lists those that are declared, and what none declares."""
 
 import argparse
 import http.client
@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.bundle.openapi import draft_apis
 from proxy.bundle.read import MAX_FILE_BYTES, parse_document
+from proxy.cli import routes_list
 from proxy.cli.terminal import plain
 from proxy.errors import UsageError
 from proxy.model.entry import parse_id
@@ -43,6 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     draft.add_argument("document", type=Path, help="the OpenAPI document, YAML or JSON")
     draft.add_argument("--api", metavar="ID", help="the id of the API (from the document's title)")
     draft.set_defaults(run=import_routes)
+    what = "list the routes that a policy folder declares, whose data they carry and what may leave"
+    listed = verbs.add_parser("list", help=what, description=f"{what[0].upper()}{what[1:]}.")
+    routes_list.configure(listed)
     what = "list what callers of a running gateway ask for and no route declares"
     seen = verbs.add_parser("seen", help=what, description=f"{what[0].upper()}{what[1:]}.")
     seen.add_argument("--admin", metavar="HOST:PORT", help="the gateway's admin listener (127.0.0.1:9090)")

@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=[place.value for place in ClientAddress],
         help="where trusted proxies say whose request they pass on (x-forwarded-for)",
     )
-    add("--upstream", action="append", metavar="API=URL", help="where this deployment finds an API")
+    add("--upstream", action="append", metavar="API=URL", help="where an API is; API/CC=URL: for a country")
     add("--jwks", action="append", metavar="ISSUER=URL", help="where its keys are, or file:PATH in the policy folder")
     add("--lookup", action="append", metavar="LOOKUP=URL", help="where this deployment finds a lookup")
     add("--tls-certificate", type=Path, metavar="FILE", help="PEM: callers speak TLS, and this is who we are")

@@ -38,6 +38,8 @@ _UNKNOWN: Final = (0, "Unknown")
 _SEVERITIES: Final = ("", "Informational", "Low", "Medium")
 _BY_RULE: Final = frozenset({Reason.RULE_DENIES, Reason.INVARIANT_DENIES})
 _USER_TYPES: Final = {"employee": (1, "User"), "contractor": (1, "User"), "service": (4, "Service")}
+_CHANGES: Final = ("transforms", "records_dropped", "records_masked")
+"""What says that not all of an answer left as it was."""
 _STATES: Final = frozenset(state.value for state in State)
 _MAPPED: Final = frozenset({"n", "prev", "line", "id", "method", "status", "trace", "bytes", "seconds"})
 _LONGEST_SECONDS: Final = 1e9
@@ -160,7 +162,7 @@ def _control(row: Row) -> Event:
     """Say what the gateway did, in the words of the profile ``security_control``."""
     if find_value(row, "effect") == Effect.ALLOW:
         action, disposition = (1, "Allowed"), (1, "Allowed")
-        if find_value(row, "transforms"):
+        if any(find_value(row, name) for name in _CHANGES):
             action, disposition = (4, "Modified"), (11, "Corrected")
     elif find_value(row, "enforced") is False:
         action, disposition = (3, "Observed"), (17, "Logged")

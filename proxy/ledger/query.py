@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which decisions somebody asks for, and what one comes to when the line of its end is put beside it.
+"""What a decision says under which name, and which decisions somebody asks for.
 
 Lines are plain JSON here: one of a newer version is read as far as it is understood. ``FIELDS`` alone says where a
 thing stands in a line, and what its being left out means.
 """
 
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from proxy.clock import parse_instant, render_instant
 from proxy.model.facts import State
 
 Row: TypeAlias = dict[str, Any]
-"""A decision line; after ``Search``, with what its end says, which stands whole under ``end``."""
+"""A decision line; after ``Search``, with what its parts and its end say, which stands under ``end``."""
 
 _UNKNOWN: Final = State.UNKNOWN.value
 
@@ -100,6 +98,11 @@ FIELDS: Final[Mapping[str, Field]] = {
     "counts_country_subjects_24h": Field(("counts", "country_subjects_24h"), is_counted=False),
     "counts_requests_1m": Field(("counts", "requests_1m"), is_counted=False),
     "bytes_in": Field(("end", "bytes_in"), within=0, is_counted=False),
+    "subject_source": Field(("subject", "source")),
+    "records_left": Field(("content", "left"), is_counted=False),
+    "records_kept_back": Field(("content", "kept_back"), is_counted=False),
+    "records_rules": Field(("content", "rules"), is_counted=False),
+    "records_subjects": Field(("content", "subject_ids"), is_counted=False),
 }
 """Name to field, in the order of the columns of CSV. New ones are added at the end, none is renamed."""
 
@@ -107,21 +110,25 @@ _CRITERIA: Final[Mapping[str, tuple[str, ...]]] = {
     "who": ("who", "on_behalf_of"),
     "affiliate": ("affiliate", "on_behalf_of_affiliate"),
     "country": ("countries",),
-    "subject": ("subject",),
-    "subject_country": ("subject_country",),
+    "subject": ("subject", "records_subjects"),
+    "subject_country": ("subject_country", "records_left", "records_kept_back"),
     "origin_country": ("origin_country",),
-    "rule": ("rule", "rules"),
+    "rule": ("rule", "rules", "records_rules"),
     "reason": ("reason",),
     "api": ("api",),
     "route": ("route",),
     "action": ("action",),
 }
 """What can be asked for, and the fields of which one has to say it."""
+_IN_PARTS: Final = frozenset({"subject", "subject_country", "rule"})
+"""What may be said of the records of an answer: in lines behind the decision, where the answer leaves in parts."""
 _BY_BEGINNING: Final = frozenset({"who", "subject"})
 _WITHOUT_NEEDLE: Final = frozenset({"", *(state.value for state in State)})
 """What a line may say by leaving a field out."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._:/|@-]+")
 """Texts that JSON has one way to write."""
+_RELEASED: Final = b'"released":true'
+_COMPLETE: Final = b'"complete":'
 
 DEFAULT_RULE: Final = "default"
 """What stands in the place of a rule where none allows."""
@@ -192,22 +199,35 @@ class Filter(msgspec.Struct, frozen=True):
     until: str = ""
     """Likewise; the instant itself is outside."""
 
-    def find_needles(self) -> tuple[tuple[bytes, ...], ...]:
+    def find_needles(self) -> "Needles":
         """Return bytes that a line has to hold, one of each group, to be worth decoding."""
-        groups = []
+        groups: list[tuple[bytes, ...]] = []
+        late: list[tuple[bytes, ...]] = []
         for name, values in self.wanted.items():
             if all(_PLAIN.fullmatch(value) and value not in _WITHOUT_NEEDLE for value in values):
                 quote = "" if name in _BY_BEGINNING else '"'
-                groups.append(tuple(f"{quote}{value}{quote}".encode() for value in sorted(values)))
-        return tuple(groups)
+                # Of the subjects of records a line has the hash alone, for one API.
+                texts = sorted(value.rpartition(":")[2] if name == "subject" else value for value in values)
+                group = tuple(f"{quote}{text}{quote}".encode() for text in texts)
+                (late if name in _IN_PARTS else groups).append(group)
+        return Needles(tuple(groups), tuple(late))
 
     def matches(self, row: Row) -> bool:
         """Say whether a decision is asked for; its time is asked about elsewhere."""
+        return self._matches(row, frozenset())
+
+    def may_match(self, row: Row) -> bool:
+        """Say whether a decision may be asked for once more is known of its answer, which leaves in parts."""
+        is_open = find_value(row, "released") is True and not isinstance(row.get("complete"), bool)
+        return self._matches(row, _IN_PARTS if is_open else frozenset())
+
+    def _matches(self, row: Row, besides: frozenset[str]) -> bool:
         if self.effects and not self.effects & _effects(row):
             return False
         return all(
             any(_says(row, field, values, by_beginning=name in _BY_BEGINNING) for field in _CRITERIA[name])
             for name, values in self.wanted.items()
+            if name not in besides
         )
 
     def is_within(self, time: str) -> bool:
@@ -219,169 +239,49 @@ class Filter(msgspec.Struct, frozen=True):
         return not self.wanted.keys() - {"origin_country", "reason"} and (not self.effects or "deny" in self.effects)
 
 
+class Needles(msgspec.Struct, frozen=True):
+    """Bytes of which the line of a decision that is asked for holds one of each group."""
+
+    groups: tuple[tuple[bytes, ...], ...]
+    late: tuple[tuple[bytes, ...], ...] = ()
+    """What lines behind the decision may say instead, where the answer leaves in parts."""
+
+    def __bool__(self) -> bool:
+        return bool(self.groups or self.late)
+
+    def are_in(self, data: bytes) -> bool:
+        """Say whether a decision line may be asked for."""
+        if not all(any(map(data.__contains__, group)) for group in self.groups):
+            return False
+        return all(any(map(data.__contains__, group)) for group in self.late) or (
+            _RELEASED in data and _COMPLETE not in data
+        )
+
+
 def _effects(row: Row) -> set[str]:
     effect = str(find_value(row, "effect"))
     return {effect, OBSERVED} if find_value(row, "enforced") is False else {effect}
 
 
+def _find_names(row: Row, field: str) -> tuple[str, ...]:
+    """Return what a field names: of numbers by name the names, of the subjects of records each with its API."""
+    value = find_value(row, field)
+    if isinstance(value, dict):
+        return tuple(map(str, value))
+    if field == "records_subjects":
+        api = find_value(row, "api")
+        return tuple(word if ":" in word else f"{api}:{word}" for word in find_words(row, field) if word)
+    return find_words(row, field)
+
+
 def _says(row: Row, field: str, values: frozenset[str], *, by_beginning: bool) -> bool:
-    words = find_words(row, field)
+    words = _find_names(row, field)
     if not by_beginning:
         return any(word in values for word in words)
     beginnings = tuple(value for value in values if "|" not in value)  # somebody in clear begins nobody else
     return any(
         word in values or word.startswith(beginnings) or word.partition(":")[2].startswith(beginnings) for word in words
     )
-
-
-_JOINED: Final = ("bytes", "seconds", "status", "upstream", "complete")
-_SETTLED_SECONDS: Final = 600.0
-"""An answer that was in hand whole, and broke off all the same, did so within this time."""
-MAX_HELD: Final = 10_000
-MAX_WAITING: Final = 100_000
-
-
-def join_end(row: Row, end: Row) -> None:
-    """Put beside a decision what the line of its end says."""
-    row |= {"bytes": 0, "seconds": 0.0} | {key: end[key] for key in _JOINED if end.get(key) is not None}
-    row["end"] = end
-
-
-_DECISION: Final = b'","line":"decision",'
-_HEAD_BYTES: Final = 160
-"""Within which our frame says the kind of a line."""
-
-
-class _Held:
-    __slots__ = ("is_combined", "is_ready", "row")
-
-    def __init__(self, row: Row, *, is_ready: bool, is_combined: bool) -> None:
-        self.row = row
-        self.is_ready = is_ready
-        self.is_combined = is_combined
-        """Whether it says itself how the answer ended, so that an end follows only where that changed."""
-
-
-class Search:
-    """Finds decisions among lines, and joins each with the line of its end.
-
-    Rows come in the order of their decisions, but that one whose end is long in coming lets others pass. Held are at
-    most ``MAX_HELD`` that are ready and ``MAX_WAITING`` that are not; beyond that the oldest goes without its end.
-
-    Args:
-        asked: which.
-        decode: returns what a line says, None for one that cannot be read, which it tells.
-    """
-
-    def __init__(self, asked: Filter, decode: Callable[[Any], Row | None]) -> None:
-        self._asked = asked
-        self._decode = decode
-        self._needles = asked.find_needles()
-        self._held: dict[str, _Held] = {}
-        self._settling: deque[tuple[str, str]] = deque()
-        """When a row that waits for a late end is ready without one, and its id."""
-        self._limit = MAX_HELD
-        self.found = 0
-        """How many decisions are asked for, so far."""
-        self.uncounted = 0
-        """Refusals within the time that floods left as a count alone: no decision tells of them."""
-
-    def is_dismissed(self, data: bytes) -> bool:
-        """Say whether a line is a decision that its bytes alone show not to be asked for: ``take`` needs not see it."""
-        return (
-            bool(self._needles)
-            and not self._settling
-            and data.find(_DECISION, 0, _HEAD_BYTES) > 0
-            and data[-1:] == b"}"
-            and not all(any(map(data.__contains__, group)) for group in self._needles)
-        )
-
-    def take(self, kind: bytes, time: str, data: bytes, source: Any) -> Iterator[Row]:
-        """Look at the next line and return rows that are ready.
-
-        Args:
-            kind: of the line.
-            time: of the line.
-            data: the line.
-            source: what ``decode`` takes for it.
-        """
-        if self._settling and self._settling[0][0] <= time:
-            yield from self._settle(time)
-        if kind == b"decision":
-            if self._asked.is_within(time) and all(any(map(data.__contains__, group)) for group in self._needles):
-                yield from self._add(self._decode(source), time)
-        elif kind == b"end":
-            if self._held:
-                yield from self._end(self._decode(source))
-        elif kind == b"start":  # one gateway writes a ledger: what the one before it left open stays so
-            yield from self.finish()
-        elif kind == b"refusals" and self._asked.may_be_unknown_callers() and self._asked.is_within(time):
-            count = (self._decode(source) or {}).get("count")
-            self.uncounted += count if isinstance(count, int) else 0
-
-    def _add(self, row: Row | None, time: str) -> Iterator[Row]:
-        if row is None or not self._asked.matches(row):
-            return
-        self.found += 1
-        key = str(row.get("id", ""))
-        if key in self._held:
-            yield self._held.pop(key).row
-        is_combined = isinstance(row.get("complete"), bool)
-        self._held[key] = _Held(row, is_ready=row.get("released") is not True, is_combined=is_combined)
-        if is_combined:
-            self._settling.append((_later(time), key))
-        yield from self._release()
-
-    def _end(self, end: Row | None) -> Iterator[Row]:
-        if end is None:
-            return
-        held = self._held.get(str(end.get("id", "")))
-        if held is not None:
-            join_end(held.row, end)
-            held.is_ready = not self._may_break_off(held, end)
-            yield from self._release()
-
-    def _may_break_off(self, held: _Held, end: Row) -> bool:
-        """Say whether another end may follow: of what is no read, one is written before its whole answer leaves."""
-        if held.is_combined or end.get("complete") is not True or find_value(held.row, "action") == "read":
-            return False
-        held.is_combined = True
-        self._settling.append((_later(str(end.get("time", ""))), str(end.get("id", ""))))
-        return True
-
-    def _settle(self, time: str) -> Iterator[Row]:
-        """Let go of rows whose answer was whole when they were written, and for which no other end came."""
-        while self._settling and self._settling[0][0] <= time:
-            held = self._held.get(self._settling.popleft()[1])
-            if held is not None:
-                held.is_ready = True
-        yield from self._release()
-
-    def _release(self) -> Iterator[Row]:
-        while self._held:
-            key, first = next(iter(self._held.items()))
-            if not first.is_ready and len(self._held) <= MAX_WAITING:
-                break
-            del self._held[key]
-            yield first.row
-        if len(self._held) > self._limit:
-            for key in [key for key, held in self._held.items() if held.is_ready or held.is_combined]:
-                yield self._held.pop(key).row
-            self._limit = max(MAX_HELD, 2 * len(self._held))
-
-    def finish(self) -> Iterator[Row]:
-        """Return what is still held: nothing more comes."""
-        held, self._held = self._held, {}
-        self._settling.clear()
-        for each in held.values():
-            yield each.row
-
-
-def _later(time: str) -> str:
-    try:
-        return render_instant(parse_instant(time) + _SETTLED_SECONDS)
-    except (ValueError, OverflowError):
-        return ""
 
 
 def count_by(rows: Iterable[Row], name: str) -> list[tuple[str, int]]:

@@ -129,5 +129,7 @@ class CountsNeeded(msgspec.Struct, eq=False):
         """Say whether no rule can tell the numbers of an answer from 1."""
         if counted.numbers is None:
             return False
-        pairs = zip(self.counts, counted.numbers, strict=True)
-        return all(number < count.asked.at_least for count, number in pairs)
+        is_low = True
+        for count, number in zip(self.counts, counted.numbers, strict=True):
+            is_low &= number < count.asked.at_least
+        return is_low

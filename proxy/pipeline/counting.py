@@ -23,6 +23,7 @@ from proxy.pipeline.counting_questions import make_question
 from proxy.policy.attributes import Facts
 
 _NOTHING_ASKED: Final = Counted(())
+_FIRST: Final = frozenset({1})
 
 
 class Counting:
@@ -61,7 +62,7 @@ class Counting:
             return needed
         self._counted = counted = counted or UNAVAILABLE
         self.counts = needed.read(counted)
-        self.is_as_first = needed.is_low(counted) and all(each == 1 for each in needed.settled.values())
+        self.is_as_first = needed.is_low(counted) and set(needed.settled.values()) <= _FIRST
         return msgspec.structs.replace(facts, counts=self.counts)
 
     def settle(self, refusal: Reason | None) -> Reason | None:

@@ -107,16 +107,25 @@ class FixedJudge:
         decision: on the request.
         country: of its subject; unknown where there are several.
         claimed: the countries that each record has to confirm; None where nothing has to be confirmed.
+        notes_shown: whether to take note of each subject whose record leaves.
     """
 
-    def __init__(self, decision: Decision, country: Fact[str], claimed: frozenset[str] | None = None) -> None:
-        self.tells_ids = False
+    def __init__(
+        self,
+        decision: Decision,
+        country: Fact[str],
+        claimed: frozenset[str] | None = None,
+        *,
+        notes_shown: bool = False,
+    ) -> None:
+        self.tells_ids = notes_shown
+        self._shown: list[Subject] = []
         self.missing: tuple[LookupNeeded, ...] = ()
         self._country = country
         self._claimed = claimed
         self._verdict = Verdict(decision, is_allowed=True, transforms=decision.transforms)
 
-    def judge(self, country: Fact[str], id_: Fact[str]) -> Verdict:  # noqa: ARG002 - one for all
+    def judge(self, country: Fact[str], id_: Fact[str]) -> Verdict:
         """Return what becomes of a record.
 
         Raises:
@@ -124,11 +133,14 @@ class FixedJudge:
         """
         if self._claimed is not None and country not in self._claimed:
             raise AnswerRefusedError(Reason.SUBJECT_NOT_CONFIRMED)
+        if self.tells_ids:
+            self._shown.append(Subject(country=self._country, id=id_, source="answer"))
         return self._verdict
 
     def take_shown(self) -> list[Subject]:
-        """Return nobody: whose data it is was counted with the request."""
-        return []
+        """Return whose records were let go since this was called last; nobody where the request counted them."""
+        shown, self._shown = self._shown, []
+        return shown
 
     def name(self, verdict: Verdict) -> str:  # noqa: ARG002 - the same of all
         """Return the country of the records of a verdict."""
@@ -200,9 +212,12 @@ class RecordJudge:
         if located is Told.NOT_FOUND and id_ not in self._is_asked:
             self._missing[str(id_)] = None
             return None
+        has_failed = isinstance(located, Told)
         if isinstance(located, Told):
             located = (msgspec.structs.replace(subject, country=UNKNOWN),)
         verdict = self._find_strictest([self._judge(each) for each in located])
+        if has_failed and not verdict.is_allowed and "subject.country" in verdict.decision.unknown:
+            raise AnswerRefusedError(Reason.LOOKUP_UNAVAILABLE, verdict)  # dropped, it would seem not to be there
         self._note(located, verdict)
         return verdict
 

@@ -262,10 +262,7 @@ class Documents:
         if place is None or place.is_unit or place.leaf is not None:
             return False
         is_object = byte == OPEN_OBJECT
-        is_way = is_object or (byte == OPEN_ARRAY and place.others is not None)
-        if place.leads_to_records and (not is_way or (byte == OPEN_ARRAY and place.needed is not None)):
-            raise AnswerRefusedError(Reason.ANSWER_SHAPE_UNDECLARED)
-        if not is_way:
+        if not is_object and (byte != OPEN_ARRAY or place.others is None or place.needed is not None):
             return False
         if len(self._open) >= self._max_depth:
             raise AnswerRefusedError(Reason.ANSWER_TOO_DEEP)
@@ -318,6 +315,8 @@ class Documents:
         elif place.is_unit:
             self._take_unit(place, raw, node)
             return
+        elif place.leads_to_records:
+            raise AnswerRefusedError(Reason.ANSWER_SHAPE_UNDECLARED)
         else:
             is_declared = place.leaf is not None or node.kind == NULL
         if not is_declared:
@@ -331,7 +330,9 @@ class Documents:
     def _take_member(self, member: Member, raw: bytes) -> None:
         means = self._means
         how = means.rulings.beyond(member)
-        made = raw if how is None else None if how is Beyond.TOTAL else means.rulings.change(member, how, raw)
+        made: bytes | None = raw
+        if how is not None:
+            made = None if how is Beyond.TOTAL else means.rulings.changer(member, how)(raw)
         if made is not None or not self._raw_name:
             means.outlet.put(self._raw_name, b"null" if made is None else made)
 
@@ -381,7 +382,7 @@ class Documents:
         self._means.outlet.recognised(shape, match[1], self._raw_name, country, id_)
         self._means.kept.meet(shape)
         self._previous = None
-        if self._is_lines or (self._open and not self._raw_name):
+        if not self._raw_name and (self._open or self._is_lines):
             separator = self._separators(self._data, self._at)
             if separator is not None:
                 self._separator = separator[0]
@@ -390,7 +391,7 @@ class Documents:
 
     def _glance_at_many(self, shape: Shape) -> bool:
         """Take units in a row of one shape, each with what stood behind the one before; False where there is none."""
-        plan = self._means.outlet.plan_for(shape)
+        plan = self._means.outlet.plan_of(shape)
         size = min(MAX_GLANCE_BYTES, self._max_bytes)
         with memoryview(self._data) as view, view[self._at : self._at + size] as text:
             parts = plan.split(text, self._separator)

@@ -26,7 +26,7 @@ _WORDS: Final = (b"true", b"false", b"null")
 
 _IS_NUMBER: Final = re.compile(_NUMBER).fullmatch
 _IS_INTEGER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*+)").fullmatch
-_NUMBER_SO_FAR: Final = re.compile(rb"-?(?:0|[1-9][0-9]*+)?+(?:\.[0-9]*+)?+(?:[eE][+-]?[0-9]*+)?+").match
+_NUMBER_SO_FAR: Final = re.compile(rb"-?(?:(?:0|[1-9][0-9]*+)(?:\.[0-9]*+)?+(?:[eE][+-]?[0-9]*+)?+)?+").match
 _STRING_SO_FAR: Final = re.compile(_BODY).match
 _ESCAPE_SO_FAR: Final = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?+").fullmatch
 
@@ -76,7 +76,8 @@ def scalar_pattern(number_chars: int) -> bytes:
     """
     digits = max(number_chars // 4 - 2, 1)
     number = rb"-?(?:0|[1-9][0-9]{0,%d}+)(?:\.[0-9]{1,%d}+)?+(?:[eE][+-]?[0-9]{1,%d}+)?+" % (digits, digits, digits)
-    return rb"(?:%b|%b|true|false|null)" % (STRING, number)
+    escaped = rb'"%b(?:%b%b)++"' % (_PLAIN, _ESCAPE, _PLAIN)  # last: most strings have no escape
+    return rb'(?:"%b"|%b|true|false|null|%b)' % (_PLAIN, number, escaped)
 
 
 def find_string_end(data: Buffer, at: int, stop: int) -> tuple[int, bool]:

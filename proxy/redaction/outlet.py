@@ -5,23 +5,19 @@
 - Outside of units nothing stands between two tokens. Within one, bytes stay as they are.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from itertools import compress
-from typing import Final
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from proxy.model.decision import Reason
-from proxy.model.facts import UNKNOWN, Fact, State
+from proxy.model.facts import Fact, State
 from proxy.model.filtering import AnswerRefusedError, Verdict
 from proxy.model.inspection import Inspection, Media, OnDenied
 from proxy.redaction.places import unit_steps
 from proxy.redaction.rendering import Batch, Renderer, Unit
-from proxy.redaction.rulings import NOWHERE, Countries, Ruling, Rulings, countries_in, read_id
+from proxy.redaction.rows import Rows
+from proxy.redaction.rulings import Ruling, Rulings, read_id
 from proxy.redaction.shapes import Plan, Shape
 from proxy.redaction.tally import Tally
-
-MAX_COUNTRIES: Final = 4096
-"""Ways to write a country, or several, that are remembered."""
 
 
 class Outlet:
@@ -34,14 +30,12 @@ class Outlet:
     """
 
     def __init__(self, inspection: Inspection, rulings: Rulings, renderer: Renderer) -> None:
-        self._inspection = inspection
         self._rulings = rulings
         self._renderer = renderer
+        self._rows = Rows(rulings, renderer)
         is_single = inspection.media is Media.JSON and not unit_steps(inspection.records)
         self._refuses = is_single or inspection.on_denied is OnDenied.REFUSE
         self._waiting: deque[Callable[[], bool]] = deque()
-        self._countries: dict[bytes, Countries] = {b"": NOWHERE}
-        self._last: tuple[Shape, Plan] | None = None
         self._out: list[bytes] = []
         self._begun = 0
         """Where the document under way begins in what leaves."""
@@ -142,7 +136,9 @@ class Outlet:
 
     def batch(self, batch: Batch) -> None:
         """Judge units in a row, as one by one."""
-        if not self._waiting and not self._rulings.tells_ids and self._settle_all(batch):
+        left = None if self._waiting else self._rows.settle(batch, self.tally, refuses=self._refuses)
+        if left is not None:
+            self._put_all(left, is_lines=batch.is_lines)
             return
         countries = batch.column(batch.plan.country) if batch.plan.country else [b""] * batch.count
         ids = batch.column(batch.plan.id) if batch.plan.id else [b"null"] * batch.count
@@ -161,78 +157,19 @@ class Outlet:
             country: where the country stands; empty where none does.
             id_: of the subject.
         """
-        self.unit(Unit(raw, name, self._read_countries(country), id_, shape))
+        self.unit(Unit(raw, name, self._rulings.read_countries(country), id_, shape))
 
-    def plan_for(self, shape: Shape) -> Plan:
-        """Return by which plan to read units of a shape: as those before were treated."""
-        last = self._last
-        return last[1] if last is not None and last[0] is shape else shape.plain
-
-    def _settle_all(self, batch: Batch) -> bool:
-        """Judge units in a row at once; False, and nothing done, where something is other than usual."""
-        count = batch.count
-        countries = batch.column(batch.plan.country) if batch.plan.country else [b""] * count
-        numbers = Counter(countries)
-        rulings: dict[bytes, Ruling] = {}
-        try:
-            for raw in numbers:
-                ruling = self._rulings.of(self._read_countries(raw), UNKNOWN)
-                if ruling is None or (self._refuses and not ruling.verdict.is_allowed):
-                    return False
-                rulings[raw] = ruling
-            ids = _read_ids(batch)
-        except AnswerRefusedError:
-            return False
-        dropped = {raw for raw, ruling in rulings.items() if not ruling.verdict.is_allowed}
-        changed = {raw for raw in rulings if raw not in dropped and (rulings[raw].key or not batch.shape.is_whole)}
-        for raw, number in numbers.items():
-            self.tally.count(rulings[raw].verdict, number)
-            self.tally.dropped += number if raw in dropped else 0
-        pieces: Sequence[bytes]
-        if changed:
-            pieces, stays = self._change_all(batch, countries, rulings)
-        else:
-            stays = [raw not in dropped for raw in countries] if dropped else []
-            pieces = list(compress(batch.units, stays)) if dropped else batch.units
-        leaving = compress(ids, stays) if stays else ids
-        self.tally.ids += [each for each in leaving if not isinstance(each, State)] if batch.plan.id else []
-        self._put_all(pieces, is_lines=batch.is_lines)
-        return True
-
-    def _change_all(
-        self, batch: Batch, countries: Sequence[bytes], rulings: Mapping[bytes, Ruling]
-    ) -> tuple[list[bytes], list[bool]]:
-        """Return what leaves of units in a row, and of which of them something does."""
-        shape, renderer, tally = batch.shape, self._renderer, self.tally
-        pieces: list[bytes] = []
-        stays: list[bool] = []
-        for at, (raw, country) in enumerate(zip(batch.units, countries, strict=True)):
-            ruling = rulings[country]
-            made: bytes | None = None
-            if ruling.verdict.is_allowed:
-                plan = shape.find_plan(ruling.key)
-                if plan is not None and plan is batch.plan:
-                    made = renderer.compose(plan, batch.row(at))
-                    tally.masked += plan.is_masking and made is not None
-                elif plan is not None:
-                    self._last = shape, plan
-                if made is None and (rendered := renderer.render(Unit(raw, shape=shape), ruling)) is not None:
-                    made = rendered[0]
-                    tally.masked += rendered[1]
-                if made is None:
-                    self._drop_unfit(ruling.verdict)
-            stays.append(made is not None)
-            if made is not None:
-                pieces.append(made)
-        return pieces, stays
-
-    def _put_all(self, pieces: Sequence[bytes], *, is_lines: bool) -> None:
+    def _put_all(self, units: Sequence[bytes], *, is_lines: bool) -> None:
         """Let units leave, each a value of the container that is open, or a document."""
         if is_lines:
-            self._out.append(b"\n".join([*pieces, b""]))
+            self._out.append(b"\n".join([*units, b""]))
             self._begun = len(self._out)
-        elif pieces:
-            self._put(b"", b",".join(pieces))
+        elif units:
+            self._put(b"", b",".join(units))
+
+    def plan_of(self, shape: Shape) -> Plan:
+        """Return by which plan to read units of a shape in a row."""
+        return self._renderer.plan_of(shape)
 
     def _settle_later(self, unit: Unit) -> bool:
         ruling = self._rulings.of(unit.countries, unit.id)
@@ -264,14 +201,6 @@ class Outlet:
         self.tally.dropped += 1
         self.tally.unfit += 1
 
-    def _read_countries(self, raw: bytes) -> Countries:
-        held = self._countries.get(raw)
-        if held is None:
-            held = countries_in(self._inspection, raw)
-            if len(self._countries) < MAX_COUNTRIES:
-                self._countries[raw] = held
-        return held
-
 
 def _done(act: Callable[[], None]) -> bool:
     act()
@@ -281,18 +210,3 @@ def _done(act: Callable[[], None]) -> bool:
 def end_line(document: bytes) -> bytes:
     """Return a document as a line."""
     return document + b"\n"
-
-
-def _read_ids(batch: Batch) -> Sequence[Fact[str]]:
-    """Return the ids of units in a row.
-
-    Raises:
-        AnswerRefusedError: something else stands in the place of one.
-    """
-    if not batch.plan.id:
-        return ()
-    column = batch.column(batch.plan.id)
-    joined = b"\n".join(column)
-    if b"\\" not in joined and joined.count(b'"') == 2 * batch.count:  # all are strings, and no quote is within one
-        return joined[1:-1].decode().split('"\n"')
-    return [read_id(raw) for raw in column]

@@ -4,7 +4,8 @@
 One verdict for each distinct country, or country and id where ids matter, asked once an answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, TypeAlias
 
 import msgspec
@@ -25,6 +26,7 @@ Countries: TypeAlias = tuple[Fact[str], ...]
 """Of a record, at least one."""
 NOWHERE: Final[Countries] = (UNKNOWN,)
 How: TypeAlias = Transform | Beyond
+Change: TypeAlias = Callable[[bytes], bytes | None]
 
 
 class Ruling(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +57,7 @@ class Rulings:
         """By identity of a verdict, which the ruling holds on to."""
         self._combined: dict[tuple[int, ...], tuple[list[Verdict], Verdict]] = {}
         """By identity of several verdicts, which are held on to."""
+        self._read: dict[bytes, Countries] = {b"": NOWHERE}
         self._beyond: dict[int, How] = {}
         if treatment.hides:
             self._beyond = {id(each): each.beyond for each in inspection.members if each.beyond is not Beyond.NOTHING}
@@ -91,24 +94,38 @@ class Rulings:
                 self._made[id(verdict)] = ruling
         return ruling
 
+    def read_countries(self, raw: bytes) -> Countries:
+        """Return the countries that a value is, a scalar or a list of scalars; of nothing, unknown ones.
+
+        Raises:
+            AnswerRefusedError: it is something else.
+        """
+        held = self._read.get(raw)
+        if held is None:
+            held = countries_in(self._inspection, raw)
+            if len(self._read) < _MAX_KEPT:
+                self._read[raw] = held
+        return held
+
     def beyond(self, member: Member) -> How | None:
         """Return what is done to a member outside of the records; None where it leaves as it is."""
         return self._beyond.get(id(member))
 
-    def change(self, declared: Field | Member, how: How, raw: bytes) -> bytes | None:
-        """Return what takes the place of a value, None where nothing can."""
-        if how is Transform.REMOVE:
-            return b"null"
+    def changer(self, declared: Field | Member, how: How) -> Change:
+        """Return what makes of a value what takes its place; None where nothing can."""
         if isinstance(declared, Field):
-            return transform(how, raw, declared, self._treatment.name) if isinstance(how, Transform) else None
-        return b"null" if how is Beyond.TOTAL else self._seal(declared, raw)
+            return partial(self._transform, Transform(how), declared)
+        return partial(self._seal, declared)
+
+    def _transform(self, how: Transform, field: Field, raw: bytes) -> bytes | None:
+        return transform(how, raw, field, self._treatment.name)
 
     def _seal(self, member: Member, raw: bytes) -> bytes | None:
         """Return a cursor given out anew; ``null`` is none and stays. None where it can be no cursor."""
-        if self._treatment.seal is None or not (raw[:1] == b'"' or raw == b"null" or is_integer(raw)):
-            return None
         if raw == b"null":
             return raw
+        if self._treatment.seal is None or not (raw[:1] == b'"' or is_integer(raw)):
+            return None
         return msgspec.json.encode(self._treatment.seal(member, read_string(raw) if raw[:1] == b'"' else raw.decode()))
 
 

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was found in the records of an answer, counted."""
 
+from collections.abc import Sequence
+from typing import cast
+
+from proxy.model.facts import Fact, State
 from proxy.model.filtering import Content, Verdict
 
 
@@ -25,6 +29,13 @@ class Tally:
         self.seen += records
         held = self._verdicts.get(id(verdict))
         self._verdicts[id(verdict)] = (verdict, records + (held[1] if held else 0))
+
+    def add_ids(self, ids: Sequence[Fact[str]]) -> None:
+        """Take note of subjects of records that leave; of those that are known."""
+        if set(map(type, ids)) <= {str}:
+            self.ids += cast("Sequence[str]", ids)
+        else:
+            self.ids += [id_ for id_ in ids if not isinstance(id_, State)]
 
     def take(self) -> Content:
         """Return what was counted, and begin anew."""

@@ -25,6 +25,7 @@ from proxy.model.table import Column, explain_key, parse_key
 from proxy.subject.places import (
     IDS,
     check_secrecy,
+    parse_array_query,
     parse_path,
     parse_postgresql_url,
     parse_query,
@@ -240,7 +241,7 @@ _TEXTS: Final[Mapping[tuple[str, str], Callable[[str], str]]] = {
     ("sqlite", "file"): parse_path,
     ("sqlite", "query"): parse_query,
     ("postgresql", "url"): parse_postgresql_url,
-    ("postgresql", "query"): parse_query,
+    ("postgresql", "query"): parse_array_query,
     ("redis", "url"): parse_redis_url,
     ("redis", "key"): parse_redis_key,
     ("http", "url"): parse_url_template,

@@ -24,6 +24,7 @@ _POSTGRESQL: Final = re.compile(
     r"postgres(?:ql)?://(?:[^\s/@:?#]+@)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*)(?::[0-9]{1,5})?/[^\s/?#]+(?:\?[!-~]*)?"
 )
 _SELECT: Final = re.compile(r"\s*(?:select|with)\b", re.IGNORECASE)
+_IN: Final = re.compile(r"\bin\s*\(\s*\{ids\}", re.IGNORECASE)
 _DOTS: Final = re.compile(r"/\.\.?(?=[/?]|$)")
 
 
@@ -90,6 +91,13 @@ def parse_query(text: str) -> str:
         raise ValueError("it is one query, SELECT id, country FROM …, without a semicolon")
     if text.count(IDS) != 1:
         raise ValueError(f"the query says once where the ids stand: {IDS}")
+    return text
+
+
+def parse_array_query(text: str) -> str:
+    """Return SQL in which an array of ids has its place; ValueError with a sentence if the text is none."""
+    if _IN.search(parse_query(text)):
+        raise ValueError(f"ids are one array here: write = ANY({IDS}), or = ANY({IDS}::bigint[]) where ids are numbers")
     return text
 
 

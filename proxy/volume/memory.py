@@ -39,7 +39,9 @@ class MemoryCounts:
     def count(self, needed: CountsNeeded) -> Counted:
         """Return the counts with this request included, which is not held yet."""
         now = self._clock()
-        more = sum([len(each.members) for each in needed.counts])
+        more = 0
+        for each in needed.counts:
+            more += len(each.members)
         if self.members + more > self._max_members:
             self._sweep(now)
             if self.members + more > self._max_members:
@@ -60,7 +62,9 @@ class MemoryCounts:
             number = len(count.members)
         else:
             self._forget(members, now - count.asked.tally.seconds)
-            number = len(members) + sum([each not in members for each in count.members])
+            number = len(members)
+            for each in count.members:
+                number += each not in members
         return max(1, min(number, count.asked.at_most))
 
     def _find(self, count: Count) -> _Members | None:

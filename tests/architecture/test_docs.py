@@ -14,6 +14,7 @@ from proxy.cli.run import configure
 from proxy.ledger.json_schema import make_schema
 from proxy.model.decision import Reason
 from proxy.policy.attributes import ATTRIBUTES
+from proxy.redaction.answers import ANSWER_FIELDS
 from proxy.request.headers import REQUEST_FIELDS, REQUEST_PREFIXES
 from proxy.settings import Settings
 from proxy.telemetry import Metrics, ProbeMetrics
@@ -29,6 +30,12 @@ def test_the_table_of_headers_is_the_codes() -> None:
     rows = [f"| `{name}` | {value} |" for name, value in fields.items()]
     page = (ROOT / "docs" / "headers.md").read_text(encoding="utf-8")
     assert [row for row in page.splitlines() if row.startswith("| `") and row in rows] == rows, "\n".join(rows)
+
+
+def test_the_fields_of_answers_that_leave_are_the_codes() -> None:
+    page = (ROOT / "docs" / "headers.md").read_text(encoding="utf-8")
+    listed = page.partition("### Where the answer is looked into")[2].split("\n\n")[2]
+    assert set(re.findall(r"`([a-z-]+)`", listed)) == ANSWER_FIELDS - {"connection", "date"}
 
 
 def test_the_table_of_attributes_is_the_codes() -> None:

@@ -31,6 +31,7 @@ MEMORY_MIB: Final = 1024
 MAX_INPUT_BYTES: Final = 4096
 PARSERS: Final = "tests.fuzz.parsers"
 PROTOCOLS: Final = "tests.fuzz.protocols"
+ANSWERS: Final = "tests.fuzz.answers"
 TARGETS: Final = {
     "request_head": PARSERS,
     "response_head": PARSERS,
@@ -40,9 +41,18 @@ TARGETS: Final = {
     "token": PARSERS,
     "client_connection": PROTOCOLS,
     "upstream_connection": PROTOCOLS,
+    "json_answer": ANSWERS,
+    "lines_answer": ANSWERS,
+    "events_answer": ANSWERS,
+    "coding": ANSWERS,
+    "query": ANSWERS,
+    "request_body": ANSWERS,
 }
 """Where each stands: only that module is imported, because instrumenting takes its time."""
-INSTRUMENTED: Final = ("proxy.gateway", "proxy.request", "proxy.caller", "proxy.origin", "proxy.pipeline")
+INSTRUMENTED: Final = (
+    "proxy.gateway", "proxy.request", "proxy.caller", "proxy.origin", "proxy.pipeline", "proxy.redaction",
+    "proxy.subject",
+)  # fmt: skip
 
 
 def find_rows(name: str) -> tuple["Row", ...]:

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import importlib
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import parsers, protocols
-from tests.fuzz.__main__ import CORPUS, PARSERS, TARGETS, find_rows
+from tests.fuzz.__main__ import CORPUS, TARGETS, find_rows
 
-FUZZED = {
-    name: getattr(parsers if module == PARSERS else protocols, f"fuzz_{name}") for name, module in TARGETS.items()
-}
+FUZZED = {name: getattr(importlib.import_module(module), f"fuzz_{name}") for name, module in TARGETS.items()}
 ROWS = {name: find_rows(name) for name in TARGETS if find_rows(name)}
 FILES = sorted(path for path in CORPUS.rglob("*") if path.is_file())
 
@@ -46,7 +44,7 @@ def nearly(draw: st.DrawFn, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_nor_does_what_is_nearly_of_it(name: str, data: st.DataObject) -> None:
     FUZZED[name](data.draw(nearly(name)))

@@ -3,6 +3,7 @@
 
 import argparse
 import base64
+import json
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -133,3 +134,9 @@ def run_verb(verb: str, *arguments: object) -> int:
     options = parser.parse_args(list(map(str, arguments)))
     code: int = options.run(options)
     return code
+
+
+def as_row(line: Line, n: int = 0, now: float = BEGAN) -> dict[str, Any]:
+    """Return a line as a reader decodes it."""
+    row: dict[str, Any] = {"n": n, "time": render_instant(now)} | json.loads(encode_body(line))
+    return row

@@ -25,6 +25,8 @@ class FakeRedis:
     def __init__(self) -> None:
         self.commands: list[list[bytes]] = []
         self.on_script: Callable[[list[bytes]], Answer | Awaitable[Answer]] = self.count_one
+        self.on_read: Callable[[bytes], Answer | Awaitable[Answer]] = lambda _: b"$0\r\n\r\n"
+        """Answers a ``GETRANGE`` of a key."""
         self.maxmemory = 0
         self.policy = "noeviction"
         self.connections = 0
@@ -64,6 +66,9 @@ class FakeRedis:
         if command[0] == b"EVALSHA":
             said = self.on_script(command)
             return said if said is None or isinstance(said, bytes) else await said
+        if command[0] == b"GETRANGE":
+            value = self.on_read(command[1])
+            return value if value is None or isinstance(value, bytes) else await value
         return b"+OK\r\n"
 
 

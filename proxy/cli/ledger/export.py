@@ -9,8 +9,9 @@ import msgspec
 from proxy.cli.ledger.source import parse_bound, read_place, tell
 from proxy.errors import UsageError
 from proxy.ledger.ocsf import Event, convert_decision, convert_refusals
-from proxy.ledger.query import Filter, Search
+from proxy.ledger.query import Filter
 from proxy.ledger.read import Reading
+from proxy.ledger.search import Search
 from proxy.version import VERSION
 
 

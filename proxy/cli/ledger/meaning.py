@@ -117,6 +117,45 @@ def _counts(row: Row) -> str:
     return ", ".join(f"{name} {count}" for name, count in told if count)
 
 
+_SHOWN_PEOPLE: Final = 10
+_SOURCES: Final[Mapping[str, str]] = {
+    "literal": "the route itself",
+    "path": "the request's path",
+    "query": "the request's query",
+    "header": "a field of the request's head",
+    "body": "the request's body",
+    "form": "the form that was sent",
+    "answer": "the answer",
+}
+
+
+def _numbers(name: str) -> Callable[[Row], str]:
+    """Return what tells numbers by name, the largest first."""
+
+    def tell(row: Row) -> str:
+        value = find_value(row, name)
+        if not isinstance(value, dict):
+            return ""
+        numbers = sorted(value.items(), key=lambda item: (-item[1] if isinstance(item[1], int) else 0, item[0]))
+        return ", ".join(
+            f"{key} ({NAMES[key]}) {number}" if key in NAMES else f"{key} {number}" for key, number in numbers
+        )
+
+    return tell
+
+
+def _source(row: Row) -> str:
+    source = str(find_value(row, "subject_source"))
+    kind, colon, register = source.partition(":")
+    return f"the look-up {register}" if colon and kind == "lookup" else _SOURCES.get(source, source)
+
+
+def _people(row: Row) -> str:
+    named = [word for word in find_words(row, "records_subjects") if word]
+    more = f", and {len(named) - _SHOWN_PEOPLE} more" if len(named) > _SHOWN_PEOPLE else ""
+    return ", ".join(named[:_SHOWN_PEOPLE]) + more
+
+
 def _shadow(row: Row) -> str:
     would = str(find_value(row, "shadow_would"))
     if not would:
@@ -216,6 +255,8 @@ _SECTIONS: Final[tuple[tuple[str, tuple[_Item, ...]], ...]] = (
             _Item("data", ("data",), "the categories of personal data that the route declares"),
             _Item("country", ("subject_country",), "where the person is whose data it is",
                   _country_of("subject_country")),
+            _Item("told by", ("subject_source",), "what said the country: route, request, answer or look-up",
+                  _source),
             _Item("person", ("subject",), "a keyed pseudonym of that person"),
             _Item("read so far", _COUNTS, "how much the caller read, this included, where a rule asks", _counts),
         ),
@@ -247,10 +288,17 @@ _SECTIONS: Final[tuple[tuple[str, tuple[_Item, ...]], ...]] = (
             _Item("bytes in", ("bytes_in",), "through a tunnel from the caller",
                   lambda row: _join(row, "bytes_in") if find_value(row, "bytes_in") else ""),
             _Item("whole", ("complete", "end_reason"), "whether all of the answer was passed on", _complete),
-            _Item("records", ("records_seen",), "found in the answer, where it was inspected"),
+            _Item("records", ("records_seen",), "found in the answer, where it was looked into"),
             _Item("dropped", ("records_dropped",), "records that were taken out"),
             _Item("masked records", ("records_masked",), "records of which fields were masked"),
+            _Item("left", ("records_left",), "records that left, by the country of the person",
+                  _numbers("records_left")),
+            _Item("kept back", ("records_kept_back",), "records that were taken out, likewise",
+                  _numbers("records_kept_back")),
+            _Item("by rule", ("records_rules",), "records that were taken out or masked, by the rule that asked for it",
+                  _numbers("records_rules")),
             _Item("people", ("subjects",), "different people whose data left"),
+            _Item("whose", ("records_subjects",), "keyed pseudonyms of these people", _people),
         ),
     ),
     (

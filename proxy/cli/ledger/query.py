@@ -19,8 +19,9 @@ from proxy.cli.ledger.telling import HEADING, SHORT, render_json, tell_decision
 from proxy.cli.terminal import plain
 from proxy.errors import UsageError
 from proxy.ledger.key_ring_file import read_key_ring
-from proxy.ledger.query import FIELDS, OBSERVED, Filter, Row, Search, count_by, find_words
+from proxy.ledger.query import FIELDS, OBSERVED, Filter, Row, count_by, find_words
 from proxy.ledger.read import Entry, Reading
+from proxy.ledger.search import Search
 from proxy.model.country import NAMES, refuse_country
 from proxy.model.decision import Effect, Reason
 from proxy.model.facts import State

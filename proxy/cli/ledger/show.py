@@ -17,8 +17,10 @@ from proxy.cli.ledger.telling import describe_line, render_json, tell_answer
 from proxy.cli.terminal import plain
 from proxy.clock import render_instant
 from proxy.errors import UsageError
-from proxy.ledger.query import DEFAULT_RULE, Row, find_value, join_end, render_words
+from proxy.ledger.contents import Contents, tell_records
+from proxy.ledger.query import DEFAULT_RULE, Row, find_value, render_words
 from proxy.ledger.read import Entry, Reading
+from proxy.ledger.search import join_end, join_parts
 from proxy.ledger.segments import BUNDLES
 
 MIN_WIDTH: Final = 132
@@ -129,11 +131,7 @@ def _times_of(beginning: str) -> tuple[str, str]:
 def _draw(request_id: str, lines: list[_Found], place: str) -> None:
     console = Console(highlight=False)
     console.width = max(console.width, MIN_WIDTH)
-    decisions = [each.line for each in lines if each.line["line"] == "decision"]
-    row: Row = dict(decisions[-1]) if decisions else {}
-    for each in lines:
-        if decisions and each.line["line"] == "end":
-            join_end(row, each.line)
+    row = _join(lines)
     console.print(Text(plain(f"Request {request_id}: {_sum_up(row) if row else 'its decision is not here'}"), "bold"))
     for title, fields in tell_sections(row) if row else ():
         console.print(_table(title, fields))
@@ -143,10 +141,25 @@ def _draw(request_id: str, lines: list[_Found], place: str) -> None:
             console.print(Text(plain(sentence)), soft_wrap=True)
 
 
+def _join(lines: list[_Found]) -> Row:
+    """Return the decision with what the parts and the end of its answer say; nothing where it is not among them."""
+    of_kind = {kind: [each.line for each in lines if each.line["line"] == kind] for kind in _KINDS}
+    if not of_kind["decision"]:
+        return {}
+    row, contents = dict(of_kind["decision"][-1]), Contents()
+    for part in of_kind["released"]:
+        contents.add(part.get("content"))
+    join_parts(row, contents)
+    for end in of_kind["end"]:
+        join_end(row, end, contents)
+    return row
+
+
 def _sum_up(row: Row) -> str:
     rule = str(find_value(row, "rule"))
     by = f" by rule {rule}" if rule and rule != DEFAULT_RULE else ""
-    return f"{tell_answer(row)}{by}, {find_value(row, 'reason')}"
+    records = tell_records(row.get("content"))
+    return f"{tell_answer(row)}{by}, {find_value(row, 'reason')}" + (f"; {records}" if records else "")
 
 
 def _tell_found(found: _Found) -> Told:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from proxy.cli.terminal import plain
+from proxy.ledger.contents import tell_records
 from proxy.ledger.query import Row, find_value, find_words, render_words
 from proxy.model.facts import State
 
@@ -74,6 +75,8 @@ def _why(row: Row) -> str:
         parts.insert(1, f"(not known: {unknown})")
     if find_value(row, "shadow_changes") is True:
         parts.append(f"(shadow: would {find_value(row, 'shadow_would')})")
+    if find_value(row, "records_dropped") or find_value(row, "records_masked"):
+        parts.append(f"({tell_records(row.get('content'))})")
     if row.get("complete") is False:
         parts.append(f"(broke off: {find_value(row, 'end_reason') or 'nobody knows why'})")
     return " ".join(parts)
@@ -107,13 +110,22 @@ def _describe_end(line: Row) -> str:
     status, sent = _word(line, "status") or "no status", _word(line, "bytes") or "0"
     taken = f" and {_word(line, 'bytes_in')} from the caller" if line.get("bytes_in") else ""
     seconds = _word(line, "seconds") or "0"
-    return f"request {_word(line, 'id')}: {status}, {whole}, {sent} bytes{taken}, {seconds} seconds"
+    told = f"request {_word(line, 'id')}: {status}, {whole}, {sent} bytes{taken}, {seconds} seconds"
+    return told + _describe_content(line)
 
 
 def _describe_released(line: Row) -> str:
+    return f"request {_word(line, 'id')}: about to leave up to byte {_word(line, 'bytes')}{_describe_content(line)}"
+
+
+def _describe_content(line: Row) -> str:
+    """Say what was found in records; whose they are stands in the line."""
     content = line.get("content")
-    inspected = f", {_pairs(content)}" if isinstance(content, dict) else ""
-    return f"request {_word(line, 'id')}: about to leave up to byte {_word(line, 'bytes')}{inspected}"
+    told = tell_records(content)
+    if not isinstance(content, dict) or not told:
+        return ""
+    listed = (("left", "left"), ("kept_back", "kept back"), ("rules", "by"))
+    return f", {told}" + "".join(f"; {name} {pairs}" for key, name in listed if (pairs := _pairs(content.get(key))))
 
 
 def _describe_refusals(line: Row) -> str:

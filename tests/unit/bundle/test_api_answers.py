@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.bundle.api_answers import FieldEntry, MemberEntry, is_clash
+from proxy.bundle.api_answers import FieldEntry, MemberEntry, find_clashes
 from proxy.bundle.apis import ApiEntry
 from proxy.bundle.schema import validate
 from proxy.model.inspection import DEFAULT_KEPT, Beyond, Field, Inspection, Media, Member, OnDenied
@@ -108,6 +108,14 @@ def test_the_parameter_that_names_the_subject_is_listed() -> None:
     assert problem.message == "the parameter 'ids', in which `subject` finds id, is not listed"
 
 
+def test_a_parameter_that_is_taken_for_the_cursors_is_none() -> None:
+    envelope = {"$.next": {"cursor": "page"}}
+    (problem,) = problems_of_route(a_route(SEARCH, envelope=envelope, searchable_by=["page", "limit", "page[size]"]))
+    assert problem == Problem(
+        ("searchable_by", 2), "some servers take 'page[size]' for 'page': a request with it would be refused"
+    )
+
+
 OUTSIDE: Final = "the envelope is what stands outside of the records"
 WRONG: Final[dict[str, tuple[dict[str, Any], tuple[Any, ...], str]]] = {
     "a field that is the record": ({"fields": {"$": "user"}}, ("fields", "$"), "declare its members one by one"),
@@ -139,6 +147,10 @@ WRONG: Final[dict[str, tuple[dict[str, Any], tuple[Any, ...], str]]] = {
         {"envelope": {"$.page": "keep", "$.page.next": {"cursor": "c"}}}, ("envelope", "$.page.next"),
         "it overlaps $.page",
     ),
+    "a member of a document that is one record": (
+        {"subject": {"country": "$.country"}, "envelope": {"$.page": "keep"}}, ("envelope",),
+        "the whole document is one record, and nothing is outside: say where the `records` of `subject` stand",
+    ),
     "a member that is no path": ({"envelope": {"page": "keep"}}, ("envelope", "page"), "it begins with $"),
     "a head that is the connection's": ({"answer_headers": ["Upgrade"]}, ("answer_headers", 0), "the connection"),
     "a head that is of the body": ({"answer_headers": ["X-V", "ETag"]}, ("answer_headers", 1), "the API's own"),
@@ -149,7 +161,7 @@ WRONG: Final[dict[str, tuple[dict[str, Any], tuple[Any, ...], str]]] = {
 
 @pytest.mark.parametrize(("changes", "path", "words"), WRONG.values(), ids=WRONG)
 def test_what_is_refused(changes: dict[str, Any], path: tuple[str | int, ...], words: str) -> None:
-    (problem,) = problems_of_route(a_route(SEARCH, **changes))
+    (problem,) = problems_of_route({**a_route(SEARCH), **changes})
     assert problem.path == path
     assert words in problem.message
 
@@ -210,7 +222,7 @@ def test_a_wrong_key_or_word_is_told_with_the_nearest(
     assert [(problem.path, problem.message) for problem in found] == [(("routes", 0, *path), message)]
 
 
-PATHS = st.lists(st.sampled_from(["a", "b", EVERY]), max_size=4).map(tuple)
+PATHS = st.lists(st.lists(st.sampled_from(["a", "b", EVERY]), max_size=4).map(tuple), max_size=6)
 DOCUMENTS = st.lists(st.sampled_from("abc"), max_size=5).map(tuple)
 
 
@@ -221,13 +233,26 @@ def _covers(path: JsonPath, place: tuple[str, ...]) -> bool:
     )
 
 
+def _is_clash(one: JsonPath, other: JsonPath) -> bool:
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            return left is EVERY or right is EVERY
+    return True
+
+
 @settings(max_examples=300, deadline=None, database=None, derandomize=True)
-@given(PATHS, PATHS, DOCUMENTS)
-def test_paths_that_do_not_clash_have_nothing_in_common(one: JsonPath, other: JsonPath, place: tuple[str, ...]) -> None:
-    assert is_clash(one, other) is is_clash(other, one)
-    assert is_clash(one, one)
-    if not is_clash(one, other):
-        assert not (_covers(one, place) and _covers(other, place))
+@given(PATHS, DOCUMENTS)
+def test_paths_that_do_not_clash_have_no_place_in_common(paths: list[JsonPath], place: tuple[str, ...]) -> None:
+    named = {f"path {number}": path for number, path in enumerate(paths)}
+    clashes = find_clashes(named)
+    kept: list[JsonPath] = []
+    for name, path in named.items():
+        assert (name in clashes) is any(_is_clash(path, other) for other in kept)
+        if name in clashes:
+            assert _is_clash(path, named[clashes[name]])
+        else:
+            kept.append(path)
+    assert sum(_covers(path, place) for path in kept) <= 1
 
 
 def test_the_long_forms_say_the_same_as_the_short_ones() -> None:

@@ -216,7 +216,7 @@ WRONG: Final[dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, ...], st
         {**KNOWN, "id": {"body": "user.id"}}, POST, ("subject", "id"), "is no JSONPath (RFC 9535), such as $.user.id",
     ),
     "what a body leaves out": (
-        {**KNOWN, "id": {"body": "$.users[0:2].id"}}, POST, ("subject", "id"), "would reach the API unjudged",
+        {**KNOWN, "id": {"body": "$.users[0:2].id"}}, POST, ("subject", "id"), "selects by a filter, a slice, a list",
     ),
     "a body of a GET": (
         {**KNOWN, "id": {"body": "$.id"}}, {}, ("subject", "id"),

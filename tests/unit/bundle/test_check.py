@@ -208,6 +208,26 @@ def test_a_register_of_the_wrong_shape_is_a_problem_in_its_file(tmp_path: Path, 
         ),
         pytest.param([(P, "threshold: 50", "threshold: 51")], {"policy"}, id="a control rule"),
         pytest.param([(P, "[127.0.0.1/32]", "[127.0.0.2/32]")], {"policy"}, id="a proxy"),
+        *(
+            pytest.param([("apis.yaml", "        fields:", f"        {said}\n        fields:")], {"policy"}, id=said)
+            for said in (
+                "answers: ndjson",
+                "on_denied: refuse",
+                "undeclared: refuse",
+                "searchable_by: []",
+                "answer_headers: [X-Version]",
+            )
+        ),
+        pytest.param(
+            [("apis.yaml", "{by: users-team, review_by: 2027-06-30}", "{by: u, review_by: 2027-06-30}")],
+            {"policy"},
+            id="who vouches",
+        ),
+        pytest.param(
+            [("apis.yaml", "upstream: {", "upstreams: {default: {"), ("apis.yaml", "JP}", "JP}}")],
+            {"policy"},
+            id="where it is served",
+        ),
         pytest.param([(P, "share: 100", "share: 99")], {"registers"}, id="a share"),
         pytest.param([(P, "[10.1.0.0/16]", "[10.2.0.0/16]")], {"registers"}, id="a network"),
     ],
@@ -356,6 +376,24 @@ def test_what_should_have_been_looked_at_is_overdue_from_the_next_day(tmp_path: 
     assert snapshot.overdue("2026-01-31") == ()
     assert [review.what for review in snapshot.overdue("2026-02-01")] == ["rule no-china"]
     assert [review.what for review in snapshot.overdue("2027-07-01")] == ["rule no-china", "route user"]
+
+
+def test_whoever_vouches_that_a_post_only_reads_looks_at_it_again(tmp_path: Path) -> None:
+    vouched = "methods: [GET, POST]\n        reads_only: {by: users-team, review_by: 2027-01-31}"
+    snapshot = load_bundle(write_bundle(tmp_path, edited(("apis.yaml", "methods: [GET]", vouched))))
+    what = "route user: that its POST reads only"
+    assert [(review.by, review.what) for review in snapshot.reviews] == [
+        ("2027-06-30", "route user"), ("2027-01-31", what)
+    ]  # fmt: skip
+    assert [review.what for review in snapshot.overdue("2027-02-01")] == [what]
+
+
+def test_nobody_looks_again_at_what_the_answer_tells(tmp_path: Path) -> None:
+    edits = [
+        ("apis.yaml", "          authoritative: {by: users-team, review_by: 2027-06-30}\n", ""),
+        ("apis.yaml", 'country: "{country}"', "country: $.country"),
+    ]
+    assert load_bundle(write_bundle(tmp_path, edited(*edits))).reviews == ()
 
 
 @pytest.mark.parametrize(

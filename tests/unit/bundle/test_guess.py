@@ -179,6 +179,18 @@ ANSWERS: list[Any] = [
     pytest.param(
         an_object(address=an_object(line=TEXT)), {"$.address.line": "user.contact.postal_address"}, "", id="below"
     ),
+    pytest.param(
+        {"oneOf": [an_object(name=TEXT), {"type": "array", "items": an_object(name=TEXT)}]},
+        {},
+        "$[*].name may stand in place of $.name",
+        id="one or a list of them",
+    ),
+    pytest.param(
+        an_object(name={"oneOf": [TEXT, an_object(first=TEXT)]}),
+        {},
+        "$.name.first may stand in place of $.name",
+        id="a text or an object",
+    ),
     pytest.param(an_object(x=TEXT), {}, "nothing in its answer was guessed", id="nothing guessed"),
     pytest.param(an_object(name=TEXT, x={"type": "object"}), {}, "$.x may hold anything", id="a free object"),
     pytest.param(an_object(name=TEXT, x={}), {}, "$.x may hold anything", id="an empty schema"),

@@ -138,12 +138,33 @@ RIGHT: Final = {
     "routes: [{id: b, methods: [GET], path: /, action: read, subject: none, reason: x, owner: y, max_body_bytes: 0, "
     "upgrade: [websocket]}, {id: c, methods: [PUT], path: /, action: update, subject: none, reason: x, owner: y, "
     "max_body_bytes: '1024'}]}]",
+    "a search, with everything that may leave of it": "apis: [{id: a, upstreams: {JP: {url: 'http://a:1'}, NO: {url: "
+    "'http://b:1'}, default: {url: 'http://c:1', hosted_in: KR}}, routes: [{id: b, methods: [GET], path: /, "
+    "action: read, subject: {records: '$.users[*]', country: '$.country', id: key}, answers: ndjson, "
+    "fields: {$.name: user.name, $.phone: {category: user.contact, keep: 4}}, undeclared: refuse, on_denied: refuse, "
+    "envelope: {$.page: keep, $.total: total, $.next: {cursor: after}}, searchable_by: [limit, after, 1, null], "
+    "answer_headers: [X-Version]}]}]",
+    "every place of a subject": "apis: [{id: a, upstream: {url: 'http://a:1'}, routes: ["
+    "{id: b, methods: [POST], path: /b, action: read, reads_only: {by: x, review_by: 2027-06-30}, subject: {country: "
+    "{form: c, format: name}, id: {form: ids, split: ','}, confirm: $.country}}, "
+    "{id: c, methods: [GET], path: /c, action: read, subject: {country: {answer_header: X-C, format: alpha3}}}, "
+    "{id: d, methods: [PUT], path: /d, action: update, subject: {id: {body: '$.id'}, lookup: staff}}, "
+    "{id: e, methods: [GET], path: /e, action: read, subject: {country: {header: X-C}, id: {query: id, split: ~}, "
+    "confirm: {answer_header: X-D}}}]}]",
     "any share": "affiliates: [{id: a, country: JP, owners: [{id: 7, share: 33.5}, {id: b-7, share: '1'}]}]",
     "somebody behind": "fixtures: [{id: a, caller: {kind: service, on_behalf_of: {kind: employee, residence: JP}}}]",
     "sets of sets": "country_sets: {a: [$b, NO], b: [JP]}",
 }
 
 WRONG: Final = {
+    "an unknown place of a country": "apis: [{id: a, upstream: {url: 'http://a:1'}, routes: [{id: b, methods: [GET], "
+    "path: /, action: read, subject: {country: {querry: c}}}]}]",
+    "a form of a country that nobody writes": "apis: [{id: a, upstream: {url: 'http://a:1'}, routes: [{id: b, "
+    "methods: [GET], path: /, action: read, subject: {country: {query: c, format: numeric}}}]}]",
+    "a member that is neither kept nor counted": "apis: [{id: a, upstream: {url: 'http://a:1'}, routes: [{id: b, "
+    "methods: [GET], path: /, action: read, subject: {country: $.c}, envelope: {$.page: drop}}]}]",
+    "an upstream for no country": "apis: [{id: a, upstreams: {japan: {url: 'http://a:1'}}, routes: [{id: b, "
+    "methods: [GET], path: /, action: read, subject: none}]}]",
     "a body's size with a unit": "apis: [{id: a, upstream: {url: 'http://a:1'}, routes: [{id: b, methods: [GET], "
     "path: /, action: read, subject: none, reason: x, owner: y, max_body_bytes: 1MiB}]}]",
     "a tunnel of a protocol that nobody knows": "apis: [{id: a, upstream: {url: 'http://a:1'}, routes: [{id: b, "

@@ -128,6 +128,20 @@ def test_every_api_is_tried_and_told_in_json(capsys: pytest.CaptureFixture[str])
     assert (second["api"], second["verdict"], second["status"]) == ("talks", "reachable", 200)
 
 
+def test_every_place_of_an_api_is_tried(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = """\
+    upstreams:
+      JP: {url: "http://127.0.0.1:9081", hosted_in: JP}
+      default: {url: "http://127.0.0.1:9000", hosted_in: KR}
+"""
+    served = ("apis.yaml", '    upstream: {url: "http://127.0.0.1:9000", hosted_in: JP}\n', places)
+    with answering(HEAD % b"401 No") as one, answering(HEAD % b"200 OK") as two:
+        folder = str(write_bundle(tmp_path, edited(served)))
+        assert probe(folder, "--url", f"users={one.url}", "--url", f"users/JP={two.url}", "--json") == 1
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(each["api"], each["verdict"]) for each in told] == [("users", "refused"), ("users/JP", "reachable")]
+
+
 def free_port() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.ledger.ocsf import convert_decision, convert_refusals
-from proxy.ledger.query import FIELDS, join_end
+from proxy.ledger.query import FIELDS
+from proxy.ledger.search import join_end
 
 ID: Final = "01M8100N6S48F2RFAX2ETFWA2C"
 READ: Final[dict[str, Any]] = {
@@ -86,6 +87,13 @@ CASES = [
     pytest.param(DENIED | {"enforced": False, "released": True, "status": 200}, "disposition_id", 17, id="logged"),
     pytest.param({"transforms": {"user.name": "mask"}}, "action_id", 4, id="modified"),
     pytest.param({"transforms": {"user.name": "mask"}}, "disposition_id", 11, id="corrected"),
+    pytest.param({"content": {"seen": 3, "dropped": 1}}, "action_id", 4, id="a record was dropped: modified"),
+    pytest.param({"content": {"seen": 3, "masked": 1}}, "disposition_id", 11, id="a record was masked: corrected"),
+    pytest.param({"content": {"seen": 3}}, "action_id", 1, id="all records left as they were: allowed"),
+    pytest.param({"content": {"seen": 3}}, "unmapped.content.seen", 3, id="how many were found"),
+    pytest.param(
+        DENIED | {"enforced": False, "content": {"seen": 3, "dropped": 1}}, "action_id", 3, id="only observed"
+    ),
     pytest.param({"status": 404}, "status_id", 2, id="the API had no such record"),
     pytest.param({"complete": None}, "status_id", 0, id="nobody recorded how it ended"),
     pytest.param({"complete": False}, "status_id", 2, id="it broke off"),

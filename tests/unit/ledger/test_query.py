@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which decisions are found, how each is joined with its end, and what a line says of each field."""
+"""Which decisions are asked for, and what a line says of each field."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.clock import render_instant
-from proxy.ledger import query
 from proxy.ledger.entry import encode_body
 from proxy.ledger.lines import (
     CallerRecorded,
@@ -21,16 +20,14 @@ from proxy.ledger.lines import (
     Line,
     OriginRecorded,
     PersonRecorded,
-    RefusalsLine,
     RuleRecorded,
     ShadowRecorded,
-    StartLine,
-    StopLine,
     SubjectRecorded,
 )
-from proxy.ledger.query import FIELDS, Filter, Search, count_by, find_value, find_words, render_words
+from proxy.ledger.query import FIELDS, Filter, count_by, find_words, render_words
+from proxy.ledger.search import Search
 from proxy.model.counts import TALLIES
-from tests.support.ledger_lines import BEGAN, SATO, TOKYO, USER_42, WANG, a_decision, an_allowance, an_end
+from tests.support.ledger_lines import BEGAN, SATO, TOKYO, USER_42, WANG, a_decision, an_allowance, as_row
 
 KIM = "d4" * 16
 RICH = a_decision(
@@ -47,16 +44,19 @@ RICH = a_decision(
         countries=("CN",),
         on_behalf_of=PersonRecorded(who=KIM, affiliate="kim-co"),
     ),
-    content=ContentRecorded(seen=3, masked=1, subjects=2),
+    content=ContentRecorded(
+        seen=3,
+        dropped=1,
+        masked=1,
+        subjects=2,
+        subject_ids=("e5" * 16, "f6" * 16),
+        left={"TW": 2},
+        kept_back={"KR": 1},
+        rules={"kr-closed": 1, "tw-masked": 1},
+    ),
     upstream=206,
     seconds=0.0125,
 )
-
-
-def as_row(line: Line, n: int = 0, now: float = BEGAN) -> dict[str, Any]:
-    """Return a line as a reader decodes it."""
-    row: dict[str, Any] = {"n": n, "time": render_instant(now)} | json.loads(encode_body(line))
-    return row
 
 
 def search(asked: Filter, lines: Iterable[Line], seconds: float = 1.0) -> tuple[list[dict[str, Any]], Search]:
@@ -89,6 +89,12 @@ MATCHES = [
     pytest.param({"subject": {USER_42}}, RICH, id="a data subject"),
     pytest.param({"subject": {USER_42[6:]}}, RICH, id="a data subject without the API"),
     pytest.param({"subject": {USER_42[:14]}}, RICH, id="the beginning of a data subject"),
+    pytest.param({"subject_country": {"TW"}}, RICH, id="the country of records that left"),
+    pytest.param({"subject_country": {"KR"}}, RICH, id="the country of records that were kept back"),
+    pytest.param({"subject": {"users:" + "f6" * 16}}, RICH, id="a data subject among others"),
+    pytest.param({"subject": {"f6" * 16}}, RICH, id="likewise, without the API"),
+    pytest.param({"subject": {"users:" + "f6" * 5}}, RICH, id="likewise, by its beginning"),
+    pytest.param({"rule": {"tw-masked"}}, RICH, id="a rule that masked a record"),
     pytest.param({"origin_country": {"CN"}}, RICH, id="from where"),
     pytest.param({"origin_country": {"unknown"}}, a_decision(origin=OriginRecorded()), id="from nobody knows where"),
     pytest.param({"rule": {"jp-no-china"}}, RICH, id="the determining rule"),
@@ -107,6 +113,7 @@ MISSES = [
     pytest.param({"rule": {"trial"}}, id="a rule in shadow mode"),
     pytest.param({"rule": {"LE-1"}}, id="a grant"),
     pytest.param({"subject": {"accounts:" + USER_42[6:]}}, id="the same digits in another API"),
+    pytest.param({"subject": {"accounts:" + "f6" * 16}}, id="the same digits in a record of another API"),
     pytest.param({"who": {WANG}, "rule": {"other"}}, id="two things of which one holds"),
 ]
 EFFECTS = [
@@ -153,121 +160,7 @@ def test_bytes_dismiss_no_line_that_says_it(value: str) -> None:
     for name in ("rule", "api", "reason", "who", "affiliate", "country"):
         asked = Filter({name: frozenset({value})})
         data = encode_body(line)
-        assert all(any(needle in data for needle in group) for group in asked.find_needles()), name
-
-
-# The end of each.
-
-
-def test_what_the_end_says_stands_beside_the_decision() -> None:
-    allowed = an_allowance()
-    rows, _ = search(Filter(), [allowed, an_end(allowed.id, complete=False, reason="client-gone", upstream=200)])
-    names = ("bytes", "seconds", "complete", "upstream", "end_reason", "end_n")
-    assert [find_value(rows[0], name) for name in names] == [512, 0.012, False, 200, "client-gone", 1]
-
-
-def test_an_end_without_bytes_says_none_left() -> None:
-    allowed = an_allowance()
-    rows, _ = search(Filter(), [allowed, EndLine(id=allowed.id, complete=False)])
-    assert (find_value(rows[0], "bytes"), find_value(rows[0], "status")) == (0, 200)
-
-
-@pytest.mark.parametrize(("said", "told"), [pytest.param(7, 7, id="a tunnel"), pytest.param(0, 0, id="nothing")])
-def test_what_came_through_a_tunnel_stands_beside_the_decision(said: int, told: int) -> None:
-    allowed = an_allowance()
-    rows, _ = search(Filter(), [allowed, an_end(allowed.id, bytes_in=said)])
-    assert find_value(rows[0], "bytes_in") == told
-
-
-def test_a_request_under_way_has_no_bytes() -> None:
-    rows, _ = search(Filter(), [an_allowance()])
-    assert find_words(rows[0], "bytes") == find_words(rows[0], "bytes_in") == find_words(rows[0], "complete") == ("",)
-
-
-def test_rows_keep_the_order_of_their_decisions() -> None:
-    first, second, third = (an_allowance() for _ in range(3))
-    denied = a_decision()
-    ends = [an_end(third.id), an_end(first.id), an_end(second.id)]
-    rows, _ = search(Filter(), [first, denied, second, third, *ends])
-    assert [row["id"] for row in rows] == [first.id, denied.id, second.id, third.id]
-    assert all(row["bytes"] == 512 for row in rows if row["effect"] == "allow")
-
-
-def test_one_whose_end_is_long_in_coming_lets_others_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query, "MAX_HELD", 10)
-    stream = an_allowance()
-    denials = [a_decision() for _ in range(50)]
-    rows, _ = search(Filter(), [stream, *denials, an_end(stream.id)])
-    assert [row["id"] for row in rows if row["effect"] == "deny"] == [line.id for line in denials]
-    assert rows.index(next(row for row in rows if row["id"] == stream.id)) > 30
-    assert all(row["bytes"] == 512 for row in rows if row["id"] == stream.id)
-
-
-def test_memory_is_bounded_where_no_end_ever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query, "MAX_HELD", 10)
-    monkeypatch.setattr(query, "MAX_WAITING", 20)
-    found, rows = Search(Filter(), json.loads), []
-    for n in range(200):
-        row = as_row(an_allowance(), n)
-        rows += list(found.take(b"decision", row["time"], b"", json.dumps(row)))
-        assert len(found._held) <= 21
-    assert [row["n"] for row in rows + list(found.finish())] == list(range(200))
-
-
-def test_a_gateway_that_starts_ends_what_the_one_before_left_open() -> None:
-    found = Search(Filter(), json.loads)
-    start = StartLine(version="1", durability="written", geolocation="", upstreams={}, key_places={})
-    assert list(found.take(b"decision", "t", b"", json.dumps(as_row(an_allowance())))) == []
-    assert len(list(found.take(b"start", "t", b"", json.dumps(as_row(start))))) == 1
-
-
-def test_an_answer_that_was_in_hand_and_broke_off_says_so() -> None:
-    whole, broken = (an_allowance(complete=True, bytes=9, seconds=0.5) for _ in range(2))
-    rows, _ = search(Filter(), [whole, broken, an_end(broken.id, complete=False, bytes=4), StopLine()])
-    assert [(row["complete"], row["bytes"]) for row in rows] == [(True, 9), (False, 4)]
-
-
-def test_an_update_whose_answer_broke_off_behind_its_end_says_so() -> None:
-    whole, broken = (an_allowance(action="update") for _ in range(2))
-    ends = [an_end(whole.id, complete=True, bytes=9), an_end(broken.id, complete=True, bytes=9)]
-    rows, _ = search(Filter(), [whole, broken, *ends, an_end(broken.id, complete=False, bytes=4), StopLine()])
-    assert [(row["complete"], row["bytes"]) for row in rows] == [(True, 9), (False, 4)]
-
-
-def test_an_answer_that_was_in_hand_is_not_waited_for_forever() -> None:
-    found = Search(Filter(), json.loads)
-    row = as_row(an_allowance(complete=True, bytes=9))
-    assert list(found.take(b"decision", row["time"], b"", json.dumps(row))) == []
-    assert list(found.take(b"stop", render_instant(BEGAN + 599), b"", b"{}")) == []
-    assert len(list(found.take(b"stop", render_instant(BEGAN + 600), b"", b"{}"))) == 1
-
-
-def test_ends_of_what_was_not_asked_for_change_nothing() -> None:
-    rows, _ = search(Filter(effects=frozenset({"deny"})), [a_decision(), an_end("somebody-else"), a_decision()])
-    assert ["end" in row for row in rows] == [False, False]
-
-
-FLOODS = [
-    pytest.param(Filter(), 7, id="everything"),
-    pytest.param(Filter(effects=frozenset({"deny"})), 7, id="denials"),
-    pytest.param(Filter(effects=frozenset({"allow"})), 0, id="allowances"),
-    pytest.param(Filter({"reason": frozenset({"token-missing"})}), 7, id="a reason"),
-    pytest.param(Filter({"affiliate": frozenset({"ly"})}), 0, id="a known affiliate"),
-    pytest.param(Filter(since=render_instant(BEGAN + 9)), 0, id="another time"),
-]
-
-
-@pytest.mark.parametrize(("asked", "expected"), FLOODS)
-def test_refusals_that_a_flood_left_as_a_count_are_told_beside(asked: Filter, expected: int) -> None:
-    flood = RefusalsLine(ip="192.0.2.1", count=7, reasons={"token-missing": 7}, since="s", until="u")
-    assert search(asked, [flood])[1].uncounted == expected
-
-
-def test_what_cannot_be_decoded_is_passed_by() -> None:
-    found = Search(Filter(), lambda _: None)
-    for kind in (b"decision", b"end", b"refusals", b"start", b"new"):
-        assert list(found.take(kind, "t", b"", None)) == []
-    assert (found.found, found.uncounted, list(found.finish())) == (0, 0, [])
+        assert asked.find_needles().are_in(data), name
 
 
 # Fields.

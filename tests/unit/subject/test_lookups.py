@@ -25,7 +25,8 @@ from tests.support.bundle_folder import SMALL, edited, problems_of, write_bundle
 LISTED = ("bundle.yaml", "files:\n", "files:\n  lookups.yaml: [lookups]\n")
 QUERY = "SELECT id, country FROM users WHERE id IN ({ids})"
 SQLITE = f'{{id: crm, kind: sqlite, file: /var/crm.db, query: "{QUERY}"}}'
-PG = f'{{id: crm, kind: postgresql, url: "postgresql://crm.internal/users", query: "{QUERY}"}}'
+ARRAY = QUERY.replace("IN ({ids})", "= ANY({ids})")
+PG = f'{{id: crm, kind: postgresql, url: "postgresql://crm.internal/users", query: "{ARRAY}"}}'
 REDIS = '{id: crm, kind: redis, url: "redis://c.internal", key: "user:{id}:country"}'
 HTTP = '{id: crm, kind: http, url: "https://d.internal/users/{id}", select: "$.country"}'
 BATCH = (
@@ -77,16 +78,16 @@ SELECT = ("country",)
         pytest.param(RANGES, Ranges((0, 100), (99, 199), (("JP",), ("TW",)), 3), id="ranges"),
         pytest.param(SQLITE, Asked(how=SqliteQuery("/var/crm.db", QUERY), **MANNER), id="SQLite"),
         pytest.param(
-            PG, Asked(how=PostgresqlQuery("postgresql://crm.internal/users", QUERY), **MANNER), id="PostgreSQL"
+            PG, Asked(how=PostgresqlQuery("postgresql://crm.internal/users", ARRAY), **MANNER), id="PostgreSQL"
         ),
         pytest.param(
             PG.replace('"postgresql://crm.internal/users"', "{secret: env:CRM_URL}"),
-            Asked(how=PostgresqlQuery("", QUERY, "env:CRM_URL"), **MANNER),
+            Asked(how=PostgresqlQuery("", ARRAY, "env:CRM_URL"), **MANNER),
             id="a database whose URL is a secret",
         ),
         pytest.param(
             with_(PG, "password: {secret: file:/run/pw}"),
-            Asked(how=PostgresqlQuery("postgresql://crm.internal/users", QUERY, "", "file:/run/pw"), **MANNER),
+            Asked(how=PostgresqlQuery("postgresql://crm.internal/users", ARRAY, "", "file:/run/pw"), **MANNER),
             id="a database with a password",
         ),
         pytest.param(REDIS, Asked(how=RedisKey("redis://c.internal", "user:{id}:country", None), **MANNER), id="Redis"),
@@ -165,6 +166,7 @@ def test_what_an_entry_becomes(load: Load, entry: str, lookup: Lookup) -> None:
         pytest.param(PG.replace('"postgresql://crm.internal/users"', "[x]"), "expected a URL", id="a list"),
         pytest.param(with_(PG, "password: hunter2"), "a secret is never written here", id="a written password"),
         pytest.param(REDIS.replace("{id}:", ""), "once where the id stands", id="a key of nobody"),
+        pytest.param(PG.replace(ARRAY, QUERY), "one array here", id="a list of ids where there is an array"),
         pytest.param(REDIS.replace("redis://", "http://"), "none of redis://HOST", id="no Redis"),
         pytest.param(
             REDIS.replace('"redis://c.internal"', "{secret: env:X}"), "only that of postgresql", id="a secret"

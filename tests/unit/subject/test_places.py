@@ -10,6 +10,7 @@ from proxy.subject.places import (
     MAX_URL,
     check_secrecy,
     measure_id,
+    parse_array_query,
     parse_path,
     parse_postgresql_url,
     parse_query,
@@ -182,3 +183,15 @@ def test_parts_hold_everything_once_and_are_small(sizes: list[int], most: int) -
         assert 0 < len(part) <= most
         assert len(part) == 1 or sum(sizes[int(id_)] for id_ in part) <= MAX_URL
     assert [len(part) for part in split_ids(ids, 10)] == [10] * (len(ids) // 10) + [len(ids) % 10] * bool(len(ids) % 10)
+
+
+@pytest.mark.parametrize("text", ["id = ANY({ids})", "id = any({ids}::bigint[])", "id IN (SELECT unnest({ids}))"])
+def test_an_array_of_ids(text: str) -> None:
+    query = f"SELECT id, country FROM users WHERE {text}"  # noqa: S608 - it goes nowhere
+    assert parse_array_query(query) == query
+
+
+@pytest.mark.parametrize("text", ["id IN ({ids})", "id in( {ids} )"])
+def test_an_array_is_no_list(text: str) -> None:
+    with pytest.raises(ValueError, match=r"write = ANY\(\{ids\}\)"):
+        parse_array_query(f"SELECT id, country FROM users WHERE {text}")  # noqa: S608 - as above

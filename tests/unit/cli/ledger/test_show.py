@@ -34,8 +34,16 @@ def folder(tmp_path: Path) -> Path:
     ledger.write(DENIED, StopLine())
     ledger.now += 86_400 * 30
     ledger.begin()
-    part = ReleasedLine(id=ALLOWED.id, bytes=256, content=ContentRecorded(seen=3, masked=1))
-    ledger.write(ALLOWED, part, an_end(ALLOWED.id))
+    first = ContentRecorded(seen=3, masked=1, subjects=2, subject_ids=("e5" * 16, "f6" * 16), left={"TW": 3})
+    second = ContentRecorded(
+        seen=2, dropped=1, subjects=1, subject_ids=("f6" * 16,), left={"TW": 1}, kept_back={"JP": 1}
+    )
+    parts = [
+        ReleasedLine(id=ALLOWED.id, bytes=256, content=first),
+        ReleasedLine(id=ALLOWED.id, bytes=512, content=second),
+    ]
+    whole = ContentRecorded(seen=5, dropped=1, masked=1, left={"TW": 4}, kept_back={"JP": 1}, rules={"jp-no-china": 1})
+    ledger.write(ALLOWED, *parts, an_end(ALLOWED.id, content=whole))
     return ledger.folder
 
 
@@ -75,8 +83,15 @@ def test_an_allowance_with_all_its_lines(folder: Path, capsys: pytest.CaptureFix
         "whole yes",
         "line 4 decision",
         "line 5 released",
-        "up to byte 256, seen 3, masked 1",
-        "line 6 end",
+        "up to byte 256, 3 records, 1 masked, 2 people; left TW 3",
+        "up to byte 512, 2 records, 1 dropped, 1 person; left TW 1; kept back JP 1",
+        "line 7 end",
+        f"Request {ALLOWED.id}: allow 200 by rule ly-staff-read-japan, rule-allows; 5 records",
+        "records 5 found in the answer",
+        "left TW (Taiwan) 4 records",
+        "kept back JP (Japan) 1 records",
+        "by rule jp-no-china 1 records",
+        f"whose {'e5' * 16},",
     ):
         assert told in out, told
 
@@ -95,7 +110,8 @@ def test_how_to_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_lines_as_they_stand(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_verb("show", folder, ALLOWED.id, "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(line["n"], line["line"]) for line in lines] == [(4, "decision"), (5, "released"), (6, "end")]
+    assert [line["n"] for line in lines] == [4, 5, 6, 7]
+    assert [line["line"] for line in lines] == ["decision", "released", "released", "end"]
 
 
 @pytest.mark.parametrize("length", [6, 10, 12, 25])
@@ -169,7 +185,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     data = b"".join(path.read_bytes() for path in sorted(folder.glob("*.jsonl")))
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
     out = show(capsys, "-", ALLOWED.id)
-    assert "line 6 end" in out
+    assert "line 7 end" in out
     assert "ledger prove" not in out, "a pipe proves nothing"
 
 

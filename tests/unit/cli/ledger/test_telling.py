@@ -143,7 +143,7 @@ WORDS = [
     ),
     pytest.param(
         ReleasedLine(id=ID, bytes=900, content=ContentRecorded(seen=3, masked=1)),
-        f"released: request {ID}: about to leave up to byte 900, seen 3, masked 1",
+        f"released: request {ID}: about to leave up to byte 900, 3 records, 1 masked",
         id="released",
     ),
     pytest.param(an_end(ID), f"end: request {ID}: 200, whole, 512 bytes, 0.012 seconds", id="end"),

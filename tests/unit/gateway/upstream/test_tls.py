@@ -252,6 +252,12 @@ def test_settings_are_refused_that_name(what: str) -> None:
         check_settings(GatewayOptions(**said), [an_api(url)])
 
 
+def test_settings_may_name_an_api_of_which_one_place_speaks_tls() -> None:
+    elsewhere = {"JP": Upstream("https://jp", "JP")}
+    api = Api("users", (), Upstream("http://kr", "KR"), forwards_authorization=False, upstreams=elsewhere)
+    check_settings(GatewayOptions(upstream_server_name={"users": "users.internal"}), [api])
+
+
 FILES: dict[str, tuple[Callable[[Corp], dict[str, Path]], str]] = {
     "a CA that is not there": (lambda corp: {"ca": corp.folder / "none.pem"}, "none.pem.+SEKISHO_UPSTREAM_CA.+No such"),
     "a CA that is none": (lambda corp: {"ca": _write(corp, "nothing")}, "SEKISHO_UPSTREAM_CA.+no CA certificate"),
