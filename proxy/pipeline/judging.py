@@ -26,7 +26,7 @@ from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.counting import Counting, as_first
 from proxy.pipeline.counting_answers import AnswerCounting
-from proxy.pipeline.judge import AnswerJudge, FixedJudge, RecordJudge, can_take, find_strictest
+from proxy.pipeline.judge import AnswerJudge, FixedJudge, RecordJudge, can_take, find_strictest, hangs_on_country
 from proxy.pipeline.whose import Wanted, Whose
 from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import decide
@@ -179,7 +179,7 @@ class Judging:
         whose, source = self._whose, route.subject
         reason = find_refusal(decision, route.inspection)
         if reason is not None:
-            is_unsure = whose is not None and whose.has_failed and _hangs_on_country(decision)
+            is_unsure = whose is not None and whose.has_failed and hangs_on_country(decision)
             return Reason.LOOKUP_UNAVAILABLE if is_unsure else reason
         is_confirmed = whose is not None and source is not None and source.is_confirmed
         counts_shown = route.id in self._checkpoint.counted_in_answers and self._method != "HEAD"
@@ -415,12 +415,6 @@ def _join(subjects: tuple[Subject, ...]) -> Subject:
         id=ids.pop() if len(ids) == 1 else UNKNOWN,
         source=subjects[0].source,
     )
-
-
-def _hangs_on_country(decision: Decision) -> bool:
-    """Say whether a decision might be another one, were the subject's country known."""
-    is_matched = decision.rule is not None and decision.rule.certainty is Certainty.MATCHED
-    return not is_matched and "subject.country" in decision.unknown
 
 
 def _say(decision: Decision) -> object:
