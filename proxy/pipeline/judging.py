@@ -20,14 +20,14 @@ from proxy.model.facts import ABSENT, UNKNOWN, Fact
 from proxy.model.inspection import Beyond, Inspection
 from proxy.model.origin import Origin
 from proxy.model.request import ResponseHead, Target
-from proxy.model.subject import Subject
+from proxy.model.subject import Subject, Told
 from proxy.origin.resolve import NOWHERE
 from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.counting import Counting, as_first
 from proxy.pipeline.counting_answers import AnswerCounting
 from proxy.pipeline.judge import AnswerJudge, FixedJudge, RecordJudge, can_take, find_strictest, hangs_on_country
-from proxy.pipeline.whose import Wanted, Whose
+from proxy.pipeline.whose import Wanted, Whose, locate
 from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import decide
 from proxy.policy.partial import Partial, Verdict, decide_unresolved
@@ -378,6 +378,8 @@ class Judging:
         subjects = self._subjects
         if subjects is None:
             subjects = (select_subject(match.route.subject, match.parameters),)
+        elif match.route.subject is not None and match.route.subject.lookup:
+            subjects = _locate_anew(checkpoint, match.route.subject.lookup, subjects, now)
         every = [
             checkpoint.find_facts(match, caller, origin, each, approach.fields, now)
             for each in subjects or (_ANSWERED,)
@@ -405,6 +407,15 @@ class Judging:
         if self._judge is None:
             return partial.verdict is not Verdict.ALLOW and not self._awaits_header
         return not self._judge.is_same_under(policy, facts, partial)
+
+
+def _locate_anew(checkpoint: Checkpoint, lookup: str, subjects: tuple[Subject, ...], now: float) -> tuple[Subject, ...]:
+    """Return subjects as a register has them now; as they were, where it cannot tell at once."""
+    found: dict[Subject, None] = {}
+    for each in subjects:
+        located = locate(checkpoint.directory, lookup, each, now)
+        found |= dict.fromkeys((each,) if isinstance(located, Told) else located)
+    return tuple(found)
 
 
 def _join(subjects: tuple[Subject, ...]) -> Subject:
