@@ -179,18 +179,13 @@ class _Checker:
 
     def assemble(self, manifest: Manifest) -> Snapshot | None:
         registers = self.registers
-        affiliates = registers.take("affiliates", AffiliateEntry)
-        large = LargeAffiliates(registers, affiliates, self.registers_folder)
-        large.check()
+        large = self._check_affiliates()
         controls = registers.take("control_rules", ControlRuleEntry)
         issuers, clients, revoked = self._take_vouchers()
         trusted, roots, lists = self._take_authorities()
         networks, proxies = self._take_networks()
-        apis = registers.take("apis", ApiEntry)
         people = self._check_people()
-        registers.report(apis, check_apis(apis.entries))
-        lookups = self._check_lookups()
-        registers.report(apis, check_token_fields(apis.entries, find_token_fields(issuers.entries)))
+        apis, lookups = self._take_apis(issuers), self._check_lookups()
         self._refuse_empty(manifest)
         vocabulary = make_vocabulary(registers, issuers, apis, controls)
         rules_of_control = self._compile_controls(controls, vocabulary)
@@ -206,13 +201,13 @@ class _Checker:
         counted = frozenset(map(TieKind, manifest.ties))
         made = large.make(rules_of_control, counted, self.now, _times(cases))
         vocabulary, declared = made.settle(vocabulary, declared)
-        digest = registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": {**keys, **roots}})
         judging = Policy(*policy)
+        notes = (*find_route_notes(catalog.routes, judging.masks), *made.notes, *lookups.notes)
         snapshot = Snapshot(
             people=self._make_people(people, clients),
             name=manifest.bundle,
             folder=self.folder,
-            base_digest=digest,
+            base_digest=registers.digest(POLICY_REGISTERS, {**_scope(manifest), "keys": {**keys, **roots}}),
             registers_digest=registers.digest(FACT_REGISTERS, lists),
             observe_until=manifest.observe_until.timestamp() if manifest.observe_until else None,
             issuers=tuple(compile_issuer(entry) for entry in issuers.entries),
@@ -232,12 +227,7 @@ class _Checker:
             cases=cases.entries,
             fixtures=fixtures,
             declared=declared,
-            notes=(
-                *self._find_notes(vocabulary, apis, rules, (issuers, clients), trusted),
-                *find_route_notes(catalog.routes, judging.masks),
-                *made.notes,
-                *lookups.notes,
-            ),
+            notes=(*self._find_notes(vocabulary, apis, rules, (issuers, clients), trusted), *notes),
             reviews=find_reviews(apis.entries, rules.entries, clients.entries),
             places=made.places(self._places()),
         )
@@ -284,6 +274,18 @@ class _Checker:
         registers.report(clients, check_clients(clients.entries, find_vouchers(registers), affiliate_ids))
         registers.report(revoked, check_revoked(revoked.entries, registers.declared_ids("issuers")))
         return issuers, clients, revoked
+
+    def _take_apis(self, issuers: Loaded) -> Loaded:
+        apis = self.registers.take("apis", ApiEntry)
+        self.registers.report(apis, check_apis(apis.entries))
+        self.registers.report(apis, check_token_fields(apis.entries, find_token_fields(issuers.entries)))
+        return apis
+
+    def _check_affiliates(self) -> LargeAffiliates:
+        entries = self.registers.take("affiliates", AffiliateEntry)
+        affiliates = LargeAffiliates(self.registers, entries, self.registers_folder)
+        affiliates.check()
+        return affiliates
 
     def _check_people(self) -> LargePeople:
         registers = self.registers

@@ -9,7 +9,6 @@ It is driven by calls from its two connections, and makes a task only where it m
 """
 
 import asyncio
-import math
 from typing import TYPE_CHECKING
 
 from proxy.clock import elapsed_seconds, unix_seconds
@@ -267,6 +266,5 @@ class Crossing(Releasing):
         self._judged_by, self._judged_at = checkpoint, now
         if self._passage.is_denied_under(checkpoint, now):
             self.cut(Reason.POLICY_CHANGED)
-        elif self._passage.ends_at < math.inf:
-            left = max(0.0, self._passage.ends_at - now)
-            self._ends_at = min(self._ends_at, elapsed_seconds() + left)
+        else:
+            self._bring_forward(now)

@@ -9,7 +9,7 @@ import asyncio
 import functools
 from typing import TYPE_CHECKING, Final
 
-from proxy.clock import elapsed_seconds
+from proxy.clock import elapsed_seconds, unix_seconds
 from proxy.gateway.settling import ANSWERED, FORWARDED, RELEASED, SETTLED, Settling, driven, log
 from proxy.gateway.wire.heads import RequestFrame, ResponseFrame
 from proxy.gateway.wire.render import LAST_CHUNK, render_chunk, render_response
@@ -165,6 +165,7 @@ class Releasing(Settling):
     def _take_look(self, looked: Looked) -> None:
         """Do what comes of a look."""
         if isinstance(looked, Part):
+            self._bring_forward(unix_seconds())
             if looked.lines:
                 self._record(looked.lines, functools.partial(self._pass_part, looked))
             else:
@@ -194,6 +195,8 @@ class Releasing(Settling):
     def _pass_part(self, part: Part) -> None:
         """Let a part go that is recorded."""
         gateway, connection, release = self._gateway, self._connection, part.release
+        if part.error is not None:
+            log.error("an answer could not be looked into, which is only observed", exc_info=part.error)
         if release is not None:
             self._release = release
             gateway.metrics.count_outcome(release.outcome)

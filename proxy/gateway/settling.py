@@ -158,6 +158,15 @@ class Settling:
             self._ends_at = math.inf
             self.cut(Reason.REQUEST_TIMEOUT if self._connection.has_body else Reason.UPSTREAM_TIMEOUT)
 
+    def _bring_forward(self, now: float) -> None:
+        """End it no later than what was decided since it began holds.
+
+        Args:
+            now: a reading of the wall clock.
+        """
+        if self._passage.ends_at < math.inf:
+            self._ends_at = min(self._ends_at, elapsed_seconds() + max(0.0, self._passage.ends_at - now))
+
     def cut(self, reason: Reason) -> None:
         """End it, whatever it does."""
         if self._phase is SETTLED:

@@ -124,7 +124,7 @@ class ContentRecorded(msgspec.Struct, frozen=True, omit_defaults=True):
     subjects: int = 0
     """Distinct data subjects whose data left."""
     subject_ids: tuple[str, ...] = ()
-    """Their keyed hashes as decisions have them behind the API's id, up to a bound."""
+    """Their names as decisions have them, ``api:keyed hash``, up to a bound."""
     left: dict[str, int] = {}
     """Records that left, by their subjects' country; ``several`` for a subject of more than one."""
     kept_back: dict[str, int] = {}

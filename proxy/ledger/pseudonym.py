@@ -66,16 +66,16 @@ class SubjectNames:
         state.update(f"{api}|{subject_id}".encode("utf-8", "surrogatepass"))
         return f"{api}:{state.hexdigest()}"
 
-    def of_subjects(self, api: str, ids: Iterable[str]) -> tuple[str, ...]:
-        """Return the names of data subjects of one API, without the API: many at once, as an answer has them."""
-        common = self._subjects.copy()
-        common.update(f"{api}|".encode())
-        copy, names = common.copy, []
-        for each in ids:
+    def of_subjects(self, api: str, subject_ids: Iterable[str]) -> list[str]:
+        """Return the names of data subjects of an API, in their order: half the work of naming each."""
+        begun = self._subjects.copy()
+        begun.update(f"{api}|".encode("utf-8", "surrogatepass"))
+        copy, names = begun.copy, []
+        for text in [subject_id.encode("utf-8", "surrogatepass") for subject_id in subject_ids]:
             state = copy()
-            state.update(each.encode("utf-8", "surrogatepass"))
-            names.append(state.hexdigest())
-        return tuple(names)
+            state.update(text)
+            names.append(f"{api}:{state.hexdigest()}")
+        return names
 
 
 class Pseudonyms(SubjectNames):

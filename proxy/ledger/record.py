@@ -262,7 +262,7 @@ class Recorder:
     def tell_content(self, content: Content, counts: Sequence[RecordCount], api: str, now: float) -> ContentRecorded:
         """Return what is recorded of the records of a part of an answer; subjects by their keyed pseudonyms."""
         ids = tuple(dict.fromkeys(content.ids))
-        named = self._keys.at(now).of_subjects(api, ids[:MAX_SUBJECT_IDS])
+        named = tuple(self._keys.at(now).of_subjects(api, ids[:MAX_SUBJECT_IDS]))
         left, dropped, rules = Counter[str](), Counter[str](), Counter[str]()
         for each in counts:
             (dropped if each.what == DROPPED else left)[each.country] += each.count

@@ -20,7 +20,7 @@ from proxy.caller.speaking import speak_of, speak_of_service
 from proxy.lifecycle.answers import AnswerTold, says_the_same
 from proxy.lifecycle.ruling import Asked, Ruled, rule
 from proxy.lifecycle.subjects import ANSWERED, GivenDirectory, find_subjects, with_reference
-from proxy.model.api import Route
+from proxy.model.api import Route, Upstream
 from proxy.model.caller import UNAUTHENTICATED, Caller, Part
 from proxy.model.counts import FIRST, NOTHING_TO_COUNT, Counts
 from proxy.model.decision import Decision, Effect, Reason
@@ -122,7 +122,7 @@ class Cases:
             self._caller(given.caller, route, math.nan if given.at is None else given.at.timestamp()),
             self._origin(given.origin or CaseOrigin()),
             subject,
-            self._snapshot.find_resource(route, route.api.find_upstream(subject.country)),
+            self._snapshot.find_resource(route, _find_place(route, subject)),
             case=ABSENT if given.case is None else given.case,
             time=UNKNOWN if given.at is None else given.at.timestamp(),
             counts=NOTHING_TO_COUNT if route.unauthenticated else _counts(given.counts, subject),
@@ -194,6 +194,13 @@ def find_unfired(policy: Policy, results: Iterable[CaseResult]) -> tuple[Rule, .
     """Return the rules that held for certain in none of the cases: nobody has shown that they do what they say."""
     asked = [facts for result in results for facts in result.asked]
     return tuple(rule for rule in policy.rules if not any(holds(rule, facts) is True for facts in asked))
+
+
+def _find_place(route: Route, subject: Subject) -> Upstream:
+    """Return where a request goes: what only the answer tells of its subject has no part in that."""
+    source = route.subject
+    is_late = source is not None and source.country is None and (source.is_in_answer or bool(source.header))
+    return route.api.find_upstream(UNKNOWN if is_late else subject.country)
 
 
 def _fact(issuer: Issuer | None, name: str, raw: object) -> Fact[Any]:

@@ -22,6 +22,10 @@ class Action(enum.StrEnum):
     EXPORT = "export"
 
 
+READING: Final = frozenset({Action.READ, Action.EXPORT})
+"""What changes nothing, so that an answer of it comes in time to decide by."""
+
+
 class Transform(enum.StrEnum):
     """What happens to a field before it leaves."""
 
@@ -95,7 +99,8 @@ class Api(msgspec.Struct, frozen=True):
 
     def find_upstream(self, country: object) -> Upstream:
         """Return where it is served for subjects of a country, or of none that is known."""
-        return self.upstreams.get(country, self.upstream) if isinstance(country, str) else self.upstream
+        upstreams = self.upstreams
+        return upstreams.get(country, self.upstream) if upstreams and isinstance(country, str) else self.upstream
 
 
 class Template(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from proxy.caller.resolve import NOTHING_MET, CallerNeed, Callers, Shown
 from proxy.caller.tokens import read_credentials
 from proxy.caller.xfcc import read_forwarded_certificate
 from proxy.ledger.record import Recorder
-from proxy.model.api import Api, Route, Upstream
+from proxy.model.api import READING, Api, Route, Upstream
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.counts import UNAVAILABLE, Asked, Counted, CountsNeeded
 from proxy.model.decision import Reason
@@ -226,7 +226,9 @@ def _find_counted_in_answers(routes: Iterable[Route], counted: Mapping[str, tupl
     return frozenset(
         route.id
         for route in routes
-        if route.is_told_ids and any(asked.tally.is_of_subjects for asked in counted.get(route.api.id, ()))
+        if route.is_told_ids
+        and route.action in READING
+        and any(asked.tally.is_of_subjects for asked in counted.get(route.api.id, ()))
     )
 
 

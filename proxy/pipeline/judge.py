@@ -82,19 +82,22 @@ def find_strictest(decisions: Sequence[Decision]) -> Decision:
     for decision in decisions:
         for category, transform in decision.transforms.items():
             transforms[category] = combine_transforms(transforms.get(category, transform), transform)
+    applied, unlisted = list_applied(decisions)
     return msgspec.structs.replace(
         first,
-        applied=_list(decisions),
+        applied=applied,
+        unlisted=unlisted,
         transforms=transforms,
         unknown=tuple(sorted({name for each in decisions for name in each.unknown})),
         until=min(each.until for each in decisions),
     )
 
 
-def _list(decisions: Iterable[Decision]) -> tuple[AppliedRule, ...]:
-    """Return the rules that applied, each once, as many as a decision lists."""
+def list_applied(decisions: Sequence[Decision]) -> tuple[tuple[AppliedRule, ...], int]:
+    """Return the rules that applied, each once, as many as a decision lists; and how many more did, at least."""
     rules = {rule.id: rule for decision in decisions for rule in decision.applied}
-    return tuple(rules.values())[:MAX_LISTED]
+    beyond = max(0, len(rules) - MAX_LISTED) + max(each.unlisted for each in decisions)
+    return tuple(rules.values())[:MAX_LISTED], beyond
 
 
 class FixedJudge:
@@ -104,16 +107,25 @@ class FixedJudge:
         decision: on the request.
         country: of its subject; unknown where there are several.
         claimed: the countries that each record has to confirm; None where nothing has to be confirmed.
+        notes_shown: whether to take note of each subject whose record leaves.
     """
 
-    def __init__(self, decision: Decision, country: Fact[str], claimed: frozenset[str] | None = None) -> None:
-        self.tells_ids = False
+    def __init__(
+        self,
+        decision: Decision,
+        country: Fact[str],
+        claimed: frozenset[str] | None = None,
+        *,
+        notes_shown: bool = False,
+    ) -> None:
+        self.tells_ids = notes_shown
+        self._shown: list[Subject] = []
         self.missing: tuple[LookupNeeded, ...] = ()
         self._country = country
         self._claimed = claimed
         self._verdict = Verdict(decision, is_allowed=True, transforms=decision.transforms)
 
-    def judge(self, country: Fact[str], id_: Fact[str]) -> Verdict:  # noqa: ARG002 - one for all
+    def judge(self, country: Fact[str], id_: Fact[str]) -> Verdict:
         """Return what becomes of a record.
 
         Raises:
@@ -121,11 +133,14 @@ class FixedJudge:
         """
         if self._claimed is not None and country not in self._claimed:
             raise AnswerRefusedError(Reason.SUBJECT_NOT_CONFIRMED)
+        if self.tells_ids:
+            self._shown.append(Subject(country=self._country, id=id_, source="answer"))
         return self._verdict
 
     def take_shown(self) -> list[Subject]:
-        """Return nobody: whose data it is was counted with the request."""
-        return []
+        """Return whose records were let go since this was called last; nobody where the request counted them."""
+        shown, self._shown = self._shown, []
+        return shown
 
     def name(self, verdict: Verdict) -> str:  # noqa: ARG002 - the same of all
         """Return the country of the records of a verdict."""
@@ -197,9 +212,12 @@ class RecordJudge:
         if located is Told.NOT_FOUND and id_ not in self._is_asked:
             self._missing[str(id_)] = None
             return None
+        has_failed = isinstance(located, Told)
         if isinstance(located, Told):
             located = (msgspec.structs.replace(subject, country=UNKNOWN),)
         verdict = self._find_strictest([self._judge(each) for each in located])
+        if has_failed and not verdict.is_allowed and "subject.country" in verdict.decision.unknown:
+            raise AnswerRefusedError(Reason.LOOKUP_UNAVAILABLE, verdict)  # dropped, it would seem not to be there
         self._note(located, verdict)
         return verdict
 
@@ -243,13 +261,13 @@ class RecordJudge:
 
     def _make(self, decision: Decision, facts: Facts) -> Verdict:
         if decision.effect is not Effect.ALLOW:
-            return self._spare(facts) or Verdict(decision, is_allowed=False)
+            return self._spare(decision, facts) or Verdict(decision, is_allowed=False)
         if can_take(self._inspection, decision.transforms):
             return Verdict(decision, is_allowed=True, transforms=decision.transforms)
         refused = msgspec.structs.replace(decision, effect=Effect.DENY, reason=Reason.TRANSFORMS_NOT_APPLIED)
         return Verdict(refused, is_allowed=False)
 
-    def _spare(self, facts: Facts) -> Verdict | None:
+    def _spare(self, denied: Decision, facts: Facts) -> Verdict | None:
         """Return a verdict that takes some categories of data alone, where that is all that is denied."""
         resource = facts.resource
         declared = frozenset(field.category for field in self._inspection.fields)
@@ -260,6 +278,8 @@ class RecordJudge:
         if decision is None or resource.data.is_open:
             return None
         transforms = {**decision.transforms, **dict.fromkeys(declared - spared, Transform.REMOVE)}
+        applied, unlisted = list_applied([decision, denied])
+        decision = msgspec.structs.replace(decision, applied=applied, unlisted=unlisted)
         return Verdict(decision, is_allowed=True, transforms=transforms)
 
     def _allows(self, facts: Facts, data: frozenset[str]) -> Decision | None:
@@ -272,8 +292,8 @@ class RecordJudge:
         """Return a verdict that says the same of records of the same country, so that they are counted together."""
         decision = verdict.decision
         key = (
-            country, verdict.is_allowed, decision.rule_id, decision.reason, decision.applied,
-            frozenset(verdict.transforms.items()),
+            country, verdict.is_allowed, decision.rule_id, decision.reason, decision.applied, decision.lifted,
+            decision.until, frozenset(verdict.transforms.items()),
         )  # fmt: skip
         kept = self._verdicts.get(key)
         if kept is None:

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from proxy.model.api import Action, Api, Route, SubjectSource, Upstream
+from proxy.model.api import READING, Api, Route, SubjectSource, Upstream
 from proxy.model.caller import Caller
 from proxy.model.counts import UNCOUNTED, Counts, CountsNeeded
 from proxy.model.decision import Certainty, Decision, Effect, Reason
@@ -38,7 +38,6 @@ from proxy.subject.selectors import select_answer_country, select_subject
 
 _NOBODY: Final = Caller()
 _NO_ONE: Final = Subject()
-_READING: Final = frozenset({Action.READ, Action.EXPORT})
 _ANSWERED: Final = Subject(source="answer")
 """Whose data it is, the answer will tell."""
 
@@ -106,7 +105,7 @@ class Judging:
     _target_text: str | None = None
     """What is asked of the API, where that is not what was asked of us: a cursor was sealed."""
     ends_at = math.inf
-    """Seconds since 1970 by which it ends, by what it was decided anew."""
+    """Seconds since 1970 by which it ends, by what was decided since the API was asked."""
 
     def __init__(self, checkpoint: Checkpoint, request_id: str, now: float) -> None:
         self._checkpoint = checkpoint
@@ -134,7 +133,14 @@ class Judging:
         if isinstance(decision, CountsNeeded):
             return decision
         self._decision = decision
+        counting = self._counting
+        is_counted = counting is not None and route.id in checkpoint.counted_in_answers
+        if decision.effect is Effect.ALLOW and not decision.transforms and self._whose is None and not is_counted:
+            return None if counting is None else counting.settle(None)  # nearly every request that is allowed
         reason = self._settle(route, decision)
+        if reason is None and is_counted and counting is not None:
+            counted = msgspec.structs.replace(facts, counts=counting.counts)
+            self._shown = self._make_answer_counting(route, counted, counting)
         return reason if self._counting is None else self._counting.settle(reason)
 
     def _find_subjects(
@@ -173,18 +179,19 @@ class Judging:
         whose, source = self._whose, route.subject
         reason = find_refusal(decision, route.inspection)
         if reason is not None:
-            is_unsure = whose is not None and whose.has_failed and "subject.country" in decision.unknown
+            is_unsure = whose is not None and whose.has_failed and _hangs_on_country(decision)
             return Reason.LOOKUP_UNAVAILABLE if is_unsure else reason
         is_confirmed = whose is not None and source is not None and source.is_confirmed
-        if not decision.transforms and not is_confirmed:
+        counts_shown = route.id in self._checkpoint.counted_in_answers and self._method != "HEAD"
+        if not decision.transforms and not is_confirmed and not counts_shown:
             return None
-        if is_confirmed and (route.action not in _READING or self._method == "HEAD"):
+        if is_confirmed and (route.action not in READING or self._method == "HEAD"):
             return Reason.SUBJECT_UNRESOLVED  # an answer that comes too late, or that has nothing to confirm it with
         claimed = None
         if is_confirmed and source is not None and not source.header:
             claimed = frozenset(each.country for each in self._subjects or () if isinstance(each.country, str))
-        if decision.transforms or claimed is not None:
-            self._judge = FixedJudge(decision, self._subject.country, claimed)
+        if decision.transforms or claimed is not None or counts_shown:
+            self._judge = FixedJudge(decision, self._subject.country, claimed, notes_shown=counts_shown)
         self._awaits_header = is_confirmed and claimed is None
         return None
 
@@ -283,7 +290,7 @@ class Judging:
     def _await_answer(self, route: Route, facts: Facts, asked: Asked, partial: Partial) -> Reason | None:
         """Have the answer tell whose data it is, or return why it comes too late for that."""
         checkpoint, source, inspection = self._checkpoint, route.subject, route.inspection
-        is_in_time = route.action in _READING and self._method != "HEAD" and not route.upgrades
+        is_in_time = route.action in READING and self._method != "HEAD" and not route.upgrades
         if is_in_time and source is not None and source.header:
             self._awaits_header = True
             return None
@@ -366,11 +373,11 @@ class Judging:
         if not isinstance(caller, Caller) or not isinstance(match, Match):
             return True
         origin = checkpoint.origins.resolve(approach.chain, now)
+        if self._match is None or self._is_declared_otherwise(self._match.route, match.route):
+            return True
         subjects = self._subjects
         if subjects is None:
             subjects = (select_subject(match.route.subject, match.parameters),)
-        elif match.route.subject != (self._match.route.subject if self._match else None):
-            return True  # found where it would no longer be looked for
         every = [
             checkpoint.find_facts(match, caller, origin, each, approach.fields, now)
             for each in subjects or (_ANSWERED,)
@@ -383,6 +390,11 @@ class Judging:
         self.ends_at = min(caller.until, decision.until, self._now + match.route.max_duration_seconds)
         transforms = self._decision.transforms if self._decision else {}
         return find_refusal(decision, match.route.inspection) is not None or decision.transforms != transforms
+
+    def _is_declared_otherwise(self, before: Route, now: Route) -> bool:
+        """Say whether the subject was found, or the answer is looked into, by what is declared no longer."""
+        is_elsewhere = self._subjects is not None and now.subject != before.subject
+        return is_elsewhere or (self._judge is not None and now.inspection != before.inspection)
 
     def _is_judged_otherwise(self, checkpoint: Checkpoint, facts: Facts) -> bool:
         policy = checkpoint.snapshot.policy
@@ -403,6 +415,12 @@ def _join(subjects: tuple[Subject, ...]) -> Subject:
         id=ids.pop() if len(ids) == 1 else UNKNOWN,
         source=subjects[0].source,
     )
+
+
+def _hangs_on_country(decision: Decision) -> bool:
+    """Say whether a decision might be another one, were the subject's country known."""
+    is_matched = decision.rule is not None and decision.rule.certainty is Certainty.MATCHED
+    return not is_matched and "subject.country" in decision.unknown
 
 
 def _say(decision: Decision) -> object:

@@ -6,16 +6,16 @@
 - Where refusals are only observed the answer leaves as it came, and it is counted what would not have left.
 """
 
+import math
 from typing import Final
 
 import msgspec
 
-from proxy.model.decision import Decision, Reason
+from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.filtering import DROPPED, LEFT, MASKED, AnswerRefusedError, Content, Filter, RecordCount, Verdict
 from proxy.model.inspection import Inspection, Media, OnDenied
 from proxy.model.subject import LookupNeeded
-from proxy.pipeline.judge import SEVERAL, AnswerJudge, find_strictest
-from proxy.policy.evaluate import MAX_LISTED
+from proxy.pipeline.judge import SEVERAL, AnswerJudge, find_strictest, list_applied
 from proxy.redaction.answers import Reading
 
 
@@ -71,13 +71,19 @@ class Look:
         self._held: list[bytes] = []
         """What may leave, before anything does."""
         self._taken = 0
+        self._decoded = 0
         self._is_filtered = False
         """Whether the filter has seen the end."""
         self._verdicts: dict[int, Verdict] = {}
-        self.has_begun = False
-        """Whether something has left."""
+        """Those by which the head leaves: of what comes behind it, content is recorded alone."""
+        self._has_begun = False
+        """Whether something may leave."""
         self.refused: AnswerRefusedError | None = None
         """Why it would have been refused, where that is only observed."""
+        self.error: Exception | None = None
+        """What went wrong, where that is why."""
+        self.until = math.inf
+        """Seconds since 1970 when the first grant ends by which a record left."""
 
     @property
     def is_observed_refusal(self) -> bool:
@@ -107,18 +113,26 @@ class Look:
                 if not self.observes:
                     raise
                 self.refused = refused
+            except Exception as error:  # as above: what is only observed goes on
+                if not self.observes:
+                    raise
+                self.refused, self.error = AnswerRefusedError(Reason.DECISION_FAILED), error
             else:
                 self._held += () if self.observes else passed
             missing = self.judge.missing
             if missing:
                 return missing
+            if ended and self.refused is None and not self._is_filtered:
+                raise AnswerRefusedError(Reason.DECISION_FAILED)  # a record that nobody can judge is no end
         return self._make_last() if ended else self._make_part()
 
     def _pass(self, data: bytes, *, ended: bool) -> list[bytes]:
         """Decode and filter."""
         filter_, decoder = self._filter, self.reading.decoder
         passed = [filter_.feed(b"")] if filter_.is_waiting else []
-        passed += [filter_.feed(part) for part in decoder.feed(data)]
+        for part in decoder.feed(data):
+            self._decoded += len(part)
+            passed.append(filter_.feed(part))
         if ended and not filter_.is_waiting and not self._is_filtered:
             decoder.end()
             passed.append(filter_.end())
@@ -127,9 +141,9 @@ class Look:
 
     def _make_part(self) -> Passed | None:
         """Return what may leave by now, once anything may."""
-        is_first = not self.has_begun
+        is_first = not self._has_begun
         if is_first and not (self._is_flowing and any(self._held)):
-            if self._taken <= self._hold_bytes:
+            if max(self._taken, self._decoded) <= self._hold_bytes:
                 return None
             if self._must_be_whole and not self.observes:
                 raise AnswerRefusedError(Reason.ANSWER_TOO_LARGE)
@@ -137,20 +151,20 @@ class Look:
         self._held.clear()
         if not data and not found.content.seen and not is_first:
             return None
-        self.has_begun = True
+        self._has_begun = True
         return Passed(data if self.observes else self.reading.encoder.encode(data), found, is_first, is_last=False)
 
     def _make_last(self) -> Passed:
         """Return the rest."""
-        is_first, self.has_begun = not self.has_begun, True
-        data, encoder = b"".join(self._held), self.reading.encoder
+        data, encoder, found = b"".join(self._held), self.reading.encoder, self._find()
+        is_first, self._has_begun = not self._has_begun, True
         self._held.clear()
         if self.observes:
-            return Passed(data, self._find(), is_first, is_last=True)
+            return Passed(data, found, is_first, is_last=True)
         if self.reading.replacement is not None:
-            return Passed(self.reading.replacement, NOTHING_FOUND, is_first, is_last=True)
+            return Passed(self.reading.replacement, found, is_first, is_last=True)
         data = encoder.encode(data) + encoder.end() if self.reading.has_body else b""
-        return Passed(data, self._find(), is_first, is_last=True)
+        return Passed(data, found, is_first, is_last=True)
 
     def _find(self) -> Found:
         """Return what was found since this was called last."""
@@ -163,21 +177,23 @@ class Look:
         return Found(content, tuple(counts))
 
     def _count(self, verdict: Verdict, number: int) -> RecordCount:
-        self._verdicts[id(verdict)] = verdict
         decision = verdict.decision
+        if not self._has_begun:
+            self._verdicts[id(verdict)] = verdict
+        if verdict.is_allowed:
+            self.until = min(self.until, decision.until)
         what = DROPPED if not verdict.is_allowed else MASKED if verdict.transforms else LEFT
         rule = decision.reason if decision.reason is Reason.TRANSFORMS_NOT_APPLIED else decision.rule_id
+        if what == MASKED:  # by the first that takes something of it
+            rule = next((each.id for each in decision.applied if each.effect is not Effect.ALLOW), rule)
         return RecordCount(what, rule, self.judge.name(verdict), number)
 
     def find_decision(self) -> Decision | None:
-        """Return what the verdicts up to now come to together, None where there are none: what left decides."""
+        """Return what the first verdicts come to together, None where there are none: what left decides."""
         left = [each.decision for each in self._verdicts.values() if each.is_allowed]
         dropped = [each.decision for each in self._verdicts.values() if not each.is_allowed]
         if not left:
             return dropped[0] if dropped else None
         together = find_strictest(left)
-        denying = {rule.id: rule for each in dropped for rule in each.applied}
-        applied = (*together.applied, *(rule for id_, rule in denying.items()))
-        return msgspec.structs.replace(
-            together, applied=applied[:MAX_LISTED], unlisted=together.unlisted + max(0, len(applied) - MAX_LISTED)
-        )
+        applied, unlisted = list_applied([together, *dropped])
+        return msgspec.structs.replace(together, applied=applied, unlisted=unlisted)

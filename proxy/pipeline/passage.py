@@ -26,7 +26,7 @@ from proxy.caller.resolve import NOTHING_MET, IntrospectionNeeded, KeysNeeded
 from proxy.model.api import Action, Route
 from proxy.model.caller import Caller
 from proxy.model.counts import CountsNeeded
-from proxy.model.decision import Effect, Reason
+from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.filtering import AnswerRefusedError
 from proxy.model.inspection import Inspection
 from proxy.model.request import RequestHead, ResponseHead
@@ -70,10 +70,14 @@ class Passage(Recording):
     """Of an answer that is looked into."""
     _look: Look | None = None
     """Looks into the answer, once there is one that has to be looked into."""
+    _beyond: Decision | None = None
+    """What a limit on how much is read would have decided of the answer, where that is only observed."""
     _counted_part: Passed | None = None
     """A part that may leave if the limits let it, while those who count are asked."""
     _sent = 0
     """Bytes of the body of an answer that is looked into."""
+    _has_left = False
+    """Whether something of such an answer was let go."""
 
     # What a driver calls.
 
@@ -135,13 +139,15 @@ class Passage(Recording):
             seconds: since the request's head.
         """
         try:
-            return self._inspect(data, ended=ended, seconds=seconds)
+            looked = self._inspect(data, ended=ended, seconds=seconds)
         except AnswerRefusedError as refused:
             if refused.verdict is not None:
                 self._decision = refused.verdict.decision
             return self._stop(refused.reason)
         except Exception as error:  # noqa: BLE001 - no exception path may let an answer go on
             return self._stop(Reason.DECISION_FAILED, error)
+        self._has_left = self._has_left or isinstance(looked, Part)
+        return looked
 
     # The five questions.
 
@@ -248,12 +254,15 @@ class Passage(Recording):
         self._forwarded = True
         upstream = self._place or asked.api.find_upstream(self._subject.country)
         front = asked.approach.front or self._checkpoint.fronts[upstream.url]
+        rest = asked.approach.rest
+        if self._judge is not None:  # nothing may ask for less than all of an answer that is looked into
+            rest = self._checkpoint.render_inspected(asked.approach, asked.api, self._method)
         is_read = route.action is Action.READ if route else self._method in _SAFE
         return Forward(
             asked.api,
             upstream,
             self._target_text or asked.target.text,
-            self._render_own(front).encode() + assertion + self._render_rest(asked, route),
+            self._render_own(front).encode() + assertion + rest,
             self._expects_continue,
             is_read,
             self._seconds_left(route),
@@ -267,12 +276,6 @@ class Passage(Recording):
         address = self._origin.ip
         forwarded = f"X-Forwarded-For: {address}\r\n" if isinstance(address, str) else ""
         return f"{front}{forwarded}{DECISION_ID}: {self._request_id}\r\n"
-
-    def _render_rest(self, asked: Asked, route: Route | None) -> bytes:
-        """Return the caller's own field lines that go on: none that would have the API answer with less than all."""
-        if self._judge is None or route is None:
-            return asked.approach.rest
-        return self._checkpoint.render_inspected(asked.approach, asked.api, self._method)
 
     def _vouch(self, asked: Asked, route: Route | None) -> bytes:
         """Return the field line that tells the API, signed, what was decided; empty where it is told nothing."""
@@ -362,23 +365,26 @@ class Passage(Recording):
         if not isinstance(passed, Passed):
             return Need(passed) if not isinstance(passed, Reason) else self._stop(passed)
         self._sent += len(passed.data)
+        self.ends_at = min(self.ends_at, look.until)
+        error, look.error = look.error, None
         content = self._tell_content(passed.found, route.api.id)
         if not passed.is_first:
             is_nothing = content is None and not passed.data
             told = () if is_nothing else (self._tell_part(self._sent, content),)
-            return Part(passed.data, told, None, passed.is_last, passed.found.counts)
-        self._decision = look.find_decision() or self._decision
-        if look.is_observed_refusal:
+            return Part(passed.data, told, None, passed.is_last, passed.found.counts, error)
+        self._decision = self._beyond or look.find_decision() or self._decision
+        if look.is_observed_refusal and self._enforced:  # else it was refused before
             self._observe_refusal(look)
-        release = self._make_release(head, None if look.observes else look.reading)
+        fields = self._answer_with(head.status, head.headers if look.observes else look.reading.headers)
+        release = Release(head.status, fields, self._make_outcome(), ())
         if not passed.is_last:
             first = (*self._record(release.outcome, released=True), self._tell_part(self._sent, content))
-            return Part(passed.data, first, release, counts=passed.found.counts)
+            return Part(passed.data, first, release, counts=passed.found.counts, error=error)
         whole = len(passed.data)
         lines = self._record(release.outcome, released=True, whole=whole, seconds=seconds, content=content)
         self._is_whole = True
         lines = lines or self._tell_rest(whole, seconds, content)
-        return Part(passed.data, lines, release, is_last=True, counts=passed.found.counts)
+        return Part(passed.data, lines, release, is_last=True, counts=passed.found.counts, error=error)
 
     def _take_counted(
         self, look: Look, data: bytes, *, ended: bool
@@ -395,28 +401,33 @@ class Passage(Recording):
             if needed is not None:
                 self._counted_part = passed
                 return needed
-        if shown is None or route is None:
+        reason = None if shown is None or route is None else self._hold_limits(shown, route)
+        if reason is not None and look.observes:
+            self._beyond = self._decision
+            look.refused = look.refused or AnswerRefusedError(reason)
             return passed
-        return self._hold_limits(shown, route) or passed
+        return reason or passed
 
     def _observe_refusal(self, look: Look) -> None:
         """Take note that not all of the answer would have left under enforcement."""
         refused = look.refused
         reason = Reason.RULE_DENIES if refused is None else refused.reason
+        if refused is not None and refused.verdict is not None:
+            self._decision = refused.verdict.decision
         self._judge_as(Effect.DENY, reason, enforced=False, status=ANSWERS[reason].status)
 
     def _stop(self, reason: Reason, error: Exception | None = None) -> Refuse | Cut:
         """Refuse an answer, or where something of it has left, have it cut."""
-        if self._look is not None and self._look.has_begun:
+        if self._has_left:
             return Cut(reason, error)
         return self.fail(reason, error)
 
     def _release(self, head: ResponseHead, whole: int | None, seconds: float) -> Refuse | Release:
         if not self._forwarded:
             return self.fail(Reason.DECISION_FAILED)
-        release = self._make_release(head, None)
-        lines = self._record(release.outcome, released=True, whole=whole, seconds=seconds)
+        fields, outcome = self._answer_with(head.status, head.headers), self._make_outcome()
+        lines = self._record(outcome, released=True, whole=whole, seconds=seconds)
         if whole is not None:
             lines = lines or self.end(complete=True, bytes_sent=whole, seconds=seconds).lines
             self._is_whole = True
-        return Release(release.status, release.fields, release.outcome, lines)
+        return Release(head.status, fields, outcome, lines)

@@ -13,16 +13,17 @@ from proxy.ledger.record import add_contents
 from proxy.model.counts import UNCOUNTED
 from proxy.model.decision import Effect, Reason
 from proxy.model.outcome import Outcome
-from proxy.model.request import ResponseHead
+from proxy.model.request import Headers
 from proxy.pipeline.answers import ANSWERS
 from proxy.pipeline.judging import Asked, Judging
 from proxy.pipeline.looking import NOTHING_FOUND, Found
-from proxy.pipeline.steps import Ended, Refuse, Release
-from proxy.redaction.answers import Reading
+from proxy.pipeline.steps import Ended, Refuse
 from proxy.request.response_headers import render_response_fields
 
 DECISION_ID: Final = "Sekisho-Decision-Id"
 MODE: Final = "Sekisho-Mode"
+_DENYING: Final = frozenset({Reason.SUBJECT_NOT_CONFIRMED, Reason.SUBJECT_UNRESOLVED, Reason.TRANSFORMS_NOT_APPLIED})
+"""What denies an answer, although a rule allows the request."""
 
 
 class Recording(Judging):
@@ -111,6 +112,8 @@ class Recording(Judging):
         self._is_whole = False
         self._recorded = was_recorded  # what the ledger did not take is written again, should it take it now
         decided = self._decision.effect if self._decision and self._forwarded else Effect.DENY
+        if reason in _DENYING:
+            decided = Effect.DENY
         self._answered = ANSWERS[reason].status
         self._judge_as(decided, reason, status=self._answered)
         outcome = self._make_outcome()
@@ -121,21 +124,21 @@ class Recording(Judging):
 
     # How it is said.
 
-    def _make_release(self, head: ResponseHead, reading: Reading | None) -> Release:
-        """Return the head that reaches the caller."""
-        self._answered = head.status
+    def _answer_with(self, status: int, headers: Headers) -> bytes:
+        """Return the field lines of an answer that reaches the caller, and take note of its status."""
+        self._answered = status
         if self._enforced:
-            self._status = head.status
+            self._status = status
         route = self._match.route if self._match else None
         fields = render_response_fields(
-            head.headers if reading is None else reading.headers,
+            headers,
             render_http_date(int(self._now)),
             personal_data=route is None or route.subject is not None,
         )
         own = f"Server: sekisho\r\n{DECISION_ID}: {self._request_id}\r\n"
         if not self._enforced:
             own += f"{MODE}: observe\r\n"
-        return Release(head.status, fields + own.encode(), self._make_outcome(), ())
+        return fields + own.encode()
 
     def _tell_content(self, found: Found, api: str) -> ContentRecorded | None:
         """Return what is recorded of the records of a part of an answer."""

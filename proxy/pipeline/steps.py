@@ -85,6 +85,8 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     """Whether the body is whole with this."""
     counts: tuple[RecordCount, ...] = ()
     """What became of the records in it, for the metrics."""
+    error: Exception | None = None
+    """What went wrong where refusals are only observed, for the operator's log alone."""
 
 
 class Cut(msgspec.Struct, frozen=True, gc=False):

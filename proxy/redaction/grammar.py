@@ -76,7 +76,8 @@ def scalar_pattern(number_chars: int) -> bytes:
     """
     digits = max(number_chars // 4 - 2, 1)
     number = rb"-?(?:0|[1-9][0-9]{0,%d}+)(?:\.[0-9]{1,%d}+)?+(?:[eE][+-]?[0-9]{1,%d}+)?+" % (digits, digits, digits)
-    return rb"(?:%b|%b|true|false|null)" % (STRING, number)
+    escaped = rb'"%b(?:%b%b)++"' % (_PLAIN, _ESCAPE, _PLAIN)  # last: most strings have no escape
+    return rb'(?:"%b"|%b|true|false|null|%b)' % (_PLAIN, number, escaped)
 
 
 def find_string_end(data: Buffer, at: int, stop: int) -> tuple[int, bool]:

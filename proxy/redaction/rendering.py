@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is left of a unit under a ruling: by the plan of its shape, or by the book."""
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
 from typing import Final, cast
 
 from proxy.model.api import Transform
 from proxy.model.facts import UNKNOWN, Fact
 from proxy.model.inspection import Beyond, Field
-from proxy.redaction.rulings import NOWHERE, Countries, Ruling, Rulings
+from proxy.redaction.rulings import NOWHERE, Countries, How, Ruling, Rulings
 from proxy.redaction.shapes import Plan, Shape
 from proxy.redaction.survey import Edits, Survey
+from proxy.redaction.transforms import NULL, REDACTED
 
+CONSTANTS: Final[Mapping[How, bytes]] = {Transform.REDACT: REDACTED, Transform.NULL: NULL}
+"""Transforms that make the same of every value."""
 NOTHING: Final = b"null"
 """In the place of an element that goes, so that those behind it stay where they are."""
 
@@ -120,14 +124,20 @@ class Renderer:
                 made = self._compose(plan, [(match[piece.group],) for piece in plan.pieces])[0]
                 if made is not None:
                     return made, plan.is_masking
-        return self._render_by_book(unit.raw, unit.survey or self._resurvey(unit.raw), ruling)
+        return self.render_by_book(unit.raw, unit.survey, ruling)
 
-    def compose(self, batch: Batch, chosen: Sequence[bool]) -> list[bytes | None]:
-        """Return what is left of units in a row by their plan, of those that are chosen; None where it does not fit."""
-        if all(chosen):
-            return self._compose(batch.plan, [batch.column(piece.group) for piece in batch.plan.pieces])
-        columns = [list(compress(batch.column(piece.group), chosen)) for piece in batch.plan.pieces]
-        return self._compose(batch.plan, columns)
+    def compose(self, batch: Batch, plan: Plan | None, chosen: Sequence[bool]) -> list[bytes | None]:
+        """Return what is left of units in a row by a plan, of those that are chosen; None where it cannot be had so."""
+        units = list(compress(batch.units, chosen))
+        if plan is batch.shape.plain:
+            return cast("list[bytes | None]", units)
+        if plan is batch.plan:
+            return self._compose(plan, [list(compress(batch.column(group), chosen)) for group, _, _ in plan.pieces])
+        matches = [plan.match(raw) for raw in units] if plan is not None else []
+        if plan is None or None in matches:
+            return [None] * len(units)
+        found = cast("list[re.Match[bytes]]", matches)
+        return self._compose(plan, [[match[group] for match in found] for group, _, _ in plan.pieces])
 
     def _compose(self, plan: Plan, columns: Sequence[Sequence[bytes]]) -> list[bytes | None]:
         changed: list[Sequence[bytes | None]] = []
@@ -135,6 +145,10 @@ class Renderer:
         for (_, declared, how), column in zip(plan.pieces, columns, strict=True):
             if declared is None or how is None:
                 changed.append(column)
+                continue
+            fixed = CONSTANTS.get(how)
+            if fixed is not None:
+                changed.append([fixed] * len(column))
                 continue
             change = self._rulings.changer(declared, how)
             made = [change(raw) for raw in column]
@@ -145,7 +159,9 @@ class Renderer:
             return [b"".join(row) for row in cast("Iterable[Sequence[bytes]]", rows)]
         return [None if None in row else b"".join(cast("Sequence[bytes]", row)) for row in rows]
 
-    def _render_by_book(self, raw: bytes, survey: Survey, ruling: Ruling) -> tuple[bytes, bool] | None:
+    def render_by_book(self, raw: bytes, survey: Survey | None, ruling: Ruling) -> tuple[bytes, bool] | None:
+        """Return what leaves of a unit, read anew where no survey of it is at hand; see ``render``."""
+        survey = survey or self._resurvey(raw)
         removed: list[int] = []
         values: dict[int, bytes] = {}
         is_masked = False

@@ -2,12 +2,12 @@
 """Units in a row, judged and rendered by columns: what comes of it is the same as one by one."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from proxy.model.facts import UNKNOWN, Fact
 from proxy.model.filtering import AnswerRefusedError
-from proxy.redaction.rendering import Batch, Renderer, Unit
+from proxy.redaction.rendering import Batch, Renderer
 from proxy.redaction.rulings import Ruling, Rulings, read_id
 from proxy.redaction.tally import Tally
 
@@ -48,11 +48,16 @@ class Rows:
             return None  # one of them is at fault, after those before it
         if judged is None:
             return None
+        first = next(iter(judged.rulings.values()))
+        if all(ruling is first for ruling in judged.rulings.values()) and self._is_whole(batch, first):
+            tally.count(first.verdict, batch.count)
+            tally.add_ids(judged.ids)
+            return batch.units
         numbers = Counter(judged.keys)
         denied = {key for key in numbers if not judged.rulings[key].verdict.is_allowed}
         if denied and refuses:
             return None
-        left, masked = self._render(batch, judged, numbers, denied)
+        left, masked = self._render(batch, judged, denied)
         dropped = left.count(None)
         unfit = dropped - sum(numbers[key] for key in denied)
         if unfit and refuses:
@@ -62,11 +67,12 @@ class Rows:
         tally.dropped += dropped
         tally.unfit += unfit
         tally.masked += masked
-        if not dropped:
-            tally.add_ids(judged.ids)
-            return left  # type: ignore[return-value]  # none of them is None
         tally.add_ids([id_ for id_, raw in zip(judged.ids, left, strict=False) if raw is not None])
         return [raw for raw in left if raw is not None]
+
+    def _is_whole(self, batch: Batch, ruling: Ruling) -> bool:
+        """Say whether units in a row leave as they are under a ruling."""
+        return ruling.verdict.is_allowed and self._renderer.find_plan(batch.shape, ruling) is batch.shape.plain
 
     def _judge(self, batch: Batch) -> _Judged | None:
         """Return what becomes of the units; None where the judge has to ask somebody first.
@@ -79,7 +85,7 @@ class Rows:
         of, read = self._rulings.of, self._rulings.read_countries
         rulings: dict[bytes | int, Ruling] = {}
         if not self._rulings.tells_ids:
-            for raw in dict.fromkeys(countries):
+            for raw in set(countries):
                 ruling = of(read(raw), UNKNOWN)
                 if ruling is None:
                     return None
@@ -94,34 +100,25 @@ class Rows:
             rulings[id(ruling)] = ruling
         return _Judged(keys, rulings, ids)
 
-    def _render(
-        self, batch: Batch, judged: _Judged, numbers: Mapping[bytes | int, int], denied: set[bytes | int]
-    ) -> tuple[Sequence[bytes | None], int]:
+    def _render(self, batch: Batch, judged: _Judged, denied: set[bytes | int]) -> tuple[list[bytes | None], int]:
         """Return what leaves of each unit, None where nothing does, and how many are masked."""
-        keys, shape = judged.keys, batch.shape
-        plans = {
-            key: self._renderer.find_plan(shape, judged.rulings[key])
-            for key in sorted(numbers, key=numbers.__getitem__)  # the most frequent last: by its plan others are read
-            if key not in denied
-        }
-        if all(plan is shape.plain for plan in plans.values()):
-            if not denied:
-                return batch.units, 0
-            return [None if key in denied else raw for key, raw in zip(keys, batch.units, strict=True)], 0
-        by_plan = {key for key, plan in plans.items() if plan is batch.plan}
-        composed = iter(self._renderer.compose(batch, [key in by_plan for key in keys]) if by_plan else ())
-        left: list[bytes | None] = []
+        keys, shape, renderer = judged.keys, batch.shape, self._renderer
+        plans = {key: renderer.find_plan(shape, judged.rulings[key]) for key in judged.rulings if key not in denied}
+        sources: dict[bytes | int, Iterator[bytes | None]] = {}
         masked = 0
-        for key, raw in zip(keys, batch.units, strict=True):
-            made = next(composed) if key in by_plan else None
-            if made is not None:
-                masked += batch.plan.is_masking
-            elif key not in denied:
-                rendered = self._renderer.render(Unit(raw, shape=shape), judged.rulings[key])
-                if rendered is not None:
-                    made = rendered[0]
-                    masked += rendered[1]
-            left.append(made)
+        for plan in {id(plan): plan for plan in plans.values()}.values():
+            takers = {key for key, taken in plans.items() if taken is plan}
+            made = renderer.compose(batch, plan, [key in takers for key in keys])
+            masked += len(made) - made.count(None) if plan is not None and plan.is_masking else 0
+            sources |= dict.fromkeys(takers, iter(made))
+        left = [None if key in denied else next(sources[key]) for key in keys]
+        if left.count(None) > sum(1 for key in keys if key in denied):
+            for at, (key, raw) in enumerate(zip(keys, batch.units, strict=True)):
+                if left[at] is None and key not in denied:
+                    rendered = renderer.render_by_book(raw, None, judged.rulings[key])
+                    if rendered is not None:
+                        left[at] = rendered[0]
+                        masked += rendered[1]
         return left, masked
 
 

@@ -139,6 +139,8 @@ class Shape:
             else:
                 replaced[number] = how
         edits = Edits(survey, removed, replaced)
+        if not (edits.gone or edits.replaced):
+            return self.plain
         is_masking = any(isinstance(survey.leaves[number].declared, Field) for number in (*removed, *replaced))
         return self._draw(edits.gone, edits.replaced, replaced, is_masking=is_masking)
 
@@ -219,7 +221,13 @@ class Learner:
         id_ = self._find(None if self._inspection.is_id_key else self._inspection.id, survey.record, literal)
         free = {leaf.node.start for leaf in survey.leaves}
         free |= {owner.children[index].start for owner, out in survey.undeclared.values() for index in out}
-        slots = dict(self._slots(node, survey.lists, free, literal, is_free=False))
+        slots = {
+            (each.start, each.end): self._list if each.kind == ARRAY else self._scalar
+            for each in _find_slots(node, survey.lists, free, literal)
+        }
+        for (start, end), pattern in slots.items():
+            if start in survey.strays:  # null would be another matter
+                slots[start, end] = b"(?!null)" + pattern
         spots = [(each.start, each.end) for each in (*country, *id_)]
         if len(country) > 1 or len(id_) > 1 or len(slots) > MAX_SLOTS or any(spot not in slots for spot in spots):
             return None
@@ -250,21 +258,22 @@ class Learner:
             ]
         return nodes
 
-    def _slots(
-        self, node: Node, lists: set[int], free: set[int], literal: set[int], *, is_free: bool
-    ) -> Iterator[tuple[Stretch, bytes]]:
-        """Yield where any scalar may stand, or any list of scalars."""
-        is_free = is_free or node.start in free
-        if node.kind not in {OBJECT, ARRAY}:
-            if is_free and not (node.start in literal and node.kind == NULL):
-                yield (node.start, node.end), self._scalar
-        elif (
-            node.kind == ARRAY
-            and (is_free or node.start in lists)
-            and node.start not in literal
-            and all(child.kind not in {OBJECT, ARRAY} for child in node.children)
-        ):
-            yield (node.start, node.end), self._list
-        else:
-            for child in node.children:
-                yield from self._slots(child, lists, free, literal, is_free=is_free)
+
+def _find_slots(
+    node: Node, lists: Collection[int], free: Collection[int], literal: Collection[int], *, is_free: bool = False
+) -> Iterator[Node]:
+    """Yield in whose place any scalar may stand, or any list of scalars."""
+    is_free = is_free or node.start in free
+    if node.kind not in {OBJECT, ARRAY}:
+        if is_free and not (node.start in literal and node.kind == NULL):
+            yield node
+    elif (
+        node.kind == ARRAY
+        and (is_free or node.start in lists)
+        and node.start not in literal
+        and all(child.kind not in {OBJECT, ARRAY} for child in node.children)
+    ):
+        yield node
+    else:
+        for child in node.children:
+            yield from _find_slots(child, lists, free, literal, is_free=is_free)

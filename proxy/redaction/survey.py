@@ -38,7 +38,7 @@ class Survey:
         AnswerRefusedError: it is not what is declared.
     """
 
-    __slots__ = ("_is_wild", "_refuses", "leaves", "lists", "nulls", "record", "undeclared")
+    __slots__ = ("_is_wild", "_refuses", "leaves", "lists", "nulls", "record", "strays", "undeclared")
 
     def __init__(self, inspection: Inspection, place: Place, node: Node) -> None:
         self.record = _find_record(inspection, node)
@@ -47,6 +47,8 @@ class Survey:
         """By the start of a container: it, and the members or elements of it that do not leave."""
         self.lists: set[int] = set()
         """Starts of arrays of which every element is declared by itself."""
+        self.strays: set[int] = set()
+        """Starts of undeclared values where another kind of value would lead to something declared."""
         self._refuses = inspection.refuses_undeclared
         self._look(place, node, None, 0)
 
@@ -62,6 +64,8 @@ class Survey:
             further = place.names.get(node.names[at], place.others) if node.kind == OBJECT else place.others
             if further is None or not _is_way(further, child):
                 self._leave_out(node, at)
+                if further is not None:
+                    self.strays.add(child.start)
             else:
                 self._look(further, child, node, at)
 

@@ -2,6 +2,7 @@
 """What was found in the records of an answer, counted."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from proxy.model.facts import Fact, State
 from proxy.model.filtering import Content, Verdict
@@ -31,7 +32,10 @@ class Tally:
 
     def add_ids(self, ids: Sequence[Fact[str]]) -> None:
         """Take note of subjects of records that leave; of those that are known."""
-        self.ids += [id_ for id_ in ids if not isinstance(id_, State)]
+        if set(map(type, ids)) <= {str}:
+            self.ids += cast("Sequence[str]", ids)
+        else:
+            self.ids += [id_ for id_ in ids if not isinstance(id_, State)]
 
     def take(self) -> Content:
         """Return what was counted, and begin anew."""

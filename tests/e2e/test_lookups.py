@@ -7,6 +7,7 @@ test``.
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -191,6 +192,21 @@ async def test_a_real_redis_says_the_same_as_the_one_of_the_tests(tmp_path: Path
         missing = dict.fromkeys("dg", NOT_FOUND)
         assert told == {"a": JP, "b": BOTH, "c": FAILED, "e": FAILED, "f": FAILED, "佐藤": JP, **missing}
         await directory.close()
+
+
+async def test_the_page_says_what_a_user_of_redis_needs(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "lookups.md").read_text(encoding="utf-8")
+    (permission,) = re.findall(r"needs `(\+[a-z]+)`, and `~user:\*`", page)
+    (tmp_path / "password").write_text("s3cret")
+    with reserve_port() as port:
+        async with run_redis(tmp_path, "--port", str(port)) as redis:
+            await redis.ask("SET", "user:a:country", "JP")
+            await redis.ask("ACL", "SETUSER", "reader", "on", ">s3cret", "~user:*", permission)
+            key, password = "user:{id}:country", f"file:{tmp_path}/password"
+            how = RedisKey(f"redis://reader@127.0.0.1:{port}/0", key, None, password)
+            directory = RedisDirectory(an_asked(how), how, None)
+            assert await directory.ask(["a", "b"]) == {"a": JP, "b": NOT_FOUND}
+            await directory.close()
 
 
 async def test_documents_in_a_real_redis(tmp_path: Path) -> None:

@@ -136,6 +136,9 @@ class _Reader:
 
     def misplaced(self, at: int) -> _Broken:
         """Something stands where it may not; if that ends with the source, it may as well be called incomplete."""
+        number = _NUMBER_BYTES.match(self.data, at)
+        if number and len(number[0]) > self.limits.number_chars:
+            self.parsed.flaws.add(Reason.ANSWER_NUMBER_TOO_LONG)
         is_begun = any(each.fullmatch(self.data, at) for each in (_STRING_BEGUN, _NUMBER_BEGUN, _LITERAL_BEGUN))
         return self.fail(Reason.ANSWER_MALFORMED, *(self.at_end if is_begun else ()))
 

@@ -39,12 +39,13 @@ class Table:
 
 @dataclass
 class TableJudge:
-    """Knows at once, or only after it was told: then each subject is asked for once."""
+    """Knows at once, or only after it was told: then each id is asked for once."""
 
     table: Table
     asks: bool = False
-    told: set[tuple[Fact[str], Fact[str]]] = field(default_factory=set)
-    wanted: set[tuple[Fact[str], Fact[str]]] = field(default_factory=set)
+    told: set[Fact[str]] = field(default_factory=set)
+    """Ids that are known."""
+    wanted: set[Fact[str]] = field(default_factory=set)
     rounds: int = 0
     tells_ids: bool = False
 
@@ -52,8 +53,8 @@ class TableJudge:
         self.tells_ids = self.table.tells_ids or self.asks
 
     def judge(self, country: Fact[str], id_: Fact[str]) -> Verdict | None:
-        if self.asks and (country, id_) not in self.told:
-            self.wanted.add((country, id_))
+        if self.asks and id_ not in self.told:
+            self.wanted.add(id_)
             return None
         return self.table(country, id_)
 

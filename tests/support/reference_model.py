@@ -108,6 +108,11 @@ class Reading:
             self.expected.moot.append("an undeclared element of an array")
 
 
+def is_map_alone(paths: Sequence[tuple[T, JsonPath]]) -> bool:
+    """Say whether nothing of an array could be declared."""
+    return all(path and isinstance(path[0], str) for _, path in paths)
+
+
 def fits(step: Step, name: Name | None) -> bool:
     return not isinstance(step, str) or (name is not None and name.text == step)
 

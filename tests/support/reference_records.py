@@ -11,7 +11,7 @@ from proxy.model.facts import UNKNOWN, Fact
 from proxy.model.inspection import Field, Media, OnDenied
 from proxy.model.json_path import JsonPath
 from tests.support.json_source import Name, Node
-from tests.support.reference_model import Exact, Out, Reading, Tree, left, select
+from tests.support.reference_model import Exact, Out, Reading, Tree, is_map_alone, left, select
 
 
 @dataclass
@@ -140,8 +140,8 @@ class _Fields:
         here = [each for each, rest in fields if rest == ()]
         if here:
             return self.value(node, here)
-        if not node.is_container:
-            self.reading.expected.moot.append("a scalar on the way to a declared field")
+        if not node.is_container or (node.kind == "array" and is_map_alone(fields)):
+            self.reading.expected.moot.append("a scalar or array on the way to a declared field")
             return None
         out: list[tuple[Name | None, Out]] = []
         for name, child in node.children:

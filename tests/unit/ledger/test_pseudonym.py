@@ -138,6 +138,12 @@ def test_fields_and_cursors_keep_their_names_over_the_months_and_change_with_the
     assert KEY not in ring.cursors
 
 
+@pytest.mark.parametrize("api", ["users", "人"])
+def test_many_subjects_have_the_names_that_each_has(api: str) -> None:
+    ids = ["42", "", "人", "\ud800", "42", "x" * 300]
+    assert NAMES.of_subjects(api, ids) == [NAMES.of_subject(api, each) for each in ids]
+
+
 # The ring.
 
 

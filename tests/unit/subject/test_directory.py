@@ -10,6 +10,7 @@ from proxy.clock import unix_seconds
 from proxy.errors import StoreError, UsageError
 from proxy.model.json_path import parse_json_path
 from proxy.model.subject import Located, LookupNeeded, Told
+from proxy.subject import directory as directory_module
 from proxy.subject.asking import Asking
 from proxy.subject.directory import HeldDirectory, open_directory
 from proxy.subject.options import SubjectOptions
@@ -83,6 +84,28 @@ async def test_what_is_in_memory_is_known_at_once(opened: list[HeldDirectory]) -
 async def test_a_table_that_cannot_be_read_tells_nothing(opened: list[HeldDirectory]) -> None:
     directory = await open_(opened, {"t": Table(Broken())})
     assert directory.find("t", "1", 0) == FAILED
+
+
+class Counting(dict[str, tuple[str]]):
+    def __init__(self, rows: dict[str, tuple[str]]) -> None:
+        super().__init__(rows)
+        self.reads = 0
+
+    def get(self, key: str, default: object = None, /) -> object:  # type: ignore[override]
+        self.reads += 1
+        return super().get(key)
+
+
+async def test_rows_that_were_read_are_kept_in_bounded_number(
+    opened: list[HeldDirectory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory_module, "MAX_KNOWN", 2)
+    rows = Counting({"1": ("JP",), "2": ("TW",), "3": ("JP",)})
+    directory = await open_(opened, {"t": Table(rows)})
+    assert [directory.find("t", id_, 0) for id_ in "1212"] == [JP, TW, JP, TW]
+    assert rows.reads == 2
+    assert [directory.find("t", id_, 0) for id_ in "3xx31"] == [JP, NOT_FOUND, NOT_FOUND, JP, JP]
+    assert rows.reads == 6
 
 
 async def test_a_lookup_that_is_not_in_force_tells_nothing(opened: list[HeldDirectory]) -> None:
