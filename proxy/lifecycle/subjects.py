@@ -21,7 +21,7 @@ from proxy.request.catalog import Match
 from proxy.request.query import check_searchable, parse_query
 from proxy.subject.register import Asked, Lookup
 from proxy.subject.selectors import select_subject
-from proxy.subject.told import FAILED, NOT_FOUND
+from proxy.subject.told import NOT_FOUND
 
 ANSWERED: Final = Subject(source="answer")
 """Whose data it is, the answer will tell."""
@@ -53,7 +53,7 @@ class GivenDirectory:
         register = self._lookups.get(lookup)
         if register is None or isinstance(register, Asked):
             self.not_asked.setdefault(lookup, set()).add(id_)
-            return FAILED
+            return NOT_FOUND
         countries = register.find(id_)
         return Located(Told.FOUND, countries) if countries else NOT_FOUND
 
