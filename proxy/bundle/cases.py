@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from typing import Annotated, Any, Final
 
 import msgspec
-from pydantic import Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from proxy.bundle.api_routes import METHODS
 from proxy.caller.issuers import COUNTRIES, COUNTRY_SETS, MAPPED, TEXT_SETS
@@ -14,15 +14,63 @@ from proxy.model.api import Transform
 from proxy.model.caller import KINDS
 from proxy.model.country import NAMES, refuse_country
 from proxy.model.decision import Certainty, Effect, Reason
-from proxy.model.entry import Category, Country, Entry, Id, Instant, Number, Reference, System, Text, choice
+from proxy.model.entry import (
+    Category,
+    Country,
+    Entry,
+    Id,
+    Instant,
+    Number,
+    Reference,
+    System,
+    Text,
+    choice,
+    parse_number,
+    refuse,
+    scalar,
+)
 from proxy.model.origin import ANONYMOUS
 from proxy.model.problem import Problem, nearest
 from proxy.origin.forwarded import parse_address
+from proxy.policy.partial import Verdict
 from proxy.request.target import parse_target
 
 DEFAULT: Final = "default"
 """What ``expect.rule`` is where no rule allows."""
 
+
+BY_RECORD: Final = Verdict.BY_RECORD
+"""An effect that tests may expect beside those of decisions."""
+MAX_DOCUMENT_CHARACTERS: Final = 65_536
+
+
+def _take_document(raw: object) -> str:
+    if not isinstance(raw, str):
+        raise refuse("write the body as text, as it stands on the wire: `|` and the JSON on the lines below it")
+    if not raw.strip():
+        raise refuse("the body is empty")
+    if len(raw) > MAX_DOCUMENT_CHARACTERS:
+        raise refuse(f"the body is longer than {MAX_DOCUMENT_CHARACTERS} characters")
+    return raw
+
+
+def _parse_amount(text: str) -> int:
+    return 0 if text == "0" else parse_number(text)
+
+
+Document = Annotated[
+    str,
+    BeforeValidator(
+        _take_document,
+        json_schema_input_type=Annotated[
+            Any, WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": MAX_DOCUMENT_CHARACTERS})
+        ],
+    ),
+]
+"""A body, as text."""
+Amount = Annotated[
+    int, scalar(_parse_amount, {"type": ["string", "integer"], "pattern": "^(0|[1-9][0-9]{0,5})$", "minimum": 0})
+]
 
 BEHIND: Final = "on_behalf_of"
 """Of a caller: the person for whom it acts, with attributes of its own."""
@@ -61,6 +109,15 @@ class CaseCounts(Entry):
     requests_1m: Number | None = None
 
 
+class CaseSubject(Entry):
+    """Somebody whose data it is."""
+
+    country: Country | None = None
+    """Unknown where it is not given."""
+    id: Text | None = None
+    """As the request or the record has it."""
+
+
 class CaseGiven(Entry):
     """The facts of a case.
 
@@ -75,6 +132,16 @@ class CaseGiven(Entry):
     request: Text
     """A method and a path: ``GET /v1/jp/users/42``."""
     host: Text | None = None
+    headers: dict[str, Text] | None = None
+    """Fields of the request in which the route looks for its subject."""
+    body: Document | None = None
+    """The request's body, where the route looks for its subject there."""
+    subject: CaseSubject | None = None
+    """Whose data it is, in place of what the request, a register or the answer would say."""
+    subjects: list[CaseSubject] | None = None
+    """Whose data the records of the answer are, each once, where the answer tells that."""
+    answer: Document | None = None
+    """The body of the API's answer, as it stands there: its records are judged one by one."""
     at: Instant | None = None
     """When: for rules that depend on time, which is unknown otherwise."""
     purpose: Id | None = None
@@ -84,16 +151,31 @@ class CaseGiven(Entry):
     counts: CaseCounts | None = None
 
 
+class CaseRecords(Entry):
+    """What is expected to become of the records of an answer."""
+
+    left: Amount | None = None
+    """How many leave, those with a field changed, too."""
+    dropped: Amount | None = None
+    masked: Amount | None = None
+    """How many of those that leave have a field changed."""
+
+
 class CaseExpect(Entry):
     """What is expected of the decision."""
 
-    effect: Annotated[str, choice(Effect.ALLOW, Effect.DENY)]
+    effect: Annotated[str, choice(Effect.ALLOW, Effect.DENY, BY_RECORD)]
+    """``by-record``: it hangs on whose data the answer holds."""
     rule: Text | None = None
     """A rule that applies, though another one may decide: an invariant beside a deny rule, for one."""
     certainty: Annotated[str, choice(*Certainty)] | None = None
     reason: Annotated[str, choice(*Reason)] | None = None
     transforms: dict[Annotated[str, Category], Annotated[Transform, choice(*Transform)]] | None = None
     """Exactly these; ``{}`` says: none."""
+    records: CaseRecords | None = None
+    """Of ``given.answer`` or ``given.subjects``."""
+    answer: Document | None = None
+    """The body that reaches the caller, of ``given.answer``."""
 
 
 class CaseEntry(Entry):
@@ -159,12 +241,27 @@ def check_cases(entries: Sequence[CaseEntry], declared: Declared) -> list[Proble
             )
             if value is not None and value not in known
         ]
+        problems += [problem.under(index) for problem in _check_records(entry)]
         found = [
             *_check_request(given),
             *_check_origin(given.origin, declared.networks),
             *_check_caller(given.caller, declared),
         ]
         problems += [problem.under(index, "given") for problem in found]
+    return problems
+
+
+def _check_records(entry: CaseEntry) -> list[Problem]:
+    """Return what is expected of records, or said of them, that nobody could look at."""
+    given, expect = entry.given, entry.expect
+    problems = []
+    if given.answer is not None and given.subjects is not None:
+        problems.append(Problem(("given", "subjects"), "give the answer or whose its records are, not both"))
+    if expect.answer is not None and given.answer is None:
+        problems.append(Problem(("expect", "answer"), "what leaves of which answer? Write it under given.answer"))
+    if expect.records is not None and given.answer is None and given.subjects is None:
+        message = "of which records? Write the answer under given.answer, or whose they are under given.subjects"
+        problems.append(Problem(("expect", "records"), message))
     return problems
 
 

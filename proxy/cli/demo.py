@@ -13,15 +13,18 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from proxy.cli import main
 from proxy.cli.run import run_loop
+from proxy.demo.drawing import draw_view
 from proxy.demo.evidence import change_one_byte
-from proxy.demo.stage import REFERENCE_BUNDLE, Played, Stage, run_stage
-from proxy.demo.story import JP_USER, OFFICE, SATO, SHANGHAI, TOKYO_VPN
+from proxy.demo.stage import REFERENCE_BUNDLE, Stage, run_stage
+from proxy.demo.story import DIRECTORY_DOWN, JP_USER, OFFICE, SATO, SHANGHAI, TAIPEI, TAIWAN, TOKYO_VPN, Played
+from proxy.demo.views import SEARCH, Viewed
 from proxy.model.caller import Tie, TieKind
 from proxy.model.country import NAMES
 from proxy.model.decision import Reason
@@ -31,6 +34,8 @@ from proxy.pipeline.answers import ANSWERS
 MIN_WIDTH: Final = 128
 """Columns that the table needs to be a pleasure; where output is no terminal it takes them."""
 TAIL_LINES: Final = 3
+OF_CONTENT: Final = ("time", "id", "effect", "rule", "route", "subject", "content", "status", "complete", "bytes")
+"""Members of a decision's line that tell what left, and by which rule."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +62,11 @@ async def _play(options: argparse.Namespace, outcomes: list[bool]) -> None:
         outcomes += [each.as_expected for each in played]
         console.print(_draw_story(played, stage))
         _tell_outcome(console, played)
+        viewed = await stage.view_all()
+        outcomes += [each.as_expected for each in viewed]
+        _show_views(console, viewed)
+        if not options.stay:  # there, all of it goes on
+            outcomes += await _show_directory_down(console, stage)
         _show_ledger(console, stage)
         await _show_metrics(console, stage)
         if options.stay:
@@ -128,8 +138,8 @@ def _answer(each: Played) -> Text:
 
 
 def _why(each: Played, titles: Mapping[str, str]) -> Text:
-    rule, reason = each.record.get("rule", ""), str(each.record.get("reason", "no record"))
-    if not rule:
+    rule, reason = each.by, str(each.record.get("reason", "no record"))
+    if rule == reason or not each.record:
         return Text.assemble((reason, "bold"), f"\n{ANSWERS[Reason(reason)].title}" if reason in set(Reason) else "")
     if rule == "default":
         return Text.assemble((reason, "bold"), "\nWithout a rule that allows it, it is denied")
@@ -149,14 +159,49 @@ def _tell_outcome(console: Console, played: Sequence[Played]) -> None:
     )
 
 
+def _show_views(console: Console, viewed: Sequence[Viewed]) -> None:
+    console.print("[bold]What may leave: answers that hold many people's records[/bold]\n")
+    for each in viewed:
+        console.print(draw_view(each))
+    first = viewed[0]
+    console.print("[bold]The ledger's line of the first[/bold], in part: people and records are counted, not quoted")
+    _show_line(console, {name: value for name, value in first.played.record.items() if name in OF_CONTENT})
+    console.print()
+
+
+async def _show_directory_down(console: Console, stage: Stage) -> list[bool]:
+    """End the directory, and show what is decided without it."""
+    await stage.stop_directory()
+    played = await stage.play_all(DIRECTORY_DOWN)
+    console.print("[bold]The directory is killed[/bold]: what it said is used while it is fresh, nothing is guessed")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    for name in ("who asks", "asks for", "answer", "why", "body"):
+        table.add_column(name, overflow="fold")
+    for each in played:
+        leaves = f"{len(each.body)} bytes of the record" if each.status == HTTPStatus.OK else _name_members(each.body)
+        table.add_row(each.scene.title, each.scene.request, _answer(each), each.by, leaves)
+    console.print(table)
+    console.print()
+    return [each.as_expected for each in played]
+
+
+def _name_members(body: bytes) -> str:
+    """Say what a problem document holds."""
+    return f"a problem: {', '.join(json.loads(body))}"
+
+
 def _show_ledger(console: Console, stage: Stage) -> None:
     lines = [record for record in stage.records() if record["line"] == "decision"][-TAIL_LINES:]
     console.print(
         f"[bold]The ledger's last {len(lines)} decisions[/bold] (people are pseudonyms; no path, token or body):"
     )
     for record in lines:
-        console.print(Text(json.dumps(record, ensure_ascii=False)), style="dim", soft_wrap=True)
+        _show_line(console, record)
     console.print()
+
+
+def _show_line(console: Console, record: Mapping[str, Any]) -> None:
+    console.print(Text(json.dumps(record, ensure_ascii=False)), style="dim", soft_wrap=True)
 
 
 async def _show_metrics(console: Console, stage: Stage) -> None:
@@ -207,12 +252,15 @@ def _show_next(console: Console, stage: Stage, *, stay: bool) -> None:
         ):
             console.print(Text(f"  {command} {verb}    # {what}"), soft_wrap=True)
         return
-    target = JP_USER.partition(" ")[2]
-    for title, person, address in (("allowed", SATO, OFFICE), ("denied", SHANGHAI, TOKYO_VPN)):
+    for title, person, address, request in (
+        ("allowed", SATO, OFFICE, JP_USER),
+        ("denied", SHANGHAI, TOKYO_VPN, JP_USER),
+        ("without the Japanese users", TAIWAN, TAIPEI, SEARCH),
+    ):
         console.print(f"\n# {title}: {person.name} of {person.affiliate}", style="bold")
         command = (
             f"curl -i -H 'Authorization: Bearer {stage.token(person)}' "
-            f"-H 'X-Forwarded-For: {address}' {stage.gateway}{target}"
+            f"-H 'X-Forwarded-For: {address}' '{stage.gateway}{request.partition(' ')[2]}'"
         )
         console.print(Text(command), soft_wrap=True)
     console.print("\n# the record of a decision_id, the ledger as it grows, the counters, the probes", style="bold")

@@ -14,17 +14,19 @@ from typing import Any, Final
 
 import msgspec
 from rich.console import Console
+from rich.text import Text
 
 from proxy.bundle.cases import CaseEntry
 from proxy.bundle.check import load_bundle, load_case
 from proxy.bundle.snapshot import Snapshot
+from proxy.cli.terminal import plain
 from proxy.cli.tree import draw
 from proxy.clock import unix_seconds
 from proxy.errors import UsageError
 from proxy.ledger.prove import find_among
 from proxy.ledger.segments import describe_no_ledger, list_ledgers, list_segments
 from proxy.lifecycle.cases import Cases
-from proxy.lifecycle.explanation import Explanation, explain_facts
+from proxy.lifecycle.explanation import Explanation, explain_asked, explain_facts
 from proxy.lifecycle.kept import load_kept
 from proxy.lifecycle.recorded import read_line, read_recorded
 from proxy.model.decision import Reason
@@ -56,6 +58,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--purpose", metavar="ID", help="what the caller says it reads for")
     add("--counts", action="append", metavar="NAME=NUMBER", help="how much it has read: subjects_1h=120")
     add("--matter", metavar="NUMBER", help="the case that it names")
+    add(
+        "--answer",
+        metavar="FILE",
+        help="an answer of the API: what becomes of each of its records; - reads it from standard input",
+    )
+    add("--show-answer", action="store_true", help="with --answer, print what would reach the caller of it, too")
     add("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -68,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
             "Say what to explain: a test's sentence, --case FILE, --line FILE, --id ID or --request 'GET /PATH'."
         )
     _check_places(options, asked[0])
+    _check_answer(options, asked[0])
     if asked != ["request"]:
         loose = [
             name for name in ("host", "caller", "origin", "at", "purpose", "counts", "matter") if getattr(options, name)
@@ -83,7 +92,19 @@ def run(options: argparse.Namespace) -> int:
     console = Console(highlight=False)
     console.width = max(console.width, MIN_WIDTH)
     console.print(draw(explanation))
+    if explanation.answer is not None and explanation.answer.leaving is not None:
+        console.print(
+            Text(plain(f"what reaches the caller:\n{explanation.answer.leaving}", keep_newlines=True)), soft_wrap=True
+        )
     return 0
+
+
+def _check_answer(options: argparse.Namespace, asked: str) -> None:
+    """Refuse an answer that belongs to nothing."""
+    if options.answer is not None and asked in _RECORDED:
+        raise UsageError("--answer is looked into for a request, a test or a case: of a record, nothing is kept of it.")
+    if options.answer == "-" and options.case == "-":
+        raise UsageError("Standard input is the case or the answer, not both.")
 
 
 def _check_places(options: argparse.Namespace, asked: str) -> None:
@@ -130,12 +151,28 @@ def _find_line(ledger: Path, id_: str) -> bytes:
 def _find(options: argparse.Namespace, asked: str) -> Explanation:
     snapshot = load_bundle(options.policies)
     if asked == "sentence":
-        return _explain_case(_find_sentence(snapshot, options.sentence), snapshot)
-    if asked == "case":
-        text = _read_input(options.case)
-        return _explain_loose(options, load_case(text, options.case, snapshot), snapshot)
-    described = json.dumps(_describe(options)).encode()
-    return _explain_loose(options, load_case(described, "the flags", snapshot), snapshot)
+        case = _find_sentence(snapshot, options.sentence)
+    elif asked == "case":
+        case = load_case(_read_input(options.case), options.case, snapshot)
+    else:
+        case = load_case(json.dumps(_describe(options)).encode(), "the flags", snapshot)
+    if options.answer is not None:
+        case = _with_answer(case, _read_input(options.answer), options.answer)
+    if options.show_answer and case.given.answer is None:
+        raise UsageError("--show-answer shows what leaves of an answer: give one by --answer FILE.")
+    at = case.given.at
+    if asked != "sentence" and at is not None and _lacks(snapshot, at.timestamp()):
+        snapshot = load_bundle(options.policies, now=at.timestamp())
+    return _explain_case(case, snapshot, shows_answer=options.show_answer)
+
+
+def _with_answer(case: CaseEntry, data: bytes, name: str) -> CaseEntry:
+    """Return a case with an answer of the API."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is no UTF-8 text, and such an answer is refused.") from error
+    return case.model_copy(update={"given": case.given.model_copy(update={"answer": text, "subjects": None})})
 
 
 def _find_sentence(snapshot: Snapshot, sentence: str) -> CaseEntry:
@@ -155,20 +192,12 @@ def _lacks(snapshot: Snapshot, time: float) -> bool:
     return not snapshot.affiliates.at(time).by_id
 
 
-def _explain_loose(options: argparse.Namespace, case: CaseEntry, snapshot: Snapshot) -> Explanation:
-    """Explain a case that is none of the bundle's, with the registers of its time."""
-    at = case.given.at
-    if at is not None and _lacks(snapshot, at.timestamp()):
-        snapshot = load_bundle(options.policies, now=at.timestamp())
-    return _explain_case(case, snapshot)
-
-
-def _explain_case(case: CaseEntry, snapshot: Snapshot) -> Explanation:
+def _explain_case(case: CaseEntry, snapshot: Snapshot, *, shows_answer: bool) -> Explanation:
     geolocator = make_geolocator(read_settings())
-    facts = Cases(snapshot, geolocator, unix_seconds()).find_facts(case.given)
-    if isinstance(facts, Reason):
-        raise UsageError(f"{case.given.request} asks no rule: {facts}.")
-    return explain_facts(case.name, facts, snapshot, geolocator.build)
+    asked = Cases(snapshot, geolocator, unix_seconds()).find_asked(case.given)
+    if isinstance(asked, Reason):
+        raise UsageError(f"{case.given.request} asks no rule: {asked}.")
+    return explain_asked(case.name, asked, snapshot, geolocator.build, shows_answer=shows_answer)
 
 
 def _describe(options: argparse.Namespace) -> dict[str, Any]:

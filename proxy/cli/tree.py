@@ -8,8 +8,12 @@ from rich.text import Text
 from rich.tree import Tree
 
 from proxy.cli.terminal import plain
-from proxy.lifecycle.explanation import Explanation
+from proxy.lifecycle.answers import RecordTold
+from proxy.lifecycle.explanation import AnswerExplained, Explanation
+from proxy.lifecycle.ruling import Outcome
+from proxy.model.decision import Reason
 from proxy.model.facts import Truth
+from proxy.model.filtering import MASKED
 from proxy.policy.explain import ConditionExplained, RuleExplained
 
 _TRUTH: Final[dict[Truth, str]] = {True: "yes", False: "no", None: "unknown"}
@@ -25,6 +29,12 @@ def draw(explanation: Explanation) -> Tree:
     tree = Tree(_text(f"{explanation.title}: {explanation.verdict}"))
     for told in explanation.remarks:
         tree.add(_text(told))
+    if explanation.classes:
+        branch = tree.add(_text("before the answer tells whose data it is"))
+        for outcome in explanation.classes:
+            branch.add(_text(_tell_outcome(outcome)))
+    if explanation.answer is not None:
+        _draw_answer(tree, explanation.answer)
     facts = tree.add(_text("facts"))
     for fact in explanation.facts:
         branch = facts.add(_text(f"{fact.name}: {fact.value}  ({fact.source})"))
@@ -38,6 +48,30 @@ def draw(explanation: Explanation) -> Tree:
         for why in grant.why_not:
             branch.add(_text(why))
     return tree
+
+
+def _tell_outcome(outcome: Outcome) -> str:
+    if not outcome.rule:
+        return f"{outcome.subjects}: {outcome.effect}, it hangs on more than rules name"
+    how = " (by unknown)" if outcome.is_by_unknown else ""
+    masks = "".join(f", {transform} {category}" for category, transform in outcome.transforms)
+    return f"{outcome.subjects}: {outcome.effect} by {outcome.rule}{how}{masks}"
+
+
+def _draw_answer(tree: Tree, answer: AnswerExplained) -> None:
+    refused = f"refused, {answer.refused}; before that " if answer.refused else ""
+    branch = tree.add(_text(f"records of the answer: {refused}{answer.summary}"))
+    for record in answer.records:
+        place = f"{record.place}: " if record.place else ""
+        twig = branch.add(_text(f"{place}{record.country}, {record.what} by {_tell_record(record)}"))
+        for field in record.fields if record.what == MASKED else ():
+            twig.add(_text(f"{field.transform} {field.path}"))
+
+
+def _tell_record(record: RecordTold) -> str:
+    by = " and ".join(record.masking) if record.what == MASKED and record.masking else record.rule
+    how = " (by unknown)" if record.is_by_unknown else ""
+    return f"{by}{how}" + (f", {record.reason}" if record.reason == Reason.TRANSFORMS_NOT_APPLIED else "")
 
 
 def _draw_rule(tree: Tree, rule: RuleExplained, place: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Made-up people: the users and the reported messages that the sample API serves.
+"""Made-up people: the users, the reported messages and the payments that the sample API serves.
 
 - One seed, one population: the same arguments give the same people, on every machine and in every year.
 - An id belongs to one country, and arithmetic alone says which: 42 is JP, 43 KR, 44 TW, 45 TH, 46 ID, 47 US.
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 COUNTRIES = ("JP", "KR", "TW", "TH", "ID", "US")
 """Dealt out to the ids in this order, again and again, so that 42 falls to JP."""
 
+PAYMENTS_EACH = 2
+
 
 @dataclass(frozen=True, slots=True)
 class User:
@@ -47,6 +49,20 @@ class Report:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """One payment of a user in a shop."""
+
+    id: str
+    country: str
+    user_id: str
+    paid_on: str
+    """A date (RFC 3339)."""
+    shop: str
+    amount: int
+    currency: str
+
+
 def generate_users(seed: int = 2021, per_country: int = 500) -> Iterator[User]:
     """Generate the users of all countries, in the order of their ids, which count from 1."""
     dice = _dice(f"users/{seed}")
@@ -63,6 +79,25 @@ def generate_reports(users: Iterable[User], seed: int = 2021) -> Iterator[Report
         country = country_of(number)
         if ids := ids_by_country[country]:
             yield Report(str(number), country, dice.choice(ids), dice.choice(_CUSTOMS[country].reports))
+
+
+def generate_payments(users: Iterable[User], seed: int = 2021) -> Iterator[Payment]:
+    """Generate ``PAYMENTS_EACH`` payments of each user, in the order of their ids, which count from 1."""
+    dice = _dice(f"payments/{seed}")
+    number = 0
+    for user in users:
+        customs = _CUSTOMS[user.country]
+        for day in sorted(dice.sample(range(30), PAYMENTS_EACH)):
+            number += 1
+            yield Payment(
+                id=str(number),
+                country=user.country,
+                user_id=user.id,
+                paid_on=f"2021-09-{day + 1:02}",
+                shop=dice.choice(customs.shops),
+                amount=dice.randrange(1, 100) * customs.coin,
+                currency=customs.currency,
+            )
 
 
 def country_of(number: int) -> str:
@@ -101,13 +136,17 @@ class _Name:
 
 @dataclass(frozen=True, slots=True)
 class _Customs:
-    """How the people of one country are called, rung up, and what they complain of."""
+    """How the people of one country are called, rung up, what they complain of, and where they pay."""
 
     full_name: str
     surnames: tuple[_Name, ...]
     given_names: tuple[_Name, ...]
     phones: tuple[str, ...]
     reports: tuple[str, ...]
+    currency: str
+    coin: int
+    """What prices are multiples of."""
+    shops: tuple[str, ...]
 
 
 def _names(words: str) -> tuple[_Name, ...]:
@@ -142,6 +181,9 @@ _CUSTOMS = {
             "オープンチャットで暴言を吐く参加者がいます。",
             "副業の紹介だと言って、あやしいリンクを送ってきました。",
         ),
+        currency="JPY",
+        coin=50,
+        shops=("コンビニ 駅前店", "書店 本町店", "薬局 中央店", "花屋 さくら通り店"),
     ),
     "KR": _Customs(
         full_name="{surname}{given}",
@@ -166,6 +208,9 @@ _CUSTOMS = {
             "싫다고 했는데도 매일 메시지를 보냅니다.",
             "오픈채팅에서 욕설을 하는 참여자를 신고합니다.",
         ),
+        currency="KRW",
+        coin=500,
+        shops=("편의점 역전점", "서점 시청점", "약국 중앙점", "꽃집 공원점"),
     ),
     "TW": _Customs(
         full_name="{surname}{given}",
@@ -197,6 +242,9 @@ _CUSTOMS = {
             "對方被拒絕後還是每天傳訊息騷擾。",
             "社群裡有成員辱罵別人。",
         ),
+        currency="TWD",
+        coin=5,
+        shops=("便利商店 車站店", "書店 中山店", "藥局 和平店", "花店 公園店"),
     ),
     "TH": _Customs(
         full_name="{given} {surname}",
@@ -224,6 +272,9 @@ _CUSTOMS = {
             "ปฏิเสธแล้วแต่ยังส่งข้อความมารบกวนทุกวัน",
             "มีสมาชิกใช้คำหยาบคายในโอเพนแชท",
         ),
+        currency="THB",
+        coin=5,
+        shops=("ร้านสะดวกซื้อ สถานี", "ร้านหนังสือ กลางเมือง", "ร้านขายยา ตลาด", "ร้านดอกไม้ สวน"),
     ),
     "ID": _Customs(
         full_name="{given} {surname}",
@@ -245,6 +296,9 @@ _CUSTOMS = {
             "Sudah saya tolak, tetapi masih mengirim pesan setiap hari.",
             "Ada peserta yang berkata kasar di obrolan terbuka.",
         ),
+        currency="IDR",
+        coin=1000,
+        shops=("Minimarket Stasiun", "Toko Buku Kota", "Apotek Pasar", "Toko Bunga Taman"),
     ),
     "US": _Customs(
         full_name="{given} {surname}",
@@ -267,5 +321,8 @@ _CUSTOMS = {
             "I said no, and they still message me every day.",
             "A participant in the open chat is insulting people.",
         ),
+        currency="USD",
+        coin=1,
+        shops=("Corner store, Station", "Bookshop, Main Street", "Pharmacy, Market", "Florist, Park"),
     ),
 }

@@ -4,21 +4,25 @@
 import contextlib
 import json
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-import msgspec
 from aiohttp import web
 from yarl import URL
 
 from proxy.bundle.snapshot import Snapshot
 from proxy.clock import unix_seconds
+from proxy.demo.directory import create_directory
 from proxy.demo.issuer import Issuer, make_issuer_app, make_key
-from proxy.demo.people import generate_reports, generate_users
-from proxy.demo.sample_api import create_app, create_database
-from proxy.demo.story import STORY, Person, Scene
+from proxy.demo.people import generate_payments, generate_reports, generate_users
+from proxy.demo.records import create_database
+from proxy.demo.sample_api import create_app
+from proxy.demo.story import STORY, Person, Played, Scene
+from proxy.demo.views import VIEWS, Answer, View, Viewed, find_content, find_leaks, read_answer
 from proxy.ledger.key_file import write_key_pair
 from proxy.ledger.key_ring_file import make_key_file
 from proxy.ledger.note import SigningKey
@@ -33,29 +37,11 @@ REFERENCE_BUNDLE: Final = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
 """The reference bundle: inside the wheel, or beside the package in a checkout."""
 
 
-class Played(msgspec.Struct, frozen=True):
-    """One scene as it went."""
-
-    scene: Scene
-    status: int
-    record: Mapping[str, Any]
-    """Its line in the ledger."""
-
-    @property
-    def by(self) -> str:
-        """The determining rule, or the reason where it did not come to a decision."""
-        return self.record.get("rule") or str(self.record.get("reason"))
-
-    @property
-    def as_expected(self) -> bool:
-        """Whether answer and record are the expected ones."""
-        return self.status == self.scene.status and self.by == self.scene.by
-
-
 class Stage:
     """The demo's services, running.
 
     Args:
+        api: the sample API's URL, past the gateway.
         gateway: the gateway's URL.
         admin: the admin listener's URL.
         ledger: the ledger's folder.
@@ -67,6 +53,7 @@ class Stage:
     def __init__(
         self,
         *,
+        api: str,
         gateway: str,
         admin: str,
         ledger: Path,
@@ -74,13 +61,17 @@ class Stage:
         snapshot: Snapshot,
         issuers: dict[str, Issuer],
         stop: Callable[[], Awaitable[None]],
+        stop_directory: Callable[[], Awaitable[None]],
     ) -> None:
+        self.api = api
         self.gateway = gateway
         self.admin = admin
         self.ledger = ledger
         self.verifier = verifier
         self.stop = stop
         """Ends the gateway in order; the ledger stays as it leaves it."""
+        self.stop_directory = stop_directory
+        """Ends the service that tells the countries of users; what it said before is still held."""
         self.snapshot = snapshot
         self.issuers = issuers
         self._other_key = make_key("RS256")
@@ -93,22 +84,32 @@ class Stage:
 
     async def play(self, session: aiohttp.ClientSession, scene: Scene) -> Played:
         """Send one scene's request as the edge proxy would, and find its record."""
-        method, _, target = scene.request.partition(" ")
         headers = {"X-Forwarded-For": scene.forwarded_for}
         if scene.person is not None:
             headers["Authorization"] = f"Bearer {self.token(scene.person, scene.token)}"
-        if scene.body is not None:
-            headers["Content-Type"] = "application/json"
-        url = URL(self.gateway + target, encoded=True)
-        async with session.request(method, url, headers=headers, data=scene.body) as response:
-            await response.read()
+        async with _send(session, self.gateway, scene, headers) as response:
+            body = await response.read()
             decision_id = response.headers.get("Sekisho-Decision-Id", "")
-            return Played(scene, response.status, self.find_record(decision_id))
+            return Played(scene, response.status, self.find_record(decision_id), body)
 
-    async def play_all(self) -> list[Played]:
-        """Play the whole story."""
+    async def play_all(self, scenes: Sequence[Scene] = STORY) -> list[Played]:
+        """Play the whole story, or some of it."""
         async with aiohttp.ClientSession() as session:
-            return [await self.play(session, scene) for scene in STORY]
+            return [await self.play(session, scene) for scene in scenes]
+
+    async def view_all(self, views: Sequence[View] = VIEWS) -> list[Viewed]:
+        """Ask the API and the gateway for the same, and compare."""
+        async with aiohttp.ClientSession() as session:
+            return [await self._view(session, view) for view in views]
+
+    async def _view(self, session: aiohttp.ClientSession, view: View) -> Viewed:
+        async with _send(session, self.api, view.scene, {}) as response:
+            before = read_answer(await response.read(), view)
+        played = await self.play(session, view.scene)
+        after = read_answer(played.body, view) if played.status == HTTPStatus.OK else Answer(())
+        lines = [record for record in self.records() if record.get("id") == played.record.get("id")]
+        leaks = find_leaks(before, played.body, view.hidden)
+        return Viewed(view, played, before, after, tuple(leaks), find_content(lines))
 
     def records(self) -> list[dict[str, Any]]:
         """Return all lines of the ledger."""
@@ -128,7 +129,7 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIterator[Stage]:
-    """Start the sample API, the issuers and the gateway; stop them in order at the end.
+    """Start the sample API in two places, the directory, the issuers and the gateway; stop them in order at the end.
 
     Args:
         policies: the policy folder.
@@ -138,8 +139,10 @@ async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIte
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sekisho-demo-")))
         users = list(generate_users())
-        create_database(folder / "users.sqlite", users, generate_reports(users))
-        api = await _serve(stack, create_app(folder / "users.sqlite"))
+        create_database(folder / "users.sqlite", users, generate_reports(users), generate_payments(users))
+        korea, japan = [await _serve(stack, create_app(folder / "users.sqlite")) for _ in range(2)]
+        directing = await stack.enter_async_context(contextlib.AsyncExitStack())
+        directory = await _serve(directing, create_directory({user.id: user.country for user in users}))
         idp = await _serve(stack, make_issuer_app(issuers))
         key = folder / "pseudonym.key"
         make_key_file(key, period_of(unix_seconds()))
@@ -153,7 +156,8 @@ async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIte
                 "ledger": folder / "ledger",
                 "ledger_key": ledger_key,
                 "pseudonym_key": key,
-                "upstream": {"users": api},
+                "upstream": {"users": korea, "users/JP": japan},
+                "lookup": {"directory": f"{directory}/countries/{{id}}"},
                 "jwks": {name: f"{idp}/{name}/jwks.json" for name in issuers},
                 **flags,
             }
@@ -161,6 +165,7 @@ async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIte
         serving = await stack.enter_async_context(contextlib.AsyncExitStack())
         running = await serving.enter_async_context(run_gateway(settings))
         yield Stage(
+            api=korea,
             gateway=f"http://{running.listen}",
             admin=f"http://{running.admin}",
             ledger=settings.ledger,
@@ -168,7 +173,16 @@ async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIte
             snapshot=running.in_force(),
             issuers=issuers,
             stop=serving.aclose,
+            stop_directory=directing.aclose,
         )
+
+
+def _send(
+    session: aiohttp.ClientSession, base: str, scene: Scene, headers: Mapping[str, str]
+) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    method, _, target = scene.request.partition(" ")
+    kind = {} if scene.body is None else {"Content-Type": "application/json"}
+    return session.request(method, URL(base + target, encoded=True), headers={**headers, **kind}, data=scene.body)
 
 
 async def _serve(stack: contextlib.AsyncExitStack, app: web.Application) -> str:

@@ -4,9 +4,12 @@
 Pure: ``stage`` starts the services and plays it.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+
+from proxy.model.decision import Reason
 
 OFFICE: Final = "10.20.3.7"
 SEOUL: Final = "10.82.0.9"
@@ -59,6 +62,32 @@ class Scene(msgspec.Struct, frozen=True):
     body: str | None = None
 
 
+BY_RULE: Final = frozenset({Reason.RULE_ALLOWS, Reason.RULE_DENIES, Reason.NO_RULE_ALLOWS, Reason.INVARIANT_DENIES})
+"""Reasons for which the record names a rule that says more."""
+
+
+class Played(msgspec.Struct, frozen=True):
+    """One scene as it went."""
+
+    scene: Scene
+    status: int
+    record: Mapping[str, Any]
+    """Its line in the ledger."""
+    body: bytes = b""
+    """Of the answer."""
+
+    @property
+    def by(self) -> str:
+        """The determining rule, or the reason where no rule was what it came to."""
+        reason = str(self.record.get("reason"))
+        return self.record.get("rule") or reason if reason in BY_RULE else reason
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether answer and record are the expected ones."""
+        return self.status == self.scene.status and self.by == self.scene.by
+
+
 SATO: Final = Person("Sato", "sato", "ly")
 SUPPORT: Final = Person("Mori", "mori", "ly", groups=("support",))
 LAWYER: Final = Person("Kimura", "kimura", "ly", groups=("privacy-team",))
@@ -106,4 +135,19 @@ STORY: Final = (
     Scene("A path that servers read differently", SATO, OFFICE, "GET /v1/jp/users/%34%32", 400,
           "target-percent-encoded"),
     Scene("An undeclared method", SATO, OFFICE, "DELETE /v1/jp/users/42", 405, "method-undeclared"),
+    Scene("By id alone: a directory tells the country", SATO, OFFICE, "GET /v1/users/by-id/42", 200,
+          "ly-staff-read-japan"),
+    Scene("… to the engineer, too", SHANGHAI, TOKYO_VPN, "GET /v1/users/by-id/42", 403, "jp-no-china"),
+    Scene("A hidden row, sought by its phone number", TAIWAN, TAIPEI, "GET /v1/users?phone=070-0667-0295", 400,
+          "query-undeclared"),
+    Scene(
+        "A form that says Taiwan, answered with Japan, too", TAIWAN, TAIPEI, "POST /v1/users/search", 403,
+        "subject-not-confirmed", body='{"country": "TW", "name": "林", "limit": 20}',
+    ),
 )  # fmt: skip
+
+DIRECTORY_DOWN: Final = (
+    Scene("A user whom it has told", SATO, OFFICE, "GET /v1/users/by-id/42", 200, "ly-staff-read-japan"),
+    Scene("A user whom it has not", SATO, OFFICE, "GET /v1/users/by-id/48", 503, "lookup-unavailable"),
+)
+"""When the directory is down: what is held is used while it is fresh, and nothing is guessed."""

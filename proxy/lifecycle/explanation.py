@@ -7,17 +7,22 @@ from typing import Final
 
 import msgspec
 
+from proxy.bundle.cases import BY_RECORD
 from proxy.bundle.snapshot import Snapshot
 from proxy.caller.issuers import Issuer
 from proxy.caller.parties import find_live
 from proxy.clock import render_instant
+from proxy.lifecycle.answers import RecordTold, list_undeclared
+from proxy.lifecycle.ruling import Asked, Outcome, Ruled, find_deciding, list_outcomes, rule
+from proxy.lifecycle.subjects import ANSWERED
 from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Caller, Part, Person
 from proxy.model.decision import Decision
-from proxy.model.facts import ABSENT, State, describe
+from proxy.model.facts import ABSENT, UNKNOWN, State, describe
 from proxy.model.origin import CountrySource
 from proxy.policy.attributes import ATTRIBUTES, Facts
 from proxy.policy.evaluate import decide
 from proxy.policy.explain import GrantExplained, RuleExplained, explain, explain_grants
+from proxy.policy.partial import Partial, decide_unresolved
 
 
 class FactExplained(msgspec.Struct, frozen=True):
@@ -27,6 +32,17 @@ class FactExplained(msgspec.Struct, frozen=True):
     value: str
     source: str
     details: tuple[str, ...] = ()
+
+
+class AnswerExplained(msgspec.Struct, frozen=True):
+    """What becomes of an answer, record by record."""
+
+    summary: str
+    refused: str
+    """Why it is refused, and by which rule; empty where it is not."""
+    records: tuple[RecordTold, ...]
+    leaving: str | None = None
+    """The body that reaches the caller, where that is asked for."""
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -41,6 +57,72 @@ class Explanation(msgspec.Struct, frozen=True):
     places: Mapping[str, str]
     """Rule id to ``file:line``."""
     remarks: tuple[str, ...] = ()
+    classes: tuple[Outcome, ...] = ()
+    """What is decided before the answer tells whose data it is; then ``decision`` is that on nobody who is known."""
+    answer: AnswerExplained | None = None
+
+
+def explain_asked(
+    title: str, asked: Asked, snapshot: Snapshot, database: str = "", *, shows_answer: bool = False
+) -> Explanation:
+    """Explain a request of a case, and what becomes of the records of its answer.
+
+    Args:
+        title: what the request is called.
+        asked: the request.
+        snapshot: the bundle.
+        database: name and date of the geolocation that was asked.
+        shows_answer: whether to say what leaves of the answer, word for word.
+    """
+    ruled, facts = rule(snapshot, asked), find_deciding(snapshot, asked)
+    explained = explain_facts(title, facts, snapshot, database, tuple(_remark(asked, ruled)))
+    told = ruled.answer
+    answer = None
+    if told is not None:
+        by = f" by {told.rule}" if told.rule else ""
+        leaving = told.leaving if shows_answer else None
+        answer = AnswerExplained(told.describe(), told.refused and told.refused + by, told.records, leaving)
+    is_decided = ruled.decision is not None and ruled.effect == ruled.decision.effect
+    verdict = _verdict(ruled.decision) if is_decided and ruled.decision else _say(ruled.effect, ruled.reason)
+    return msgspec.structs.replace(explained, verdict=verdict, classes=_list_classes(ruled.partial), answer=answer)
+
+
+def _list_classes(partial: Partial | None) -> tuple[Outcome, ...]:
+    return () if partial is None else list_outcomes(partial)
+
+
+def _say(effect: str, reason: str = "") -> str:
+    if effect == BY_RECORD:
+        return "effect by-record: whose data it is, the answer tells"
+    return f"effect {effect}" + (f", reason {reason}" if reason else "")
+
+
+def _remark(asked: Asked, ruled: Ruled) -> Iterator[str]:
+    """Yield how it is found out whose data it is, where the path does not say it."""
+    source, inspection, told = asked.route.subject, asked.route.inspection, ruled.answer
+    if source is None or asked.given.subject is not None:
+        return
+    if len(asked.every) > 1:
+        countries = ", ".join(dict.fromkeys(describe(each.subject.country) for each in asked.every))
+        yield f"{len(asked.every)} subjects, of {countries}: each is decided by itself, and the strictest counts"
+    if asked.is_resolved and source.is_confirmed:
+        place = f"its field {source.header}" if source.header else "each of its records"
+        yield f"the country is only a claim: the answer has to confirm it, in {place}, or it is refused"
+    if source.lookup:
+        whose = "the request" if source.id is not None else "each record"
+        yield f"the register {source.lookup} tells the country of the id of {whose}"
+    for lookup, ids in sorted(asked.directory.not_asked.items()):
+        known = f"{len(ids)} {'id' if len(ids) == 1 else 'ids'}"
+        yield f"the register {lookup} is kept elsewhere and was not asked for {known}: unknown here"
+    if not asked.is_resolved and asked.route.searchable_by is not None:
+        names = ", ".join(sorted(asked.route.searchable_by)) or "no parameter"
+        yield f"where a record could be dropped, the query may hold {names}"
+    if told is not None and told.leaving is not None and asked.given.answer != told.leaving and inspection is not None:
+        undeclared = list_undeclared(inspection, asked.given.answer or "")
+        if undeclared:
+            yield f"nobody declared these, and they do not leave: {', '.join(undeclared)}"
+    if told is None and not asked.is_resolved and inspection is not None:
+        yield "give an answer of the API, and each of its records is judged"
 
 
 def explain_facts(
@@ -56,17 +138,20 @@ def explain_facts(
         remarks: what a reader should know of the facts.
     """
     decision = decide(snapshot.policy, facts)
+    is_awaited = facts.subject.source == ANSWERED.source and facts.subject.country is UNKNOWN
+    partial = decide_unresolved(snapshot.policy, facts) if is_awaited else None
     rules = explain(snapshot.policy, facts)
     places = snapshot.places
     return Explanation(
         title,
-        _verdict(decision),
+        _verdict(decision) if partial is None else _say(partial.verdict),
         decision,
         tuple(_Facts(facts, snapshot, database).list()),
         rules,
         explain_grants(snapshot.policy, facts),
         {rule.id: place for rule in rules if (place := places.get(f"{rule_register(rule)} {rule.id}"))},
-        (*remarks, *_tell(decision)),
+        (*remarks, *(_tell(decision) if partial is None else ())),
+        classes=_list_classes(partial),
     )
 
 

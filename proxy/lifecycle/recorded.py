@@ -109,7 +109,10 @@ def _subject(line: DecisionLine, snapshot: Snapshot) -> Subject:
     reference = min(shared, key=lambda each: (len(snapshot.policy.grants_of[each]), each), default="")
     said = line.subject.id
     return Subject(
-        country=_fact(line.subject.country), id=_fact(said) if said in _STATES else UNKNOWN, reference=reference
+        country=_fact(line.subject.country),
+        id=_fact(said) if said in _STATES else UNKNOWN,
+        reference=reference,
+        source=line.subject.source,
     )
 
 

@@ -373,7 +373,7 @@ class Passage(Recording):
             told = () if is_nothing else (self._tell_part(self._sent, content),)
             return Part(passed.data, told, None, passed.is_last, passed.found.counts, error)
         self._decision = self._beyond or look.find_decision() or self._decision
-        if look.is_observed_refusal:
+        if look.is_observed_refusal and self._enforced:  # else it was refused before
             self._observe_refusal(look)
         fields = self._answer_with(head.status, head.headers if look.observes else look.reading.headers)
         release = Release(head.status, fields, self._make_outcome(), ())

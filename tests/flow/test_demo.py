@@ -15,6 +15,7 @@ from tests.support.ledger import read_records
 from tests.support.world import wait_for
 
 SEKISHO = [sys.executable, "-m", "proxy.cli"]
+VIEWED = "LINE Taiwan's operator looks for 林: Chen of line-taiwan, GET /v1/users?name=%E6%9E%97&limit=6"
 
 
 def test_the_demo_plays_the_story_as_expected() -> None:
@@ -28,6 +29,9 @@ def test_the_demo_plays_the_story_as_expected() -> None:
         "owned by line-plus ← ly",
         "sekisho_denials_total{",
         "good: ledger demo.sekisho.example/ledger",
+        "the ledger says: 6 seen, 3 dropped; kept back 3 of JP",
+        "3,000 seen, 1,500 dropped; kept back 500 of TW, 500 of US, 500 of JP",
+        "DENY 503    lookup-unavailable",
         "is line 6 of the ledger",
         "jsonl:7 (n 6): this line was changed",
         "--stay",
@@ -35,8 +39,12 @@ def test_the_demo_plays_the_story_as_expected() -> None:
         assert shown in run.stdout
     assert run.stderr == ""
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").splitlines()
-    missing = [line for line in readme if line.startswith(("│", "All ")) and line not in run.stdout.splitlines()]
-    assert missing == [], "the README shows what the demo does not print"
+    printed = {line.rstrip() for line in run.stdout.splitlines()}
+    views = readme[readme.index(VIEWED) : readme.index('facets: {"country": {"JP": 44, "TW": 11}}') + 1]
+    excerpt = [line for line in readme if line.startswith(("│", "All "))] + [
+        line for line in views if "next:" not in line
+    ]
+    assert [line for line in excerpt if line not in printed] == [], "the README shows what the demo does not print"
 
 
 def test_the_demo_fails_when_an_outcome_is_another(tmp_path: Path) -> None:
@@ -69,11 +77,11 @@ def _unbuffered() -> dict[str, str]:
 async def test_the_curl_lines_of_stay_do_what_they_say(staying: Path) -> None:
     await wait_for(lambda: "Running until Ctrl-C" in staying.read_text(encoding="utf-8"), 30)
     text = staying.read_text(encoding="utf-8")
-    commands = re.findall(r"curl -i -H 'Authorization: (\S+ \S+)' -H 'X-Forwarded-For: (\S+)' (\S+)", text)
+    commands = re.findall(r"curl -i -H 'Authorization: (\S+ \S+)' -H 'X-Forwarded-For: (\S+)' '(\S+)'", text)
     ledger = re.search(r"ledger show (\S+) DECISION_ID", text)
-    assert len(commands) == 2
+    assert len(commands) == 3
     assert ledger is not None
-    for (token, address, url), status in zip(commands, (200, 403), strict=True):
+    for (token, address, url), status in zip(commands, (200, 403, 200), strict=True):
         fields = {"Authorization": token, "X-Forwarded-For": address}
         async with aiohttp.request("GET", url, headers=fields) as response:
             assert response.status == status

@@ -133,7 +133,7 @@ def test_nothing_the_caller_could_forge_goes_out() -> None:
     step = a_passage().begin(a_head("/v1/jp/users/42", *forged.items(), ("X-Trace", "1"), ("Accept", "*/*")))
     assert isinstance(step, Forward)
     assert dict(read_lines(step.fields)) == {
-        "Host": step.api.upstream.url.removeprefix("http://"),
+        "Host": step.upstream.url.removeprefix("http://"),
         "X-Forwarded-For": "10.20.3.7",
         "Sekisho-Decision-Id": REQUEST_ID,
         "X-Trace": "1",

@@ -23,7 +23,7 @@ from proxy.pipeline.steps import Forward, Refuse, Step
 from tests.support.command import write_policies
 from tests.support.keys import RING
 from tests.support.passages import REQUEST_ID, HeldKeys, a_head, read_lines
-from tests.support.world import ISSUERS, STAFF
+from tests.support.world import ISSUERS, POLICIES, STAFF
 
 KOREA: Final = "http://127.0.0.1:9000"
 JAPAN: Final = "http://127.0.0.1:9081"
@@ -32,7 +32,9 @@ MOVE: Final = dt.datetime(2021, 9, 1, tzinfo=dt.timezone(dt.timedelta(hours=9)))
 BEFORE: Final = MOVE - DAY
 AFTER: Final = MOVE + DAY
 
-UPSTREAM: Final = f'    upstream: {{url: "{KOREA}", hosted_in: JP}}\n'
+_APIS: Final = (POLICIES / "apis" / "users.yaml").read_text(encoding="utf-8")
+SERVED: Final = _APIS[_APIS.index("    upstreams:") : _APIS.index("    routes:")]
+"""Where the reference bundle says that its API is served."""
 IN_KOREA: Final = f'    upstream: {{url: "{KOREA}", hosted_in: KR}}\n'
 IN_BOTH: Final = f"""\
     upstreams:
@@ -41,13 +43,13 @@ IN_BOTH: Final = f"""\
 """
 ROUTES: Final = """\
     routes:
-      - id: payments
+      - id: cards
         methods: [GET]
-        path: /v1/{country}/payments/{user_id}
+        path: /v1/{country}/cards/{user_id}
         action: read
         subject: {country: "{country}", id: "{user_id}", authoritative: {by: users-team, review_by: 2027-06-30}}
         parameters: {country: "[a-z]{2}"}
-        fields: {"$.history[*].card": user.payment, "$.name": user.name}
+        fields: {"$.history[*].card": user.financial, "$.name": user.name}
       - id: add-image
         methods: [POST]
         path: /v1/{country}/images/{user_id}
@@ -69,12 +71,12 @@ rules:
     title: Japanese users' images and payment history are kept in Japan
     when:
       subject.country: JP
-      resource.data: {any: [user.payment, user.content.private.image]}
+      resource.data: {any: [user.financial, user.content.private.image]}
       resource.hosted_in: {none: [JP]}
     effective: {from: 2021-09-01T00:00:00+09:00}
   - {id: staff, effect: allow, when: {caller.affiliate: ly}}
 """
-PAYMENTS, PROFILE, ANYTHING = "payments", "users", "anything"
+CARDS, PROFILE, ANYTHING = "cards", "users", "anything"
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def load(tmp_path: Path) -> Callable[..., Snapshot]:
 
     def make(served: str, **urls: str) -> Snapshot:
         folder = write_policies(
-            tmp_path / "policies", ("apis/users.yaml", UPSTREAM, served), ("apis/users.yaml", "    routes:\n", ROUTES),
+            tmp_path / "policies", ("apis/users.yaml", SERVED, served), ("apis/users.yaml", "    routes:\n", ROUTES),
             ("rules/allow.yaml", "rules:\n", RULES),
         )  # fmt: skip
         return load_bundle(folder, {name.replace("_", "/"): url for name, url in urls.items()})
@@ -109,7 +111,7 @@ def place(step: Step) -> str:
     return step.upstream.url
 
 
-READ: Final = ("payments", "GET")
+READ: Final = ("cards", "GET")
 WRITE: Final = ("images", "POST")
 
 
@@ -155,8 +157,8 @@ def test_a_route_that_does_not_say_what_it_carries_may_carry_them(load: Callable
 def test_a_deployment_moves_a_place_and_not_the_country_that_it_is_in(load: Callable[..., Snapshot]) -> None:
     elsewhere = "https://jp.users.internal"
     snapshot = load(IN_BOTH, users_JP=elsewhere)
-    assert place(ask(snapshot, PAYMENTS)) == elsewhere
-    assert place(ask(snapshot, PAYMENTS, "tw")) == KOREA
+    assert place(ask(snapshot, CARDS)) == elsewhere
+    assert place(ask(snapshot, CARDS, "tw")) == KOREA
 
 
 def test_the_ledger_says_where_each_place_is(load: Callable[..., Snapshot]) -> None:

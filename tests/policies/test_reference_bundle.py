@@ -60,12 +60,15 @@ SPOTS: Final = [
 KEYS: Final = [spot for is_key, spot in SPOTS if is_key]
 
 # What is free: no other place says what it must be.
-FREE_KEYS: Final = re.compile(r"/country_sets/[\w-]+|/include/\w+|.*/fields/[^/]+")
+FREE_KEYS: Final = re.compile(
+    r"/country_sets/[\w-]+|/include/\w+|.*/(fields|envelope)/[^/]+|/tests/\d+/expect/transforms/[^/]+"
+)
 FREE_VALUES: Final = re.compile(
     r"""
     /bundle | /pack | .*/title | .*/name | .*/reason | .*/owner | .*/by | .*/references/\d+     # words for people
-    | /(rules|issuers|networks|apis|control_rules|affiliates)/\d+/id | .*/routes/\d+/id # declarations
-    | /issuers/\d+/(issuer|jwks|audience/\d+) | /apis/\d+/upstream/url                  # the world's
+    | /(rules|issuers|networks|apis|control_rules|affiliates|lookups)/\d+/id | .*/routes/\d+/id # declarations
+    | /issuers/\d+/(issuer|jwks|audience/\d+) | /apis/\d+/upstreams/\w+/url            # the world's
+    | /lookups/\d+/(url|select) | .*/subject/(country|id|confirm|country/body) | .*/searchable_by/\d+
     | /issuers/\d+/attributes/\w+(/claim)?                                              # claims of tokens
     | .*groups(/any|/none)?(/\d+)?                                                      # the issuer's groups
     | .*/path | .*/parameters/\w+ | .*/fields/[^/]+ | .*/request | .*/roles/\d+          # see below

@@ -57,8 +57,8 @@ def policies(folder: Path, mode: str) -> Path:
     copy = shutil.copytree(POLICIES, folder / "policies")
     path = next(path for path in copy.rglob("*.yaml") if "\napis:" in path.read_text(encoding="utf-8"))
     text = path.read_text(encoding="utf-8")
-    assert text.count("    upstream:") == 1
-    path.write_text(text.replace("    upstream:", f"    assertion: {mode}\n    upstream:"), encoding="utf-8")
+    assert text.count("    upstreams:") == 1
+    path.write_text(text.replace("    upstreams:", f"    assertion: {mode}\n    upstreams:"), encoding="utf-8")
     return copy
 
 

@@ -201,6 +201,7 @@ class TestMemory:
         key = write_pseudonym_keys(folder / f"{mib}.key")
         flags = ["--policies", str(POLICIES), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
         flags += ["--ledger", str(folder / f"ledger-{mib}"), "--pseudonym-key", str(key), "--upstream", f"users={url}"]
+        flags += ["--upstream", f"users/JP={url}"]
         flags += ["--ledger-key", str(write_ledger_key(folder / f"{mib}.ledger-key"))]
         flags += [argument for name in ISSUERS for argument in ("--jwks", f"{name}={idp}/{name}/jwks.json")]
         log = folder / f"{mib}.log"

@@ -109,9 +109,9 @@ async def start_command(
         "ledger": folder / "ledger",
         "ledger-key": write_ledger_key(folder / "ledger.key"),
         "pseudonym-key": folder / "pseudonym.key",
-        "upstream": f"users={upstream}",
     }
     arguments = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
+    arguments += [part for place in ("users", "users/JP") for part in ("--upstream", f"{place}={upstream}")]
     arguments += [part for name, place in jwks.items() for part in ("--jwks", f"{name}={place}")]
     variables = [f"SEKISHO_{name.upper()}={value}" for name, value in settings.items()]
     with (folder / "log").open("wb") as log:

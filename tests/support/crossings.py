@@ -33,7 +33,7 @@ from tests.support.passages import a_checkpoint
 from tests.support.world import OFFICE, STAFF, SUPPORT, token
 
 CHAT: Final = "/v1/jp/chat"
-_ALLOW: Final = "      caller.kind: employee\n      resource.route: {any: [user, report]}\n"
+_ALLOW: Final = "      caller.kind: employee\n      resource.route: {any: [user, user-by-id, search-users, report]}\n"
 MORE_ROUTES: Final = (
     ("apis/users.yaml", "    routes:\n", """\
     routes:

@@ -230,7 +230,7 @@ def run_edge(folder: Path, *edits: tuple[str, str, str], settings: Mapping[str, 
         edits: of the bundle, as of ``write_policies``.
         settings: for the gateway's environment.
     """
-    declared = ("apis/users.yaml", "    upstream: {url:", f"    hosts: [{HOST}]\n    upstream: {{url:")
+    declared = ("apis/users.yaml", "    upstreams:", f"    hosts: [{HOST}]\n    upstreams:")
     policies = write_policies(folder / "policies", declared, *edits)
     with asyncio.Runner() as runner, contextlib.ExitStack() as stack:
         places = _enter(runner, stack, serve_app(make_issuer_app(ISSUERS)))

@@ -123,7 +123,7 @@ class _Way:
 
     def follow(self, name: Name | None) -> "_Way":
         further = below(self.records, name)
-        passed = further is not None and bool(self.records) and not isinstance((self.records or ("",))[0], str)
+        passed = further is not None and self.records is not None and not isinstance(self.records[0], str)
         return _Way(further, left(self.members, name), self.is_among_many or passed)
 
     @property
@@ -139,11 +139,8 @@ def _walk(reading: Reading, node: Node, way: _Way, name: Name | None = None) -> 
     for member, rest in way.members:
         if rest == ():
             return _take_member(reading, node, member)
-    if not node.is_container or (way.wants_name and node.kind == "array"):
-        _miss(reading, way)
+    if not _leads_on(reading, node, way):
         return None
-    if way.records is None and node.kind == "array" and is_map_alone(way.members):
-        reading.expected.moot.append("an array on the way to a declared member")
     out: list[tuple[Name | None, Out]] = []
     has_records = False
     for child_name, child in node.children:
@@ -161,12 +158,15 @@ def _walk(reading: Reading, node: Node, way: _Way, name: Name | None = None) -> 
     return Tree(node.kind, tuple(out))
 
 
-def _miss(reading: Reading, way: _Way) -> None:
-    """Expect what comes of a value that leads no further."""
-    if way.records is not None:
+def _leads_on(reading: Reading, node: Node, way: _Way) -> bool:
+    """Say whether records or members can stand below a value."""
+    if way.records is not None and (not node.is_container or (way.wants_name and node.kind == "array")):
         reading.expected.hard.add(Reason.ANSWER_SHAPE_UNDECLARED)
-    else:
-        reading.expected.moot.append("a scalar on the way to a declared member")
+        return False
+    if not node.is_container or (way.records is None and node.kind == "array" and is_map_alone(way.members)):
+        reading.expected.moot.append("a scalar or an array on the way to a declared member")
+        return False
+    return True
 
 
 def _take_member(reading: Reading, node: Node, member: Member) -> Out | None:

@@ -118,7 +118,7 @@ async def run_world(folder: Path, upstream: str, /, **flags: Any) -> AsyncIterat
                 "ledger": folder / "ledger",
                 "ledger_key": write_ledger_key(folder / "ledger.key"),
                 "pseudonym_key": key,
-                "upstream": {"users": upstream},
+                "upstream": {"users": upstream, "users/JP": upstream},
                 "jwks": {name: f"{idp}/{name}/jwks.json" for name in ISSUERS},
                 **flags,
             }

@@ -15,7 +15,7 @@ def test_the_reference_bundle_loads(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(REFERENCE)]) == 0
     out, err = capsys.readouterr()
     assert "loads: bundle line-2021" in out
-    assert "6 deny rules, 8 allow rules" in out
+    assert "7 deny rules, 1 mask rule, 11 allow rules" in out
     assert not err
 
 

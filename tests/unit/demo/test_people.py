@@ -9,10 +9,19 @@ from itertools import islice
 
 import pytest
 
-from proxy.demo.people import COUNTRIES, User, country_of, generate_reports, generate_users
+from proxy.demo.people import (
+    COUNTRIES,
+    PAYMENTS_EACH,
+    User,
+    country_of,
+    generate_payments,
+    generate_reports,
+    generate_users,
+)
 
 USERS = tuple(generate_users())
 REPORTS = tuple(generate_reports(USERS))
+PAYMENTS = tuple(generate_payments(USERS))
 
 PHONES = {
     "JP": r"0[79]0-0\d{3}-\d{4}",
@@ -98,3 +107,25 @@ def test_generate_reports_without_users_gives_none() -> None:
 
 def test_generate_reports_skips_a_country_without_users() -> None:
     assert {report.country for report in generate_reports(of_country("JP"))} == {"JP"}
+
+
+def test_generate_payments_gives_the_same_payments_for_the_same_seed() -> None:
+    assert tuple(generate_payments(USERS)) == PAYMENTS
+
+
+def test_payments_are_in_the_order_of_their_ids_and_of_their_users() -> None:
+    assert [payment.id for payment in PAYMENTS] == [str(number) for number in range(1, len(PAYMENTS) + 1)]
+    payers = [(user.id, user.country) for user in USERS for _ in range(PAYMENTS_EACH)]
+    assert [(payment.user_id, payment.country) for payment in PAYMENTS] == payers
+
+
+def test_payments_of_a_user_are_of_different_days_in_order() -> None:
+    days = [payment.paid_on for payment in PAYMENTS if payment.user_id == "42"]
+    assert days == sorted(set(days))
+    assert {day[:8] for day in days} == {"2021-09-"}
+
+
+def test_a_country_pays_in_one_currency() -> None:
+    currencies = {(payment.country, payment.currency) for payment in PAYMENTS}
+    assert len(currencies) == len(COUNTRIES)
+    assert all(payment.amount > 0 for payment in PAYMENTS)

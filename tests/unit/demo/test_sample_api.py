@@ -16,7 +16,8 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.demo.people import User, generate_reports, generate_users
-from proxy.demo.sample_api import create_app, create_database
+from proxy.demo.records import create_database
+from proxy.demo.sample_api import create_app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -69,6 +69,39 @@ def test_a_country_that_is_none_is_unknown(small: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("request_", "subject", "country", "id_", "hosted_in"),
+    [
+        pytest.param("GET /v1/users", {"country": "JP", "id": "42"}, "JP", "42", "KR",
+                     id="a record of an answer: it went where the API is for everybody"),
+        pytest.param("GET /v1/users", {"country": "TW"}, "TW", UNKNOWN, "KR", id="one without an id"),
+        pytest.param("GET /v1/users/by-id/42", {"country": "JP"}, "JP", "42", "JP", id="what a register tells"),
+        pytest.param("POST /v1/users/search", {"country": "JP"}, "JP", UNKNOWN, "JP", id="what a body claims"),
+        pytest.param("GET /v1/jp/users/42", {"country": "JP", "id": "43"}, "JP", "42", "JP",
+                     id="what the path says, again"),
+    ],
+)  # fmt: skip
+def test_whose_data_it_is_is_given_where_the_path_does_not_say_it(
+    request_: str, subject: dict[str, str], country: str, id_: object, hosted_in: str
+) -> None:
+    facts = facts_of(REFERENCE, {"request": request_, "subject": subject})
+    assert (facts.subject.country, facts.subject.id, facts.resource.hosted_in) == (country, id_, hosted_in)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param("GET /v1/kr/users/42", id="of another country"),
+        pytest.param("GET /v1/xx/users/42", id="of none"),
+        pytest.param("GET /v1/status", id="of nobody"),
+    ],
+)
+def test_what_the_path_says_no_case_can_say_otherwise(request_: str) -> None:
+    result = run(REFERENCE, {"request": request_, "subject": {"country": "JP"}})
+    assert not result.passed
+    assert "subject-not-confirmed" in result.actual
+
+
+@pytest.mark.parametrize(
     ("origin", "country", "network"),
     [
         pytest.param({"country": "JP"}, "JP", ABSENT, id="a country alone: somewhere in the open Internet"),
