@@ -14,7 +14,7 @@ from proxy.ledger.query import Filter
 from proxy.ledger.search import Search
 from proxy.lifecycle.cases import CaseResult, Cases
 from proxy.origin.geoip import RegistryGeolocator
-from tests.support.passages import NOW, OFFICE
+from tests.support.passages import NOW
 from tests.support.people import (
     EVENTS,
     HOST,
@@ -28,6 +28,7 @@ from tests.support.people import (
     person,
     play,
 )
+from tests.support.world import OFFICE
 
 GROUPS: Final = {"staff": [], "data-team": ["data-team"], "support": ["support"]}
 COUNTRIES: Final = st.sampled_from(["TW", "KR", "TH", "JP", "DE", "", "xx"])
