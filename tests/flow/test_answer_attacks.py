@@ -2,11 +2,14 @@
 """What a caller who may see some records tries in order to see others, and what an API sends that could let it."""
 
 import json
+import tracemalloc
 from typing import Any, Final
 
 import pytest
 
 from proxy.model.api import Transform
+from proxy.model.decision import Reason
+from proxy.model.filtering import AnswerRefusedError
 from proxy.model.inspection import Beyond, Field, Inspection, Member
 from proxy.model.json_path import parse_json_path
 from proxy.redaction.filters import make_filter
@@ -106,3 +109,19 @@ def test_a_claim_about_one_is_not_confirmed_by_a_record_of_another() -> None:
     length = ("Content-Length", str(len(swapped)))
     came = Drive(checkpoint).ask("/v1/pairs", JSON, length, method="POST", body=swapped)
     assert came.reason == "rule-denies", "who is claimed for Taiwan may be the one who must not be read in Korea"
+
+
+# Values that cost more than they weigh.
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"1", b'""', b'{"a":[]}'])
+def test_a_record_of_very_many_small_values_is_too_large(value: bytes) -> None:
+    made = make_filter(PAGED, TableJudge(TABLE), Treatment(name=name_value, seal=seal_cursor, hides=True))
+    made.feed(b'{"users":[{"country":"TW","x":[' + b",".join([value] * 20_000))
+    tracemalloc.start()
+    with pytest.raises(AnswerRefusedError) as caught:
+        made.feed((b"," + value) * 100_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert caught.value.reason is Reason.ANSWER_RECORD_TOO_LARGE
+    assert peak < 16 << 20, "of a record of at most one MiB"
