@@ -178,7 +178,7 @@ def write_people(
     registers = {"apis": apis, "rules": RULES + more_rules, "lookups": lookups} | ({"grants": grants} if grants else {})
     more = "".join(f"  more-{name}.yaml: [{name}]\n" for name in registers)
     edits = [
-        ("apis/users.yaml", "    upstream: {url:", "    hosts: [users.internal]\n    upstream: {url:"),
+        ("apis/users.yaml", "  - id: users\n", "  - id: users\n    hosts: [users.internal]\n"),
         ("bundle.yaml", "  tests/line-2021.yaml: [tests]\n", more),
     ]
     write_policies(folder, *edits)
