@@ -182,7 +182,7 @@ def _render(raw: bytes, slots: Mapping[Stretch, bytes], asked: list[Stretch]) ->
     """Return a pattern of a skeleton, and the number of the group of each stretch that is asked for."""
     groups = sorted(set(asked), key=lambda each: (each[0], -each[1]))
     numbers = {stretch: number for number, stretch in enumerate(groups, start=1)}
-    edges = sorted({edge for stretch in (*groups, *slots) for edge in stretch})
+    edges = sorted({len(raw), *(edge for stretch in (*groups, *slots) for edge in stretch)})
     patterns = {start: (end, pattern) for (start, end), pattern in slots.items()}
     parts, at = [], 0
     for edge in edges:

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+from typing import Final
+
+from proxy.redaction.grammar import DOCUMENT
+from proxy.redaction.kept_shapes import MAX_CANDIDATES, MAX_SHAPES, RARE, SIGHTINGS, KeptShapes
+from proxy.redaction.places import find_unit, locate
+from proxy.redaction.shapes import Learner
+from proxy.redaction.survey import Survey
+from proxy.redaction.values import ValueReader
+from tests.support.filtering import declare
+
+DECLARED: Final = declare(records="$[*]")
+
+
+def kept() -> KeptShapes:
+    return KeptShapes(Learner(DECLARED, DOCUMENT, 128))
+
+
+def note(shapes: KeptShapes, name: str, times: int) -> None:
+    raw = f'{{"{name}":1}}'.encode()
+    for _ in range(times):
+        node = ValueReader(DOCUMENT, 1000, 64, 128).read(raw, 0, is_ended=True)
+        assert node is not None
+        shapes.note(raw, node, Survey(DECLARED, find_unit(locate(DECLARED), DECLARED.records), node))
+
+
+def test_what_was_seen_often_becomes_a_shape() -> None:
+    shapes = kept()
+    note(shapes, "a", SIGHTINGS - 1)
+    assert shapes.shapes == []
+    note(shapes, "a", 1)
+    assert [one.plain.match(b'{"a":2}') is not None for one in shapes.shapes] == [True]
+
+
+def test_the_shape_that_was_met_last_is_first() -> None:
+    shapes = kept()
+    for name in "abc":
+        note(shapes, name, SIGHTINGS)
+    last = shapes.shapes[-1]
+    shapes.meet(last)
+    assert shapes.shapes[0] is last
+    assert len(shapes.shapes) == 3
+
+
+def test_many_kinds_of_records_make_few_shapes() -> None:
+    shapes = kept()
+    for number in range(MAX_SHAPES + 5):
+        note(shapes, f"n{number}", SIGHTINGS)
+    assert len(shapes.shapes) == MAX_SHAPES
+    assert shapes.shapes[0].plain.match(b'{"n%d":1}' % (MAX_SHAPES - 1)) is not None
+    note(shapes, "often", SIGHTINGS * RARE)
+    assert len(shapes.shapes) == MAX_SHAPES
+    assert shapes.shapes[0].plain.match(b'{"often":1}') is not None
+
+
+def test_kinds_that_differ_without_end_are_forgotten() -> None:
+    shapes = kept()
+    for number in range(MAX_CANDIDATES * 3):
+        note(shapes, f"n{number}", 1)
+    assert len(shapes._sightings) <= MAX_CANDIDATES
