@@ -50,6 +50,8 @@ def _print_lines(results: Sequence[CaseResult], unfired: Sequence[Rule], rules: 
         if not result.passed:
             print(f"         expected {result.expected}")
             print(f"         decided  {result.actual}{_tell_unknown(result)}")
+            for record in result.answer.records if result.answer else ():
+                print(f"           {record.describe()}")
     failed = sum(not result.passed for result in results)
     print(f"{len(results) - failed} passed, {failed} failed; {rules - len(unfired)} of {rules} rules hold in some test")
     for rule in unfired:
@@ -88,7 +90,9 @@ def _write_junit(path: Path, name: str, results: Sequence[CaseResult], unfired: 
         case = ET.SubElement(suite, "testcase", classname=name, name=_plain(result.name))
         if not result.passed:
             failure = ET.SubElement(case, "failure", message=_plain(f"decided {result.actual}"))
-            failure.text = _plain(f"expected {result.expected}\ndecided {result.actual}{_tell_unknown(result)}")
+            records = "".join(f"\n{each.describe()}" for each in (result.answer.records if result.answer else ()))
+            told = f"expected {result.expected}\ndecided {result.actual}{_tell_unknown(result)}{records}"
+            failure.text = _plain(told)
     for rule in unfired:
         case = ET.SubElement(suite, "testcase", classname=name, name=f"coverage of {rule.id}")
         ET.SubElement(case, "failure", message="the rule holds in no test")

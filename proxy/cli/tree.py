@@ -8,10 +8,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from proxy.cli.terminal import plain
-from proxy.lifecycle.answers import RecordTold
 from proxy.lifecycle.explanation import AnswerExplained, Explanation
 from proxy.lifecycle.ruling import Outcome
-from proxy.model.decision import Reason
 from proxy.model.facts import Truth
 from proxy.model.filtering import MASKED
 from proxy.policy.explain import ConditionExplained, RuleExplained
@@ -62,16 +60,9 @@ def _draw_answer(tree: Tree, answer: AnswerExplained) -> None:
     refused = f"refused, {answer.refused}; before that " if answer.refused else ""
     branch = tree.add(_text(f"records of the answer: {refused}{answer.summary}"))
     for record in answer.records:
-        place = f"{record.place}: " if record.place else ""
-        twig = branch.add(_text(f"{place}{record.country}, {record.what} by {_tell_record(record)}"))
+        twig = branch.add(_text(record.describe()))
         for field in record.fields if record.what == MASKED else ():
             twig.add(_text(f"{field.transform} {field.path}"))
-
-
-def _tell_record(record: RecordTold) -> str:
-    by = " and ".join(record.masking) if record.what == MASKED and record.masking else record.rule
-    how = " (by unknown)" if record.is_by_unknown else ""
-    return f"{by}{how}" + (f", {record.reason}" if record.reason == Reason.TRANSFORMS_NOT_APPLIED else "")
 
 
 def _draw_rule(tree: Tree, rule: RuleExplained, place: str) -> None:

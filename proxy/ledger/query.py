@@ -206,9 +206,7 @@ class Filter(msgspec.Struct, frozen=True):
         for name, values in self.wanted.items():
             if all(_PLAIN.fullmatch(value) and value not in _WITHOUT_NEEDLE for value in values):
                 quote = "" if name in _BY_BEGINNING else '"'
-                # Of the subjects of records a line has the hash alone, for one API.
-                texts = sorted(value.rpartition(":")[2] if name == "subject" else value for value in values)
-                group = tuple(f"{quote}{text}{quote}".encode() for text in texts)
+                group = tuple(f"{quote}{value}{quote}".encode() for value in sorted(values))
                 (late if name in _IN_PARTS else groups).append(group)
         return Needles(tuple(groups), tuple(late))
 
@@ -264,14 +262,9 @@ def _effects(row: Row) -> set[str]:
 
 
 def _find_names(row: Row, field: str) -> tuple[str, ...]:
-    """Return what a field names: of numbers by name the names, of the subjects of records each with its API."""
+    """Return what a field names: of numbers by name the names."""
     value = find_value(row, field)
-    if isinstance(value, dict):
-        return tuple(map(str, value))
-    if field == "records_subjects":
-        api = find_value(row, "api")
-        return tuple(word if ":" in word else f"{api}:{word}" for word in find_words(row, field) if word)
-    return find_words(row, field)
+    return tuple(map(str, value)) if isinstance(value, dict) else find_words(row, field)
 
 
 def _says(row: Row, field: str, values: frozenset[str], *, by_beginning: bool) -> bool:

@@ -151,8 +151,6 @@ class Resolver:
         self._only = decision
         self._limit = limit
         self._known = dict(_name(ring, self.candidates))
-        self._shown = {name.rpartition(":")[2]: known for name, known in self._known.items() if known[0].is_subject}
-        """The same of data subjects, as the records of an answer name them: without the API, which is in the hash."""
         self._found: dict[tuple[Candidate, Role], Appearance] = {}
         self._period = ""
         self.decisions = 0
@@ -180,7 +178,7 @@ class Resolver:
         named = [(role, name) for role, name in _find_names(said) if name]
         self.decisions += said.line == DECISION
         for role, name in named:
-            known = self._shown.get(name) if role is Role.CONTENT else self._known.get(name)
+            known = self._known.get(name)
             if known is None:
                 self.others[role] += 1
                 continue

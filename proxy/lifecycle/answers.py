@@ -55,6 +55,13 @@ class RecordTold(msgspec.Struct, frozen=True):
     fields: tuple[FieldChange, ...] = ()
     """Declared ones that are changed in such a record."""
 
+    def describe(self) -> str:
+        """Say in words what became of it, by its place and its country."""
+        by = " and ".join(self.masking) if self.what == MASKED and self.masking else self.rule
+        how = " (by unknown)" if self.is_by_unknown else ""
+        why = f", {self.reason}" if self.reason == Reason.TRANSFORMS_NOT_APPLIED else ""
+        return f"{self.place or 'a record'}: {self.country}, {self.what} by {by}{how}{why}"
+
 
 class AnswerTold(msgspec.Struct, frozen=True):
     """What became of an answer."""

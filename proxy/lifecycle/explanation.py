@@ -19,6 +19,7 @@ from proxy.model.caller import NO_PERSON, UNKNOWN_PERSON, Caller, Part, Person
 from proxy.model.decision import Decision
 from proxy.model.facts import ABSENT, UNKNOWN, State, describe
 from proxy.model.origin import CountrySource
+from proxy.model.subject import Subject
 from proxy.policy.attributes import ATTRIBUTES, Facts
 from proxy.policy.evaluate import decide
 from proxy.policy.explain import GrantExplained, RuleExplained, explain, explain_grants
@@ -207,6 +208,8 @@ class _Facts:
         area, _, rest = name.partition(".")
         if area == "caller":
             return self._caller_source(rest, documented)
+        if area == "subject":
+            documented = _subject_source(self.facts.subject, documented)
         if name == "origin.network" and self.facts.origin.network is ABSENT:
             return "in no declared network"
         if name in {"origin.country", "origin.network"}:
@@ -301,6 +304,21 @@ class _Facts:
             if labels:
                 told = ", ".join(sorted(labels))
                 yield f"possibly others by {told}: nobody declared that there are none{_counts(min(labels), counted)}"
+
+
+_SUBJECT_SOURCES: Final = {
+    "query": "the request's query",
+    "header": "a field of the request's head",
+    "body": "the request's body",
+    "form": "the form in the request's body",
+    "answer": "the answer tells it",
+}
+
+
+def _subject_source(subject: Subject, documented: str) -> str:
+    """Say what told whose data it is, where that is not the path or the route itself."""
+    kind, colon, register = subject.source.partition(":")
+    return f"the register {register}" if colon else _SUBJECT_SOURCES.get(kind, documented)
 
 
 _IN_ROWS: Final = frozenset({"affiliate", "kind", "site_country", "residence", "citizenships"})

@@ -18,6 +18,7 @@ from proxy.caller.people import Engagement
 from proxy.caller.register import Register
 from proxy.clock import parse_instant
 from proxy.errors import UsageError
+from proxy.ledger.contents import tell_records
 from proxy.ledger.entry import read_frame
 from proxy.ledger.lines import CallerRecorded, DecisionLine, PersonRecorded
 from proxy.ledger.record import BUNDLE_DIGITS
@@ -131,6 +132,9 @@ def _remark(line: DecisionLine, snapshot: Snapshot) -> list[str]:
     remarks = ["not recorded, and so unknown here: the caller's id, client, groups, roles, citizenships and claims"]
     if line.bundle != snapshot.digest[:BUNDLE_DIGITS]:
         remarks.append("it was decided under another bundle: rules and who owns whom may have changed")
+    if line.content is not None:
+        rules = "".join(f", {number} by {rule}" for rule, number in line.content.rules.items())
+        remarks.append(f"its answer held {tell_records(msgspec.to_builtins(line.content))}{rules}")
     return remarks
 
 

@@ -79,6 +79,8 @@ def rule(snapshot: Snapshot, asked: Asked) -> Ruled:
 
 
 def _rule_resolved(snapshot: Snapshot, asked: Asked) -> Ruled:
+    if len({asked.route.api.find_upstream(each.subject.country).url for each in asked.every}) > 1:
+        return Ruled(Effect.DENY, Reason.SUBJECTS_APART, None, asked.every)
     decision = find_strictest([decide(snapshot.policy, each) for each in asked.every])
     ruled = Ruled(decision.effect, decision.reason, decision, asked.every)
     source = asked.route.subject

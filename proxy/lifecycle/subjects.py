@@ -21,7 +21,7 @@ from proxy.request.catalog import Match
 from proxy.request.query import check_searchable, parse_query
 from proxy.subject.register import Asked, Lookup
 from proxy.subject.selectors import select_subject
-from proxy.subject.told import FAILED, NOT_FOUND
+from proxy.subject.told import NOT_FOUND
 
 ANSWERED: Final = Subject(source="answer")
 """Whose data it is, the answer will tell."""
@@ -53,7 +53,7 @@ class GivenDirectory:
         register = self._lookups.get(lookup)
         if register is None or isinstance(register, Asked):
             self.not_asked.setdefault(lookup, set()).add(id_)
-            return FAILED
+            return NOT_FOUND
         countries = register.find(id_)
         return Located(Told.FOUND, countries) if countries else NOT_FOUND
 
@@ -71,16 +71,29 @@ def find_subjects(
 
     A body that a route reads and the case does not give leaves the subject unknown.
     """
-    if given.subject is not None:
-        return (make_subject(given.subject),)
     source = match.route.subject
     if source is None or is_plain(source):
-        return (select_subject(source, match.parameters),)
+        said = select_subject(source, match.parameters)
+        return (said,) if _agrees(given.subject, said) else Reason.SUBJECT_NOT_CONFIRMED
+    if given.subject is not None:
+        told = make_subject(given.subject)
+        id_ = source.id
+        if told.id is UNKNOWN and id_ is not None and id_.where is Where.PATH and not id_.separator:
+            told = msgspec.structs.replace(told, id=match.parameters[id_.name])
+        return (told,)
     whose = Whose(source)
     if given.body is not None:
         whose.take_body(given.body.strip().encode())
     found = whose.find(match, target, _list_headers(source, given), directory, now)
     return found if isinstance(found, tuple | Reason) else (Subject(),)
+
+
+def _agrees(given: CaseSubject | None, said: Subject) -> bool:
+    """Say whether a case says nothing else of its subject than the path of its request does."""
+    if given is None:
+        return True
+    told = make_subject(given)
+    return told.country in {UNKNOWN, said.country} and told.id in {UNKNOWN, said.id}
 
 
 def _list_headers(source: SubjectSource, given: CaseGiven) -> Headers:

@@ -121,6 +121,7 @@ class Reason(enum.StrEnum):
     QUERY_MALFORMED = "query-malformed"
     QUERY_UNDECLARED = "query-undeclared"
     CURSOR_INVALID = "cursor-invalid"
+    BODY_UNDECLARED = "body-undeclared"
     BODY_MISSING = "body-missing"
     BODY_TYPE_UNSUPPORTED = "body-type-unsupported"
     BODY_CODING_UNSUPPORTED = "body-coding-unsupported"

@@ -123,6 +123,7 @@ ANSWERS: Final[Mapping[Reason, Answer]] = {
     Reason.QUERY_MALFORMED: _bad("The query is malformed"),
     Reason.QUERY_UNDECLARED: _bad("The query has a parameter that may not stand here"),
     Reason.CURSOR_INVALID: _bad("The cursor is not one that was given out to you here"),
+    Reason.BODY_UNDECLARED: _bad("The request has a body that may not stand here"),
     Reason.BODY_MISSING: _bad("The request has no body"),
     Reason.BODY_TYPE_UNSUPPORTED: Answer(415, "The type of the request's body is not supported"),
     Reason.BODY_CODING_UNSUPPORTED: Answer(415, "The coding of the request's body is not supported"),

@@ -8,7 +8,7 @@ decides each record of the answer.
 
 import math
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -20,19 +20,20 @@ from proxy.model.facts import ABSENT, UNKNOWN, Fact
 from proxy.model.inspection import Beyond, Inspection
 from proxy.model.origin import Origin
 from proxy.model.request import ResponseHead, Target
-from proxy.model.subject import Subject
+from proxy.model.subject import Subject, Told
 from proxy.origin.resolve import NOWHERE
 from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.counting import Counting, as_first
 from proxy.pipeline.counting_answers import AnswerCounting
-from proxy.pipeline.judge import AnswerJudge, FixedJudge, RecordJudge, can_take, find_strictest
-from proxy.pipeline.whose import Wanted, Whose
+from proxy.pipeline.judge import AnswerJudge, FixedJudge, RecordJudge, can_take, find_strictest, hangs_on_country
+from proxy.pipeline.whose import Wanted, Whose, locate
 from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import decide
 from proxy.policy.partial import Partial, Verdict, decide_unresolved
 from proxy.request.catalog import Match
 from proxy.request.cursors import unseal_query
+from proxy.request.headers import has_body
 from proxy.request.query import check_searchable, parse_query
 from proxy.subject.selectors import select_answer_country, select_subject
 
@@ -52,6 +53,15 @@ class Asked(msgspec.Struct, frozen=True):
     api: Api
     shown: bytes | None
     """The certificate that it came with."""
+
+
+class _JudgedBy(NamedTuple):
+    """What a request is decided by, beside its subject."""
+
+    checkpoint: Checkpoint
+    match: Match
+    caller: Caller
+    origin: Origin
 
 
 def find_refusal(decision: Decision, inspection: Inspection | None) -> Reason | None:
@@ -98,6 +108,8 @@ class Judging:
     """Whether a record of the answer could be dropped."""
     _awaits_header = False
     """Whether the head of the answer tells the subject's country, and that is decided then."""
+    _judged_by: "_JudgedBy | None" = None
+    """By what it is decided then, where another bundle was put in force meanwhile."""
     _header = ""
     """The field of the answer's head that tells the country, in lower case: it does not reach the caller."""
     _place: Upstream | None = None
@@ -179,7 +191,7 @@ class Judging:
         whose, source = self._whose, route.subject
         reason = find_refusal(decision, route.inspection)
         if reason is not None:
-            is_unsure = whose is not None and whose.has_failed and _hangs_on_country(decision)
+            is_unsure = whose is not None and whose.has_failed and hangs_on_country(decision)
             return Reason.LOOKUP_UNAVAILABLE if is_unsure else reason
         is_confirmed = whose is not None and source is not None and source.is_confirmed
         counts_shown = route.id in self._checkpoint.counted_in_answers and self._method != "HEAD"
@@ -309,6 +321,8 @@ class Judging:
         if counting is not None:
             self._shown = self._make_answer_counting(route, facts, counting)
         self._hides = partial.verdict is not Verdict.ALLOW
+        if self._hides and self._method == "GET" and has_body(asked.approach.headers):
+            return Reason.BODY_UNDECLARED  # RFC 9110 9.3.1 gives it no meaning, and some APIs search by it
         return self._check_search(route, inspection, asked) if self._hides else None
 
     def _check_search(self, route: Route, inspection: Inspection, asked: Asked) -> Reason | None:
@@ -338,6 +352,7 @@ class Judging:
         match = self._match
         if not self._awaits_header or match is None or match.route.subject is None:
             return None
+        by = self._judged_by or _JudgedBy(self._checkpoint, match, self._caller, self._origin)
         country = select_answer_country(match.route.subject, head.headers)
         if isinstance(country, Reason):
             return country
@@ -347,12 +362,12 @@ class Judging:
             return None if is_confirmed else Reason.SUBJECT_NOT_CONFIRMED
         subject = msgspec.structs.replace(_ANSWERED, country=country)
         self._subjects = (subject,)
-        checkpoint = self._checkpoint
-        facts = checkpoint.find_facts(match, self._caller, self._origin, subject, asked.approach.fields, self._now)
+        fields = asked.approach.fields
+        facts = by.checkpoint.find_facts(by.match, by.caller, by.origin, subject, fields, self._now)
         if self._counting is not None:
             facts = msgspec.structs.replace(facts, counts=self._counting.counts)
         self._subject = facts.subject
-        decision = self._decision = decide(checkpoint.snapshot.policy, facts)
+        decision = self._decision = decide(by.checkpoint.snapshot.policy, facts)
         if decision.transforms:
             self._judge = FixedJudge(decision, subject.country)
         return find_refusal(decision, match.route.inspection)
@@ -378,6 +393,8 @@ class Judging:
         subjects = self._subjects
         if subjects is None:
             subjects = (select_subject(match.route.subject, match.parameters),)
+        elif match.route.subject is not None and match.route.subject.lookup:
+            subjects = _locate_anew(checkpoint, match.route.subject.lookup, subjects, now)
         every = [
             checkpoint.find_facts(match, caller, origin, each, approach.fields, now)
             for each in subjects or (_ANSWERED,)
@@ -385,6 +402,7 @@ class Judging:
         if self._counting is not None:  # it is counted already, and once
             every = [msgspec.structs.replace(each, counts=self._counting.counts) for each in every]
         if not subjects:
+            self._judged_by = _JudgedBy(checkpoint, match, caller, origin)
             return self._is_judged_otherwise(checkpoint, every[0])
         decision = find_strictest([decide(checkpoint.snapshot.policy, each) for each in every])
         self.ends_at = min(caller.until, decision.until, self._now + match.route.max_duration_seconds)
@@ -404,7 +422,18 @@ class Judging:
             return True
         if self._judge is None:
             return partial.verdict is not Verdict.ALLOW and not self._awaits_header
+        if partial.verdict is not Verdict.ALLOW and not self._hides:
+            return True  # it tells of records that could be dropped now
         return not self._judge.is_same_under(policy, facts, partial)
+
+
+def _locate_anew(checkpoint: Checkpoint, lookup: str, subjects: tuple[Subject, ...], now: float) -> tuple[Subject, ...]:
+    """Return subjects as a register has them now; as they were, where it cannot tell at once."""
+    found: dict[Subject, None] = {}
+    for each in subjects:
+        located = locate(checkpoint.directory, lookup, each, now)
+        found |= dict.fromkeys((each,) if isinstance(located, Told) else located)
+    return tuple(found)
 
 
 def _join(subjects: tuple[Subject, ...]) -> Subject:
@@ -415,12 +444,6 @@ def _join(subjects: tuple[Subject, ...]) -> Subject:
         id=ids.pop() if len(ids) == 1 else UNKNOWN,
         source=subjects[0].source,
     )
-
-
-def _hangs_on_country(decision: Decision) -> bool:
-    """Say whether a decision might be another one, were the subject's country known."""
-    is_matched = decision.rule is not None and decision.rule.certainty is Certainty.MATCHED
-    return not is_matched and "subject.country" in decision.unknown
 
 
 def _say(decision: Decision) -> object:

@@ -5,7 +5,7 @@ This is the truth about a value: what ``shapes`` recognises at a glance was read
 order of the bytes is the one that is told, wherever the parts end.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from proxy.model.decision import Reason
 from proxy.model.filtering import AnswerRefusedError
@@ -31,6 +31,8 @@ OBJECT: Final = OPEN_OBJECT
 ARRAY: Final = OPEN_ARRAY
 STRING: Final = QUOTE
 NULL: Final = 0x6E
+MAX_VALUES: Final = 65_536
+"""In one value of JSON: each takes 150 bytes of memory or so, however short it is."""
 
 
 class Node:
@@ -44,17 +46,19 @@ class Node:
         self.start = start
         """From where the outermost value begins; ``end`` likewise."""
         self.end = end
-        self.names: list[str] = []
+        self.names: list[str] = _NONE
         """Of an object's members, unescaped; each once."""
-        self.starts: list[int] = []
+        self.starts: list[int] = _NONE
         """Where the names stand."""
-        self.children: list[Node] = []
+        self.children: list[Node] = _NONE
 
     def begin_of(self, index: int) -> int:
         """Return where a member begins, or an element."""
         return self.starts[index] if self.kind == OBJECT else self.children[index].start
 
 
+_NONE: Final[list[Any]] = []
+"""What a value has no members of, and nobody adds to: most values have none."""
 _VALUE, _FIRST, _AFTER, _NAME, _COLON = range(5)
 """What is expected: a value, what follows an opening bracket, what follows a value, a name, a colon."""
 
@@ -69,7 +73,18 @@ class ValueReader:
         number_chars: the longest number.
     """
 
-    __slots__ = ("_at", "_depth", "_expected", "_grammar", "_in_string", "_open", "_seen", "_token_start", "limits")
+    __slots__ = (
+        "_at",
+        "_count",
+        "_depth",
+        "_expected",
+        "_grammar",
+        "_in_string",
+        "_open",
+        "_seen",
+        "_token_start",
+        "limits",
+    )
 
     def __init__(self, grammar: Grammar, max_bytes: int, max_depth: int, number_chars: int) -> None:
         self._grammar = grammar
@@ -80,6 +95,7 @@ class ValueReader:
         """Expect a value in so many open containers."""
         self._at = 0
         self._depth = depth
+        self._count = 0
         self._expected = _VALUE
         self._in_string = False
         self._token_start = 0
@@ -172,6 +188,8 @@ class ValueReader:
         elif expected in {_FIRST, _AFTER} and byte == (CLOSE_OBJECT if self._open[-1].kind == OBJECT else CLOSE_ARRAY):
             self._seen.pop()
             node = self._open.pop()
+            if not node.children:
+                node.names = node.starts = node.children = _NONE
             node.end = self._at
             return self._close(node)
         raise AnswerRefusedError(Reason.ANSWER_MALFORMED)
@@ -179,7 +197,11 @@ class ValueReader:
     def _open_container(self, byte: int, start: int) -> None:
         if self._depth + len(self._open) >= self.limits[1]:
             raise AnswerRefusedError(Reason.ANSWER_TOO_DEEP)
-        self._open.append(Node(byte, start))
+        node = Node(byte, start)
+        node.children = []
+        if byte == OPEN_OBJECT:
+            node.names, node.starts = [], []
+        self._open.append(node)
         self._seen.append(set())
         self._expected = _FIRST
 
@@ -196,6 +218,9 @@ class ValueReader:
     def _close(self, node: Node) -> Node | None:
         if not self._open:
             return node
+        self._count += 1
+        if self._count > MAX_VALUES:
+            raise AnswerRefusedError(Reason.ANSWER_RECORD_TOO_LARGE)
         self._open[-1].children.append(node)
         self._expected = _AFTER
         return None

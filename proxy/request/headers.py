@@ -135,6 +135,7 @@ _REPEATABLE: Final = frozenset(
 )
 """Of the protected fields, those that RFC 9110 5.3 lets a sender write more than once."""
 
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 _PREFIXES: Final = tuple(REQUEST_PREFIXES)
 NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """RFC 9110 5.6.2 ``token``."""
@@ -198,6 +199,12 @@ class RequestFields(msgspec.Struct, frozen=True):
     """The trace id; empty where none or several were sent."""
     forwardable: Headers
     """What goes on to the API, before the gateway adds its own."""
+
+
+def has_body(headers: Headers) -> bool:
+    """Say whether a request has a body, by the fields that frame it (RFC 9112 6.3)."""
+    framing = {name.lower(): value for name, value in headers if name.lower() in _FRAMING}
+    return bool(framing) and framing != {"content-length": "0"}
 
 
 def read_request_fields(headers: Headers, table: FieldTable = TABLE) -> RequestFields | Reason:

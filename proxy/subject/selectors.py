@@ -94,13 +94,14 @@ def select_subjects(
     claims = _claim(source, Asked(parameters, query, headers, body))
     if isinstance(claims, Reason):
         return claims
+    if any(len(claimed.countries) > 1 and len(claimed.ids) > 1 for claimed in claims):
+        return Reason.SUBJECT_MALFORMED
     found: dict[Subject, None] = {}
-    for claimed in claims:
-        if len(claimed.countries) > 1 and len(claimed.ids) > 1:
-            return Reason.SUBJECT_MALFORMED
-        found |= dict.fromkeys(_make_subjects(source, claimed))
-        if len(found) > MAX_SUBJECTS:
-            return Reason.SUBJECTS_EXCEEDED
+    for claimed in [_join(claims)] if source.is_confirmed else claims:
+        for subject in _make_subjects(source, claimed):
+            found[subject] = None
+            if len(found) > MAX_SUBJECTS:
+                return Reason.SUBJECTS_EXCEEDED
     return tuple(found) or _SOMEBODY
 
 
@@ -187,12 +188,22 @@ def _claim_together(country: Selector, id_: Selector, asked: Asked) -> list[Clai
     return claims
 
 
+def _join(claims: Iterable[Claimed]) -> Claimed:
+    """Return claims as one in which everybody may be of every country.
+
+    A record is confirmed by its country alone, whichever id it was claimed for.
+    """
+    countries = [text for claimed in claims for text in claimed.countries]
+    ids = [text for claimed in claims for text in claimed.ids]
+    return Claimed(tuple(dict.fromkeys(countries)), tuple(dict.fromkeys(ids)))
+
+
 def _make_subjects(source: SubjectSource, claimed: Claimed) -> Iterable[Subject]:
     where = "" if source.country is None or source.lookup else source.country.where
-    countries = [read_country(text, source.form) or UNKNOWN for text in claimed.countries] or [UNKNOWN]
-    return [
+    countries = dict.fromkeys(read_country(text, source.form) or UNKNOWN for text in claimed.countries) or (UNKNOWN,)
+    return (
         Subject(country=country, id=id_, source=where) for id_ in claimed.ids or (UNKNOWN,) for country in countries
-    ]
+    )
 
 
 def _find_texts(selector: Selector, asked: Asked) -> tuple[str, ...] | Reason:

@@ -59,7 +59,7 @@ async def test_the_image_installs_starts_serves_and_stops_as_another_user(folder
         env = rehearsal.environment() | {
             "SEKISHO_LISTEN": listen,
             "SEKISHO_ADMIN": admin,
-            "SEKISHO_UPSTREAM": json.dumps({"users": upstream}),
+            "SEKISHO_UPSTREAM": json.dumps({"users": upstream, "users/JP": upstream}),
             "SEKISHO_JWKS": json.dumps({name: f"{idp}/{name}/jwks.json" for name in ISSUERS}),
         }
         program = shutil.which(rehearsal.command()[0], path=env["PATH"])

@@ -2,16 +2,21 @@
 """What a caller who may see some records tries in order to see others, and what an API sends that could let it."""
 
 import json
+import tracemalloc
 from typing import Any, Final
 
 import pytest
 
 from proxy.model.api import Transform
+from proxy.model.decision import Reason
+from proxy.model.filtering import AnswerRefusedError
 from proxy.model.inspection import Beyond, Field, Inspection, Member
 from proxy.model.json_path import parse_json_path
 from proxy.redaction.filters import make_filter
 from proxy.redaction.treatment import Treatment
 from tests.support.judging import ALLOWED, DENIED, Table, TableJudge, allowed_with, drive, name_value, seal_cursor
+from tests.support.passages import NOW
+from tests.support.people import APIS, JSON, Drive, a_checkpoint, people_bundle
 
 P: Final = parse_json_path
 PAGED: Final = Inspection(
@@ -52,3 +57,71 @@ def test_records_that_look_alike_leave_each_as_it_may(countries: str) -> None:
         {"name": None if country == "KR" else f"N{at}", "country": country} for at, country in named if country != "JP"
     ]
     assert run(countries) == expected
+
+
+# Another bundle, before the API has answered.
+
+
+def test_a_country_in_the_answers_head_is_judged_by_the_bundle_in_force_when_it_comes() -> None:
+    drive = Drive()
+    assert drive.ask("/v1/headed").forward is not None
+    stricter = a_checkpoint(people_bundle("  - {id: not-now, effect: deny, when: {subject.country: TW}}\n"))
+    assert not drive.passage.is_denied_under(stricter, NOW), "it may still be about somebody else"
+    came = drive.answer(b"{}", head=(JSON, ("X-Subject-Country", "TW")))
+    assert (came.status, came.reason, came.body) == (403, "rule-denies", b"")
+
+
+# A search by what nobody declared.
+
+
+@pytest.mark.parametrize("field", [("Content-Length", "13"), ("Transfer-Encoding", "chunked")])
+def test_a_body_of_a_get_searches_nothing_where_records_are_hidden(field: tuple[str, str]) -> None:
+    assert Drive().ask("/v1/people", field).reason == "body-undeclared"
+
+
+def test_where_nothing_is_hidden_or_the_body_is_empty_it_passes() -> None:
+    assert Drive().ask("/v1/people", ("Content-Length", "13"), who="data-team").forward is not None
+    assert Drive().ask("/v1/people", ("Content-Length", "0")).forward is not None
+
+
+# Claims about several people at once.
+
+PAIRS: Final = """\
+      - id: pairs
+        methods: [POST]
+        path: /v1/pairs
+        action: read
+        reads_only: {by: users-team, review_by: 2027-06-30}
+        subject:
+          country: {body: "$.of[*].country"}
+          id: {body: "$.of[*].id"}
+          confirm: "$.country"
+          records: "$.people[*]"
+        fields: {"$.name": user.name, "$.country": user.country}
+        searchable_by: []
+"""
+NOT_KEN: Final = "  - {id: not-ken, effect: deny, when: {subject.country: KR, subject.id: ken}}\n"
+
+
+def test_a_claim_about_one_is_not_confirmed_by_a_record_of_another() -> None:
+    checkpoint = a_checkpoint(people_bundle(NOT_KEN, apis=APIS + PAIRS))
+    swapped = b'{"of": [{"id": "ken", "country": "TW"}, {"id": "lin", "country": "KR"}]}'
+    length = ("Content-Length", str(len(swapped)))
+    came = Drive(checkpoint).ask("/v1/pairs", JSON, length, method="POST", body=swapped)
+    assert came.reason == "rule-denies", "who is claimed for Taiwan may be the one who must not be read in Korea"
+
+
+# Values that cost more than they weigh.
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"1", b'""', b'{"a":[]}'])
+def test_a_record_of_very_many_small_values_is_too_large(value: bytes) -> None:
+    made = make_filter(PAGED, TableJudge(TABLE), Treatment(name=name_value, seal=seal_cursor, hides=True))
+    made.feed(b'{"users":[{"country":"TW","x":[' + b",".join([value] * 20_000))
+    tracemalloc.start()
+    with pytest.raises(AnswerRefusedError) as caught:
+        made.feed((b"," + value) * 100_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert caught.value.reason is Reason.ANSWER_RECORD_TOO_LARGE
+    assert peak < 16 << 20, "of a record of at most one MiB"

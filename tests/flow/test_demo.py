@@ -31,6 +31,8 @@ def test_the_demo_plays_the_story_as_expected() -> None:
         "good: ledger demo.sekisho.example/ledger",
         "the ledger says: 6 seen, 3 dropped; kept back 3 of JP",
         "3,000 seen, 1,500 dropped; kept back 500 of TW, 500 of US, 500 of JP",
+        "6 seen, 3 dropped, 3 masked; kept back 3 of TW; default; jp-masked-for-line-plus",
+        "6 seen, 2 masked; jp-payments-stay-in-japan",
         "DENY 503    lookup-unavailable",
         "is line 6 of the ledger",
         "jsonl:7 (n 6): this line was changed",

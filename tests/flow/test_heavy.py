@@ -57,7 +57,8 @@ def come_to(inspection: Inspection, table: Table, treatment: Treatment, body: by
 
 
 @settings(
-    deadline=None, max_examples=3000,
+    deadline=None,
+    max_examples=3000,
     database=None,
     derandomize=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

@@ -14,12 +14,14 @@ from proxy.redaction.filters import make_filter
 from proxy.redaction.transforms import transform
 from proxy.redaction.treatment import Treatment
 from tests.support.json_draws import Answer, answers, inspections, tables
+from tests.support.json_source import Limits
 from tests.support.json_writing import COMMENT, SPLITS, broken, split, texts_in
 from tests.support.judging import Run, Table, TableJudge, drive, name_value, seal_cursor
 from tests.support.reference_filter import expect
-from tests.support.reference_model import Setting
+from tests.support.reference_model import USUAL, Setting
 from tests.support.reference_output import ReferenceFilter, check_run
 
+USUAL_BYTES: Final = 1_048_576
 CHECKED: Final = settings(
     deadline=None,
     database=None,
@@ -50,9 +52,15 @@ class Case:
 
     def make(self, judge: Judge) -> Filter:
         seal = seal_cursor if self.setting.seal else None
-        return make_filter(
-            self.setting.inspection, judge, Treatment(name=name_value, seal=seal, hides=self.setting.hides)
+        treatment = Treatment(
+            name=name_value,
+            seal=seal,
+            hides=self.setting.hides,
+            record_bytes=self.setting.record_bytes,
+            depth=self.setting.limits.depth,
+            number_chars=self.setting.limits.number_chars,
         )
+        return make_filter(self.setting.inspection, judge, treatment)
 
     def forbidden(self) -> set[str]:
         """Secrets of records that are denied, and of what nothing declares, unless a record that leaves has them."""
@@ -70,7 +78,10 @@ def cases(draw: st.DrawFn, media: Media | None = None, *, spoils: bool = False) 
     inspection = draw(inspections(media))
     table = draw(tables())
     seal = draw(st.sampled_from((seal_cursor, seal_cursor, None)))
-    setting = Setting(inspection, table, apply, seal, hides=draw(st.booleans()))
+    record_bytes = draw(st.sampled_from((*[USUAL_BYTES] * 3, 90)))
+    limits = draw(st.sampled_from((*[USUAL] * 3, Limits(6, 20))))
+    hides = draw(st.booleans())
+    setting = Setting(inspection, table, apply, seal, hides, record_bytes, limits)
     return Case(setting, table, draw(answers(inspection, spoils=spoils)), asks=draw(st.integers(0, 2)) == 0)
 
 

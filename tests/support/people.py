@@ -161,7 +161,7 @@ LOOKUPS: Final = '  - {id: staff, kind: prefixes, prefixes: {"0": JP}}\n'
 JSON: Final = ("Content-Type", "application/json")
 LINES: Final = ("Content-Type", "application/x-ndjson")
 EVENTS: Final = ("Content-Type", "text/event-stream")
-WHO: Final[dict[str, dict[str, Any]]] = {"staff": STAFF, "data-team": DATA_TEAM, "support": SUPPORT}
+WHO: Final[Mapping[str, Mapping[str, Any]]] = {"staff": STAFF, "data-team": DATA_TEAM, "support": SUPPORT}
 
 
 @functools.cache
@@ -171,12 +171,14 @@ def people_bundle(more_rules: str = "", grants: str = "", apis: str = APIS) -> S
         return load_bundle(write_people(Path(folder) / "policies", more_rules, grants, apis))
 
 
-def write_people(folder: Path, more_rules: str = "", grants: str = "", apis: str = APIS) -> Path:
+def write_people(
+    folder: Path, more_rules: str = "", grants: str = "", apis: str = APIS, lookups: str = LOOKUPS
+) -> Path:
     """Write the bundle: the reference bundle without its tests, and more."""
-    registers = {"apis": apis, "rules": RULES + more_rules, "lookups": LOOKUPS} | ({"grants": grants} if grants else {})
+    registers = {"apis": apis, "rules": RULES + more_rules, "lookups": lookups} | ({"grants": grants} if grants else {})
     more = "".join(f"  more-{name}.yaml: [{name}]\n" for name in registers)
     edits = [
-        ("apis/users.yaml", "    upstream: {url:", "    hosts: [users.internal]\n    upstream: {url:"),
+        ("apis/users.yaml", "  - id: users\n", "  - id: users\n    hosts: [users.internal]\n"),
         ("bundle.yaml", "  tests/line-2021.yaml: [tests]\n", more),
     ]
     write_policies(folder, *edits)

@@ -54,6 +54,8 @@ def _read(setting: Setting, expected: Expected, data: bytes, event: str = "messa
     expected.seen, expected.dropped = expected.seen + found.seen, expected.dropped + found.dropped
     expected.ids += found.ids
     expected.masked = (expected.masked[0] + found.masked[0], expected.masked[1] + found.masked[1])
+    if len(data) > setting.record_bytes:
+        expected.soft.add(Reason.ANSWER_RECORD_TOO_LARGE)
     if parsed.flaws:
         expected.hard |= parsed.flaws
         expected.soft |= found.hard | found.soft

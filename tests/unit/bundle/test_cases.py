@@ -160,3 +160,43 @@ def test_a_route_that_nobody_declared_is_a_problem_unless_it_is_expected(tmp_pat
     assert not problems_after(tmp_path / "a", misspelt, expected)
     problems = problems_after(tmp_path / "b", misspelt, unspecific)
     assert any(problem.startswith("cases.yaml:6:16:") for problem in problems), problems
+
+
+ANSWER = '{"users": []}'
+RECORDS = {
+    "records of nothing": ({}, {"records": {"left": "1"}}, ("expect", "records"), "of which records?"),
+    "what leaves of nothing": ({}, {"answer": ANSWER}, ("expect", "answer"), "what leaves of which answer?"),
+    "subjects are no answer": (
+        {"subjects": [{"country": "JP"}]}, {"answer": ANSWER}, ("expect", "answer"), "what leaves of which answer?"),
+    "an answer and its subjects": (
+        {"subjects": [{"country": "JP"}], "answer": ANSWER}, {}, ("given", "subjects"), "not both"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "expect", "path", "words"), RECORDS.values(), ids=RECORDS.keys())
+def test_records_that_nobody_could_look_at(
+    given: dict[str, Any], expect: dict[str, Any], path: tuple[str, ...], words: str
+) -> None:
+    (problem,) = check(a_case(given, expect))
+    assert (problem.path, words in problem.message) == ((0, *path), True)
+
+
+@pytest.mark.parametrize("expect", [{}, {"records": {"left": "0", "dropped": "12"}}, {"answer": ANSWER}])
+def test_records_of_an_answer_are_sound(expect: dict[str, Any]) -> None:
+    assert check(a_case({"answer": ANSWER}, {"effect": "by-record", **expect})) == []
+
+
+BODIES = {
+    "a document that YAML would guess at": ({"users": []}, "write the body as text, as it stands on the wire"),
+    "nothing": (" ", "the body is empty"),
+    "too much": ("x" * 65_537, "longer than 65536 characters"),
+}
+
+
+@pytest.mark.parametrize(("answer", "words"), BODIES.values(), ids=BODIES.keys())
+def test_an_answer_is_a_text(answer: object, words: str) -> None:
+    problems = validate(
+        CaseEntry, {"name": "a", "given": {"request": "GET /", "answer": answer}, "expect": {"effect": "deny"}}
+    )
+    assert isinstance(problems, list)
+    assert any(words in problem.message for problem in problems)

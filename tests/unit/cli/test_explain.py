@@ -13,6 +13,7 @@ from proxy.lifecycle.kept import keep_bundle
 from proxy.pipeline.steps import Refuse
 from tests.support.bundle_folder import REFERENCE, SMALL, edited, write_bundle
 from tests.support.passages import REQUEST_ID, a_head, a_passage, a_token, reference_bundle
+from tests.support.record_bundle import FILES, KIM, LIN, SATO
 from tests.support.world import ENGINEER
 
 
@@ -221,3 +222,130 @@ def test_a_line_without_a_folder_needs_one_that_keeps_its_bundle(
 def test_without_a_folder_there_is_nothing_but_a_record_to_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--request", "GET /v1/jp/users/42"]) == 2
     assert "Name the policy folder" in capsys.readouterr().err
+
+
+# Lists: whose data it is, the answer tells.
+
+LIST = ("--request", "GET /v1/users", "--caller", "affiliate=home-co", "--caller", "kind=employee",
+        "--caller", "residence=CN", "--origin", "country=JP")  # fmt: skip
+ANSWER = {"users": [SATO | {"home": "Kyoto"}, KIM, LIN], "total": 3}
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("records"), FILES)
+
+
+@pytest.fixture
+def answer(tmp_path: Path) -> Path:
+    path = tmp_path / "answer.json"
+    path.write_text(json.dumps(ANSWER), encoding="utf-8")
+    return path
+
+
+def test_a_list_is_told_by_class_and_by_record(records: Path, answer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(records), *LIST, "--answer", str(answer)]) == 0
+    out = capsys.readouterr().out
+    for told in (
+        "the request GET /v1/users: effect by-record: whose data it is, the answer tells",
+        "JP: deny by no-china",
+        "KR: allow by staff, mask user.contact, pseudonymise user.unique_id",
+        "any other: allow by staff",
+        "unknown: deny by no-china (by unknown)",
+        "records of the answer: left 2, dropped 1, masked 1",
+        "$.users[0]: JP, dropped by no-china",
+        "$.users[1]: KR, masked by kr-masked",
+        "mask $.phone",
+        "$.users[2]: TW, left by staff",
+        "nobody declared these, and they do not leave: $.users[*].country, $.users[*].home",
+        "subject.country: unknown  (the answer tells it)",
+    ):
+        assert told in out, told
+    for value in ("Sato", "Kim", "Lin", "Kyoto", *(each["phone"] for each in (SATO, KIM, LIN)), "8863"):
+        assert value not in out, "no value of a record is told"
+
+
+def test_without_an_answer_it_says_what_would_be_told(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(records), *LIST]) == 0
+    out = capsys.readouterr().out
+    assert "give an answer of the API, and each of its records is judged" in out
+    assert "where a record could be dropped, the query may hold after, name" in out
+    assert "records of the answer" not in out
+
+
+def test_what_leaves_is_shown_where_it_is_asked_for(
+    records: Path, answer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(records), *LIST, "--answer", str(answer), "--show-answer"]) == 0
+    leaving = json.loads(capsys.readouterr().out.partition("what reaches the caller:\n")[2])
+    assert [each["name"] for each in leaving["users"]] == ["Kim", "Lin"]
+    assert leaving["users"][0]["phone"] == "******5432"
+
+
+def test_a_list_as_json(records: Path, answer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(records), *LIST, "--answer", str(answer), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["verdict"].startswith("effect by-record")
+    assert [each["subjects"] for each in said["classes"]] == ["JP", "KR", "any other", "unknown"]
+    assert said["answer"]["summary"] == "left 2, dropped 1, masked 1"
+    assert said["answer"]["records"][1]["fields"] == [
+        {"path": "$.phone", "transform": "mask"}, {"path": "$.id", "transform": "pseudonymise"},
+    ]  # fmt: skip
+    assert said["answer"]["leaving"] is None
+
+
+def test_an_answer_that_is_refused_says_why(records: Path, answer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = ["GET /v1/strict" if each == "GET /v1/users" else each for each in LIST]
+    assert main(["explain", str(records), *request, "--answer", str(answer)]) == 0
+    out = capsys.readouterr().out
+    assert "effect deny, reason rule-denies" in out
+    assert "records of the answer: refused, rule-denies by no-china" in out
+
+
+REGISTERED = {
+    "a register in memory": ("GET /v1/registered", "the register prefixes tells the country of the id of each record"),
+    "a register that is kept elsewhere": (
+        "GET /v1/several?ids=821,8862", "2 subjects, of KR, TW: each is decided by itself, and the strictest counts"),
+    "a claim": (
+        "GET /v1/claimed?country=TW&id=1",
+        "the country is only a claim: the answer has to confirm it, in each of its records, or it is refused"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("request_", "told"), REGISTERED.values(), ids=REGISTERED.keys())
+def test_how_it_is_found_out_whose_data_it_is(
+    records: Path, request_: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = [request_ if each == "GET /v1/users" else each for each in LIST]
+    assert main(["explain", str(records), *request]) == 0
+    assert told in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+def test_a_directory_is_not_asked(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "answer.json").write_text('[{"id": "1"}, {"id": "2"}]', encoding="utf-8")
+    request = ["GET /v1/directed" if each == "GET /v1/users" else each for each in LIST]
+    assert main(["explain", str(records), *request, "--answer", str(tmp_path / "answer.json")]) == 0
+    out = capsys.readouterr().out
+    assert "the register directory is kept elsewhere and was not asked for 2 ids: unknown here" in out
+    assert "$[1]: unknown, dropped by no-china (by unknown)" in out
+
+
+MISUSED = {
+    "of a record": (["--ledger", "x", "--id", REQUEST_ID, "--answer", "a"], "--answer is looked into for a request"),
+    "nothing to show": ([*LIST, "--show-answer"], "--show-answer shows what leaves of an answer"),
+    "a file that is none": ([*LIST, "--answer", "no-such-file"], "no-such-file cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("flags", "said"), MISUSED.values(), ids=MISUSED.keys())
+def test_an_answer_that_belongs_to_nothing_is_refused(
+    records: Path, flags: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(records), *flags]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_bytes_that_are_no_text_are_refused(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "answer.json").write_bytes(b"\xff")
+    assert main(["explain", str(records), *LIST, "--answer", str(tmp_path / "answer.json")]) == 2
+    assert "is no UTF-8 text" in capsys.readouterr().err

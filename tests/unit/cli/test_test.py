@@ -9,6 +9,7 @@ import pytest
 from proxy.bundle.check import load_bundle
 from proxy.cli import main
 from tests.support.bundle_folder import REFERENCE, SMALL, edited, write_bundle
+from tests.support.record_bundle import FILES
 
 
 def test_the_reference_bundle_passes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,3 +96,30 @@ def test_a_weaker_policy_fails_the_reference_tests(tmp_path: Path) -> None:
         if code == 0:
             unnoticed.append(rule.splitlines()[0])
     assert not unnoticed
+
+
+def test_a_test_of_a_list_that_fails_names_its_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = """
+  - name: nobody is dropped
+    given:
+      caller: {affiliate: home-co, kind: employee, residence: CN}
+      origin: {country: JP}
+      request: GET /v1/users
+      answer: '{"users": [{"country": "TW"}, {"country": "KR"}, {"country": "JP"}]}'
+    expect: {effect: by-record, records: {left: 3}}
+"""
+    folder = write_bundle(tmp_path / "bundle", {**FILES, "cases.yaml": FILES["cases.yaml"].rstrip() + case})
+    assert main(["test", str(folder), "--junit", str(tmp_path / "results.xml")]) == 1
+    out = capsys.readouterr().out
+    assert (
+        """\
+FAILED nobody is dropped
+         expected effect by-record, records left 3
+         decided  effect by-record, records left 2, dropped 1, masked 0
+           $.users[0]: TW, left by staff
+           $.users[1]: KR, left by staff
+           $.users[2]: JP, dropped by no-china
+"""
+        in out
+    )
+    assert "$.users[2]: JP, dropped by no-china" in (tmp_path / "results.xml").read_text("utf-8")

@@ -212,13 +212,13 @@ def test_the_apis_own_status_and_the_trace_are_said_where_there_are_any() -> Non
 
 
 def test_what_was_found_in_records_can_be_said_and_is_left_out_where_it_is_nothing() -> None:
-    content = ContentRecorded(seen=5, dropped=2, subjects=3, subject_ids=("ab",))
+    content = ContentRecorded(seen=5, dropped=2, subjects=3, subject_ids=("users:ab",))
     line = msgspec.structs.replace(decide(an_outcome(), released=True), content=content)
     assert json.loads(encode_body(line))["content"] == {
         "seen": 5,
         "dropped": 2,
         "subjects": 3,
-        "subject_ids": ["ab"],
+        "subject_ids": ["users:ab"],
     }
 
 

@@ -76,7 +76,7 @@ def test_a_country_that_is_none_is_unknown(small: Path) -> None:
         pytest.param("GET /v1/users", {"country": "TW"}, "TW", UNKNOWN, "KR", id="one without an id"),
         pytest.param("GET /v1/users/by-id/42", {"country": "JP"}, "JP", "42", "JP", id="what a register tells"),
         pytest.param("POST /v1/users/search", {"country": "JP"}, "JP", UNKNOWN, "JP", id="what a body claims"),
-        pytest.param("GET /v1/jp/users/42", {"country": "JP", "id": "43"}, "JP", "42", "JP",
+        pytest.param("GET /v1/jp/users/42", {"country": "JP", "id": "42"}, "JP", "42", "JP",
                      id="what the path says, again"),
     ],
 )  # fmt: skip

@@ -13,6 +13,7 @@ from proxy.caller.people import Engagement
 from proxy.errors import UsageError
 from proxy.ledger.entry import encode_body
 from proxy.ledger.record import Recorder
+from proxy.lifecycle.explanation import explain_facts
 from proxy.lifecycle.recorded import read_recorded
 from proxy.model.caller import Part
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, FactSet
@@ -50,6 +51,15 @@ def test_a_line_decides_as_it_says() -> None:
 def test_a_line_of_another_bundle_is_remarked_on() -> None:
     read = read_recorded(json.dumps(a_record(bundle="0" * 32)).encode(), reference_bundle())
     assert any("under another bundle" in remark for remark in read.remarks)
+
+
+def test_a_line_of_a_list_says_what_its_answer_held_and_that_the_answer_told_whose() -> None:
+    content = {"seen": 5, "dropped": 2, "masked": 1, "rules": {"jp-no-china": 2, "kr-masked": 1}}
+    record = a_record() | {"content": content, "subject": {"source": "answer"}}
+    read = read_recorded(json.dumps(record).encode(), reference_bundle())
+    assert read.remarks[-1] == "its answer held 5 records, 2 dropped, 1 masked, 2 by jp-no-china, 1 by kr-masked"
+    explained = explain_facts("a", read.facts, reference_bundle())
+    assert [each.effect for each in explained.classes if each.subjects == "JP"] == ["deny"]
 
 
 GARBAGE = {

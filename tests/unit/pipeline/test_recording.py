@@ -9,7 +9,6 @@ import pytest
 
 from proxy.model.decision import Reason
 from proxy.model.request import ResponseHead
-from proxy.pipeline.passage import Passage
 from proxy.pipeline.steps import Cut, Part, Refuse
 from tests.support.passages import REQUEST_ID
 from tests.support.people import (
@@ -99,7 +98,7 @@ def test_an_export_is_recorded_before_it_is_asked_for() -> None:
 # What may not leave.
 
 NEVER: Final[dict[str, tuple[bytes, tuple[tuple[str, str], ...], int, str]]] = {
-    "no JSON": (b"<html>", (JSON,), 200, "answer-shape-undeclared"),
+    "no JSON": (b"<html>", (JSON,), 200, "answer-malformed"),
     "another type": (mixed("TW1"), (("Content-Type", "text/html"),), 200, "answer-type-undeclared"),
     "no type": (mixed("TW1"), (), 200, "answer-type-undeclared"),
     "two types": (mixed("TW1"), (JSON, JSON), 200, "answer-type-undeclared"),
@@ -187,13 +186,13 @@ def _fail(*_: object) -> Any:
 
 
 @pytest.mark.parametrize("room", ["seal", "inspect", "directory"])
-def test_an_exception_in_any_room_is_a_refusal(room: str) -> None:
+def test_an_exception_in_any_room_is_a_refusal(room: str, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = Register({"1": "TW"})
     checkpoint = a_checkpoint(directory=directory)
     drive = Drive(checkpoint)
     came = drive.ask("/v1/roster" if room == "directory" else "/v1/people")
     if room == "directory":
-        directory.find = _fail  # type: ignore[method-assign, assignment]
+        monkeypatch.setattr(directory, "find", _fail)
     else:
         setattr(checkpoint, room, Failing())
     drive.answer(mixed("TW1", next="c"))
@@ -229,11 +228,10 @@ def test_an_exception_midway_cuts() -> None:
     assert (came.last.reason, type(came.last.error)) == (Reason.DECISION_FAILED, ZeroDivisionError)
 
 
-def test_an_exception_while_the_first_part_is_told_is_a_refusal() -> None:
+def test_an_exception_while_the_first_part_is_told_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     drive = Drive()
     drive.ask("/v1/people")
-    passage: Passage = drive.passage
-    passage._tell_content = Failing().__getattr__  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(drive.passage, "_tell_content", _fail)
     came = drive.answer(mixed("TW1"))
     assert isinstance(came.last, Refuse)
     assert (came.reason, came.status, came.decision["released"]) == ("decision-failed", 503, False)

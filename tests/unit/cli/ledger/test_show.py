@@ -34,9 +34,11 @@ def folder(tmp_path: Path) -> Path:
     ledger.write(DENIED, StopLine())
     ledger.now += 86_400 * 30
     ledger.begin()
-    first = ContentRecorded(seen=3, masked=1, subjects=2, subject_ids=("e5" * 16, "f6" * 16), left={"TW": 3})
+    first = ContentRecorded(
+        seen=3, masked=1, subjects=2, subject_ids=("users:" + "e5" * 16, "users:" + "f6" * 16), left={"TW": 3}
+    )
     second = ContentRecorded(
-        seen=2, dropped=1, subjects=1, subject_ids=("f6" * 16,), left={"TW": 1}, kept_back={"JP": 1}
+        seen=2, dropped=1, subjects=1, subject_ids=("users:" + "f6" * 16,), left={"TW": 1}, kept_back={"JP": 1}
     )
     parts = [
         ReleasedLine(id=ALLOWED.id, bytes=256, content=first),
@@ -91,7 +93,7 @@ def test_an_allowance_with_all_its_lines(folder: Path, capsys: pytest.CaptureFix
         "left TW (Taiwan) 4 records",
         "kept back JP (Japan) 1 records",
         "by rule jp-no-china 1 records",
-        f"whose {'e5' * 16},",
+        f"whose users:{'e5' * 16},",
     ):
         assert told in out, told
 
