@@ -20,14 +20,14 @@ from proxy.model.facts import ABSENT, UNKNOWN, Fact
 from proxy.model.inspection import Beyond, Inspection
 from proxy.model.origin import Origin
 from proxy.model.request import ResponseHead, Target
-from proxy.model.subject import Subject
+from proxy.model.subject import Subject, Told
 from proxy.origin.resolve import NOWHERE
 from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.counting import Counting, as_first
 from proxy.pipeline.counting_answers import AnswerCounting
-from proxy.pipeline.judge import AnswerJudge, FixedJudge, RecordJudge, can_take, find_strictest
-from proxy.pipeline.whose import Wanted, Whose
+from proxy.pipeline.judge import AnswerJudge, FixedJudge, RecordJudge, can_take, find_strictest, hangs_on_country
+from proxy.pipeline.whose import Wanted, Whose, locate
 from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import decide
 from proxy.policy.partial import Partial, Verdict, decide_unresolved
@@ -191,7 +191,7 @@ class Judging:
         whose, source = self._whose, route.subject
         reason = find_refusal(decision, route.inspection)
         if reason is not None:
-            is_unsure = whose is not None and whose.has_failed and _hangs_on_country(decision)
+            is_unsure = whose is not None and whose.has_failed and hangs_on_country(decision)
             return Reason.LOOKUP_UNAVAILABLE if is_unsure else reason
         is_confirmed = whose is not None and source is not None and source.is_confirmed
         counts_shown = route.id in self._checkpoint.counted_in_answers and self._method != "HEAD"
@@ -393,6 +393,8 @@ class Judging:
         subjects = self._subjects
         if subjects is None:
             subjects = (select_subject(match.route.subject, match.parameters),)
+        elif match.route.subject is not None and match.route.subject.lookup:
+            subjects = _locate_anew(checkpoint, match.route.subject.lookup, subjects, now)
         every = [
             checkpoint.find_facts(match, caller, origin, each, approach.fields, now)
             for each in subjects or (_ANSWERED,)
@@ -425,6 +427,15 @@ class Judging:
         return not self._judge.is_same_under(policy, facts, partial)
 
 
+def _locate_anew(checkpoint: Checkpoint, lookup: str, subjects: tuple[Subject, ...], now: float) -> tuple[Subject, ...]:
+    """Return subjects as a register has them now; as they were, where it cannot tell at once."""
+    found: dict[Subject, None] = {}
+    for each in subjects:
+        located = locate(checkpoint.directory, lookup, each, now)
+        found |= dict.fromkeys((each,) if isinstance(located, Told) else located)
+    return tuple(found)
+
+
 def _join(subjects: tuple[Subject, ...]) -> Subject:
     """Return what several subjects have in common, for the record."""
     countries, ids = {each.country for each in subjects}, {each.id for each in subjects}
@@ -433,12 +444,6 @@ def _join(subjects: tuple[Subject, ...]) -> Subject:
         id=ids.pop() if len(ids) == 1 else UNKNOWN,
         source=subjects[0].source,
     )
-
-
-def _hangs_on_country(decision: Decision) -> bool:
-    """Say whether a decision might be another one, were the subject's country known."""
-    is_matched = decision.rule is not None and decision.rule.certainty is Certainty.MATCHED
-    return not is_matched and "subject.country" in decision.unknown
 
 
 def _say(decision: Decision) -> object:

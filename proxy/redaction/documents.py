@@ -39,6 +39,7 @@ MAX_NAMES: Final = 65_536
 MAX_GLANCE_BYTES: Final = 262_144
 """That are matched at once."""
 LINE_FEED: Final = 0x0A
+SPACE: Final = 0x20
 
 
 class Means(NamedTuple):
@@ -165,10 +166,11 @@ class Documents:
 
     def _look(self) -> int:
         """Return the next byte that is no space; -1 where there is none yet."""
-        skipped = self._space(self._data, self._at)
-        if skipped is not None:
-            self._at = skipped.end()
-        return self._data[self._at] if self._at < len(self._data) else -1
+        data, at = self._data, self._at
+        if at < len(data) and data[at] <= SPACE:
+            skipped = self._space(data, at)
+            self._at = at = skipped.end() if skipped else at
+        return data[at] if at < len(data) else -1
 
     def _read_first(self) -> bool:
         container = self._open[-1]
@@ -391,15 +393,14 @@ class Documents:
 
     def _glance_at_many(self, shape: Shape) -> bool:
         """Take units in a row of one shape, each with what stood behind the one before; False where there is none."""
-        plan = self._means.outlet.plan_of(shape)
+        outlet = self._means.outlet
         size = min(MAX_GLANCE_BYTES, self._max_bytes)
         with memoryview(self._data) as view, view[self._at : self._at + size] as text:
-            parts = plan.split(text, self._separator)
-        batch = Batch(shape, plan, parts, is_lines=not self._open)
-        if not batch.count:
-            return False
-        self._at += sum(map(len, batch.units)) + batch.count * len(self._separator)
-        self._means.outlet.batch(batch)
+            batch = Batch(shape, outlet.plan_of(shape), text, self._separator, is_lines=not self._open)
+            if not batch.count:
+                return False
+            self._at += batch.size
+            outlet.batch(batch)
         if not self._open:
             self._begin()
         return True

@@ -3,13 +3,16 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.model.facts import UNKNOWN, Fact
 from proxy.model.filtering import AnswerRefusedError
 from proxy.redaction.rendering import Batch, Renderer
 from proxy.redaction.rulings import Ruling, Rulings, read_id
 from proxy.redaction.tally import Tally
+
+TIGHT: Final = (b",", b"\n")
+"""What stands between two units in what leaves; where it does so before, they may leave as one."""
 
 
 class _Judged(NamedTuple):
@@ -52,7 +55,7 @@ class Rows:
         if all(ruling is first for ruling in judged.rulings.values()) and self._is_whole(batch, first):
             tally.count(first.verdict, batch.count)
             tally.add_ids(judged.ids)
-            return batch.units
+            return [batch.text] if batch.separator in TIGHT else batch.units
         numbers = Counter(judged.keys)
         denied = {key for key in numbers if not judged.rulings[key].verdict.is_allowed}
         if denied and refuses:

@@ -5,7 +5,7 @@ Whoever draws knows without reading JSON whose record each secret stands in, so 
 leave without asking another filter.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Final, TypeAlias
@@ -170,6 +170,8 @@ _OF_ONE: Final[st.SearchStrategy[tuple[str, ...] | None]] = st.one_of(
     st.none(),
 )
 """Countries of one record; None where it does not say."""
+_OF_ROW: Final = st.one_of(*[st.sampled_from(COUNTRIES).map(lambda code: (code,))] * 6, _OF_ONE)
+"""Mostly one."""
 Leaf: TypeAlias = Callable[[Any, str | None], Draft]
 """What stands at the end of a path, under a name."""
 
@@ -184,11 +186,25 @@ class _Draw:
         self.records: list[Record] = []
         self.undeclared: set[str] = set()
         self.beyond: set[str] = set()
-        self.noise = cycle(draw(st.lists(st.sampled_from(NOISE), min_size=1, max_size=4)))
-        self.numbers = cycle(draw(st.lists(st.sampled_from((*NUMBERS, "", "", "")), min_size=1, max_size=4)))
-        self.extras = cycle(draw(st.lists(st.integers(0, 8), min_size=1, max_size=8)))
-        self.sizes = cycle(draw(st.lists(st.integers(0, 4), min_size=1, max_size=6)))
-        self.gone = cycle(draw(st.lists(st.integers(0, 9), min_size=1, max_size=6)))
+        self.is_uniform = draw(st.booleans())
+        """Whether all records have one skeleton, as those of a table do."""
+        self.rows = draw(st.integers(2, 12)) if self.is_uniform else 0
+        self._lists: dict[str, list[Any]] = {
+            "noise": draw(st.lists(st.sampled_from(NOISE), min_size=1, max_size=4)),
+            "numbers": draw(st.lists(st.sampled_from((*NUMBERS, "", "", "")), min_size=1, max_size=4)),
+            "extras": draw(st.lists(st.integers(0, 8), min_size=1, max_size=8)),
+            "sizes": draw(st.lists(st.integers(0, 4), min_size=1, max_size=6)),
+            "gone": draw(st.lists(st.integers(0, 9), min_size=1, max_size=6)),
+        }
+        self.begin()
+
+    def begin(self) -> None:
+        """Draw from the beginning of all lists again."""
+        self.noise: Iterator[str] = cycle(self._lists["noise"])
+        self.numbers: Iterator[str] = cycle(self._lists["numbers"])
+        self.extras: Iterator[int] = cycle(self._lists["extras"])
+        self.sizes: Iterator[int] = cycle(self._lists["sizes"])
+        self.gone: Iterator[int] = cycle(self._lists["gone"])
 
     def secret(self) -> str:
         self.count += 1
@@ -245,9 +261,11 @@ class _Draw:
         return Draft("object", children)
 
     def many(self, below: list[tuple[JsonPath, Any]], extra: set[str], leaf: Leaf, can_lack: Any) -> Draft:
-        size = next(self.sizes)
-        is_array = next(self.sizes) < 2
         is_record = any(path == () and what == "record" for path, what in below)
+        size = next(self.sizes)
+        if is_record and self.is_uniform:
+            size = self.rows
+        is_array = next(self.sizes) < 2
         if is_record and self.inspection.is_id_key:
             is_array = False
         names = [f"key{self.secret()}k" for _ in range(size)]
@@ -267,6 +285,8 @@ class _Draw:
     # Records.
 
     def record(self, name: str | None) -> Draft:
+        if self.is_uniform:
+            self.begin()
         own: set[str] = set()
         countries, country = self.country()
         id_, id_draft = self.id()
@@ -274,34 +294,38 @@ class _Draw:
             id_ = name
         if name is not None and name.startswith("key"):
             own.add(name)
-        paths: list[tuple[JsonPath, Any]] = [(each.path, "field") for each in self.inspection.fields]
-        lacks = ["field"]
-        for path, what, draft in ((self.inspection.country, "country", country), (self.inspection.id, "id", id_draft)):
-            if path is not None:
-                paths = [(each, was) for each, was in paths if each != path]
-                if draft is not None:
-                    paths.append((path, what))
-        if self.inspection.country is not None and not isinstance(self.inspection.country[-1], str):
-            paths = [(path[:-1], what) if what == "country" else (path, what) for path, what in paths]
+        drafts = {"country": country, "id": id_draft}
 
         def leaf(what: Any, _: str | None) -> Draft:
             if what == "field":
                 return self.anything(own) if next(self.extras) > 3 else self.scalar(own)
-            draft = country if what == "country" else id_draft
+            draft = drafts[what]
             assert draft is not None
             return draft
 
-        made = self.container(paths, self.undeclared, leaf, lacks) if paths else Draft("object")
+        paths = self.paths_of(drafts)
+        made = self.container(paths, self.undeclared, leaf, ["field"]) if paths else Draft("object")
         if isinstance(id_, str):
             own.add(id_)
         self.records.append(Record(countries, id_, frozenset(own)))
         return made
 
+    def paths_of(self, drafts: Mapping[str, Draft | None]) -> list[tuple[JsonPath, Any]]:
+        """Return where what stands in a record; what is drafted stands in the place of a field."""
+        paths: list[tuple[JsonPath, Any]] = [(each.path, "field") for each in self.inspection.fields]
+        for path, what in ((self.inspection.country, "country"), (self.inspection.id, "id")):
+            if path is None:
+                continue
+            paths = [(each, was) for each, was in paths if each != path]
+            if drafts[what] is not None:
+                paths.append((path if isinstance(path[-1], str) else path[:-1], what))
+        return paths
+
     def country(self) -> tuple[tuple[Fact[str], ...], Draft | None]:
         if self.inspection.country is None:
             return (UNKNOWN,), None
         is_several = not isinstance(self.inspection.country[-1], str)
-        codes = self.draw(_OF_ONE)
+        codes = self.draw(_OF_ROW if self.is_uniform else _OF_ONE)
         forms = WRITTEN[self.inspection.form]
         if codes is None:
             return (UNKNOWN,), None if is_several or self.draw(st.booleans()) else Draft("null", text="null")
@@ -325,9 +349,11 @@ class _Draw:
 def answers(draw: st.DrawFn, inspection: Inspection, *, spoils: bool = False) -> Answer:
     """An answer that fits its declaration; or one that does not, and then nobody knows whose each secret is."""
     drawing = _Draw(draw, inspection)
-    style = draw(styles(inspection.media))
+    style = draw(styles(inspection.media, is_uniform=drawing.is_uniform))
     writer = Writer(style)
     count = 1 if inspection.media is Media.JSON else draw(st.integers(0, 7)) % 5
+    if drawing.is_uniform and inspection.media is not Media.JSON and not inspection.records:
+        count = drawing.rows
     drafts = [drawing.document() for _ in range(count)]
     if spoils:
         for draft in drafts[-1:]:

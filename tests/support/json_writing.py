@@ -32,7 +32,7 @@ class Style:
     ends: tuple[bytes, ...] = (b"\n",)
 
 
-def styles(media: Media) -> st.SearchStrategy[Style]:
+def styles(media: Media, *, is_uniform: bool) -> st.SearchStrategy[Style]:
     blank = {
         Media.JSON: (b"", b"", b" ", b"\n", b"\r\n", b"\t \n  "),
         Media.LINES: (b"", b"", b" ", b"\t"),
@@ -43,8 +43,8 @@ def styles(media: Media) -> st.SearchStrategy[Style]:
         ends = (*ends, (b"\r",))
     return st.builds(
         Style,
-        st.lists(st.sampled_from(blank), min_size=1, max_size=5).map(tuple),
-        st.lists(st.sampled_from((0, 0, 0, 1, 2, 3)), min_size=1, max_size=7).map(tuple),
+        st.lists(st.sampled_from(blank), min_size=1, max_size=1 if is_uniform else 5).map(tuple),
+        st.lists(st.sampled_from((0, 0, 0, 1, 2, 3)), min_size=1, max_size=1 if is_uniform else 7).map(tuple),
         st.sampled_from(ends),
     )
 
