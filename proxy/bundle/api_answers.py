@@ -72,6 +72,8 @@ class AnswerEntry(Entry):
     """What the body is: one document, a document a line, or events with a document each."""
     fields_: dict[str, _FieldPlace] = Key(default_factory=dict, alias="fields")
     """JSONPath in the record to the data category there."""
+    data: list[Annotated[str, Category]] = Key(default_factory=list)
+    """The data categories of what it carries, where no field could say where they stand: an image, a file, a tunnel."""
     envelope: dict[str, _MemberPlace] = Key(default_factory=dict)
     """JSONPath in the document to what a member outside of the records says of them."""
     on_denied: Annotated[str, choice(*OnDenied)] = OnDenied.DROP
@@ -85,8 +87,8 @@ class AnswerEntry(Entry):
 
     @property
     def categories(self) -> frozenset[str]:
-        """The data categories of its fields."""
-        return frozenset(field.category for field in self.fields_.values())
+        """The data categories of what it carries."""
+        return frozenset(self.data) | {field.category for field in self.fields_.values()}
 
 
 LEAVING: Final = frozenset({"answers", "envelope", "on_denied", "undeclared", "searchable_by", "answer_headers"})
@@ -97,13 +99,16 @@ def check_answers(answers: AnswerEntry, subject: SubjectEntry | None) -> list[Pr
     """Return what is wrong with what an answer may hold."""
     written = sorted(LEAVING & answers.model_fields_set)
     if subject is None:
-        keys = [*written, *(["fields"] if answers.fields_ else [])]
+        keys = [*written, *(["fields"] if answers.fields_ else []), *(["data"] if answers.data else [])]
         message = "a route without personal data declares no fields, and nothing of its answers: leave this out"
         return [Problem((key,), message, at_key=True) for key in keys]
     if not answers.fields_:
         message = "it says what leaves of an answer that is looked into, and `fields` is missing"
         return [Problem((key,), message, at_key=True) for key in written]
     problems = [*_check_fields(answers), *_check_envelope(answers, subject), *_check_headers(answers, subject)]
+    if answers.data:
+        message = "`fields` says already what it carries, and where: declare it there"
+        problems.append(Problem(("data",), message, at_key=True))
     return problems + _check_searchable(answers, subject)
 
 
@@ -111,7 +116,11 @@ def _check_fields(answers: AnswerEntry) -> list[Problem]:
     paths, problems = _read_paths("fields", answers.fields_)
     whole = [text for text, path in paths.items() if not path]
     problems += [
-        Problem(("fields", text), "'$' is the whole record: declare its members one by one", at_key=True)
+        Problem(
+            ("fields", text),
+            "'$' is the whole record: declare its members one by one, or what is no JSON under `data`",
+            at_key=True,
+        )
         for text in whole
     ]
     clashes = find_clashes({text: path for text, path in paths.items() if path})

@@ -55,9 +55,10 @@ def _facts_of(resource: Resource) -> Facts:
 
 
 def _can_take(route: Route, category: str) -> bool:
+    fields = () if route.inspection is None else route.inspection.fields
     return any(
         declared == category or declared.startswith(f"{category}.") or category.startswith(f"{declared}.")
-        for declared in route.data.members
+        for declared in {field.category for field in fields}
     )
 
 

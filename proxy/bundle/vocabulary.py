@@ -107,7 +107,8 @@ def _take_sets(registers: Registers) -> dict[str, frozenset[str]]:
 
 
 def _categories(route: Mapping[str, Any]) -> Iterable[Any]:
-    """Yield the categories of a route's fields, each written alone or beside what is kept of it."""
-    fields = route.get("fields")
+    """Yield the categories that a route carries: of fields, alone or beside what is kept of them, and of other data."""
+    fields, data = route.get("fields"), route.get("data")
     for field in fields.values() if isinstance(fields, dict) else ():
         yield field.get("category") if isinstance(field, dict) else field
+    yield from data if isinstance(data, list) else ()

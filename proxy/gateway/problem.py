@@ -15,6 +15,12 @@ MEDIA_TYPE: Final = "application/problem+json"
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
+_TOLD_BY_OTHERS: Final = ("answer", "lookup:")
+"""Where a subject's country came from that the caller did not write."""
+_TELLING: Final = frozenset({Reason.RULE_DENIES, Reason.TRANSFORMS_NOT_APPLIED})
+"""Whether it is one of them, or ``no-rule-allows``, hangs on the subject's country, and would tell it of any id."""
+
+
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """A problem document."""
 
@@ -32,6 +38,8 @@ def render_problem(
     outcome: Outcome, reason: Reason, allowed_methods: tuple[str, ...], *, tell_rule: bool
 ) -> tuple[int, Headers, bytes]:
     """Return status, fields and body of a refusal."""
+    if not tell_rule and reason in _TELLING and outcome.subject.source.startswith(_TOLD_BY_OTHERS):
+        reason = Reason.NO_RULE_ALLOWS
     answer = ANSWERS[reason]
     is_told = tell_rule and reason is Reason.RULE_DENIES
     rule = outcome.decision.rule if outcome.decision and is_told else None

@@ -171,7 +171,7 @@ class Route(msgspec.Struct, frozen=True):
     subject: SubjectSource | None
     """None where the route carries no personal data."""
     data: FactSet
-    """The data categories of its declared fields."""
+    """The data categories of what it carries, as far as they are declared."""
     unauthenticated: bool
     max_duration_seconds: int
     max_body_bytes: int | None = None

@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 
 from proxy.model.api import Transform, combine_transforms
-from proxy.model.decision import AppliedRule, Decision, Effect, Reason
+from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
 from proxy.model.facts import UNKNOWN, Fact, FactSet
 from proxy.model.filtering import AnswerRefusedError, Judge, Verdict
 from proxy.model.inspection import Inspection
@@ -68,6 +68,12 @@ def can_take(inspection: Inspection | None, transforms: Iterable[str]) -> bool:
 
 def _meet(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
+def hangs_on_country(decision: Decision) -> bool:
+    """Say whether a denial might be another decision, were the subject's country known."""
+    is_matched = decision.rule is not None and decision.rule.certainty is Certainty.MATCHED
+    return not is_matched and "subject.country" in decision.unknown
 
 
 def find_strictest(decisions: Sequence[Decision]) -> Decision:
@@ -216,7 +222,7 @@ class RecordJudge:
         if isinstance(located, Told):
             located = (msgspec.structs.replace(subject, country=UNKNOWN),)
         verdict = self._find_strictest([self._judge(each) for each in located])
-        if has_failed and not verdict.is_allowed and "subject.country" in verdict.decision.unknown:
+        if has_failed and not verdict.is_allowed and hangs_on_country(verdict.decision):
             raise AnswerRefusedError(Reason.LOOKUP_UNAVAILABLE, verdict)  # dropped, it would seem not to be there
         self._note(located, verdict)
         return verdict

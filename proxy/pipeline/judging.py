@@ -19,15 +19,16 @@ from proxy.model.decision import Certainty, Decision, Effect, Reason
 from proxy.model.facts import ABSENT, UNKNOWN, Fact
 from proxy.model.inspection import Beyond, Inspection
 from proxy.model.origin import Origin
+from proxy.model.query import Query
 from proxy.model.request import ResponseHead, Target
-from proxy.model.subject import Subject
+from proxy.model.subject import Subject, Told
 from proxy.origin.resolve import NOWHERE
 from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.counting import Counting, as_first
 from proxy.pipeline.counting_answers import AnswerCounting
-from proxy.pipeline.judge import AnswerJudge, FixedJudge, RecordJudge, can_take, find_strictest
-from proxy.pipeline.whose import Wanted, Whose
+from proxy.pipeline.judge import AnswerJudge, FixedJudge, RecordJudge, can_take, find_strictest, hangs_on_country
+from proxy.pipeline.whose import Wanted, Whose, locate
 from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import decide
 from proxy.policy.partial import Partial, Verdict, decide_unresolved
@@ -149,7 +150,7 @@ class Judging:
         is_counted = counting is not None and route.id in checkpoint.counted_in_answers
         if decision.effect is Effect.ALLOW and not decision.transforms and self._whose is None and not is_counted:
             return None if counting is None else counting.settle(None)  # nearly every request that is allowed
-        reason = self._settle(route, decision)
+        reason = self._settle(route, decision, asked)
         if reason is None and is_counted and counting is not None:
             counted = msgspec.structs.replace(facts, counts=counting.counts)
             self._shown = self._make_answer_counting(route, counted, counting)
@@ -186,12 +187,12 @@ class Judging:
             return counted
         return first if counting.is_as_first else decide(policy, counted)
 
-    def _settle(self, route: Route, decision: Decision) -> Reason | None:
+    def _settle(self, route: Route, decision: Decision, asked: Asked) -> Reason | None:
         """Return why a decision lets nothing pass, and else have the answer looked into where it has to be."""
         whose, source = self._whose, route.subject
         reason = find_refusal(decision, route.inspection)
         if reason is not None:
-            is_unsure = whose is not None and whose.has_failed and _hangs_on_country(decision)
+            is_unsure = whose is not None and whose.has_failed and hangs_on_country(decision)
             return Reason.LOOKUP_UNAVAILABLE if is_unsure else reason
         is_confirmed = whose is not None and source is not None and source.is_confirmed
         counts_shown = route.id in self._checkpoint.counted_in_answers and self._method != "HEAD"
@@ -205,7 +206,10 @@ class Judging:
         if decision.transforms or claimed is not None or counts_shown:
             self._judge = FixedJudge(decision, self._subject.country, claimed, notes_shown=counts_shown)
         self._awaits_header = is_confirmed and claimed is None
-        return None
+        if route.searchable_by is None or not (decision.transforms or claimed is not None):
+            return None
+        query = self._check_search(route, asked)
+        return query if isinstance(query, Reason) else None
 
     def _decide_many(
         self, match: Match, caller: Caller, asked: Asked, subjects: tuple[Subject, ...]
@@ -229,9 +233,9 @@ class Judging:
         every = self._find_all_facts(checkpoint, match, caller, asked, subjects)
         self._subject, self._purpose = _join(subjects), every[0].purpose
         if route.api.id in checkpoint.counted:
-            return self._decide_counted(route, every)
+            return self._decide_counted(route, every, asked)
         decision = self._decision = find_strictest([decide(checkpoint.snapshot.policy, each) for each in every])
-        return self._settle(route, decision)
+        return self._settle(route, decision, asked)
 
     def _count_as_it_stands(self, route: Route, facts: Facts) -> Facts | CountsNeeded:
         """Return the facts with how much the caller has read before this request."""
@@ -240,7 +244,7 @@ class Judging:
             self._counting = Counting(checkpoint.volume, checkpoint.counted[route.api.id])
         return self._counting.find(facts, self._request_id, checkpoint.recorder, awaits=True)
 
-    def _decide_counted(self, route: Route, every: list[Facts]) -> Reason | Wants | None:
+    def _decide_counted(self, route: Route, every: list[Facts], asked: Asked) -> Reason | Wants | None:
         """Decide on several subjects by how much the caller has read, all of them included."""
         policy = self._checkpoint.snapshot.policy
         standing = self._count_as_it_stands(route, msgspec.structs.replace(every[0], subject=_ANSWERED))
@@ -248,7 +252,7 @@ class Judging:
             return standing
         counted = [msgspec.structs.replace(each, counts=standing.counts) for each in every]
         decision = self._decision = find_strictest([decide(policy, each) for each in counted])
-        reason = self._settle(route, decision)
+        reason = self._settle(route, decision, asked)
         if reason is None:
             if self._shown is None and self._counting is not None:
                 self._shown = self._make_answer_counting(route, counted[0], self._counting)
@@ -321,20 +325,24 @@ class Judging:
         if counting is not None:
             self._shown = self._make_answer_counting(route, facts, counting)
         self._hides = partial.verdict is not Verdict.ALLOW
-        if self._hides and self._method == "GET" and has_body(asked.approach.headers):
-            return Reason.BODY_UNDECLARED  # RFC 9110 9.3.1 gives it no meaning, and some APIs search by it
-        return self._check_search(route, inspection, asked) if self._hides else None
+        if not self._hides:
+            return None
+        query = self._check_search(route, asked)
+        return self._open_cursors(route, inspection, asked, query) if isinstance(query, Query) else query
 
-    def _check_search(self, route: Route, inspection: Inspection, asked: Asked) -> Reason | None:
-        """Return why this may not be searched for where records could be dropped; open what cursors it carries."""
+    def _check_search(self, route: Route, asked: Asked) -> Query | Reason | None:
+        """Return the query, None where there is none, or why this may not be searched for where something is hidden."""
+        if self._method == "GET" and has_body(asked.approach.headers):
+            return Reason.BODY_UNDECLARED  # RFC 9110 9.3.1 gives it no meaning, and some APIs search by it
         if not asked.target.raw_query:
             return None
         query = parse_query(asked.target.raw_query)
         if isinstance(query, Reason):
             return query
-        reason = check_searchable(query, route.searchable_by or frozenset())
-        if reason is not None:
-            return reason
+        return check_searchable(query, route.searchable_by or frozenset()) or query
+
+    def _open_cursors(self, route: Route, inspection: Inspection, asked: Asked, query: Query) -> Reason | None:
+        """Have the API asked by its own cursors; return why they are none that were given out."""
         parameters = [each.parameter for each in inspection.members if each.beyond is Beyond.CURSOR]
         if not parameters:
             return None
@@ -393,6 +401,8 @@ class Judging:
         subjects = self._subjects
         if subjects is None:
             subjects = (select_subject(match.route.subject, match.parameters),)
+        elif match.route.subject is not None and match.route.subject.lookup:
+            subjects = _locate_anew(checkpoint, match.route.subject.lookup, subjects, now)
         every = [
             checkpoint.find_facts(match, caller, origin, each, approach.fields, now)
             for each in subjects or (_ANSWERED,)
@@ -425,6 +435,15 @@ class Judging:
         return not self._judge.is_same_under(policy, facts, partial)
 
 
+def _locate_anew(checkpoint: Checkpoint, lookup: str, subjects: tuple[Subject, ...], now: float) -> tuple[Subject, ...]:
+    """Return subjects as a register has them now; as they were, where it cannot tell at once."""
+    found: dict[Subject, None] = {}
+    for each in subjects:
+        located = locate(checkpoint.directory, lookup, each, now)
+        found |= dict.fromkeys((each,) if isinstance(located, Told) else located)
+    return tuple(found)
+
+
 def _join(subjects: tuple[Subject, ...]) -> Subject:
     """Return what several subjects have in common, for the record."""
     countries, ids = {each.country for each in subjects}, {each.id for each in subjects}
@@ -433,12 +452,6 @@ def _join(subjects: tuple[Subject, ...]) -> Subject:
         id=ids.pop() if len(ids) == 1 else UNKNOWN,
         source=subjects[0].source,
     )
-
-
-def _hangs_on_country(decision: Decision) -> bool:
-    """Say whether a decision might be another one, were the subject's country known."""
-    is_matched = decision.rule is not None and decision.rule.certainty is Certainty.MATCHED
-    return not is_matched and "subject.country" in decision.unknown
 
 
 def _say(decision: Decision) -> object:

@@ -255,7 +255,7 @@ class Passage(Recording):
         upstream = self._place or asked.api.find_upstream(self._subject.country)
         front = asked.approach.front or self._checkpoint.fronts[upstream.url]
         rest = asked.approach.rest
-        if self._judge is not None:  # nothing may ask for less than all of an answer that is looked into
+        if self._judge is not None or self._awaits_header:  # nothing may ask for less than all of what is looked into
             rest = self._checkpoint.render_inspected(asked.approach, asked.api, self._method)
         is_read = route.action is Action.READ if route else self._method in _SAFE
         return Forward(

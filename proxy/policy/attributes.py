@@ -293,7 +293,7 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
         _at("subject.id", Kind.TEXT, "the route's subject"),
         _at("resource.api", Kind.TEXT, "apis", Domain.APIS),
         _at("resource.route", Kind.TEXT, "apis, routes", Domain.ROUTES),
-        _at("resource.data", Kind.CATEGORIES, "apis, the categories of the route's fields", Domain.CATEGORIES),
+        _at("resource.data", Kind.CATEGORIES, "apis, the route's `fields` or `data`", Domain.CATEGORIES),
         _at("resource.hosted_in", Kind.COUNTRY, "apis, the upstream's hosted_in"),
         _at("action", Kind.TEXT, "apis, the route's action", Domain.ACTIONS, place="resource.action"),
         _at("purpose", Kind.TEXT, "request, Sekisho-Purpose, where purposes let the caller claim it", Domain.PURPOSES),

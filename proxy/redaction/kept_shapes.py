@@ -21,7 +21,7 @@ MAX_CANDIDATES: Final = 64
 
 
 class KeptShapes:
-    """Shapes, the one that was met last first.
+    """Shapes, those that are met often first.
 
     Args:
         learner: makes them.
@@ -35,10 +35,10 @@ class KeptShapes:
         self._sightings: Counter[bytes] = Counter()
 
     def meet(self, shape: Shape) -> None:
-        """Put a shape first."""
-        if self.shapes[0] is not shape:
-            self.shapes.remove(shape)
-            self.shapes.insert(0, shape)
+        """Take note that units had a shape: it goes one place further to the front."""
+        at = self.shapes.index(shape)
+        if at:
+            self.shapes[at - 1 : at + 1] = [shape, self.shapes[at - 1]]
 
     def note(self, raw: bytes, node: Node, survey: Survey) -> None:
         """Take note of a unit that was read by the book."""

@@ -57,22 +57,31 @@ class Batch:
     Args:
         shape: they have.
         plan: that matches them.
-        parts: as ``Plan.split`` returns them.
+        text: begins with the units.
+        separator: stands behind each of them.
         is_lines: whether each is a document, and a line.
     """
 
-    __slots__ = ("_parts", "_stride", "count", "is_lines", "plan", "shape")
+    __slots__ = ("_parts", "_stride", "_text", "count", "is_lines", "plan", "separator", "shape", "size")
 
-    def __init__(self, shape: Shape, plan: Plan, parts: Sequence[bytes | None], *, is_lines: bool) -> None:
+    def __init__(self, shape: Shape, plan: Plan, text: memoryview, separator: bytes, *, is_lines: bool) -> None:
         self.shape = shape
         self.plan = plan
+        self.separator = separator
         self.is_lines = is_lines
+        parts = plan.split(text, separator)
         self._stride = plan.groups + 1
-        count = len(parts) // self._stride
-        if count and parts[(count - 1) * self._stride + 1] is None:
-            count -= 1  # what follows the last unit
-        self.count = count
+        rest = parts[-2] if len(parts) > 1 else None
+        self.count = len(parts) // self._stride - (rest is not None)
+        self.size = len(text) - (0 if rest is None else len(rest))
+        """Bytes of the units, with what stands behind each."""
+        self._text = text
         self._parts = cast("Sequence[bytes]", parts)
+
+    @property
+    def text(self) -> bytes:
+        """The units, with what stands between two."""
+        return bytes(self._text[: self.size - len(self.separator)])
 
     def column(self, group: int) -> Sequence[bytes]:
         """Return what a group matched, unit by unit."""
@@ -107,7 +116,7 @@ class Renderer:
         """Return how units of a shape leave under a ruling; None where that is found out one by one."""
         if shape.is_whole and not ruling.key:
             return shape.plain
-        plan = shape.find_plan(ruling.key)
+        plan = shape.find_plan(ruling.key, ruling.changes)
         if plan is not None:
             self._last = shape, plan
         return plan

@@ -18,7 +18,7 @@ from proxy.model.filtering import AnswerRefusedError, Judge, Verdict
 from proxy.model.inspection import Beyond, Field, Inspection, Member
 from proxy.redaction.grammar import DOCUMENT, is_integer, read_string
 from proxy.redaction.survey import follow
-from proxy.redaction.transforms import transform
+from proxy.redaction.transforms import bind
 from proxy.redaction.treatment import Treatment
 from proxy.redaction.values import ARRAY, Node, ValueReader
 
@@ -35,8 +35,8 @@ class Ruling(msgspec.Struct, frozen=True, gc=False):
     verdict: Verdict
     changes: Mapping[int, How]
     """What is done to declared values that do not leave as they are, by identity of their declaration."""
-    key: tuple[tuple[int, How], ...]
-    """The same: what tells rulings apart that change other values, or otherwise."""
+    key: str
+    """The same in a word, empty where all leave as they are: rulings of one key change the same values likewise."""
 
 
 class Rulings:
@@ -89,7 +89,8 @@ class Rulings:
         ruling = self._made.get(id(verdict))
         if ruling is None:
             changes = {**self._beyond, **changes_of(self._inspection.fields, verdict.transforms)}
-            ruling = Ruling(verdict, changes, tuple(changes.items()))
+            key = ",".join(f"{declared}={how}" for declared, how in changes.items())
+            ruling = Ruling(verdict, changes, key)
             if len(self._made) < _MAX_KEPT:
                 self._made[id(verdict)] = ruling
         return ruling
@@ -114,11 +115,8 @@ class Rulings:
     def changer(self, declared: Field | Member, how: How) -> Change:
         """Return what makes of a value what takes its place; None where nothing can."""
         if isinstance(declared, Field):
-            return partial(self._transform, Transform(how), declared)
+            return bind(Transform(how), declared, self._treatment.name)
         return partial(self._seal, declared)
-
-    def _transform(self, how: Transform, field: Field, raw: bytes) -> bytes | None:
-        return transform(how, raw, field, self._treatment.name)
 
     def _seal(self, member: Member, raw: bytes) -> bytes | None:
         """Return a cursor given out anew; ``null`` is none and stays. None where it can be no cursor."""

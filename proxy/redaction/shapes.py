@@ -47,7 +47,7 @@ class Plan:
 
     Args:
         body: the pattern; its first group is the unit.
-        groups: how many it has.
+        groups: how many it has, and one for what follows the last unit.
         country: the group of the country; 0 where none is there. ``id_`` likewise.
         pieces: what leaves; empty where the unit leaves as it is.
         is_masking: whether a field is transformed.
@@ -70,7 +70,8 @@ class Plan:
     def split(self, text: memoryview, separator: bytes) -> list[bytes | None]:
         """Return units that stand in a row, as ``re.split`` does: nothing, then the groups, for each; nothing at last.
 
-        What follows the last unit counts as one more, whose groups are None. No byte is looked at twice.
+        What follows the last unit counts as one more, and is its last group; its others are None. No byte is looked at
+        twice.
 
         Args:
             text: begins with a unit.
@@ -80,7 +81,7 @@ class Plan:
         if rows is None:
             if len(self._rows) == MAX_SEPARATORS:
                 self._rows.clear()
-            rows = self._rows[separator] = re.compile(rb"(?s:%b%b|.++)" % (self._body, re.escape(separator)))
+            rows = self._rows[separator] = re.compile(rb"(?s:%b%b|(.++))" % (self._body, re.escape(separator)))
         return rows.split(text)
 
 
@@ -110,18 +111,23 @@ class Shape:
 
     def __init__(self, skeleton: Skeleton) -> None:
         self._skeleton = skeleton
-        self._plans: dict[tuple[tuple[int, How], ...], Plan | None] = {}
+        self._plans: dict[str, Plan | None] = {}
         self.is_whole = not skeleton.survey.undeclared
         """Whether nothing of it is undeclared."""
         self.plain = self._draw((), {}, {}, is_masking=False)
         """Of units that leave as they are."""
 
-    def find_plan(self, key: tuple[tuple[int, How], ...]) -> Plan | None:
-        """Return how units of this shape leave under a ruling; None where that is found out one by one."""
+    def find_plan(self, key: str, changes: Mapping[int, How]) -> Plan | None:
+        """Return how units of this shape leave under a ruling; None where that is found out one by one.
+
+        Args:
+            key: of the ruling.
+            changes: what it does to declared values, by identity of their declaration.
+        """
         if key not in self._plans:
             if len(self._plans) >= MAX_PLANS:
                 return None
-            self._plans[key] = self._make_plan(dict(key))
+            self._plans[key] = self._make_plan(changes)
         return self._plans[key]
 
     def _make_plan(self, changes: Mapping[int, How]) -> Plan | None:
@@ -160,7 +166,7 @@ class Shape:
         ]
         return Plan(
             body,
-            len(numbers),
+            len(numbers) + 1,
             numbers[skeleton.country] if skeleton.country else 0,
             numbers[skeleton.id] if skeleton.id else 0,
             tuple(piece for _, piece in sorted(pieces, key=lambda each: each[0])),

@@ -44,14 +44,19 @@ def transform(transform: Transform, raw: bytes, field: Field, name: Name) -> byt
         field: as declared.
         name: its pseudonym, for ``pseudonymise``.
     """
+    return bind(transform, field, name)(raw)
+
+
+def bind(transform: Transform, field: Field, name: Name) -> Callable[[bytes], bytes | None]:
+    """Return what does to one value after another of a field what ``transform`` does to one."""
     if transform is Transform.REDACT:
-        return REDACTED
+        return lambda _: REDACTED
     if transform is Transform.NULL:
-        return NULL
+        return lambda _: NULL
     made = _TRANSFORMS.get(transform)
     if made is None:
-        return None
-    return NULL if raw == NULL else made(raw, field, name)
+        return lambda _: None
+    return lambda raw: NULL if raw == NULL else made(raw, field, name)
 
 
 def _mask(raw: bytes, field: Field, name: Name) -> bytes | None:  # noqa: ARG001 - all of a kind
@@ -88,7 +93,7 @@ def _initials(raw: bytes, field: Field, name: Name) -> bytes | None:  # noqa: AR
 
 def _pseudonymise(raw: bytes, field: Field, name: Name) -> bytes | None:
     """Put a name in place of a text or an integer. 42 and "42" have one name: ids are written both ways."""
-    text = raw.decode() if _INTEGER.fullmatch(raw) else _read(raw)
+    text = _read(raw) if raw[:1] == b'"' or not _INTEGER.fullmatch(raw) else raw.decode()
     return None if text is None else _ENCODE(name(field.category, text))
 
 

@@ -125,3 +125,39 @@ def test_a_record_of_very_many_small_values_is_too_large(value: bytes) -> None:
     tracemalloc.stop()
     assert caught.value.reason is Reason.ANSWER_RECORD_TOO_LARGE
     assert peak < 16 << 20, "of a record of at most one MiB"
+
+
+# Searching where the request says whose data it is.
+
+
+@pytest.mark.parametrize("who", ["staff", "data-team"])
+def test_a_claim_is_no_way_to_search_others(who: str) -> None:
+    """One of another country would show by a refusal, whoever the caller claims to search."""
+    assert Drive().ask("/v1/tw/claimed?phone=1", who=who).reason == "query-undeclared"
+
+
+MASKED: Final = """\
+      - id: masked
+        methods: [GET]
+        path: /v1/{country}/masked
+        action: read
+        subject:
+          country: "{country}"
+          records: "$.people[*]"
+          authoritative: {by: users-team, review_by: 2027-06-30}
+        parameters: {country: "[a-z]{2}"}
+        fields: {"$.name": user.name, "$.phone": user.contact.phone_number, "$.country": user.country}
+        searchable_by: [name]
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        pytest.param("/v1/kr/masked?name=a", None, id="by what may be searched by"),
+        pytest.param("/v1/kr/masked?phone=1", "query-undeclared", id="by what is masked"),
+        pytest.param("/v1/tw/masked?phone=1", None, id="where nothing is masked"),
+    ],
+)
+def test_what_is_masked_is_not_found_by_probing(target: str, why: str | None) -> None:
+    assert Drive(a_checkpoint(people_bundle(apis=APIS + MASKED))).ask(target).reason == why

@@ -6,14 +6,19 @@ from typing import Any, Final
 
 import pytest
 
+from proxy.clock import render_instant, unix_seconds
+from proxy.gateway.wire.heads import read_response
 from proxy.model.request import ResponseHead
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.steps import Cut, Part, Refuse
 from proxy.volume.memory import MemoryCounts
 from tests.support.counts import HeldClock
+from tests.support.crossings import Bench, a_request
+from tests.support.keys import GRANTED
 from tests.support.passages import NOW
 from tests.support.people import (
     APIS,
+    HOST,
     JSON,
     LINES,
     Drive,
@@ -25,6 +30,7 @@ from tests.support.people import (
     person,
     play,
 )
+from tests.support.world import STAFF
 
 
 def line(word: str) -> bytes:
@@ -106,6 +112,60 @@ def test_a_head_that_told_nobody_is_decided_anew_as_telling_nobody() -> None:
     drive.passage.answer(ResponseHead(200, (JSON,)))
     rule = "  - {id: x, effect: deny, when: {resource.api: people, subject.country: KR}}\n"
     assert drive.passage.is_denied_under(a_checkpoint(people_bundle(open_ + rule)), NOW + 1)
+
+
+MOVED: Final = {
+    "to where it is denied": ("US", True),
+    "to where it is allowed, too": ("KR TW", True),
+    "nowhere": ("TW", False),
+    "to where nobody can tell": ("!", False),
+    "out of the register": ("?", True),
+}
+
+
+@pytest.mark.parametrize(("told", "is_cut"), MOVED.values(), ids=MOVED)
+def test_whom_a_register_told_is_looked_up_anew(told: str, is_cut: bool) -> None:  # noqa: FBT001
+    drive = Drive(directory=Register({"7": "TW"}))
+    came = drive.ask("/v1/members/7/card")
+    assert came.forward is not None
+    assert drive.passage.is_denied_under(a_checkpoint(directory=Register({"7": told})), NOW + 1) is is_cut
+
+
+def test_of_whom_a_register_must_be_asked_it_holds_what_it_told() -> None:
+    drive = Drive(directory=Register(asked={"7": "TW"}))
+    drive.ask("/v1/members/7/card")
+    assert not drive.passage.is_denied_under(a_checkpoint(directory=Register()), NOW + 1)
+
+
+async def test_an_answer_ends_with_the_grant_by_which_its_records_leave() -> None:
+    now = unix_seconds()
+    moments = [render_instant(now + seconds) for seconds in (-60, 300)]
+    grant = (
+        f'  - {{id: LE-1, lifts: [nobody-from-taiwan], when: {{caller.affiliate: ly}}, from: "{moments[0]}",\n'
+        f'      until: "{moments[1]}", approved_by: ["corp|alice", "corp|bob"],\n'
+        f'      subjects: ["{GRANTED.of_subject("people", "1")}"]}}\n'
+    )
+    deny = "{id: nobody-from-taiwan, effect: deny, liftable: true, when: {resource.api: people, subject.country: TW}}"
+    with Bench(a_checkpoint(people_bundle(f"  - {deny}\n", grant))) as bench:
+        for word, is_cut in (("KR1", False), ("TW1", True)):
+            caller = bench.connect()
+            request = a_request("/v1/lines", claims={**STAFF, "sub": "carol"})
+            caller.send(request.replace(b"Host: a\r\n", f"Host: {HOST}\r\n".encode()))
+            frame = read_response(
+                b"HTTP/1.1 200 X\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )
+            assert frame is not None
+            bench.ask.handle.exchange.upstream_answered(frame, line(word), is_whole=False)
+            assert b"name-1" in caller.written
+            bench.ask.is_answered = True
+            bench.tick(299)
+            assert not caller.is_aborted
+            bench.tick(301)
+            assert caller.is_aborted is is_cut
+            bench.ask.size = len(line(word))
+        for ask in bench.apis.asked:
+            ask.fail()
+        await bench.finish()
 
 
 # How much is read.

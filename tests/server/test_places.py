@@ -13,19 +13,10 @@ from aiohttp import web
 from tests.support.command import write_policies
 from tests.support.world import World, headers, run_world, serve_raw
 
-PLACES: Final = (
-    "apis/users.yaml",
-    '    upstream: {url: "http://127.0.0.1:9000", hosted_in: JP}\n',
-    """\
-    upstreams:
-      JP: {url: "http://127.0.0.1:9081", hosted_in: JP}
-      default: {url: "http://127.0.0.1:9000", hosted_in: KR}
-""",
-)
 EVERYWHERE: Final = (
     "rules/allow.yaml",
     "rules:\n",
-    "rules:\n  - {id: all, effect: allow, when: {caller.affiliate: ly}}\n",
+    "rules:\n  - {id: all, effect: allow, when: {caller.affiliate: ly, subject.country: {any: [JP, KR, TW]}, resource.route: user}}\n",
 )
 
 
@@ -61,7 +52,7 @@ class Served:
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    policies = write_policies(tmp_path / "policies", PLACES, EVERYWHERE)
+    policies = write_policies(tmp_path / "policies", EVERYWHERE)
     async with place("Korea") as korea, place("Japan") as japan:
         places = {"users": korea, "users/JP": japan}
         async with run_world(tmp_path, korea, policies=policies, upstream=places) as world:
@@ -85,7 +76,7 @@ async def test_the_ledger_and_the_metrics_name_the_places(served: Served) -> Non
 
 
 async def test_where_one_place_is_down_the_other_one_serves(tmp_path: Path) -> None:
-    policies = write_policies(tmp_path / "policies", PLACES, EVERYWHERE)
+    policies = write_policies(tmp_path / "policies", EVERYWHERE)
     async with place("Korea") as korea:
         places = {"users": korea, "users/JP": "http://127.0.0.1:1"}
         async with run_world(tmp_path, korea, policies=policies, upstream=places) as world:

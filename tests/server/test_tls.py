@@ -138,7 +138,7 @@ async def a_place(
         "tls_client": "optional",
         **flags,
     }
-    async with serve_raw(handler) as api, run_world(folder, api, **settings) as world:
+    async with serve_raw(handler) as api, run_world(folder, api, **{"upstream": {"users": api}, **settings}) as world:
         yield Place(world.host, world.port, world.admin, world.ledger, world.poke, policies=policies, folder=folder)
 
 

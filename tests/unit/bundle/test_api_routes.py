@@ -54,11 +54,25 @@ def test_what_is_said_of_answers_needs_fields(key: str) -> None:
     assert problem.message == "it says what leaves of an answer that is looked into, and `fields` is missing"
 
 
-@pytest.mark.parametrize("key", sorted(LEAVING | {"fields"}))
+@pytest.mark.parametrize("key", sorted(LEAVING | {"fields", "data"}))
 def test_a_route_without_personal_data_says_nothing_of_its_answers(key: str) -> None:
-    (problem,) = problems_of_route(a_route("none", **{**NOTHING, key: {**SAID, "fields": FIELDS}[key]}))
+    said = {**SAID, "fields": FIELDS, "data": ["user.name"]}
+    (problem,) = problems_of_route(a_route("none", **{**NOTHING, key: said[key]}))
     assert (problem.path, problem.at_key) == ((key,), True)
     assert "declares no fields, and nothing of its answers" in problem.message
+
+
+def test_what_no_field_could_locate_is_declared_as_a_whole() -> None:
+    bare = {"fields": None, "searchable_by": None, "data": ["user.content.private.image"]}
+    image = compiled(a_route(KNOWN, **bare))
+    assert (image.data, image.inspection) == (FactSet(frozenset({"user.content.private.image"})), None)
+    assert compiled(a_route(KNOWN, methods=["GET"], upgrade=["websocket"], **bare)).data == image.data
+
+
+def test_what_fields_say_is_not_said_again() -> None:
+    (problem,) = problems_of_route(a_route(KNOWN, data=["user.name"]))
+    assert (problem.path, problem.at_key) == (("data",), True)
+    assert problem.message == "`fields` says already what it carries, and where: declare it there"
 
 
 def test_a_route_without_personal_data_is_not_looked_into() -> None:

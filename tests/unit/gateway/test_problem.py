@@ -22,7 +22,7 @@ ALLOWED = Decision(Effect.ALLOW, Reason.RULE_ALLOWS, ALLOW, (ALLOW,), ())
 SECRETS = Caller(principal="corp|zq-sub", id="zq-id", client="zq-client", affiliate="zq-affiliate")
 
 
-def an_outcome(reason: Reason, decision: Decision | None = None) -> Outcome:
+def an_outcome(reason: Reason, decision: Decision | None = None, source: str = "path") -> Outcome:
     return Outcome(
         request_id=ID,
         now=0.0,
@@ -31,7 +31,7 @@ def an_outcome(reason: Reason, decision: Decision | None = None) -> Outcome:
         shape="/zq-shape",
         caller=SECRETS,
         origin=Origin(ip="zq-ip", country="zq-country", network="zq-network"),
-        subject=Subject(country="zq-country", id="zq-subject", reference="zq-reference"),
+        subject=Subject(country="zq-country", id="zq-subject", reference="zq-reference", source=source),
         purpose="zq-purpose",
         decision=decision,
         effect=Effect.DENY,
@@ -116,3 +116,18 @@ def test_no_rule_is_told_for_a_reason_that_is_not_the_outcomes() -> None:
     outcome = an_outcome(Reason.RULE_DENIES, DENIED)
     _, _, body = render_problem(outcome, Reason.DECISION_FAILED, (), tell_rule=True)
     assert "jp-no-china" not in body.decode()
+
+
+@pytest.mark.parametrize("source", ["answer", "lookup:staff"])
+@pytest.mark.parametrize("reason", [Reason.RULE_DENIES, Reason.NO_RULE_ALLOWS, Reason.TRANSFORMS_NOT_APPLIED])
+def test_the_country_of_an_id_is_not_told_by_why_it_is_denied(reason: Reason, source: str) -> None:
+    """A deny rule on Japanese users would say of each id that a caller makes up whether it is one of theirs."""
+    told = render_problem(an_outcome(reason, DENIED, source), reason, (), tell_rule=False)
+    assert told == render_problem(an_outcome(reason, None, source), Reason.NO_RULE_ALLOWS, (), tell_rule=False)
+    openly = render_problem(an_outcome(reason, DENIED, source), reason, (), tell_rule=True)
+    assert json.loads(openly[2])["reason"] == reason, "an operator may choose to tell callers the rule"
+
+
+def test_whose_data_it_is_by_the_callers_own_word_tells_why() -> None:
+    _, _, body = render_problem(an_outcome(Reason.RULE_DENIES, DENIED), Reason.RULE_DENIES, (), tell_rule=False)
+    assert json.loads(body)["reason"] == "rule-denies"

@@ -142,13 +142,24 @@ def test_all_of_a_batch_is_asked_for_at_once_and_once() -> None:
     assert needed.ids == ("2", "3", "4")
     assert judge.missing == ()
     directory.answer(needed)
-    verdicts = [judge.judge(UNKNOWN, id_) for id_ in ("2", "3", "4")]
-    assert [verdict is not None and verdict.is_allowed for verdict in verdicts] == [True, False, False]
+    verdicts = [judge.judge(UNKNOWN, id_) for id_ in ("2", "3")]
+    assert [verdict is not None and verdict.is_allowed for verdict in verdicts] == [True, False]
+    with pytest.raises(AnswerRefusedError) as refused:  # it is not asked for again
+        judge.judge(UNKNOWN, "4")
+    assert refused.value.reason is Reason.LOOKUP_UNAVAILABLE
     assert judge.missing == ()
 
 
+def test_where_nobody_can_tell_it_matters_only_if_the_verdict_hangs_on_it() -> None:
+    rule = "  - {id: nobody, effect: deny, when: {resource.route: search}}\n"
+    assert not judged(a_judge(rule, directory=Register({"1": "!"})), UNKNOWN, "1").is_allowed
+    with pytest.raises(AnswerRefusedError) as refused:
+        a_judge(directory=Register({"1": "!"})).judge(UNKNOWN, "1")
+    assert refused.value.reason is Reason.LOOKUP_UNAVAILABLE
+
+
 TOLD: Final = {
-    "TW": True, "TW KR": True, "TW JP": False, "JP TW": False, "?": False, "!": False,
+    "TW": True, "TW KR": True, "TW JP": False, "JP TW": False, "?": False,
 }  # fmt: skip
 
 

@@ -196,6 +196,18 @@ def test_a_claim_is_confirmed_by_the_head(countries: tuple[str, ...], why: str |
     assert play("/v1/tw/headed", b"{}", head=_headed(countries)).reason == why
 
 
+@pytest.mark.parametrize("target", ["/v1/headed", "/v1/tw/headed", "/v1/tw/claimed", "/v1/people", "/v1/kr/vouched"])
+def test_what_may_be_looked_into_is_asked_for_whole(target: str) -> None:
+    fields = (("Range", "bytes=0-1"), ("If-None-Match", '"x"'), ("Accept-Encoding", "exotic"))
+    forward = Drive().ask(target, *fields).forward
+    assert forward is not None
+    told = forward.fields.lower()
+    assert not [name for name in (b"range:", b"if-none-match:", b"exotic") if name in told]
+    plain = Drive().ask("/v1/tw/vouched", *fields).forward
+    assert plain is not None
+    assert b"range: bytes=0-1" in plain.fields.lower()
+
+
 def test_a_head_has_nothing_to_tell_of_a_request_for_it_alone() -> None:
     assert Drive().ask("/v1/headed", method="HEAD").reason == "subject-unresolved"
     assert Drive().ask("/v1/headed", method="HEAD", who="data-team").forward is not None

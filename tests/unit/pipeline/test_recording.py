@@ -98,7 +98,7 @@ def test_an_export_is_recorded_before_it_is_asked_for() -> None:
 # What may not leave.
 
 NEVER: Final[dict[str, tuple[bytes, tuple[tuple[str, str], ...], int, str]]] = {
-    "no JSON": (b"<html>", (JSON,), 200, "answer-shape-undeclared"),
+    "no JSON": (b"<html>", (JSON,), 200, "answer-malformed"),
     "another type": (mixed("TW1"), (("Content-Type", "text/html"),), 200, "answer-type-undeclared"),
     "no type": (mixed("TW1"), (), 200, "answer-type-undeclared"),
     "two types": (mixed("TW1"), (JSON, JSON), 200, "answer-type-undeclared"),

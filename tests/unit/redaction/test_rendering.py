@@ -70,8 +70,7 @@ def test_what_does_not_fit_leaves_nothing() -> None:
 
 
 def batch_of(shape: Shape, plan: Plan, raws: Sequence[bytes], rest: bytes = b"") -> Batch:
-    with memoryview(b"".join(raw + b"," for raw in raws) + rest) as text:
-        return Batch(shape, plan, plan.split(text, b","), is_lines=False)
+    return Batch(shape, plan, memoryview(b"".join(raw + b"," for raw in raws) + rest), b",", is_lines=False)
 
 
 @pytest.mark.parametrize("rest", [b"", b"x", RAW])
@@ -80,6 +79,8 @@ def test_a_batch_has_columns(rest: bytes) -> None:
     batch = batch_of(shape, shape.plain, [RAW, UNFIT], rest)
     assert batch.count == 2
     assert batch.units == [RAW, UNFIT]
+    assert batch.text == RAW + b"," + UNFIT
+    assert batch.size == len(batch.text) + 1
     assert batch.column(shape.plain.country) == [b'"KR"', b'"KR"']
 
 
