@@ -152,6 +152,8 @@ def _walk(reading: Reading, node: Node, way: _Way, name: Name | None = None) -> 
             reading.undeclared(child_name)
             continue
         made = _walk(reading, child, further, child_name)
+        if made is None and child_name is None and further.records is None:
+            made = Maybe(Exact(b"null"))  # of a total among others
         if made is not None:
             out.append((child_name, made))
     if way.wants_name and not has_records:
