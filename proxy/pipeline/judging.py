@@ -21,7 +21,7 @@ from proxy.model.inspection import Beyond, Inspection
 from proxy.model.origin import Origin
 from proxy.model.query import Query
 from proxy.model.request import ResponseHead, Target
-from proxy.model.subject import Subject, Told
+from proxy.model.subject import BodyNeeded, Subject, Told
 from proxy.origin.resolve import NOWHERE
 from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
@@ -217,6 +217,9 @@ class Judging:
         """Decide where there are several subjects, or none yet."""
         checkpoint, route = self._checkpoint, match.route
         if not subjects:
+            needed = self._ask_searching_body(route, asked)
+            if needed is not None:
+                return needed
             facts = checkpoint.find_facts(match, caller, self._origin, _ANSWERED, asked.approach.fields, self._now)
             self._subject, self._purpose = facts.subject, facts.purpose
             if route.api.id in checkpoint.counted:
@@ -325,6 +328,7 @@ class Judging:
         if counting is not None:
             self._shown = self._make_answer_counting(route, facts, counting)
         self._hides = partial.verdict is not Verdict.ALLOW
+<<<<<<< HEAD
         if not self._hides:
             return None
         query = self._check_search(route, asked)
@@ -346,8 +350,38 @@ class Judging:
         parameters = [each.parameter for each in inspection.members if each.beyond is Beyond.CURSOR]
         if not parameters:
             return None
+=======
+        return self._check_search(route, inspection, asked) if self._hides else None
+
+    def _ask_searching_body(self, route: Route, asked: Asked) -> BodyNeeded | None:
+        """Return that the body must be had by which an answer is searched that could hide records."""
+        is_searching = self._method != "GET" and route.inspection is not None and has_body(asked.approach.headers)
+        return self._whose.ask_body() if is_searching and self._whose is not None else None
+
+    def _check_searching_body(self, asked: Asked, allowed: frozenset[str]) -> Reason | None:
+        headers, whose = asked.approach.headers, self._whose
+        if not has_body(headers):
+            return None
+        if self._method == "GET" or whose is None:
+            return Reason.BODY_UNDECLARED  # RFC 9110 9.3.1 gives it no meaning, and some APIs search by it
+        return whose.check_search(headers, allowed)
+
+    def _check_search(self, route: Route, inspection: Inspection, asked: Asked) -> Reason | None:
+        """Return why this may not be searched for where records could be dropped; open what cursors it carries."""
+        allowed = route.searchable_by or frozenset()
+        cursors = [each.parameter for each in inspection.members if each.beyond is Beyond.CURSOR]
+        reason = self._check_searching_body(asked, allowed.difference(cursors))
+        if reason is not None or not asked.target.raw_query:
+            return reason
+        query = parse_query(asked.target.raw_query)
+        if isinstance(query, Reason):
+            return query
+        reason = check_searchable(query, allowed)
+        if reason is not None or not cursors:
+            return reason
+>>>>>>> 059363b2cbb5e25c16c7743d3d7c6136db2261dd
         seal, audience = self._checkpoint.seal, self._caller.principal
-        opened = unseal_query(query, parameters, lambda name, text: seal.open(audience, route.id, name, text))
+        opened = unseal_query(query, cursors, lambda name, text: seal.open(audience, route.id, name, text))
         if isinstance(opened, Reason):
             return opened
         self._target_text = f"{asked.target.path}?{opened}"
