@@ -220,7 +220,9 @@ class Judging:
             needed = self._ask_searching_body(route, asked)
             if needed is not None:
                 return needed
-            facts = checkpoint.find_facts(match, caller, self._origin, _ANSWERED, asked.approach.fields, self._now)
+            lookup = route.subject.lookup if route.subject is not None else ""
+            answered = Subject(source=f"lookup:{lookup}") if lookup else _ANSWERED
+            facts = checkpoint.find_facts(match, caller, self._origin, answered, asked.approach.fields, self._now)
             self._subject, self._purpose = facts.subject, facts.purpose
             if route.api.id in checkpoint.counted:
                 counted = self._count_as_it_stands(route, facts)
@@ -328,11 +330,24 @@ class Judging:
         if counting is not None:
             self._shown = self._make_answer_counting(route, facts, counting)
         self._hides = partial.verdict is not Verdict.ALLOW
-<<<<<<< HEAD
         if not self._hides:
             return None
-        query = self._check_search(route, asked)
-        return self._open_cursors(route, inspection, asked, query) if isinstance(query, Query) else query
+        cursors = [each.parameter for each in inspection.members if each.beyond is Beyond.CURSOR]
+        reason = self._check_searching_body(route, asked, cursors)
+        query = reason or self._check_search(route, asked)
+        return self._open_cursors(route, cursors, asked, query) if isinstance(query, Query) else query
+
+    def _ask_searching_body(self, route: Route, asked: Asked) -> BodyNeeded | None:
+        """Return that the body must be had by which an answer is searched that could hide records."""
+        is_searching = self._method != "GET" and route.inspection is not None and has_body(asked.approach.headers)
+        return self._whose.ask_body() if is_searching and self._whose is not None else None
+
+    def _check_searching_body(self, route: Route, asked: Asked, cursors: Sequence[str]) -> Reason | None:
+        """Return why a body may not search; cursors are sealed in the query alone."""
+        headers, whose = asked.approach.headers, self._whose
+        if self._method == "GET" or whose is None or not has_body(headers):
+            return None
+        return whose.check_search(headers, (route.searchable_by or frozenset()).difference(cursors))
 
     def _check_search(self, route: Route, asked: Asked) -> Query | Reason | None:
         """Return the query, None where there is none, or why this may not be searched for where something is hidden."""
@@ -345,41 +360,10 @@ class Judging:
             return query
         return check_searchable(query, route.searchable_by or frozenset()) or query
 
-    def _open_cursors(self, route: Route, inspection: Inspection, asked: Asked, query: Query) -> Reason | None:
+    def _open_cursors(self, route: Route, cursors: Sequence[str], asked: Asked, query: Query) -> Reason | None:
         """Have the API asked by its own cursors; return why they are none that were given out."""
-        parameters = [each.parameter for each in inspection.members if each.beyond is Beyond.CURSOR]
-        if not parameters:
+        if not cursors:
             return None
-=======
-        return self._check_search(route, inspection, asked) if self._hides else None
-
-    def _ask_searching_body(self, route: Route, asked: Asked) -> BodyNeeded | None:
-        """Return that the body must be had by which an answer is searched that could hide records."""
-        is_searching = self._method != "GET" and route.inspection is not None and has_body(asked.approach.headers)
-        return self._whose.ask_body() if is_searching and self._whose is not None else None
-
-    def _check_searching_body(self, asked: Asked, allowed: frozenset[str]) -> Reason | None:
-        headers, whose = asked.approach.headers, self._whose
-        if not has_body(headers):
-            return None
-        if self._method == "GET" or whose is None:
-            return Reason.BODY_UNDECLARED  # RFC 9110 9.3.1 gives it no meaning, and some APIs search by it
-        return whose.check_search(headers, allowed)
-
-    def _check_search(self, route: Route, inspection: Inspection, asked: Asked) -> Reason | None:
-        """Return why this may not be searched for where records could be dropped; open what cursors it carries."""
-        allowed = route.searchable_by or frozenset()
-        cursors = [each.parameter for each in inspection.members if each.beyond is Beyond.CURSOR]
-        reason = self._check_searching_body(asked, allowed.difference(cursors))
-        if reason is not None or not asked.target.raw_query:
-            return reason
-        query = parse_query(asked.target.raw_query)
-        if isinstance(query, Reason):
-            return query
-        reason = check_searchable(query, allowed)
-        if reason is not None or not cursors:
-            return reason
->>>>>>> 059363b2cbb5e25c16c7743d3d7c6136db2261dd
         seal, audience = self._checkpoint.seal, self._caller.principal
         opened = unseal_query(query, cursors, lambda name, text: seal.open(audience, route.id, name, text))
         if isinstance(opened, Reason):
