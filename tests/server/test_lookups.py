@@ -116,13 +116,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 async def test_the_directory_says_whose_data_it_is(served: Served) -> None:
     assert await served.ask("/v1/find/by-id/1/now") == (200, {"name": "name-of-one"})
     assert await served.refusal("/v1/find/by-id/2/now") == (403, "no-rule-allows")
-<<<<<<< HEAD
     assert await served.refusal("/v1/find/by-id/4/now") == (403, "no-rule-allows"), "as of somebody else"
-=======
-    assert await served.refusal("/v1/find/by-id/4/now") == (403, "rule-denies"), (
-        "nobody is called so: he may be Japanese"
-    )
->>>>>>> 059363b2cbb5e25c16c7743d3d7c6136db2261dd
     assert await served.ask("/v1/find/by-id/1/now") == (200, {"name": "name-of-one"})
     assert served.directory.asked == [{"1"}, {"2"}, {"4"}]
     records = await served.world.wait_for_records(4)
