@@ -332,36 +332,38 @@ class Judging:
         self._hides = partial.verdict is not Verdict.ALLOW
         if not self._hides:
             return None
-        cursors = [each.parameter for each in inspection.members if each.beyond is Beyond.CURSOR]
-        reason = self._check_searching_body(route, asked, cursors)
-        query = reason or self._check_search(route, asked)
-        return self._open_cursors(route, cursors, asked, query) if isinstance(query, Query) else query
+        query = self._check_search(route, asked)
+        return self._open_cursors(route, asked, query) if isinstance(query, Query) else query
 
     def _ask_searching_body(self, route: Route, asked: Asked) -> BodyNeeded | None:
         """Return that the body must be had by which an answer is searched that could hide records."""
         is_searching = self._method != "GET" and route.inspection is not None and has_body(asked.approach.headers)
         return self._whose.ask_body() if is_searching and self._whose is not None else None
 
-    def _check_searching_body(self, route: Route, asked: Asked, cursors: Sequence[str]) -> Reason | None:
-        """Return why a body may not search; cursors are sealed in the query alone."""
-        headers, whose = asked.approach.headers, self._whose
-        if self._method == "GET" or whose is None or not has_body(headers):
-            return None
-        return whose.check_search(headers, (route.searchable_by or frozenset()).difference(cursors))
-
     def _check_search(self, route: Route, asked: Asked) -> Query | Reason | None:
         """Return the query, None where there is none, or why this may not be searched for where something is hidden."""
-        if self._method == "GET" and has_body(asked.approach.headers):
-            return Reason.BODY_UNDECLARED  # RFC 9110 9.3.1 gives it no meaning, and some APIs search by it
-        if not asked.target.raw_query:
-            return None
+        reason = self._check_searching_body(route, asked)
+        if reason is not None or not asked.target.raw_query:
+            return reason
         query = parse_query(asked.target.raw_query)
         if isinstance(query, Reason):
             return query
         return check_searchable(query, route.searchable_by or frozenset()) or query
 
-    def _open_cursors(self, route: Route, cursors: Sequence[str], asked: Asked, query: Query) -> Reason | None:
+    def _check_searching_body(self, route: Route, asked: Asked) -> Reason | None:
+        headers, whose = asked.approach.headers, self._whose
+        if not has_body(headers):
+            return None
+        if self._method == "GET":
+            return Reason.BODY_UNDECLARED  # RFC 9110 9.3.1 gives it no meaning, and some APIs search by it
+        if not self._hides or whose is None:
+            return None  # the request itself says whose data it is about
+        allowed = route.searchable_by or frozenset()
+        return whose.check_search(headers, allowed.difference(_find_cursors(route)))
+
+    def _open_cursors(self, route: Route, asked: Asked, query: Query) -> Reason | None:
         """Have the API asked by its own cursors; return why they are none that were given out."""
+        cursors = _find_cursors(route)
         if not cursors:
             return None
         seal, audience = self._checkpoint.seal, self._caller.principal
@@ -460,6 +462,12 @@ def _locate_anew(checkpoint: Checkpoint, lookup: str, subjects: tuple[Subject, .
         located = locate(checkpoint.directory, lookup, each, now)
         found |= dict.fromkeys((each,) if isinstance(located, Told) else located)
     return tuple(found)
+
+
+def _find_cursors(route: Route) -> list[str]:
+    """Return the query parameters in which cursors come back."""
+    members = () if route.inspection is None else route.inspection.members
+    return [each.parameter for each in members if each.beyond is Beyond.CURSOR]
 
 
 def _join(subjects: tuple[Subject, ...]) -> Subject:
