@@ -2,7 +2,8 @@
 """A look into one answer: its body goes in as it comes, what may leave comes out, and what was found is counted.
 
 - Up to a size an answer is judged whole before anything of it leaves: what goes wrong is then a refusal.
-- A larger one leaves as it is judged, unless a denied record refuses all of it: that must be known before.
+- A larger one leaves as it is judged, unless a denied record refuses all of it: that must be known before. Events have
+  no end, and are broken off at such a record.
 - Where refusals are only observed the answer leaves as it came, and it is counted what would not have left.
 """
 
@@ -65,8 +66,9 @@ class Look:
         self.judge = judge
         self._filter = filter_
         self._hold_bytes = hold_bytes
-        self._must_be_whole = inspection.on_denied is OnDenied.REFUSE
-        self._is_flowing = inspection.media is not Media.JSON
+        refuses, media = inspection.on_denied is OnDenied.REFUSE, inspection.media
+        self._must_be_whole = refuses and media is not Media.EVENTS  # those have no end
+        self._is_flowing = media is not Media.JSON and not self._must_be_whole
         self.observes = observes
         self._held: list[bytes] = []
         """What may leave, before anything does."""

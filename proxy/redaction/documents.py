@@ -95,7 +95,10 @@ class Documents:
         """Whether a value was begun to be read by the book."""
         self._glanced = 0
         """How many bytes there were when no shape matched."""
-        self._previous: Shape | None = None
+        self._met: Shape | None = None
+        """That of the unit before, where a shape was found."""
+        self._run: Shape | None = None
+        """That of the last two units in a row."""
         self._separator = b""
         """What stood between two units before."""
         self._frame: Callable[[bytes], bytes] = end_line if self._is_lines else bytes
@@ -359,37 +362,51 @@ class Documents:
         available = len(self._data) - self._at
         if available < 2 * self._glanced:
             return False
-        if self._previous is not None and not self._is_reading and self._glance_at_many(self._previous):
-            return True
+        start = self._at
+        while self._expected == _VALUE:
+            if self._run is not None and self._glance_at_many(self._run):
+                continue
+            found = self._find_shape()
+            if found is None:
+                self._run = None
+                self._glanced = len(self._data) - self._at
+                break
+            self._take_recognised(*found)
+        return self._at > start
+
+    def _find_shape(self) -> tuple[Shape, re.Match[bytes]] | None:
         stop = min(len(self._data), self._at + self._max_bytes)
         for shape in self._means.kept.shapes:
             match = shape.plain.match(self._data, self._at, stop)
             if match is not None:
-                self._take_recognised(shape, match)
-                return True
-        self._glanced = available
-        self._previous = None
-        return False
+                return shape, match
+        return None
 
     def _take_recognised(self, shape: Shape, match: re.Match[bytes]) -> None:
-        plan = shape.plain
-        if self._means.inspection.is_id_key:
+        means, plan = self._means, shape.plain
+        if means.inspection.is_id_key:
             id_: Fact[str] = self._name if self._raw_name else UNKNOWN
         else:
             id_ = read_id(match[plan.id]) if plan.id else UNKNOWN
-        country = match[plan.country] if plan.country else b""
         self._is_reading = False
         self._glanced = 0
         self._at = match.end()
-        self._means.outlet.recognised(shape, match[1], self._raw_name, country, id_)
-        self._means.kept.meet(shape)
-        self._previous = None
-        if not self._raw_name and (self._open or self._is_lines):
-            separator = self._separators(self._data, self._at)
-            if separator is not None:
-                self._separator = separator[0]
-                self._previous = shape
-        self._value_ends()
+        country = match[plan.country] if plan.country else b""
+        means.outlet.recognised(shape, match[1], self._raw_name, country, id_)
+        is_again = means.kept.shapes[0] is shape
+        means.kept.meet(shape)
+        behind = (
+            None if self._raw_name or not (self._open or self._is_lines) else self._separators(self._data, self._at)
+        )
+        if behind is None:
+            self._value_ends()
+            return
+        self._separator = behind[0]
+        self._run = shape if is_again else None
+        self._at = behind.end()
+        if not self._open:
+            means.outlet.end_document(self._frame)
+            self._begin()
 
     def _glance_at_many(self, shape: Shape) -> bool:
         """Take units in a row of one shape, each with what stood behind the one before; False where there is none."""

@@ -21,7 +21,7 @@ MAX_CANDIDATES: Final = 64
 
 
 class KeptShapes:
-    """Shapes, the one that was met last first.
+    """Shapes, those that are met often first.
 
     Args:
         learner: makes them.
@@ -37,10 +37,10 @@ class KeptShapes:
         """Units that were read by the book while as many shapes were kept as may be."""
 
     def meet(self, shape: Shape) -> None:
-        """Put a shape first."""
-        if self.shapes[0] is not shape:
-            self.shapes.remove(shape)
-            self.shapes.insert(0, shape)
+        """Take note that units had a shape: it goes one place further to the front."""
+        at = self.shapes.index(shape)
+        if at:
+            self.shapes[at - 1 : at + 1] = [shape, self.shapes[at - 1]]
 
     def note(self, raw: bytes, node: Node, survey: Survey) -> None:
         """Take note of a unit that was read by the book."""

@@ -3,12 +3,14 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Final, NamedTuple
 
 from proxy.model.facts import UNKNOWN, Fact
 from proxy.model.filtering import AnswerRefusedError
 from proxy.redaction.rendering import Batch, Renderer
 from proxy.redaction.rulings import Ruling, Rulings, read_id
+from proxy.redaction.shapes import Plan
 from proxy.redaction.tally import Tally
 
 TIGHT: Final = (b",", b"\n")
@@ -60,8 +62,8 @@ class Rows:
         denied = {key for key in numbers if not judged.rulings[key].verdict.is_allowed}
         if denied and refuses:
             return None
-        left, masked = self._render(batch, judged, denied)
-        dropped = left.count(None)
+        left, stays, masked = self._render(batch, judged, denied)
+        dropped = batch.count - len(left)
         unfit = dropped - sum(numbers[key] for key in denied)
         if unfit and refuses:
             return None
@@ -70,8 +72,8 @@ class Rows:
         tally.dropped += dropped
         tally.unfit += unfit
         tally.masked += masked
-        tally.add_ids([id_ for id_, raw in zip(judged.ids, left, strict=False) if raw is not None])
-        return [raw for raw in left if raw is not None]
+        tally.add_ids(list(compress(judged.ids, stays)))
+        return left
 
     def _is_whole(self, batch: Batch, ruling: Ruling) -> bool:
         """Say whether units in a row leave as they are under a ruling."""
@@ -103,10 +105,27 @@ class Rows:
             rulings[id(ruling)] = ruling
         return _Judged(keys, rulings, ids)
 
-    def _render(self, batch: Batch, judged: _Judged, denied: set[bytes | int]) -> tuple[list[bytes | None], int]:
-        """Return what leaves of each unit, None where nothing does, and how many are masked."""
-        keys, shape, renderer = judged.keys, batch.shape, self._renderer
+    def _render(self, batch: Batch, judged: _Judged, denied: set[bytes | int]) -> tuple[list[bytes], list[bool], int]:
+        """Return what leaves of the units, of which of them something does, and how many are masked."""
+        shape, renderer = batch.shape, self._renderer
         plans = {key: renderer.find_plan(shape, judged.rulings[key]) for key in judged.rulings if key not in denied}
+        if all(plan is shape.plain for plan in plans.values()):
+            stays = [key not in denied for key in judged.keys]
+            return list(compress(batch.units, stays)), stays, 0
+        left, masked = self._change(batch, judged, plans)
+        return [raw for raw in left if raw is not None], [raw is not None for raw in left], masked
+
+    def _change(
+        self, batch: Batch, judged: _Judged, plans: Mapping[bytes | int, Plan | None]
+    ) -> tuple[list[bytes | None], int]:
+        """Return what leaves of each unit, None where nothing does, and how many are masked.
+
+        Args:
+            batch: the units.
+            judged: what becomes of them.
+            plans: by key, of those that are allowed.
+        """
+        keys, renderer = judged.keys, self._renderer
         sources: dict[bytes | int, Iterator[bytes | None]] = {}
         masked = 0
         for plan in {id(plan): plan for plan in plans.values()}.values():
@@ -114,10 +133,10 @@ class Rows:
             made = renderer.compose(batch, plan, [key in takers for key in keys])
             masked += len(made) - made.count(None) if plan is not None and plan.is_masking else 0
             sources |= dict.fromkeys(takers, iter(made))
-        left = [None if key in denied else next(sources[key]) for key in keys]
-        if left.count(None) > sum(1 for key in keys if key in denied):
+        left = [next(sources[key]) if key in plans else None for key in keys]
+        if left.count(None) > sum(1 for key in keys if key not in plans):
             for at, (key, raw) in enumerate(zip(keys, batch.units, strict=True)):
-                if left[at] is None and key not in denied:
+                if left[at] is None and key in plans:
                     rendered = renderer.render_by_book(raw, None, judged.rulings[key])
                     if rendered is not None:
                         left[at] = rendered[0]

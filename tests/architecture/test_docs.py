@@ -13,6 +13,7 @@ from proxy.cli.ledger import VERBS as LEDGER_VERBS
 from proxy.cli.run import configure
 from proxy.ledger.json_schema import make_schema
 from proxy.model.decision import Reason
+from proxy.pipeline.answers import ANSWERS
 from proxy.policy.attributes import ATTRIBUTES
 from proxy.redaction.answers import ANSWER_FIELDS
 from proxy.request.headers import REQUEST_FIELDS, REQUEST_PREFIXES
@@ -113,3 +114,13 @@ def test_every_reason_that_the_pages_name_exists() -> None:
 def test_every_link_inside_leads_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_each_refusal_about_subjects_and_answers_is_explained() -> None:
+    page = (ROOT / "docs" / "refusals.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"(?m)^\| `([a-z-]+)` \| ([0-9]+) \| [^|]+ \| [^|]+ \|$", page))
+    reasons = list(Reason)
+    about = reasons[reasons.index(Reason.QUERY_MALFORMED) : reasons.index(Reason.ANSWER_COUNTRY_MALFORMED) + 1]
+    by_rules = {Reason.RULE_ALLOWS, Reason.INVARIANT_DENIES, Reason.RULE_DENIES, Reason.NO_RULE_ALLOWS}
+    expected = {reason.value: str(ANSWERS[reason].status) for reason in about if reason not in by_rules}
+    assert told == {**expected, "request-too-large": "413"}

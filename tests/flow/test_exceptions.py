@@ -66,11 +66,13 @@ MASK = "  - {id: mask-phone, effect: mask, when: {resource.route: user}, transfo
 
 
 def test_a_mask_that_no_declared_field_can_take_is_a_refusal_that_says_so(tmp_path: Path) -> None:
-    passage, step = begin(a_bundle(tmp_path, rules=MASK.replace("user.contact", "user.content")))
+    passage, step = begin(
+        a_bundle(tmp_path, rules=MASK.replace("user.contact: redact", "user.contact: redact, user.content: redact"))
+    )
     assert isinstance(step, Refuse)
     line = a_line(step)
     assert (line["effect"], line["reason"], line["status"]) == ("deny", "transforms-not-applied", 403)
-    assert line["transforms"] == {"user.content": "redact"}
+    assert line["transforms"] == {"user.contact": "redact", "user.content": "redact"}
     assert line["rule"] == "ly-staff-read-japan"
     assert not passage.is_under_way
     assert counted(step)["sekisho_refusals_total{403,transforms-not-applied}"] == 1

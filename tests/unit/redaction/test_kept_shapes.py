@@ -32,14 +32,16 @@ def test_what_was_seen_often_becomes_a_shape() -> None:
     assert [one.plain.match(b'{"a":2}') is not None for one in shapes.shapes] == [True]
 
 
-def test_the_shape_that_was_met_last_is_first() -> None:
+def test_a_shape_that_is_met_goes_forward() -> None:
     shapes = kept()
     for name in "abc":
         note(shapes, name, SIGHTINGS)
-    last = shapes.shapes[-1]
+    first, second, last = shapes.shapes
     shapes.meet(last)
-    assert shapes.shapes[0] is last
-    assert len(shapes.shapes) == 3
+    assert shapes.shapes == [first, last, second]
+    shapes.meet(last)
+    shapes.meet(last)
+    assert shapes.shapes == [last, first, second]
 
 
 def test_many_kinds_of_records_make_few_shapes() -> None:
