@@ -65,7 +65,9 @@ def test_kinds_that_differ_without_end_are_forgotten() -> None:
 class CountingLearner(Learner):
     """Counts how often it was asked."""
 
-    __slots__ = ("asked",)
+    def __init__(self) -> None:
+        super().__init__(DECLARED, DOCUMENT, 128)
+        self.asked = 0
 
     def find_skeleton(self, raw: bytes, node: Node, survey: Survey) -> Skeleton | None:
         self.asked += 1
@@ -74,8 +76,7 @@ class CountingLearner(Learner):
 
 def test_where_there_are_too_many_kinds_few_records_are_looked_at() -> None:
     """To find the skeleton of a record costs as much as to read it."""
-    learner = CountingLearner(DECLARED, DOCUMENT, 128)
-    learner.asked = 0
+    learner = CountingLearner()
     shapes = KeptShapes(learner)
     for number in range(MAX_SHAPES):
         note(shapes, f"n{number}", SIGHTINGS)
