@@ -56,7 +56,7 @@ $(PROVIDER_STAMP): $(PROVIDER)/package-lock.json $(PROVIDER)/package.json
 e2e: $(STAMP) $(PROVIDER_STAMP)  ## against a real OpenID provider, Prometheus, Alertmanager, PostgreSQL and Redis, slowhttptest, and the image's own steps
 	@$(BIN)/python -m pytest tests/e2e -p no:cacheprovider --capture=no
 
-bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions beside cedarpy, CEL, Cerbos; loading; reload; registers; look-ups; the ledger
+bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions beside cedarpy, CEL, Cerbos; loading; reload; registers; look-ups; the filter of answers beside orjson; the ledger
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/lock/bench.txt
 	@$(BIN)/python -m bench.edge
 	@$(BIN)/python -m bench.decisions
@@ -66,6 +66,7 @@ bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions b
 	@$(BIN)/python -m bench.lookups
 	@$(BIN)/python -m bench.assertion
 	@$(BIN)/python -m bench.passage
+	@$(BIN)/python -m bench.redaction
 	@$(BIN)/python -m bench.ledger
 	@$(BIN)/python -m bench.ledger_kill
 

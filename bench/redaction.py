@@ -140,8 +140,8 @@ class Case:
         return load_and_dump_lines(self._body) if self.is_lines else orjson.dumps(orjson.loads(self._body))
 
 
-def cases() -> Mapping[str, tuple[Case, float]]:
-    """Return what is measured, and its target: a ratio of costs at most."""
+def cases() -> Mapping[str, tuple[Case, float | None]]:
+    """Return what is measured, and its target: a ratio of costs at most; None where none is promised."""
     records = make_records()
     body, lines = orjson.dumps({"users": records}), b"".join(orjson.dumps(record) + b"\n" for record in records)
     kinds = orjson.dumps({"users": without_some(records)})
@@ -152,9 +152,9 @@ def cases() -> Mapping[str, tuple[Case, float]]:
     return {
         "list, unchanged": (Case(LIST, EVERYONE, body, body), LIST_AT_MOST),
         "list, a third goes": (Case(LIST, nobody_from_japan, body, allowed), LIST_AT_MOST),
-        "list, escaped": (Case(LIST, EVERYONE, escaped, escaped), LIST_AT_MOST),
-        "list, indented": (Case(LIST, EVERYONE, pretty, None), LIST_AT_MOST),
-        "list, eight kinds": (Case(LIST, EVERYONE, kinds, kinds), LIST_AT_MOST),
+        "list, escaped": (Case(LIST, EVERYONE, escaped, escaped), None),
+        "list, indented": (Case(LIST, EVERYONE, pretty, None), None),
+        "list, eight kinds": (Case(LIST, EVERYONE, kinds, kinds), None),
         "lines, unchanged": (Case(LINES, EVERYONE, lines, lines), 1 / UNCHANGED_RATE),
         "lines, rewritten": (Case(LINES_REWRITTEN, ABROAD, lines, None), 1 / REWRITTEN_RATE),
         "lines, mixed": (Case(LINES_REWRITTEN, MIXED, lines, None), 1 / REWRITTEN_RATE),
@@ -163,10 +163,9 @@ def cases() -> Mapping[str, tuple[Case, float]]:
 
 def export(size: int) -> None:
     """Filter an export of so many bytes, and print the MiB held at most beyond those before."""
-    block = b"".join(orjson.dumps(record) + b"\n" for record in make_records())
-    filter_whole(LINES_REWRITTEN, MIXED, block)
-    answer = make_filter(LINES_REWRITTEN, MIXED, TREATMENT)
     before = held_mib("VmRSS")
+    block = b"".join(orjson.dumps(record) + b"\n" for record in make_records())
+    answer = make_filter(LINES_REWRITTEN, MIXED, TREATMENT)
     for _ in range(size // len(block)):
         for at in range(0, len(block), PART):
             answer.feed(block[at : at + PART])
@@ -192,7 +191,7 @@ def measure_memory(size: int) -> float:
     return float(run.stdout)
 
 
-def measure(rounds: int) -> dict[str, tuple[float, float, float, float, float]]:
+def measure(rounds: int) -> dict[str, tuple[float, float, float, float | None, float]]:
     """Return by case the ratio with its tenth and ninetieth percentile, its target, and microseconds."""
     found = {}
     for what, (case, target) in cases().items():
@@ -201,6 +200,11 @@ def measure(rounds: int) -> dict[str, tuple[float, float, float, float, float]]:
         ratio = comparison.ratio("ours")
         found[what] = (ratio.median, ratio.p10, ratio.p90, target, comparison.cost("ours").median / 1000)
     return found
+
+
+def limit_of(target: float | None) -> str:
+    """Return a target as it is printed."""
+    return "-" if target is None else f"{target:.2f}"
 
 
 def main() -> int:
@@ -220,11 +224,18 @@ def main() -> int:
     except BenchError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    targets = {what: Target(each[0], each[3]) for what, each in found.items()}
+    targets = {what: Target(each[0], each[3]) for what, each in found.items() if each[3] is not None}
     targets["memory_mib"] = Target(memory, MEMORY_AT_MOST_MIB)
     rows = [
-        [what, f"{ratio:.2f}", f"{low:.2f}-{high:.2f}", f"{target:.2f}", f"{1 / ratio:.0%}", f"{cost:.0f}"]
-        for what, (ratio, low, high, target, cost) in found.items()
+        [
+            what,
+            f"{each[0]:.2f}",
+            f"{each[1]:.2f}-{each[2]:.2f}",
+            limit_of(each[3]),
+            f"{1 / each[0]:.0%}",
+            f"{each[4]:.0f}",
+        ]
+        for what, each in found.items()
     ]
     print(render_table(("filtered", "cost", "p10-p90", "at most", "rate", "us"), rows))
     print(f"memory: {memory:.1f} MiB beyond idle, at most {MEMORY_AT_MOST_MIB:g}")
