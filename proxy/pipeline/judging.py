@@ -21,7 +21,7 @@ from proxy.model.inspection import Beyond, Inspection
 from proxy.model.origin import Origin
 from proxy.model.query import Query
 from proxy.model.request import ResponseHead, Target
-from proxy.model.subject import Subject, Told
+from proxy.model.subject import BodyNeeded, Subject, Told
 from proxy.origin.resolve import NOWHERE
 from proxy.pipeline.approach import Approach
 from proxy.pipeline.checkpoint import Checkpoint
@@ -217,7 +217,12 @@ class Judging:
         """Decide where there are several subjects, or none yet."""
         checkpoint, route = self._checkpoint, match.route
         if not subjects:
-            facts = checkpoint.find_facts(match, caller, self._origin, _ANSWERED, asked.approach.fields, self._now)
+            needed = self._ask_searching_body(route, asked)
+            if needed is not None:
+                return needed
+            lookup = route.subject.lookup if route.subject is not None else ""
+            answered = Subject(source=f"lookup:{lookup}") if lookup else _ANSWERED
+            facts = checkpoint.find_facts(match, caller, self._origin, answered, asked.approach.fields, self._now)
             self._subject, self._purpose = facts.subject, facts.purpose
             if route.api.id in checkpoint.counted:
                 counted = self._count_as_it_stands(route, facts)
@@ -328,26 +333,41 @@ class Judging:
         if not self._hides:
             return None
         query = self._check_search(route, asked)
-        return self._open_cursors(route, inspection, asked, query) if isinstance(query, Query) else query
+        return self._open_cursors(route, asked, query) if isinstance(query, Query) else query
+
+    def _ask_searching_body(self, route: Route, asked: Asked) -> BodyNeeded | None:
+        """Return that the body must be had by which an answer is searched that could hide records."""
+        is_searching = self._method != "GET" and route.inspection is not None and has_body(asked.approach.headers)
+        return self._whose.ask_body() if is_searching and self._whose is not None else None
 
     def _check_search(self, route: Route, asked: Asked) -> Query | Reason | None:
         """Return the query, None where there is none, or why this may not be searched for where something is hidden."""
-        if self._method == "GET" and has_body(asked.approach.headers):
-            return Reason.BODY_UNDECLARED  # RFC 9110 9.3.1 gives it no meaning, and some APIs search by it
-        if not asked.target.raw_query:
-            return None
+        reason = self._check_searching_body(route, asked)
+        if reason is not None or not asked.target.raw_query:
+            return reason
         query = parse_query(asked.target.raw_query)
         if isinstance(query, Reason):
             return query
         return check_searchable(query, route.searchable_by or frozenset()) or query
 
-    def _open_cursors(self, route: Route, inspection: Inspection, asked: Asked, query: Query) -> Reason | None:
+    def _check_searching_body(self, route: Route, asked: Asked) -> Reason | None:
+        headers, whose = asked.approach.headers, self._whose
+        if not has_body(headers):
+            return None
+        if self._method == "GET":
+            return Reason.BODY_UNDECLARED  # RFC 9110 9.3.1 gives it no meaning, and some APIs search by it
+        if not self._hides or whose is None:
+            return None  # the request itself says whose data it is about
+        allowed = route.searchable_by or frozenset()
+        return whose.check_search(headers, allowed.difference(_find_cursors(route)))
+
+    def _open_cursors(self, route: Route, asked: Asked, query: Query) -> Reason | None:
         """Have the API asked by its own cursors; return why they are none that were given out."""
-        parameters = [each.parameter for each in inspection.members if each.beyond is Beyond.CURSOR]
-        if not parameters:
+        cursors = _find_cursors(route)
+        if not cursors:
             return None
         seal, audience = self._checkpoint.seal, self._caller.principal
-        opened = unseal_query(query, parameters, lambda name, text: seal.open(audience, route.id, name, text))
+        opened = unseal_query(query, cursors, lambda name, text: seal.open(audience, route.id, name, text))
         if isinstance(opened, Reason):
             return opened
         self._target_text = f"{asked.target.path}?{opened}"
@@ -442,6 +462,12 @@ def _locate_anew(checkpoint: Checkpoint, lookup: str, subjects: tuple[Subject, .
         located = locate(checkpoint.directory, lookup, each, now)
         found |= dict.fromkeys((each,) if isinstance(located, Told) else located)
     return tuple(found)
+
+
+def _find_cursors(route: Route) -> list[str]:
+    """Return the query parameters in which cursors come back."""
+    members = () if route.inspection is None else route.inspection.members
+    return [each.parameter for each in members if each.beyond is Beyond.CURSOR]
 
 
 def _join(subjects: tuple[Subject, ...]) -> Subject:

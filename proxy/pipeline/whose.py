@@ -6,6 +6,7 @@
 3. Where the request says nothing, the answer will: then there is no subject yet.
 """
 
+from collections.abc import Collection
 from typing import Final, TypeAlias
 
 import msgspec
@@ -19,7 +20,7 @@ from proxy.model.request import Headers, Target
 from proxy.model.subject import BodyNeeded, Located, LookupNeeded, Subject, Told
 from proxy.request.catalog import Match
 from proxy.request.query import parse_query
-from proxy.subject.bodies import Body, read_body
+from proxy.subject.bodies import Body, read_body, read_searched
 from proxy.subject.selectors import needs_body, needs_query, select_subjects
 
 BODY_BYTES: Final = 64 * 1024
@@ -116,6 +117,23 @@ class Whose:
         if not source.lookup or source.id is None:
             return () if source.country is None else subjects
         return self._look_up(subjects, directory, now)
+
+    def ask_body(self) -> BodyNeeded | None:
+        """Return that the body must be had, None once it was."""
+        return BodyNeeded(BODY_BYTES) if self._raw_body is None else None
+
+    def check_search(self, headers: Headers, allowed: Collection[str]) -> Reason | None:
+        """Return why the body may not search where records could be dropped: as ``check_searchable`` of a query.
+
+        Args:
+            headers: of the request.
+            allowed: the names of the members, or of a form's fields, that may stand there.
+        """
+        type_, coding = find_field(headers, "content-type"), find_field(headers, "content-encoding")
+        names = read_searched(type_, coding, self._raw_body or b"")
+        if isinstance(names, Reason):
+            return names
+        return None if names <= frozenset(allowed) else Reason.BODY_UNDECLARED
 
     def _read_body(self, headers: Headers) -> BodyNeeded | Reason | None:
         if self._raw_body is None:

@@ -16,7 +16,7 @@ MAX_SHAPES: Final = 16
 SIGHTINGS: Final = 4
 """Of a skeleton before it becomes a shape: making one costs as much as reading a hundred records by the book."""
 RARE: Final = 64
-"""So much more often it must be seen where another shape has to go for it."""
+"""So much more often it must be seen where another shape has to go for it: of so many units one is looked at."""
 MAX_CANDIDATES: Final = 64
 
 
@@ -27,12 +27,14 @@ class KeptShapes:
         learner: makes them.
     """
 
-    __slots__ = ("_learner", "_sightings", "shapes")
+    __slots__ = ("_learner", "_passed", "_sightings", "shapes")
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
         self.shapes: list[Shape] = []
         self._sightings: Counter[bytes] = Counter()
+        self._passed = 0
+        """Units that were read by the book while as many shapes were kept as may be."""
 
     def meet(self, shape: Shape) -> None:
         """Take note that units had a shape: it goes one place further to the front."""
@@ -42,14 +44,18 @@ class KeptShapes:
 
     def note(self, raw: bytes, node: Node, survey: Survey) -> None:
         """Take note of a unit that was read by the book."""
+        is_full = len(self.shapes) >= MAX_SHAPES
+        if is_full:
+            self._passed += 1
+            if self._passed % RARE:
+                return
         skeleton = self._learner.find_skeleton(raw, node, survey)
         if skeleton is None:
             return
         if len(self._sightings) >= MAX_CANDIDATES and skeleton.body not in self._sightings:
             self._sightings.clear()
         self._sightings[skeleton.body] += 1
-        is_full = len(self.shapes) >= MAX_SHAPES
-        if self._sightings[skeleton.body] >= SIGHTINGS * (RARE if is_full else 1):
+        if self._sightings[skeleton.body] >= SIGHTINGS:
             del self._sightings[skeleton.body]
             if is_full:
                 self.shapes.pop()

@@ -67,6 +67,33 @@ def read_body(
     return _read_form(data) if Where.FORM in sought else _read_document(data)
 
 
+def read_searched(content_type: str | None, content_encoding: str | None, data: bytes) -> frozenset[str] | Reason:
+    """Return by what a body searches, the fields of a form or the members of a document, or why that cannot be told.
+
+    Args:
+        content_type: the field's value; None where there is none.
+        content_encoding: likewise.
+        data: all of the body.
+    """
+    if not data:
+        return frozenset()
+    if content_encoding is not None and content_encoding.strip().lower() != "identity":
+        return Reason.BODY_CODING_UNSUPPORTED
+    essence = _find_essence(content_type or "")
+    if essence == _FORM:
+        body = _read_form(data)
+    elif essence is not None and _JSON.fullmatch(essence):
+        body = _read_document(data)
+    else:
+        return Reason.BODY_TYPE_UNSUPPORTED
+    if isinstance(body, Reason):
+        return body
+    if body.form is not None:
+        is_plain = all(each.is_plain for each in body.form.parameters)
+        return frozenset(each.name for each in body.form.parameters) if is_plain else Reason.BODY_MALFORMED
+    return frozenset(body.document) if isinstance(body.document, dict) else Reason.BODY_UNDECLARED
+
+
 def _find_essence(content_type: str) -> str | None:
     """Return type and subtype in lower case; None of what is no media type, or says another charset than UTF-8."""
     match = _MEDIA_TYPE.fullmatch(content_type.strip(" \t"))

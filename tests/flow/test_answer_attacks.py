@@ -84,6 +84,48 @@ def test_where_nothing_is_hidden_or_the_body_is_empty_it_passes() -> None:
     assert Drive().ask("/v1/people", ("Content-Length", "0")).forward is not None
 
 
+POSTED: Final = """\
+      - id: posted
+        methods: [POST]
+        path: /v1/posted
+        action: read
+        reads_only: {by: users-team, review_by: 2027-06-30}
+        subject: {records: "$.people[*]", country: "$.country"}
+        fields: {"$.name": user.name}
+        envelope: {"$.next": {cursor: after}}
+        searchable_by: [name, after]
+"""
+FORM: Final = ("Content-Type", "application/x-www-form-urlencoded")
+SEARCHES: Final[dict[str, tuple[tuple[str, str], bytes, str]]] = {
+    "a member that is listed": (JSON, b'{"name": {"like": "Sato"}}', ""),
+    "nothing in it": (JSON, b"{}", ""),
+    "a member that is not": (JSON, b'{"name": "Sato", "phone": "090"}', "body-undeclared"),
+    "the same in other letters": (JSON, b'{"Name": "Sato"}', "body-undeclared"),
+    "a cursor that nobody sealed": (JSON, b'{"after": "294"}', "body-undeclared"),
+    "a list of searches": (JSON, b'[{"name": "Sato"}]', "body-undeclared"),
+    "a name twice": (JSON, b'{"name": "a", "name": "b"}', "body-malformed"),
+    "no JSON": (JSON, b"name=Sato", "body-malformed"),
+    "a field of a form that is listed": (FORM, b"name=Sato", ""),
+    "one that is not": (FORM, b"name=Sato&sort=phone", "body-undeclared"),
+    "one that is encoded for no reason": (FORM, b"n%61me=Sato", "body-malformed"),
+    "another type": (("Content-Type", "application/graphql"), b"{users {name}}", "body-type-unsupported"),
+}
+
+
+@pytest.mark.parametrize(("type_", "body", "reason"), SEARCHES.values(), ids=SEARCHES)
+def test_a_body_searches_by_what_may_be_searched_by(type_: tuple[str, str], body: bytes, reason: str) -> None:
+    drive = Drive(a_checkpoint(people_bundle(apis=APIS + POSTED)))
+    came = drive.ask("/v1/posted", type_, ("Content-Length", str(len(body))), method="POST", body=body)
+    assert (came.reason or "", came.forward is not None) == (reason, not reason)
+
+
+def test_who_may_see_all_searches_by_whatever_there_is() -> None:
+    drive = Drive(a_checkpoint(people_bundle(apis=APIS + POSTED)))
+    body = b'{"phone": "090"}'
+    came = drive.ask("/v1/posted", JSON, ("Content-Length", str(len(body))), who="data-team", method="POST", body=body)
+    assert came.forward is not None
+
+
 # Claims about several people at once.
 
 PAIRS: Final = """\

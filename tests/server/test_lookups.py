@@ -116,12 +116,11 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 async def test_the_directory_says_whose_data_it_is(served: Served) -> None:
     assert await served.ask("/v1/find/by-id/1/now") == (200, {"name": "name-of-one"})
     assert await served.refusal("/v1/find/by-id/2/now") == (403, "no-rule-allows")
-    assert await served.refusal("/v1/find/by-id/4/now") == (403, "rule-denies"), (
-        "nobody is called so: he may be Japanese"
-    )
+    assert await served.refusal("/v1/find/by-id/4/now") == (403, "no-rule-allows"), "as of somebody else"
     assert await served.ask("/v1/find/by-id/1/now") == (200, {"name": "name-of-one"})
     assert served.directory.asked == [{"1"}, {"2"}, {"4"}]
     records = await served.world.wait_for_records(4)
+    assert records[2]["reason"] == "rule-denies", "nobody is called so: he may be Japanese"
     countries = [(record["subject"]["country"], record["subject"].get("source", "")) for record in records]
     assert countries[0][0] == "JP"
     assert countries[1][0] == "TW"

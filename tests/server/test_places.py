@@ -16,7 +16,12 @@ from tests.support.world import World, headers, run_world, serve_raw
 EVERYWHERE: Final = (
     "rules/allow.yaml",
     "rules:\n",
-    "rules:\n  - {id: all, effect: allow, when: {caller.affiliate: ly, subject.country: {any: [JP, KR, TW]}, resource.route: user}}\n",
+    """\
+rules:
+  - id: all
+    effect: allow
+    when: {caller.affiliate: ly, subject.country: {any: [JP, KR, TW]}, resource.route: user}
+""",
 )
 
 

@@ -152,3 +152,13 @@ def test_a_subject_is_located_once_for_each_of_its_countries() -> None:
 def test_fields_that_stand_twice_are_a_list() -> None:
     assert find_field((("A", "1"), ("b", "2"), ("a", "3")), "a") == "1, 3"
     assert find_field((("A", "1"),), "b") is None
+
+
+def test_a_body_that_searches_is_had_once_and_searches_by_what_is_allowed() -> None:
+    whose = Whose(SubjectSource(is_in_answer=True))
+    assert whose.ask_body() == BodyNeeded(BODY_BYTES)
+    whose.take_body(b'{"name": "Sato"}')
+    assert whose.ask_body() is None
+    assert whose.check_search(JSON, {"name", "limit"}) is None
+    assert whose.check_search(JSON, {"limit"}) is Reason.BODY_UNDECLARED
+    assert whose.check_search((), {"name"}) is Reason.BODY_TYPE_UNSUPPORTED

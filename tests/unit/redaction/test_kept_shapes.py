@@ -4,9 +4,9 @@ from typing import Final
 from proxy.redaction.grammar import DOCUMENT
 from proxy.redaction.kept_shapes import MAX_CANDIDATES, MAX_SHAPES, RARE, SIGHTINGS, KeptShapes
 from proxy.redaction.places import find_unit, locate
-from proxy.redaction.shapes import Learner
+from proxy.redaction.shapes import Learner, Skeleton
 from proxy.redaction.survey import Survey
-from proxy.redaction.values import ValueReader
+from proxy.redaction.values import Node, ValueReader
 from tests.support.filtering import declare
 
 DECLARED: Final = declare(records="$[*]")
@@ -60,3 +60,27 @@ def test_kinds_that_differ_without_end_are_forgotten() -> None:
     for number in range(MAX_CANDIDATES * 3):
         note(shapes, f"n{number}", 1)
     assert len(shapes._sightings) <= MAX_CANDIDATES
+
+
+class CountingLearner(Learner):
+    """Counts how often it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(DECLARED, DOCUMENT, 128)
+        self.asked = 0
+
+    def find_skeleton(self, raw: bytes, node: Node, survey: Survey) -> Skeleton | None:
+        self.asked += 1
+        return super().find_skeleton(raw, node, survey)
+
+
+def test_where_there_are_too_many_kinds_few_records_are_looked_at() -> None:
+    """To find the skeleton of a record costs as much as to read it."""
+    learner = CountingLearner()
+    shapes = KeptShapes(learner)
+    for number in range(MAX_SHAPES):
+        note(shapes, f"n{number}", SIGHTINGS)
+    assert learner.asked == MAX_SHAPES * SIGHTINGS
+    for number in range(RARE * 10):
+        note(shapes, f"m{number}", 1)
+    assert learner.asked == MAX_SHAPES * SIGHTINGS + 10

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.model.api import Selector, SubjectSource, Where
 from proxy.model.decision import Reason
-from proxy.subject.bodies import MAX_DEPTH, OTHER_NUMBER, Body, read_body
+from proxy.subject.bodies import MAX_DEPTH, OTHER_NUMBER, Body, read_body, read_searched
 
 JSON = SubjectSource(id=Selector(Where.JSON, "$.id"))
 FORM = SubjectSource(id=Selector(Where.FORM, "id"))
@@ -202,3 +202,24 @@ def test_whatever_bytes_come_they_are_read_or_refused(data: bytes) -> None:
 @given(st.text(max_size=30))
 def test_whatever_the_type_is_reading_never_raises(content_type: str) -> None:
     assert isinstance(read_body(content_type, content_type, b"{}", JSON), Body | Reason)
+
+
+SEARCHED: dict[str, tuple[str | None, str | None, bytes, frozenset[str] | Reason]] = {
+    "members of a document, those at the top": (JSON_TYPE, None, b'{"a": {"b": 1}, "c": 2}', frozenset("ac")),
+    "fields of a form": (FORM_TYPE, None, b"a=1&b=2&a=3", frozenset("ab")),
+    "nothing": (None, None, b"", frozenset()),
+    "no object": (JSON_TYPE, None, b"[1]", Reason.BODY_UNDECLARED),
+    "a name that is encoded for no reason": (FORM_TYPE, None, b"%61=1", Reason.BODY_MALFORMED),
+    "no form": (FORM_TYPE, None, b"a=%", Reason.BODY_MALFORMED),
+    "no JSON": (JSON_TYPE, None, b"a=1", Reason.BODY_MALFORMED),
+    "a coding": (JSON_TYPE, "gzip", b"{}", Reason.BODY_CODING_UNSUPPORTED),
+    "another type": ("text/plain", None, b"{}", Reason.BODY_TYPE_UNSUPPORTED),
+    "no type": (None, None, b"{}", Reason.BODY_TYPE_UNSUPPORTED),
+}
+
+
+@pytest.mark.parametrize(("type_", "coding", "data", "expected"), SEARCHED.values(), ids=SEARCHED)
+def test_a_body_that_searches_says_by_what(
+    type_: str | None, coding: str | None, data: bytes, expected: frozenset[str] | Reason
+) -> None:
+    assert read_searched(type_, coding, data) == expected
