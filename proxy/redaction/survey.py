@@ -77,13 +77,25 @@ class Survey:
 
 def _is_way(place: Place, node: Node) -> bool:
     """Say whether a value can be what stands at a place: declared, or a container that leads to what is."""
-    if place.leaf is not None or place.is_record or place.leads_to_records:
+    if place.leaf is not None:
+        return is_plain(node)
+    if place.is_record or place.leads_to_records:
         return True
     return (
         node.kind == NULL
         or (bool(place.names) and node.kind == OBJECT)
         or (place.others is not None and node.kind in {OBJECT, ARRAY})
     )
+
+
+def is_plain(node: Node) -> bool:
+    """Say whether a value is what a declared path can mean: a scalar, or a list of scalars.
+
+    An object has members, and none of them is declared by the name of the object.
+    """
+    if node.kind == OBJECT:
+        return False
+    return node.kind != ARRAY or not any(child.kind in {OBJECT, ARRAY} for child in node.children)
 
 
 def _find_record(inspection: Inspection, node: Node) -> Node:
