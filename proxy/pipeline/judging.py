@@ -220,7 +220,9 @@ class Judging:
             needed = self._ask_searching_body(route, asked)
             if needed is not None:
                 return needed
-            facts = checkpoint.find_facts(match, caller, self._origin, _ANSWERED, asked.approach.fields, self._now)
+            lookup = route.subject.lookup if route.subject is not None else ""
+            answered = Subject(source=f"lookup:{lookup}") if lookup else _ANSWERED
+            facts = checkpoint.find_facts(match, caller, self._origin, answered, asked.approach.fields, self._now)
             self._subject, self._purpose = facts.subject, facts.purpose
             if route.api.id in checkpoint.counted:
                 counted = self._count_as_it_stands(route, facts)

@@ -223,6 +223,14 @@ def test_what_a_register_tells_is_asked_for_once() -> None:
     assert came.decision["subject"]["source"] == "lookup:staff"
 
 
+def test_the_record_says_that_a_register_told_whose_the_records_are() -> None:
+    drive = Drive(directory=Register({"7": "TW"}))
+    drive.ask("/v1/roster")
+    came = drive.answer(b'{"people": [{"id": "7", "name": "Lin"}]}')
+    assert json.loads(came.body) == {"people": [{"id": "7", "name": "Lin"}]}
+    assert came.decision["subject"]["source"] == "lookup:staff"
+
+
 LOOKED_UP: Final = {
     "found, and allowed": ("TW", None),
     "found, and denied": ("JP", "no-rule-allows"),
