@@ -53,11 +53,11 @@ class Survey:
         self._look(place, node, None, 0)
 
     def _look(self, place: Place, node: Node, owner: Node | None, index: int) -> None:
+        if place.is_record and not _is_record(place, node):
+            raise AnswerRefusedError(Reason.ANSWER_SHAPE_UNDECLARED)
         if place.leaf is not None:
             self.leaves.append(Leaf(place.leaf, node, owner, index))
             return
-        if place.is_record and not (node.kind == OBJECT or (node.kind == ARRAY and place.others is not None)):
-            raise AnswerRefusedError(Reason.ANSWER_SHAPE_UNDECLARED)
         if node.kind == ARRAY and place.others is not None and place.others.leaf is not None:
             self.lists.add(node.start)
         for at, child in enumerate(node.children):
@@ -75,12 +75,19 @@ class Survey:
         self.undeclared.setdefault(node.start, (node, []))[1].append(index)
 
 
-def _is_way(place: Place, node: Node) -> bool:
-    """Say whether a value can be what stands at a place: declared, or a container that leads to what is."""
+def _is_record(place: Place, node: Node) -> bool:
+    """Say whether a value can be the record that stands at a place: a container, or itself a declared value."""
     if place.leaf is not None:
         return is_plain(node)
+    return node.kind == OBJECT or (node.kind == ARRAY and place.others is not None)
+
+
+def _is_way(place: Place, node: Node) -> bool:
+    """Say whether a value can be what stands at a place: declared, or a container that leads to what is."""
     if place.is_record or place.leads_to_records:
         return True
+    if place.leaf is not None:
+        return is_plain(node)
     return (
         node.kind == NULL
         or (bool(place.names) and node.kind == OBJECT)

@@ -227,6 +227,14 @@ class _Draw:
         names = ("name", "country", "other")[: next(self.sizes)]
         return Draft(kind, [(name, self.anything(into, depth + 1)) for name in names])
 
+    def value(self, into: set[str]) -> Draft:
+        """What stands at a declared path: what holds more than scalars is undeclared there."""
+        found: set[str] = set()
+        draft = self.anything(found) if next(self.extras) > 3 else self.scalar(found)
+        holds_containers = draft.kind == "object" or any(each.kind in {"array", "object"} for _, each in draft.children)
+        (self.undeclared if holds_containers else into).update(found)
+        return draft
+
     def document(self) -> Draft:
         envelope = [(self.inspection.records, "record"), *((each.path, each) for each in self.inspection.members)]
         return self.container(envelope, self.undeclared, self.envelope_leaf, can_lack=())
@@ -235,7 +243,7 @@ class _Draw:
         if what == "record":
             return self.record(name)
         if what.beyond is not Beyond.CURSOR:
-            return self.scalar(set() if what.beyond is Beyond.NOTHING else self.beyond)
+            return self.value(set() if what.beyond is Beyond.NOTHING else self.beyond)
         secret = self.secret()
         self.beyond.add(secret)
         return Draft("string", text=f"q{secret}z")
@@ -298,7 +306,7 @@ class _Draw:
 
         def leaf(what: Any, _: str | None) -> Draft:
             if what == "field":
-                return self.anything(own) if next(self.extras) > 3 else self.scalar(own)
+                return self.value(own)
             draft = drafts[what]
             assert draft is not None
             return draft
