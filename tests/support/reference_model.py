@@ -115,9 +115,7 @@ def is_map_alone(paths: Sequence[tuple[T, JsonPath]]) -> bool:
 
 def is_plain(node: Node) -> bool:
     """Say whether a value can stand at a declared path: a scalar, or an array of nothing but scalars."""
-    return not node.is_container or (
-        node.kind == "array" and not any(child.is_container for _, child in node.children)
-    )
+    return not node.is_container or (node.kind == "array" and not any(child.is_container for _, child in node.children))
 
 
 def is_declared(paths: Sequence[tuple[T, JsonPath]], node: Node) -> bool:
