@@ -31,7 +31,7 @@ from proxy.redaction.places import Place
 from proxy.redaction.rendering import Batch, Unit
 from proxy.redaction.rulings import Rulings, countries_of, id_of, read_id
 from proxy.redaction.shapes import Shape
-from proxy.redaction.survey import Survey
+from proxy.redaction.survey import Survey, is_plain
 from proxy.redaction.values import NULL, Node, ValueReader
 
 MAX_NAMES: Final = 65_536
@@ -323,7 +323,7 @@ class Documents:
         elif place.leads_to_records:
             raise AnswerRefusedError(Reason.ANSWER_SHAPE_UNDECLARED)
         else:
-            is_declared = place.leaf is not None or node.kind == NULL
+            is_declared = node.kind == NULL or (place.leaf is not None and is_plain(node))
         if not is_declared:
             if means.inspection.refuses_undeclared:
                 raise AnswerRefusedError(Reason.ANSWER_MEMBER_UNDECLARED)

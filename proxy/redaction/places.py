@@ -47,7 +47,7 @@ class Place:
             here = [target for path, target in ahead if not path]
         leaves = [target for target in here if isinstance(target, Field | Member)]
         self.leaf: Field | Member | None = leaves[0] if leaves and not self.leads_to_records else None
-        """Declared with all that is in it."""
+        """Declared as a value: a scalar, or a list of scalars. Whatever else stands here is undeclared."""
         further = [(path[0], path[1:], target) for path, target in ahead if path]
         self.names: dict[str, Place] = {
             step: Place(_follow(further, step)) for step, _, _ in further if isinstance(step, str)

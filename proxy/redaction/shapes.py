@@ -6,7 +6,8 @@ holds of every other that has the same **skeleton**: the same names, brackets an
 byte, with scalars of any kind in the same places. So a skeleton becomes one pattern, and whatever matches it is well
 formed, has no repeated name, and has declared and undeclared values where they are known to be.
 
-- Literal in a skeleton is everything but scalars, and lists of scalars, which are declared as they are or do not leave.
+- Literal in a skeleton is everything but scalars, and lists of scalars: a declared value is the one or the other. What
+  is more than that stands in a skeleton with its brackets, so no declared value matches it, nor it a declared value.
 - Numbers are matched up to a length: a longer one matches nothing, and is read by the book.
 - Nothing is decided here that the slow way would decide otherwise; only the slow way tells what is wrong.
 """

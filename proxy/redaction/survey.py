@@ -53,11 +53,11 @@ class Survey:
         self._look(place, node, None, 0)
 
     def _look(self, place: Place, node: Node, owner: Node | None, index: int) -> None:
+        if place.is_record and not _is_record(place, node):
+            raise AnswerRefusedError(Reason.ANSWER_SHAPE_UNDECLARED)
         if place.leaf is not None:
             self.leaves.append(Leaf(place.leaf, node, owner, index))
             return
-        if place.is_record and not (node.kind == OBJECT or (node.kind == ARRAY and place.others is not None)):
-            raise AnswerRefusedError(Reason.ANSWER_SHAPE_UNDECLARED)
         if node.kind == ARRAY and place.others is not None and place.others.leaf is not None:
             self.lists.add(node.start)
         for at, child in enumerate(node.children):
@@ -75,15 +75,34 @@ class Survey:
         self.undeclared.setdefault(node.start, (node, []))[1].append(index)
 
 
+def _is_record(place: Place, node: Node) -> bool:
+    """Say whether a value can be the record that stands at a place: a container, or itself a declared value."""
+    if place.leaf is not None:
+        return is_plain(node)
+    return node.kind == OBJECT or (node.kind == ARRAY and place.others is not None)
+
+
 def _is_way(place: Place, node: Node) -> bool:
     """Say whether a value can be what stands at a place: declared, or a container that leads to what is."""
-    if place.leaf is not None or place.is_record or place.leads_to_records:
+    if place.is_record or place.leads_to_records:
         return True
+    if place.leaf is not None:
+        return is_plain(node)
     return (
         node.kind == NULL
         or (bool(place.names) and node.kind == OBJECT)
         or (place.others is not None and node.kind in {OBJECT, ARRAY})
     )
+
+
+def is_plain(node: Node) -> bool:
+    """Say whether a value is what a declared path can mean: a scalar, or a list of scalars.
+
+    An object has members, and none of them is declared by the name of the object.
+    """
+    if node.kind == OBJECT:
+        return False
+    return node.kind != ARRAY or not any(child.kind in {OBJECT, ARRAY} for child in node.children)
 
 
 def _find_record(inspection: Inspection, node: Node) -> Node:

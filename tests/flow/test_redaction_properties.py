@@ -128,7 +128,7 @@ def test_where_the_parts_end_makes_no_difference(data: st.DataObject, case: Case
     assert longer.startswith(shorter), "what had left before the error is not what leaves otherwise"
 
 
-@CHECKED
+@settings(CHECKED, max_examples=60)  # each is three runs
 @given(cases(), SPLITS)
 def test_whoever_must_ask_comes_to_the_same_and_asks_for_all_of_a_part_at_once(case: Case, sizes: list[int]) -> None:
     asking, knowing = replace(case, asks=True), replace(case, asks=False)

@@ -118,6 +118,28 @@ ROWS: Final = {
     "an undeclared member beside the records where it is refused": Row(
         STRICT, b'{"users":[],"sum":1}', Reason.ANSWER_MEMBER_UNDECLARED
     ),
+    "an object at a declared path": Row(LIST, users(b'{"country":"KR","name":{"of":%b}}' % JP), users(b'{"country":"KR"}')),
+    "a list of scalars at a declared path": Row(
+        LIST, users(b'{"country":"KR","name":["a",1,null]}'), users(b'{"country":"KR","name":["a",1,null]}')
+    ),
+    "a list of lists at a declared path": Row(LIST, users(b'{"country":"KR","name":[[]]}'), users(b'{"country":"KR"}')),
+    "a list with an object at a declared path": Row(
+        LIST, users(b'{"country":"KR","name":["a",%b]}' % JP), users(b'{"country":"KR"}')
+    ),
+    "an object among declared elements": Row(
+        TAGS, b'[{"tags":["a",{"b":1},["c"]],"country":"KR"}]', b'[{"tags":["a",["c"]],"country":"KR"}]'
+    ),
+    "an object where it would be masked": Row(LIST, users(b'{"country":"TW","name":{}}'), users(b'{"country":"TW"}')),
+    "an object among elements that would be removed": Row(
+        TAGS, b'[{"tags":[{"b":1},"a"],"country":"TW"}]', b'[{"tags":[null],"country":"TW"}]'
+    ),
+    "an object at a declared path where it is refused": Row(
+        STRICT, users(b'{"country":"KR","name":{}}'), Reason.ANSWER_MEMBER_UNDECLARED
+    ),
+    "an object in place of a record that is a value": Row(
+        replace(LIST, country=None, id=None, fields=(Field(P("$"), "user.name"),)), users(b"{}"),
+        Reason.ANSWER_SHAPE_UNDECLARED,
+    ),
     "a denied record where it is refused": Row(REFUSING, users(KR, JP), Reason.RULE_DENIES),
     "a name that stands twice": Row(LIST, users(b'{"country":"JP","country":"KR"}'), Reason.ANSWER_KEY_REPEATED),
     "a name that stands twice by an escape": Row(
@@ -142,14 +164,26 @@ ROWS: Final = {
     "one record in a member, denied": Row(replace(LIST, records=P("$.user")), b'{"user":%b}' % JP, Reason.RULE_DENIES),
     "declared members, where nothing could be dropped": Row(
         PAGED,
-        b'{"page":{"n":1},"users":[],"meta":{"total":3,"x":1},"next":"abc"}',
-        b'{"page":{"n":1},"users":[],"meta":{"total":3},"next":"abc"}',
+        b'{"page":[1],"users":[],"meta":{"total":3,"x":1},"next":"abc"}',
+        b'{"page":[1],"users":[],"meta":{"total":3},"next":"abc"}',
         hides=False,
+    ),
+    "an object at a declared member": Row(PAGED, b'{"page":{"n":%b},"users":[]}' % JP, users()),
+    "a list with an object at a declared member": Row(PAGED, b'{"users":[],"page":[1,%b]}' % JP, users()),
+    "a list of lists at a declared member": Row(PAGED, b'{"page":[[]],"users":[]}', users()),
+    "an object at a total and at a cursor": Row(
+        PAGED, b'{"meta":{"total":{}},"next":{"a":1},"users":[]}', b'{"meta":{},"users":[]}'
+    ),
+    "an object at a total and at a cursor, where nothing could be dropped": Row(
+        PAGED, b'{"meta":{"total":{}},"next":{"a":1},"users":[]}', b'{"meta":{},"users":[]}', hides=False
+    ),
+    "an object at a declared member where it is refused": Row(
+        replace(PAGED, refuses_undeclared=True), b'{"page":{},"users":[]}', Reason.ANSWER_MEMBER_UNDECLARED
     ),
     "declared members, where something could": Row(
         PAGED,
-        b'{"page":{"n":1},"users":[],"meta":{"total":3,"x":1},"next":"abc"}',
-        b'{"page":{"n":1},"users":[],"meta":{},"next":"%b"}' % seal_cursor(PAGED.members[2], "abc").encode(),
+        b'{"page":[1],"users":[],"meta":{"total":3,"x":1},"next":"abc"}',
+        b'{"page":[1],"users":[],"meta":{},"next":"%b"}' % seal_cursor(PAGED.members[2], "abc").encode(),
     ),
     "a name that is masked": Row(LIST, users(KR.replace(b"KR", b"TW")), users(b'{"country":"TW","name":"*in"}')),
     "all that is null": Row(LIST, users(KR.replace(b"KR", b"SG")), users(b'{"country":null,"name":null}')),
@@ -185,7 +219,7 @@ ROWS: Final = {
     "NaN": Row(LIST, users(b'{"country":"KR","name":NaN}'), Reason.ANSWER_MALFORMED),
     "single quotes": Row(LIST, b"{'users':[]}", Reason.ANSWER_MALFORMED),
     "a comment": Row(LIST, b'{"users":[]/**/}', Reason.ANSWER_MALFORMED),
-    "as deep as it may be": Row(LIST, users(b'{"country":"KR","name":[[]]}'), users(b'{"country":"KR","name":[[]]}')),
+    "as deep as it may be": Row(LIST, users(b'{"country":"KR","name":[[]]}'), users(b'{"country":"KR"}')),
     "deeper than it may be": Row(LIST, users(b'{"country":"KR","name":[[[]]]}'), Reason.ANSWER_TOO_DEEP),
     "deeper than it may be, undeclared": Row(LIST, b'{"users":[],"x":[[[[[]]]]]}', Reason.ANSWER_TOO_DEEP),
     "as long a number as it may be": Row(

@@ -172,6 +172,7 @@ _OF_ONE: Final[st.SearchStrategy[tuple[str, ...] | None]] = st.one_of(
 """Countries of one record; None where it does not say."""
 _OF_ROW: Final = st.one_of(*[st.sampled_from(COUNTRIES).map(lambda code: (code,))] * 6, _OF_ONE)
 """Mostly one."""
+_ID: Final = st.sampled_from((*IDS, *IDS, None))
 Leaf: TypeAlias = Callable[[Any, str | None], Draft]
 """What stands at the end of a path, under a name."""
 
@@ -180,7 +181,6 @@ class _Draw:
     """Draws one document after another, and hands out secrets."""
 
     def __init__(self, draw: st.DrawFn, inspection: Inspection) -> None:
-        self.draw = draw
         self.inspection = inspection
         self.count = 0
         self.records: list[Record] = []
@@ -196,6 +196,8 @@ class _Draw:
             "sizes": draw(st.lists(st.integers(0, 4), min_size=1, max_size=6)),
             "gone": draw(st.lists(st.integers(0, 9), min_size=1, max_size=6)),
         }
+        of_one = _OF_ROW if self.is_uniform else _OF_ONE
+        self._people = cycle(draw(st.lists(st.tuples(of_one, _ID, st.integers(0, 11)), min_size=1, max_size=6)))
         self.begin()
 
     def begin(self) -> None:
@@ -227,6 +229,14 @@ class _Draw:
         names = ("name", "country", "other")[: next(self.sizes)]
         return Draft(kind, [(name, self.anything(into, depth + 1)) for name in names])
 
+    def value(self, into: set[str]) -> Draft:
+        """What stands at a declared path: what holds more than scalars is undeclared there."""
+        found: set[str] = set()
+        draft = self.anything(found) if next(self.extras) > 3 else self.scalar(found)
+        holds_containers = draft.kind == "object" or any(each.kind in {"array", "object"} for _, each in draft.children)
+        (self.undeclared if holds_containers else into).update(found)
+        return draft
+
     def document(self) -> Draft:
         envelope = [(self.inspection.records, "record"), *((each.path, each) for each in self.inspection.members)]
         return self.container(envelope, self.undeclared, self.envelope_leaf, can_lack=())
@@ -235,7 +245,7 @@ class _Draw:
         if what == "record":
             return self.record(name)
         if what.beyond is not Beyond.CURSOR:
-            return self.scalar(set() if what.beyond is Beyond.NOTHING else self.beyond)
+            return self.value(set() if what.beyond is Beyond.NOTHING else self.beyond)
         secret = self.secret()
         self.beyond.add(secret)
         return Draft("string", text=f"q{secret}z")
@@ -288,8 +298,9 @@ class _Draw:
         if self.is_uniform:
             self.begin()
         own: set[str] = set()
-        countries, country = self.country()
-        id_, id_draft = self.id()
+        codes, text, how = next(self._people)
+        countries, country = self.country(codes, how)
+        id_, id_draft = self.id(text, how)
         if self.inspection.is_id_key and name is not None:
             id_ = name
         if name is not None and name.startswith("key"):
@@ -298,7 +309,7 @@ class _Draw:
 
         def leaf(what: Any, _: str | None) -> Draft:
             if what == "field":
-                return self.anything(own) if next(self.extras) > 3 else self.scalar(own)
+                return self.value(own)
             draft = drafts[what]
             assert draft is not None
             return draft
@@ -321,27 +332,27 @@ class _Draw:
                 paths.append((path if isinstance(path[-1], str) else path[:-1], what))
         return paths
 
-    def country(self) -> tuple[tuple[Fact[str], ...], Draft | None]:
+    def country(self, codes: tuple[str, ...] | None, how: int) -> tuple[tuple[Fact[str], ...], Draft | None]:
         if self.inspection.country is None:
             return (UNKNOWN,), None
         is_several = not isinstance(self.inspection.country[-1], str)
-        codes = self.draw(_OF_ROW if self.is_uniform else _OF_ONE)
         forms = WRITTEN[self.inspection.form]
         if codes is None:
-            return (UNKNOWN,), None if is_several or self.draw(st.booleans()) else Draft("null", text="null")
-        drafts = [("", Draft("string", text=self.draw(st.sampled_from(forms[code])))) for code in codes]
+            return (UNKNOWN,), None if is_several or how % 2 else Draft("null", text="null")
+        drafts = [
+            ("", Draft("string", text=forms[code][(how + at) % len(forms[code])])) for at, code in enumerate(codes)
+        ]
         facts: tuple[Fact[str], ...] = codes or (UNKNOWN,)
         if len(codes) == 1 and not is_several:
             return facts, drafts[0][1]
         return facts, Draft("array", drafts)
 
-    def id(self) -> tuple[Fact[str], Draft | None]:
+    def id(self, text: str | None, how: int) -> tuple[Fact[str], Draft | None]:
         if self.inspection.id is None:
             return UNKNOWN, None
-        text = self.draw(st.sampled_from((*IDS, *IDS, None)))
         if text is None:
-            return UNKNOWN, self.draw(st.sampled_from((None, Draft("null", text="null"))))
-        is_number = text.isascii() and text.isdigit() and self.draw(st.booleans())
+            return UNKNOWN, None if how // 2 % 2 else Draft("null", text="null")
+        is_number = text.isascii() and text.isdigit() and how % 4 < 2
         return text, Draft("number" if is_number else "string", text=text)
 
 

@@ -25,6 +25,7 @@ from tests.support.reference_model import (
     Tree,
     Written,
     below,
+    is_declared,
     is_map_alone,
     left,
 )
@@ -148,7 +149,7 @@ def _walk(reading: Reading, node: Node, way: _Way, name: Name | None = None) -> 
     for child_name, child in node.children:
         further = way.follow(child_name)
         has_records = has_records or further.records is not None
-        if further.records is None and not further.members:
+        if further.records is None and not is_declared(further.members, child):
             reading.undeclared(child_name)
             continue
         made = _walk(reading, child, further, child_name)

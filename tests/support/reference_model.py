@@ -113,6 +113,16 @@ def is_map_alone(paths: Sequence[tuple[T, JsonPath]]) -> bool:
     return all(path and isinstance(path[0], str) for _, path in paths)
 
 
+def is_plain(node: Node) -> bool:
+    """Say whether a value can stand at a declared path: a scalar, or an array of nothing but scalars."""
+    return not node.is_container or (node.kind == "array" and not any(child.is_container for _, child in node.children))
+
+
+def is_declared(paths: Sequence[tuple[T, JsonPath]], node: Node) -> bool:
+    """Say whether a value is declared, or on the way to what is: no path ends at what has members of its own."""
+    return bool(paths) and (is_plain(node) or not any(rest == () for _, rest in paths))
+
+
 def fits(step: Step, name: Name | None) -> bool:
     return not isinstance(step, str) or (name is not None and name.text == step)
 

@@ -11,7 +11,17 @@ from proxy.model.facts import UNKNOWN, Fact
 from proxy.model.inspection import Field, Media, OnDenied
 from proxy.model.json_path import JsonPath
 from tests.support.json_source import Name, Node
-from tests.support.reference_model import Exact, Out, Reading, Tree, is_map_alone, left, select
+from tests.support.reference_model import (
+    Exact,
+    Out,
+    Reading,
+    Tree,
+    is_declared,
+    is_map_alone,
+    is_plain,
+    left,
+    select,
+)
 
 
 @dataclass
@@ -27,7 +37,10 @@ class Records:
         ]
         wants_object = any(path and isinstance(path[0], str) for path in paths)
         wants_container = any(paths)
-        if node.kind != "object" and (wants_object or (wants_container and node.kind != "array")):
+        is_value = any(each.path == () for each in inspection.fields)
+        if (is_value and not is_plain(node)) or (
+            node.kind != "object" and (wants_object or (wants_container and node.kind != "array"))
+        ):
             self.reading.expected.hard.add(Reason.ANSWER_SHAPE_UNDECLARED)
             return None
         if not node.is_container and not any(path == () for path in paths):
@@ -146,7 +159,7 @@ class _Fields:
         out: list[tuple[Name | None, Out]] = []
         for name, child in node.children:
             below = left(fields, name)
-            if not below:
+            if not is_declared(below, child):
                 self.is_rewritten = True
                 self.reading.undeclared(name)
                 continue

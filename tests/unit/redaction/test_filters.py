@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from proxy.model.api import Transform
 from proxy.model.country import CountryForm
@@ -117,8 +118,35 @@ ROWS: Final = (
     Row(
         "declared members stay in their order",
         LIST,
-        '{"page":{"n":1},"users":[],"next":null}',
-        '{"page":{"n":1},"users":[],"next":null}',
+        '{"page":[1,2],"users":[],"next":null}',
+        '{"page":[1,2],"users":[],"next":null}',
+    ),
+    Row(
+        "an object at a declared member does not leave",
+        LIST,
+        '{"page":{"n":1,"top":' + JP + '},"users":[]}',
+        '{"users":[]}',
+    ),
+    Row("nor does a list with an object in it", LIST, '{"users":[],"page":[1,' + JP + "]}", '{"users":[]}'),
+    Row("nor does a list of lists", LIST, '{"page":[[]],"users":[]}', '{"users":[]}'),
+    Row(
+        "nor does one that is no total and no cursor, where no record can be dropped",
+        LIST,
+        '{"total":{"by":' + JP + '},"next":[' + JP + '],"users":[]}',
+        '{"users":[]}',
+        treatment=OPEN,
+    ),
+    Row(
+        "an object at a declared member may refuse",
+        replace(LIST, refuses_undeclared=True),
+        '{"page":{"n":1},"users":[]}',
+        Reason.ANSWER_MEMBER_UNDECLARED,
+    ),
+    Row(
+        "an object at the cursor of an edge goes",
+        EDGES,
+        '{"data":{"edges":[{"node":' + TW + ',"cursor":{"of":' + JP + "}}]}}",
+        '{"data":{"edges":[{"node":' + TW + "}]}}",
     ),
     Row(
         "a total goes, a cursor is sealed",
@@ -128,6 +156,8 @@ ROWS: Final = (
     ),
     Row("a cursor may be a number", LIST, '{"next":17,"users":[]}', '{"next":"after!17","users":[]}'),
     Row("what can be no cursor goes", LIST, '{"next":{"a":1},"users":[]}', '{"users":[]}'),
+    Row("so does a list", LIST, '{"next":["a"],"users":[]}', '{"users":[]}'),
+    Row("a total goes, whatever it is", LIST, '{"total":{"a":1},"users":[]}', '{"users":[]}'),
     Row("nothing to seal with: cursors go", LIST, '{"next":"abc","users":[]}', '{"users":[]}', treatment=UNSEALED),
     Row(
         "no record can be dropped: totals and cursors stay",
@@ -144,10 +174,61 @@ ROWS: Final = (
     ),
     Row("a record of a member alone", TAGGED, '{"users":[{"country":"TW"}]}', '{"users":[{"country":"TW"}]}'),
     Row(
-        "a declared container leaves whole",
+        "a list of scalars at a declared path leaves whole",
         TAGGED,
-        '{"users":[{"address":{"a":[1,{"b":2}]},"country":"TW"}]}',
-        '{"users":[{"address":{"a":[1,{"b":2}]},"country":"TW"}]}',
+        '{"users":[{"address":["a", 1,null],"country":"TW"}]}',
+        '{"users":[{"address":["a", 1,null],"country":"TW"}]}',
+    ),
+    Row(
+        "an object at a declared path does not leave",
+        TAGGED,
+        '{"users":[{"address":{"of":' + JP + '},"country":"TW"},{"address":{},"country":"TW"}]}',
+        '{"users":[{"country":"TW"},{"country":"TW"}]}',
+    ),
+    Row(
+        "nor does a list with an object in it, or with a list",
+        TAGGED,
+        '{"users":[{"address":["a",{}],"country":"TW"},{"country":"TW","address":[["a"]]}]}',
+        '{"users":[{"country":"TW"},{"country":"TW"}]}',
+    ),
+    Row(
+        "of declared elements those leave that are scalars, or lists of scalars",
+        TAGGED,
+        '{"users":[{"tags":["a",{"b":1},["c"],[["d"]],null],"country":"TW"}]}',
+        '{"users":[{"tags":["a",["c"],null],"country":"TW"}]}',
+    ),
+    Row(
+        "a record that is a value is no object",
+        declare({"$": "user.name"}, records="$.users[*]"),
+        '{"users":["Mei",["Mei"],{"name":"Mei"}]}',
+        Reason.ANSWER_SHAPE_UNDECLARED,
+        ByCountry({UNKNOWN: ALLOWED}),
+    ),
+    Row(
+        "a record that is a value leaves",
+        declare({"$": "user.name"}, records="$.users[*]"),
+        '{"users":["Mei",["Mei"],null]}',
+        '{"users":["Mei",["Mei"],null]}',
+        ByCountry({UNKNOWN: ALLOWED}),
+    ),
+    Row(
+        "nor is one within an element",
+        declare({"$": "user.name"}, records="$[*].node"),
+        '[{"node":{"name":"Mei"}}]',
+        Reason.ANSWER_SHAPE_UNDECLARED,
+        ByCountry({UNKNOWN: ALLOWED}),
+    ),
+    Row(
+        "an object at a declared path may refuse",
+        replace(TAGGED, refuses_undeclared=True),
+        '{"users":[{"address":{"a":1},"country":"TW"}]}',
+        Reason.ANSWER_MEMBER_UNDECLARED,
+    ),
+    Row(
+        "so may an object among declared elements",
+        replace(TAGGED, refuses_undeclared=True),
+        '{"users":[{"tags":["a",{}],"country":"TW"}]}',
+        Reason.ANSWER_MEMBER_UNDECLARED,
     ),
     Row(
         "undeclared members of elements go",
@@ -188,11 +269,21 @@ ROWS: Final = (
         ByCountry({"TW": masking({"user.tag": Transform.MASK})}),
     ),
     Row(
-        "a container is redacted whole",
+        "a list of scalars is redacted whole",
         TAGGED,
-        '{"users":[{"address":{"a":1},"country":"TW"}]}',
+        '{"users":[{"address":["a",1],"country":"TW"}]}',
         '{"users":[{"address":"[redacted]","country":"TW"}]}',
         ByCountry({"TW": masking({"user.address.city": Transform.REDACT})}),
+    ),
+    *(
+        Row(
+            f"an object is nothing to {transform}: it goes",
+            TAGGED,
+            '{"users":[{"address":{"a":1},"country":"TW"},{"country":"TW","address":[{}]}]}',
+            '{"users":[{"country":"TW"},{"country":"TW"}]}',
+            ByCountry({"TW": masking({"user.address": transform})}),
+        )
+        for transform in (Transform.REMOVE, Transform.REDACT, Transform.MASK)
     ),
     Row(
         "a transform above a field acts on it",
@@ -343,8 +434,8 @@ ROWS: Final = (
     Row(
         "deep enough",
         declare({"$.a": "user"}, records="$[*]"),
-        "[" + '{"a":' + "[" * 62 + "]" * 62 + "}" + "]",
-        "[" + '{"a":' + "[" * 62 + "]" * 62 + "}" + "]",
+        "[" + '{"x":' + "[" * 62 + "]" * 62 + ',"a":[]}' + "]",
+        '[{"a":[]}]',
         ByCountry({UNKNOWN: ALLOWED}),
     ),
     Row("too deep", declare({"$.a": "user"}, records="$[*]"), "[" + '{"a":' + "[" * 63, Reason.ANSWER_TOO_DEEP),
