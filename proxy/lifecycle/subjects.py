@@ -75,7 +75,8 @@ def find_subjects(
     if source is None or is_plain(source):
         said = select_subject(source, match.parameters)
         return (said,) if _agrees(given.subject, said) else Reason.SUBJECT_NOT_CONFIRMED
-    if given.subject is not None:
+    tells_itself = given.answer is not None and source.is_in_answer  # whose each record is
+    if given.subject is not None and not tells_itself:
         told = make_subject(given.subject)
         id_ = source.id
         if told.id is UNKNOWN and id_ is not None and id_.where is Where.PATH and not id_.separator:

@@ -306,3 +306,18 @@ def test_what_a_case_does_not_say_of_an_address_is_unknown_and_an_empty_list_is_
 def test_a_number_of_an_autonomous_system_is_written_in_one_way(small: Path, asn: str) -> None:
     with pytest.raises(ValueError, match="no autonomous system"):
         facts_of(small, {"origin": {"asn": asn}})
+
+
+def test_where_a_case_has_an_answer_its_records_say_whose_they_are() -> None:
+    answer = '{"users":[{"id":"1","country":"TW","name":"a"},{"id":"2","country":"JP","name":"b"}]}'
+    caller = {"affiliate": "line-taiwan", "kind": "employee", "residence": "TW"}
+    given = {
+        "request": "GET /v1/users",
+        "caller": caller,
+        "origin": {"country": "TW"},
+        "subject": {"country": "TW"},
+        "answer": answer,
+    }
+    result = run(REFERENCE, given)
+    assert result.answer is not None
+    assert (result.answer.count("left"), result.answer.count("dropped")) == (1, 1)
