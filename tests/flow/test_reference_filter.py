@@ -118,7 +118,9 @@ ROWS: Final = {
     "an undeclared member beside the records where it is refused": Row(
         STRICT, b'{"users":[],"sum":1}', Reason.ANSWER_MEMBER_UNDECLARED
     ),
-    "an object at a declared path": Row(LIST, users(b'{"country":"KR","name":{"of":%b}}' % JP), users(b'{"country":"KR"}')),
+    "an object at a declared path": Row(
+        LIST, users(b'{"country":"KR","name":{"of":%b}}' % JP), users(b'{"country":"KR"}')
+    ),
     "a list of scalars at a declared path": Row(
         LIST, users(b'{"country":"KR","name":["a",1,null]}'), users(b'{"country":"KR","name":["a",1,null]}')
     ),
