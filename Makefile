@@ -32,7 +32,7 @@ demo: $(STAMP)  ## play the LINE story through a real gateway
 	@$(BIN)/sekisho demo
 
 test: $(STAMP)  ## run every test, the demo included
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(STAMP)  ## format, lint, types, the reference bundle, the image file, the alerts
 	@$(BIN)/ruff format --check .

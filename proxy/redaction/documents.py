@@ -364,7 +364,7 @@ class Documents:
             return False
         start = self._at
         while self._expected == _VALUE:
-            if self._run is not None and self._glance_at_many(self._run):
+            if self._run is not None and not self._raw_name and self._glance_at_many(self._run):
                 continue
             found = self._find_shape()
             if found is None:

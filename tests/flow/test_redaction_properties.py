@@ -4,6 +4,7 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from tests.support.reference_filter import expect
 from tests.support.reference_model import USUAL, Setting
 from tests.support.reference_output import ReferenceFilter, check_run
 
+pytestmark = pytest.mark.timeout(900)  # what fails takes its time to become small
 USUAL_BYTES: Final = 1_048_576
 CHECKED: Final = settings(
     deadline=None,

@@ -240,6 +240,11 @@ ROWS: Final = {
     "lines, all of them denied": Row(LINES, b"\n".join([JP, JP, b""]), b""),
     "lines of which the last does not end": Row(LINES, b"\r\n".join([KR, b"", SECOND]), b"\n".join([KR, SECOND, b""])),
     "a line that is cut off": Row(LINES, KR + b"\n" + KR[:9], Reason.ANSWER_INCOMPLETE),
+    "a line with a list, then one with a map": Row(
+        replace(LIST, media=Media.LINES),
+        users(KR, KR, KR) + b'\n{"users":{"a":%b,"b":%b,"c":%b}}\n' % (KR, JP, KR),
+        users(KR, KR, KR) + b'\n{"users":{"a":%b,"c":%b}}\n' % (KR, KR),
+    ),
     "two documents in a line": Row(LINES, KR + KR + b"\n", Reason.ANSWER_MALFORMED),
     "events, one of them denied": Row(
         EVENTS, b"data: %b\n\ndata:%b\n\nevent: x\ndata: %b\n\n" % (KR, JP, SECOND),
@@ -292,3 +297,15 @@ def test_the_filter_comes_to_the_table(row: Row, size: int) -> None:
     )  # fmt: skip
     made = make_filter(row.inspection, judge, treatment)
     check_row(row, drive(made, judge, [row.body[at : at + size] for at in range(0, len(row.body), size)]))
+
+
+def test_a_record_of_a_map_is_judged_by_its_name_whatever_stood_before_the_map() -> None:
+    records = replace(MAP, media=Media.LINES, country=None, records=P("$.users[*]"))
+    body = b'{"users":[{"name":"a"},{"name":"b"}]}\n{"users":{"u1":{"name":"secret"},"u2":{"name":"c"}}}\n'
+    table = Table({UNKNOWN: ALLOWED}, {"u1": DENIED}, tells_ids=True)
+    for cut in range(len(body)):
+        judge = TableJudge(table)
+        treatment = Treatment(name=name_value, seal=None, hides=True)
+        run = drive(make_filter(records, judge, treatment), judge, [body[:cut], body[cut:]])
+        assert b"secret" not in run.output
+        assert run.reason is None
