@@ -264,7 +264,7 @@ class Reloader:
             await child.wait()
         finally:
             transport.close()  # ends the child, unless it has ended: nobody waits for its result any more
-            await child.wait()
+            await _reap(child)
 
     async def _cut_off(self, urgent: Urgent) -> list[str]:
         """Put emergency denies in force, in the words of the bundle in force; return what is wrong with the rest."""
@@ -298,6 +298,16 @@ class Reloader:
         del now
         self._releasing = release()
         return "loaded"
+
+
+async def _reap(child: Process) -> None:
+    """Wait for a child that is ended, also where the wait itself is cancelled: it is short, and leaves no zombie."""
+    waiting = asyncio.ensure_future(child.wait())
+    try:
+        await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        await waiting
+        raise
 
 
 def retire(snapshot: Snapshot) -> Callable[[], asyncio.Future[None]]:
