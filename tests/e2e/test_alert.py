@@ -176,9 +176,9 @@ SINGLE: Final[dict[str, list[float]]] = {
     "Not in force as it lies there": [0.0],
     "Policy in force": [1.0],
     "Witness behind": [],  # there is none
-    "APIs that cannot be connected to": [0.0],
+    "APIs that cannot be connected to": [0.0, 0.0],  # users, and users/JP
 }
-SERIES: Final[dict[str, list[int]]] = {"Connections": [1, 2, 1]}
+SERIES: Final[dict[str, list[int]]] = {"Connections": [1, 4, 2]}
 """How many series each query of a panel shows, whose values are those of the moment."""
 
 

@@ -270,3 +270,21 @@ def test_lessons_3_17_databases_are_shown_with_digest_age_and_whether_they_are_b
     shown = {"database": "country", "type": "GeoLite2-Country"}
     assert sample("sekisho_geolocation_info", {**shown, "digest": "sha256:a"}) is None
     assert sample("sekisho_geolocation_info", {**shown, "digest": "sha256:b"}) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("status", "effect"),
+    [
+        pytest.param(400, "deny", id="who searches by what may not be searched by has tried"),
+        pytest.param(403, "deny", id="who claims another country has tried"),
+        pytest.param(502, "allow", id="what an API cannot answer is nobody's attempt"),
+        pytest.param(503, "allow", id="what we cannot record is nobody's attempt"),
+    ],
+)
+def test_a_request_that_a_rule_allows_and_that_is_refused_is_counted_by_who_is_at_fault(
+    status: int, effect: str
+) -> None:
+    metrics = Metrics()
+    metrics.count_outcome(an_outcome(decision=ALLOWED, effect=Effect.DENY, status=status))
+    assert series(metrics.registry, "sekisho_decisions_total") == {(effect, "staff", "user"): 1}
+    assert bool(series(metrics.registry, "sekisho_denials_total")) is (effect == "deny")
