@@ -179,7 +179,7 @@ SINGLE: Final[dict[str, list[float]]] = {
     "APIs that cannot be connected to": [0.0, 0.0],  # users, and users/JP
 }
 SERIES: Final[dict[str, list[int]]] = {"Connections": [1, 4, 2]}
-"""How many series each query of a panel shows, whose values are those of the moment."""
+"""How many series each query of a panel shows, whose values are those of the moment; the API has two places."""
 
 
 async def _count(watch: Watch, title: str, labels: tuple[str, ...]) -> Counter[Any]:
