@@ -14,7 +14,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from proxy.counting import OTHER, BoundedCounter, LabelledCounter, PlainCounter, PlainHistogram
-from proxy.model.decision import Decision, Effect
+from proxy.model.decision import Effect
 from proxy.model.facts import UNKNOWN, Fact, FactSet, State
 from proxy.model.filtering import DROPPED, RecordCount
 from proxy.model.origin import DatabaseInfo
@@ -414,7 +414,7 @@ class Metrics:
         decision = outcome.decision
         if decision is not None:
             route = outcome.route.id if outcome.route else OTHER
-            effect = _find_effect(outcome, decision)
+            effect = outcome.attempt_effect
             self.decisions.count(effect, decision.rule_id, route)
             if effect is Effect.DENY:
                 self._count_denial(outcome)
@@ -474,15 +474,6 @@ def _age_of(database: DatabaseInfo, clock: Callable[[], float]) -> Callable[[], 
 
 def _expired(database: DatabaseInfo, clock: Callable[[], float]) -> Callable[[], float]:
     return lambda: float(not database.holds(clock()))
-
-
-def _find_effect(outcome: Outcome, decision: Decision) -> Effect:
-    """Return what became of a request that was decided: a caller whom a rule allows may search for what it may not see.
-
-    What we or an API could not do is nobody's attempt.
-    """
-    is_refused = outcome.effect is Effect.DENY and outcome.status is not None and outcome.status < 500
-    return Effect.DENY if is_refused else decision.effect
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

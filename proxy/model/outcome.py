@@ -42,6 +42,15 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """How much the caller has read, where that was asked for."""
 
     @property
+    def attempt_effect(self) -> Effect:
+        """What became of what the caller tried: one whom a rule allows may search for what it may not see.
+
+        What we or an API could not do is nobody's attempt.
+        """
+        is_refused = self.effect is Effect.DENY and self.status is not None and self.status < 500
+        return Effect.DENY if is_refused or self.decision is None else self.decision.effect
+
+    @property
     def is_refusal(self) -> bool:
         """Whether the gateway answers itself, or would under enforcement."""
         return self.reason is not Reason.RULE_ALLOWS
