@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field
 from proxy.bundle.api_answers import AnswerEntry, check_answers, compile_inspection
 from proxy.bundle.api_places import PARAMETER, InAnswer
 from proxy.bundle.api_subjects import SubjectEntry, Vouched, check_subject, compile_subject
-from proxy.model.api import Action, Api, Route, Template, Where
+from proxy.model.api import READING, Action, Api, Route, Template, Where
 from proxy.model.entry import Duration, Flag, Id, Text, choice, scalar, spelled
 from proxy.model.facts import FactSet
 from proxy.model.problem import Problem, nearest
@@ -27,7 +27,6 @@ UNSAFE_METHODS: Final = frozenset(METHODS) - {"GET", "HEAD"}
 """RFC 9110 9.2.1: the others are safe."""
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 """RFC 9110 9.3.5: a body of DELETE has no meaning of its own, and may be dropped on the way."""
-_READING: Final = frozenset({Action.READ, Action.EXPORT})
 MAX_DURATION_SECONDS: Final = 15 * 60
 UPGRADES: Final = ("websocket",)
 """Protocols of which it is known how a connection is upgraded to them (RFC 6455 4.1), in lower case."""
@@ -110,7 +109,7 @@ def _check_action(route: RouteEntry) -> list[Problem]:
         return []
     if "POST" not in route.methods:
         return [Problem(("reads_only",), "it vouches for a POST, and there is none: leave it out", at_key=True)]
-    if route.action not in _READING or route.changing:
+    if route.action not in READING or route.changing:
         what = f"{', '.join(sorted(route.changing))} changes" if route.changing else f"the action {route.action} says"
         message = f"{what} something: `reads_only` stands on a route that reads or exports"
         return [Problem(("reads_only",), message, at_key=True)]
@@ -160,7 +159,7 @@ def _check_late(route: RouteEntry, subject: SubjectEntry) -> list[Problem]:
         return []
     problems = []
     mend = "take it from the request, or from a register (`lookup`) by an id of the request"
-    if route.action not in _READING or route.changing:
+    if route.action not in READING or route.changing:
         vouch = " `reads_only` vouches that a POST changes nothing." * (route.changing == {"POST"})
         message = f"the answer tells whose data it is once something has been changed: {mend}.{vouch}".rstrip(".")
         problems.append(Problem((late,), message))

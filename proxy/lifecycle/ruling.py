@@ -1,26 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a request of a case is decided, as a passage decides it: before its answer is there, and by its records."""
 
-from typing import Final
-
 import msgspec
 
 from proxy.bundle.cases import BY_RECORD, CaseGiven
 from proxy.bundle.snapshot import Snapshot
 from proxy.lifecycle.answers import AnswerTold, tell_answer, tell_subjects
 from proxy.lifecycle.subjects import GivenDirectory, find_search, make_subject
-from proxy.model.api import Action, Route
+from proxy.model.api import Route
 from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import UNKNOWN, Fact, known
 from proxy.model.request import Target
 from proxy.model.subject import Subject, Told
 from proxy.pipeline.judge import AnswerJudge, FixedJudge, RecordJudge, find_strictest
+from proxy.pipeline.judging import comes_in_time
 from proxy.pipeline.whose import locate
 from proxy.policy.attributes import Facts
 from proxy.policy.evaluate import decide
 from proxy.policy.partial import Partial, SubjectClass, Verdict, decide_unresolved
-
-_READING: Final = frozenset({Action.READ, Action.EXPORT})
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -105,8 +102,11 @@ def find_deciding(snapshot: Snapshot, asked: Asked) -> Facts:
 def _find_barrier(asked: Asked) -> Reason | None:
     """Return why a subject that the answer tells is told too late, or may not be searched for."""
     route = asked.route
-    is_in_time = route.action in _READING and asked.method != "HEAD" and not route.upgrades
-    if not is_in_time or route.subject is None or (route.inspection is None and not route.subject.header):
+    if (
+        not comes_in_time(route, asked.method)
+        or route.subject is None
+        or (route.inspection is None and not route.subject.header)
+    ):
         return Reason.SUBJECT_UNRESOLVED
     return None if route.subject.header else find_search(route, asked.target)
 

@@ -77,6 +77,11 @@ def find_refusal(decision: Decision, inspection: Inspection | None) -> Reason | 
     return None
 
 
+def comes_in_time(route: Route, method: str) -> bool:
+    """Say whether an answer can still tell whose data it is: not after a write, in a tunnel, or without a body."""
+    return route.action in READING and method != "HEAD" and not route.upgrades
+
+
 class Judging:
     """A request as far as its judgement goes.
 
@@ -311,7 +316,7 @@ class Judging:
     def _await_answer(self, route: Route, facts: Facts, asked: Asked, partial: Partial) -> Reason | None:
         """Have the answer tell whose data it is, or return why it comes too late for that."""
         checkpoint, source, inspection = self._checkpoint, route.subject, route.inspection
-        is_in_time = route.action in READING and self._method != "HEAD" and not route.upgrades
+        is_in_time = comes_in_time(route, self._method)
         if is_in_time and source is not None and source.header:
             self._awaits_header = True
             return None

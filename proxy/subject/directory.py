@@ -184,15 +184,6 @@ class HeldDirectory:
             raise UsageError(f"--lookup {asked.id}: {error}.") from error
 
 
-async def open_directory(lookups: Mapping[str, Lookup], options: SubjectOptions, metrics: Metrics) -> HeldDirectory:
-    """Return the lookups of a bundle, inside of a running loop.
-
-    Raises:
-        UsageError: something that a lookup needs here is not there; the sentence names the lookup.
-    """
-    return HeldDirectory(lookups, options, metrics)
-
-
 def make_backend(asked: Asked, ca: Path | None) -> Backend:
     """Return what asks one directory; its library is loaded only where it is used."""
     how = asked.how

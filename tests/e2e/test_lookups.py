@@ -18,7 +18,7 @@ from proxy.clock import unix_seconds
 from proxy.model.country import CountryForm
 from proxy.model.json_path import parse_json_path
 from proxy.model.subject import Located, LookupNeeded, Told
-from proxy.subject.directory import HeldDirectory, open_directory
+from proxy.subject.directory import HeldDirectory
 from proxy.subject.options import SubjectOptions
 from proxy.subject.postgresql_directory import MAX_ROWS, PostgresqlDirectory
 from proxy.subject.redis_directory import MAX_VALUE_BYTES, RedisDirectory
@@ -150,7 +150,7 @@ async def test_a_database_that_goes_away_mid_run_is_a_failure_until_it_is_back(
 ) -> None:
     how = PostgresqlQuery(server.url, NUMBERS, "", f"file:{tmp_path}/password")
     lookup = an_asked(how, id="crm", batch=10, timeout_seconds=2.0)
-    directory = await open_directory({"crm": lookup}, SubjectOptions(), Metrics())
+    directory = HeldDirectory({"crm": lookup}, SubjectOptions(), Metrics())
 
     async def look(first: int) -> set[Told]:
         ids = tuple(str(number) for number in range(first, first + 100))
@@ -222,9 +222,7 @@ async def test_documents_in_a_real_redis(tmp_path: Path) -> None:
 async def test_a_redis_that_goes_away_is_a_failure_until_it_is_back(tmp_path: Path) -> None:
     async with run_redis(tmp_path) as redis:
         how = RedisKey(redis.url, "user:{id}", None)
-        directory: HeldDirectory = await open_directory(
-            {"cache": an_asked(how, id="cache")}, SubjectOptions(), Metrics()
-        )
+        directory: HeldDirectory = HeldDirectory({"cache": an_asked(how, id="cache")}, SubjectOptions(), Metrics())
 
         async def look(id_: str) -> Located | None:
             await redis.ask("SET", f"user:{id_}", "JP") if redis.process is not None else None

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small bundle that loads, edits of it, and what is wrong with a folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import proxy
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.errors import BundleError
 
+Load: TypeAlias = Callable[[Mapping[str, str]], Snapshot]
+"""Loads a bundle of these files."""
+Problems: TypeAlias = Callable[[Mapping[str, str]], list[str]]
+"""Tells what is wrong with a bundle of these files."""
 REFERENCE: Final = Path(proxy.__file__).parents[1] / "policies"
 
 SMALL: Final[Mapping[str, str]] = {

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from proxy.bundle import check, large
-from proxy.bundle.check import load_bundle
-from proxy.bundle.snapshot import Snapshot
 from proxy.caller.people import COLUMNS, PeopleInMemory, PeopleInRows
-from proxy.errors import BundleError, UsageError
-from tests.support.bundle_folder import SMALL, edited, write_bundle
+from proxy.errors import UsageError
+from tests.support.bundle_folder import SMALL, Load, Problems, edited
 
 HEADER: Final = ",".join(COLUMNS)
 CHERRY: Final = "2020-04-01T00:00:00+09:00"
@@ -27,28 +25,6 @@ def files(*rows: str, yaml: str = "", **more: str) -> dict[str, str]:
         found = edited(("bundle.yaml", "files:\n", "files:\n  people.yaml: [people]\n"), files=found)
         found["people.yaml"] = yaml
     return found
-
-
-@pytest.fixture
-def load(tmp_path: Path) -> Callable[[Mapping[str, str]], Snapshot]:
-    def load_files(found: Mapping[str, str]) -> Snapshot:
-        return load_bundle(write_bundle(tmp_path / "policies", found), None, tmp_path / "registers")
-
-    return load_files
-
-
-@pytest.fixture
-def problems(load: Callable[[Mapping[str, str]], Snapshot], tmp_path: Path) -> Callable[[Mapping[str, str]], list[str]]:
-    def tell(found: Mapping[str, str]) -> list[str]:
-        with pytest.raises(BundleError) as told:
-            load(found)
-        return [problem.replace(f"{tmp_path}/policies/", "") for problem in told.value.problems]
-
-    return tell
-
-
-Load = Callable[[Mapping[str, str]], Snapshot]
-Problems = Callable[[Mapping[str, str]], list[str]]
 
 
 def test_a_table_and_entries_mean_the_same(load: Load) -> None:

@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import pickle
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from proxy.bundle import large_lookups
-from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
 from proxy.bundle.tables import Sheet
-from proxy.errors import BundleError
 from proxy.subject.register import InMemory, Table
-from tests.support.bundle_folder import SMALL, edited, write_bundle
+from tests.support.bundle_folder import SMALL, Load, Problems, edited
 
 LISTED: Final = ("bundle.yaml", "files:\n", "files:\n  lookups.yaml: [lookups]\n  staff.csv: [lookups]\n")
 STAFF: Final = "lookups:\n  - {id: staff, kind: table, file: staff.csv}\n"
@@ -26,28 +22,6 @@ NAMED: Final = (
 def files(*rows: str, entries: str = STAFF, header: str = "id,country", **more: str) -> dict[str, str]:
     """Return the small bundle with a table of countries."""
     return {**edited(LISTED), "lookups.yaml": entries, "staff.csv": "\n".join((header, *rows)) + "\n", **more}
-
-
-@pytest.fixture
-def load(tmp_path: Path) -> Callable[[Mapping[str, str]], Snapshot]:
-    def load_files(found: Mapping[str, str]) -> Snapshot:
-        return load_bundle(write_bundle(tmp_path / "policies", found), None, tmp_path / "registers")
-
-    return load_files
-
-
-@pytest.fixture
-def problems(load: Callable[[Mapping[str, str]], Snapshot], tmp_path: Path) -> Callable[[Mapping[str, str]], list[str]]:
-    def tell(found: Mapping[str, str]) -> list[str]:
-        with pytest.raises(BundleError) as told:
-            load(found)
-        return [problem.replace(f"{tmp_path}/policies/", "") for problem in told.value.problems]
-
-    return tell
-
-
-Load = Callable[[Mapping[str, str]], Snapshot]
-Problems = Callable[[Mapping[str, str]], list[str]]
 
 
 def the_table(snapshot: Snapshot, id_: str = "staff") -> InMemory:

@@ -12,7 +12,7 @@ from proxy.model.json_path import parse_json_path
 from proxy.model.subject import Located, LookupNeeded, Told
 from proxy.subject import directory as directory_module
 from proxy.subject.asking import Asking
-from proxy.subject.directory import HeldDirectory, open_directory
+from proxy.subject.directory import HeldDirectory
 from proxy.subject.options import SubjectOptions
 from proxy.subject.register import Asked, HttpQuestion, Lookup, Prefixes, Table
 from proxy.subject.told import FAILED, NOT_FOUND
@@ -63,7 +63,7 @@ async def opened() -> AsyncIterator[list[HeldDirectory]]:
 async def open_(
     opened: list[HeldDirectory], lookups: Mapping[str, Lookup], options: SubjectOptions | None = None
 ) -> HeldDirectory:
-    directory = await open_directory(lookups, options or SubjectOptions(), Metrics())
+    directory = HeldDirectory(lookups, options or SubjectOptions(), Metrics())
     opened.append(directory)
     return directory
 
@@ -223,7 +223,7 @@ async def test_what_is_not_there_stops_the_start_and_the_change(
 ) -> None:
     lookups: dict[str, Lookup] = {"crm": an_asked(how, id="crm", batch=1), "t": Table({})}
     with pytest.raises(UsageError, match=words):
-        await open_directory(lookups, SubjectOptions.model_validate(options), Metrics())
+        HeldDirectory(lookups, SubjectOptions.model_validate(options), Metrics())
     directory = await open_(opened, {"crm": place.lookup()})
     await directory.ask(LookupNeeded("crm", ("1",)))
     directory._options = SubjectOptions.model_validate(options)
