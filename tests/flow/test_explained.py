@@ -86,7 +86,8 @@ def test_what_is_told_is_what_is_done(target: str, drawn: list[tuple[str, str]],
     assert result.answer is not None
     assert result.answer.leaving == came.body.decode()
     if came.is_looked_into:
-        content = next((line["content"] for line in reversed(came.lines) if "content" in line), {})
+        said: list[dict[str, Any]] = [line["content"] for line in came.lines if "content" in line]
+        content = said[-1] if said else {}
         told = [result.answer.count("left", "masked"), result.answer.count("dropped"), result.answer.count("masked")]
         seen, dropped, masked = (content.get(key, 0) for key in ("seen", "dropped", "masked"))
         assert told == [seen - dropped, dropped, masked]
