@@ -12,7 +12,7 @@ PROVIDER := tests/e2e/provider
 PROVIDER_STAMP := $(PROVIDER)/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check e2e bench soak fuzz fix lock pin-images clean
+.PHONY: help setup demo test check e2e bench soak fuzz fix generate lock pin-images clean
 
 help:  ## print the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,8 @@ check: $(STAMP)  ## format, lint, types, the reference bundle, the image file, t
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/python -m deploy.monitoring --check
+	@$(BIN)/python -m deploy.validation
 	@if command -v promtool >/dev/null; then \
 	  promtool check config --syntax-only deploy/prometheus/prometheus.yml >/dev/null && \
 	  promtool check rules deploy/prometheus/sekisho.rules.yml && promtool test rules deploy/prometheus/tests/sekisho.test.yml; \
@@ -82,12 +84,15 @@ fix: $(STAMP)  ## format and mend what can be mended
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+generate: $(STAMP)  ## write what is made by code: alerts, dashboards, docs/metrics.md
+	@$(BIN)/python -m deploy.monitoring
+
 lock: $(STAMP)  ## resolve the dependencies anew, with hashes
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate pyproject.toml --output-file deploy/lock/runtime.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate pyproject.toml --group dev --output-file $(LOCK)
-	@for group in bench build fuzz; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	@for group in bench build fuzz release; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --group $$group --output-file deploy/lock/$$group.txt; done
 
 pin-images: $(STAMP)  ## put the base image's digest behind its tag (needs docker and a registry)
