@@ -185,7 +185,8 @@ def test_a_listing_shows_what_was_shown_last_and_counts_what_it_has_no_room_for(
 
 
 def test_what_is_found_is_found_anew_each_time_and_the_largest_of_it_is_shown() -> None:
-    registry, values = CollectorRegistry(), {("a",): 1.0, ("b",): 3.0, ("c",): 2.0}
+    registry = CollectorRegistry()
+    values: dict[tuple[str, ...], float] = {("a",): 1, ("b",): 3, ("c",): 2}
     Found("t_most", "The most.", ["who"], registry, lambda: values, limit=2)
     assert series(registry, "t_most") == {("b",): 3, ("c",): 2}
     values.clear()
