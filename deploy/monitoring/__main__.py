@@ -6,9 +6,13 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from deploy.monitoring import grafana_alerts, rule_files
 from deploy.monitoring.generated import Generated
 
-SOURCES: Final[tuple[Callable[[], Iterable[Generated]], ...]] = ()
+SOURCES: Final[tuple[Callable[[], Iterable[Generated]], ...]] = (
+    rule_files.generate,
+    grafana_alerts.generate,
+)
 """Each returns the files that it makes."""
 
 
