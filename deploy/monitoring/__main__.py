@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from deploy.monitoring import dashboards
 from deploy.monitoring.generated import Generated
 
-SOURCES: Final[tuple[Callable[[], Iterable[Generated]], ...]] = ()
+SOURCES: Final[tuple[Callable[[], Iterable[Generated]], ...]] = (dashboards.generate_all,)
 """Each returns the files that it makes."""
 
 
