@@ -14,7 +14,7 @@ import pytest
 from deploy.monitoring.dashboards import BOARDS, generate_all
 from deploy.monitoring.generated import ROOT
 from deploy.validation.grafana import CHECKS
-from tests.support.dashboards import DASHBOARDS, ShownPanel, read_shown
+from tests.support.dashboards import DASHBOARDS, read_shown
 
 Board: TypeAlias = dict[str, Any]
 

@@ -135,7 +135,7 @@ _REQUESTS: Final = Row(
         bars(
             "Refusals by reason",
             "Every refused request, those too that never came to a decision (no token, an ambiguous path) or failed "
-            "after it. docs/reasons.md says what each means and who mends it.",
+            "after it. docs/refusals.md says what each means and who mends it.",
             Query(count("sekisho_refusals_total", BAR, "status", "reason"), "{{status}} {{reason}}"),
         ),
         lines(
