@@ -121,7 +121,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     )
     reloader = None if inherited else make_reloader(settings, seen, in_force, metrics)
     renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
-    ledger.begin(in_force.describe_in_force, describe_start(snapshot, keys, geolocator, settings.ledger_durability))
+    ledger.begin(in_force.describe_in_force, describe_start(snapshot, keys, geolocator, settings))
     readiness = partial(_judge, in_force, keys, renewal, reloader)
     admin_at = "" if inherited else await serve_admin(stack, make_admin(lambda: metrics.registry, readiness), settings)
     listener, listen_at = await _serve(stack, gateway, settings, tls, inherited)
@@ -176,7 +176,7 @@ async def _open_records(
     """Open the ledger, and keep the bundle beside it before its folder has time to change; a worker's is kept."""
     ledger = open_ledger(settings, metrics, inherited.part if inherited else "")
     stack.push_async_callback(ledger.close)
-    archive = None if inherited or settings.ledger == STANDARD_OUTPUT else Archive(settings.ledger)
+    archive = None if inherited or settings.ledger == STANDARD_OUTPUT else Archive(settings.ledger_folder)
     await keep_bundle(archive, snapshot)
     return ledger, archive
 

@@ -62,7 +62,7 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
     attempts_key = secrets.token_bytes(KEY_BYTES)
     metrics = Metrics(key=attempts_key)
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(hold_folder(settings.ledger))
+        stack.enter_context(hold_folder(settings.ledger_folder))
         gates = open_gates(settings.listen, settings.workers)
         stack.callback(close_gates, gates)
         spares: dict[int, Member] = {}
@@ -70,7 +70,7 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
         for number in range(1, settings.workers + 1):  # before the bundle is loaded: each takes a while to come up
             spares[number] = await Member.spawn(number, settings, gates)
         seen, snapshot = load_first(settings)
-        archive = Archive(settings.ledger)
+        archive = Archive(settings.ledger_folder)
         await keep_bundle(archive, snapshot)
 
         async def start(number: int, snapshot: Snapshot) -> Member:
