@@ -135,7 +135,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
         tell_ready(settings, snapshot, listen_at)
     pokes = [tls.poke, renewal.poke, pseudonyms.poke, assertions.poke, *([reloader.poke] if reloader else [])]
     take = partial(_accept, listener, tls)
-    return Running(listen_at, admin_at, in_force, _all(*pokes), take, readiness, metrics)
+    return Running(listen_at, admin_at, in_force, _all(*pokes), reloader, take, readiness, metrics)
 
 
 def load_first(settings: Settings) -> tuple[str, Snapshot]:

@@ -42,6 +42,8 @@ class Supervising(msgspec.Struct, frozen=True):
     admin: str
     reload: Callable[[], None]
     """Tries the policy folder now, and has workers look at what they watch by themselves."""
+    reloader: Reloader
+    """Watches the policy folder."""
     roll: Callable[[], None]
     """Replaces all workers, one after the other."""
 
@@ -103,7 +105,7 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
             assertions.poke()
             crew.poke()
 
-        yield Supervising(listen_at, admin_at, reload, crew.roll)
+        yield Supervising(listen_at, admin_at, reload, reloader, crew.roll)
         close_gates(gates)  # first: whoever comes now is refused, and not left waiting
 
 
