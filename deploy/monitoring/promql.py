@@ -18,24 +18,27 @@ the window began, or last before that where a scrape was missed. increase() does
 What a process that has ended counted is forgotten with it: it was there to be seen before."""
 
 
-def events(counter: str, window: str, matchers: str = "") -> str:
+def events(counter: str, window: str, matchers: str = "", ago: str = "") -> str:
     """Return what counts a counter's events within a window, exactly: the first one and restarts seen.
 
     Args:
         counter: its name, which ends in ``_total``.
         window: such as ``5m``.
         matchers: of labels, such as ``result="failed"``.
+        ago: how long ago the window ended, in a larger unit than the window's (``1w``); empty for now.
     """
-    now, created = select(counter, matchers), select(f"{counter.removesuffix('_total')}_created", matchers)
+    count, created = select(counter, matchers), select(f"{counter.removesuffix('_total')}_created", matchers)
+    at = f" offset {ago}" if ago else ""
+    before = f"[{MEMORY}] offset {ago}{window}"
     return f"""\
-{now}
+{count}{at}
   - (
-    last_over_time({now}[{MEMORY}] offset {window}) <= {now}
+    last_over_time({count}{before}) <= {count}{at}
   unless
-    {created} != last_over_time({created}[{MEMORY}] offset {window})
+    {created}{at} != last_over_time({created}{before})
 )
 or
-  {now}"""
+  {count}{at}"""
 
 
 def volume(counter: str, window: str, matchers: str = "", ago: str = "") -> str:
