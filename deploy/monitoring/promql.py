@@ -8,14 +8,14 @@ MEMORY: Final = "1h"
 """How long before a window its first sample may lie: a gateway that was not scraped for longer counts as a new one."""
 
 WHY_EVENTS: Final = """\
-How many events each series counted within the window: what the counter has now, less what this very counter had when
+How many events each series counted within the window: what the counter has now, less what this very counter had when \
 the window began, or last before that where a scrape was missed. increase() does not do:
 - A series comes to be with its first event. increase() needs a sample before it and so never sees the first.
-- A gateway that restarts counts from one again. 1 before and 1 after looks like nothing; _created tells.
-  Without it (PROMETHEUS_DISABLE_CREATED_SERIES) a restart is seen where the counter is lower than before.
+- A gateway that restarts counts from one again. 1 before and 1 after looks like nothing; _created tells. Without it \
+(PROMETHEUS_DISABLE_CREATED_SERIES) a restart is seen where the counter is lower than before.
 - Between failed scrapes there may have been events.
-- increase() guesses what lies between the window's edge and its first sample: 1 becomes 1.05.
-What an ended process had counted since the window began is not in it: it was there to be seen before."""
+- increase() guesses what lies between the window's edges and its samples: 1 becomes 1.05.
+What a process that has ended counted is forgotten with it: it was there to be seen before."""
 
 
 def events(counter: str, window: str, matchers: str = "", ago: str = "") -> str:
@@ -54,9 +54,13 @@ def volume(counter: str, window: str, matchers: str = "", ago: str = "") -> str:
 
 
 def total(of: str, *by: str) -> str:
-    """Return the sum by those labels, in a line if what is summed is one."""
-    kept = f"sum by ({', '.join(by)}) " if by else "sum "
-    return f"{kept}(\n{nest(of)}\n)" if "\n" in of else f"{kept.rstrip() if not by else kept}({of})"
+    """Return the sum by those labels."""
+    return f"sum by ({', '.join(by)}) {wrap(of)}"
+
+
+def wrap(of: str) -> str:
+    """Return an expression in brackets, over lines if it has several."""
+    return f"(\n{nest(of)}\n)" if "\n" in of else f"({of})"
 
 
 def select(metric: str, matchers: str) -> str:
