@@ -23,7 +23,8 @@ LABEL org.opencontainers.image.title="sekisho" \
       org.opencontainers.image.description="The checkpoint in front of internal APIs that hold personal data"
 RUN groupadd --system --gid 10001 sekisho \
  && useradd --system --uid 10001 --gid sekisho --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sekisho \
- && install -d -o sekisho -g sekisho -m 0700 /var/lib/sekisho
+# A new volume has the owner of the folder that it is mounted on.
+  && install -d -o sekisho -g sekisho -m 0700 /var/lib/sekisho && install -d -o sekisho -g sekisho -m 0700 /var/lib/sekisho install -d -o sekisho -g sekisho -m 0700 /var/lib/sekisho /run/secrets
 COPY --from=build /opt/sekisho /opt/sekisho
 ENV PATH=/opt/sekisho/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
