@@ -4,6 +4,8 @@
 import asyncio
 import contextlib
 import logging
+import platform
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
@@ -45,6 +47,8 @@ from proxy.running import Holder, Inherited, Running
 from proxy.settings import Settings, parse_endpoint
 from proxy.subject.directory import HeldDirectory
 from proxy.telemetry import Metrics
+from proxy.telemetry.attempts import KEY_BYTES
+from proxy.version import VERSION
 from proxy.volume.opening import open_counts
 
 REVISIT_SECONDS: Final = 1.0
@@ -76,7 +80,8 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     seen, snapshot = load_first(settings) if inherited is None else ("", inherited.snapshot)
     seen_databases = take_fingerprints(settings)
     geolocator = make_geolocator(settings)
-    metrics = Metrics()
+    metrics = Metrics(key=secrets.token_bytes(KEY_BYTES) if inherited is None else inherited.attempts_key)
+    metrics.build.show([(VERSION, platform.python_version())])
     pseudonyms = HeldKeyRing(settings.pseudonym_key, metrics, seconds=settings.watch_seconds)
     assertions = await _open_assertions(stack, snapshot, settings, inherited)
     ledger, archive = await _open_records(stack, snapshot, settings, metrics, inherited)

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import secrets
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
@@ -27,6 +28,7 @@ from proxy.supervisor.member import Member
 from proxy.supervisor.merge import Shown
 from proxy.supervisor.states import Said, merge_readiness
 from proxy.telemetry import Metrics
+from proxy.telemetry.attempts import KEY_BYTES
 from proxy.wiring import load_first, make_reloader, tell_ready
 
 log = logging.getLogger("sekisho.workers")
@@ -57,7 +59,8 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
             "Each worker's ledger is one of its own, and on one standard output they would be none: with --workers "
             "name a folder with --ledger, or run one process."
         )
-    metrics = Metrics()
+    attempts_key = secrets.token_bytes(KEY_BYTES)
+    metrics = Metrics(key=attempts_key)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(hold_folder(settings.ledger))
         gates = open_gates(settings.listen, settings.workers)
@@ -72,7 +75,7 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
 
         async def start(number: int, snapshot: Snapshot) -> Member:
             member = spares.pop(number, None) or await Member.spawn(number, settings, gates)
-            await member.begin(settings, gates, snapshot)
+            await member.begin(settings, gates, snapshot, attempts_key)
             return member
 
         crew = Crew(

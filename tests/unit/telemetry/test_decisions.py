@@ -1,68 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics: bounded whatever arrives, named as Prometheus asks, and each outcome counted once."""
+"""What is counted of requests: each outcome once, in every counter that is about it."""
 
-import re
 from typing import Any
 
 import pytest
-from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.metrics_core import Metric
 
-from proxy.counting import Counted, PlainHistogram
-from proxy.model.api import Action, Api, Route, Upstream
 from proxy.model.caller import UNAUTHENTICATED, Caller
-from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason
-from proxy.model.facts import ABSENT, EMPTY_SET, UNKNOWN, FactSet
-from proxy.model.origin import DatabaseInfo, Origin
-from proxy.model.outcome import Outcome
+from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason, Shadow
+from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, describe
+from proxy.model.filtering import DROPPED, LEFT, MASKED, RecordCount
+from proxy.model.origin import Origin
 from proxy.model.subject import NO_SUBJECT, Subject
 from proxy.telemetry import Metrics
+from tests.support.outcomes import ALLOWED, DENIED, a_decision, an_outcome
 from tests.support.series import series
-
-API = Api("users", (), Upstream("http://127.0.0.1:9000", None), forwards_authorization=False)
-ROUTE = Route(
-    api=API,
-    id="user",
-    methods=("GET",),
-    segments=(),
-    action=Action.READ,
-    subject=None,
-    data=EMPTY_SET,
-    unauthenticated=False,
-    max_duration_seconds=60,
-)
-CALLER = Caller(affiliate="shanghai-digital", countries=FactSet(frozenset({"CN", "JP"})))
-
-
-def a_decision(effect: Effect, rule: str | None) -> Decision:
-    applied = AppliedRule(rule, effect, Certainty.MATCHED, "A title") if rule else None
-    reason = Reason.RULE_ALLOWS if effect is Effect.ALLOW else Reason.RULE_DENIES if rule else Reason.NO_RULE_ALLOWS
-    return Decision(effect, reason, applied, (applied,) if applied else (), ())
-
-
-ALLOWED, DENIED = a_decision(Effect.ALLOW, "staff"), a_decision(Effect.DENY, "jp-no-china")
-
-
-def an_outcome(**changes: Any) -> Outcome:
-    return Outcome(
-        **{
-            "request_id": "0" * 26,
-            "now": 0.0,
-            "method": "GET",
-            "route": ROUTE,
-            "shape": "",
-            "caller": CALLER,
-            "origin": Origin(country="JP"),
-            "subject": Subject(country="JP", id="42"),
-            "purpose": ABSENT,
-            "decision": None,
-            "effect": Effect.DENY,
-            "reason": Reason.RULE_DENIES,
-            "enforced": True,
-            "status": 403,
-            **changes,
-        }
-    )
 
 
 def counted(metrics: Metrics) -> dict[str, float]:
@@ -80,13 +31,18 @@ def counted(metrics: Metrics) -> dict[str, float]:
 OUTCOMES = [
     pytest.param(
         {"decision": ALLOWED, "effect": Effect.ALLOW, "reason": Reason.RULE_ALLOWS, "status": 200},
-        {"decisions_total{allow,staff,user}"},
+        {
+            "decisions_total{allow,staff,user}",
+            "rules_applied_total{staff}",
+            "cross_border_requests_total{shanghai-digital,JP,JP}",
+        },
         id="an answer that is released",
     ),
     pytest.param(
         {"decision": DENIED},
         {
             "decisions_total{deny,jp-no-china,user}",
+            "rules_applied_total{jp-no-china}",
             "denials_total{shanghai-digital,JP,JP}",
             "denials_tied_total{CN,shanghai-digital,JP}",
             "denials_tied_total{JP,shanghai-digital,JP}",
@@ -107,6 +63,7 @@ OUTCOMES = [
         {"decision": DENIED, "enforced": False},
         {
             "decisions_total{deny,jp-no-china,user}",
+            "rules_applied_total{jp-no-china}",
             "denials_total{shanghai-digital,JP,JP}",
             "denials_tied_total{CN,shanghai-digital,JP}",
             "denials_tied_total{JP,shanghai-digital,JP}",
@@ -131,13 +88,19 @@ OUTCOMES = [
     ),
     pytest.param(
         {"decision": ALLOWED, "effect": Effect.ALLOW, "reason": Reason.UPSTREAM_TIMEOUT, "status": 504},
-        {"decisions_total{allow,staff,user}", "refusals_total{504,upstream-timeout}"},
+        {
+            "decisions_total{allow,staff,user}",
+            "rules_applied_total{staff}",
+            "cross_border_requests_total{shanghai-digital,JP,JP}",
+            "refusals_total{504,upstream-timeout}",
+        },
         id="what was allowed, and the API was silent",
     ),
     pytest.param(
         {"decision": DENIED, "reason": Reason.LEDGER_UNAVAILABLE, "status": 503},
         {
             "decisions_total{deny,jp-no-china,user}",
+            "rules_applied_total{jp-no-china}",
             "denials_total{shanghai-digital,JP,JP}",
             "denials_tied_total{CN,shanghai-digital,JP}",
             "denials_tied_total{JP,shanghai-digital,JP}",
@@ -149,6 +112,7 @@ OUTCOMES = [
         {"decision": DENIED, "caller": Caller(), "origin": Origin(), "subject": NO_SUBJECT, "route": None},
         {
             "decisions_total{deny,jp-no-china,other}",
+            "rules_applied_total{jp-no-china}",
             "denials_total{unknown,unknown,not applicable}",
             "denials_tied_total{unknown,unknown,not applicable}",
             "refusals_total{403,rule-denies}",
@@ -180,96 +144,11 @@ def test_a_method_that_is_none_of_ours_is_counted_as_other() -> None:
     assert counted(metrics) == {"sekisho_undeclared_requests_total{other,/*}": 1}
 
 
-# Children are bounded.
-
-
-def test_the_counters_of_metrics_are_all_bounded() -> None:
-    metrics = Metrics()
-    for number in range(2100):
-        metrics.undeclared.count("GET", f"/{number}")
-        metrics.refusals.count(str(number), "reason")
-    names = ("sekisho_undeclared_requests_total", "sekisho_refusals_total")
-    assert [len(series(metrics.registry, name)) for name in names] == [2001, 2001]
-    folded = {
-        labels: value for labels, value in series(metrics.registry, "sekisho_labels_folded_total").items() if value
-    }
-    assert folded == {(name,): 100.0 for name in names}
-
-
-# Names.
-
-BASE_UNITS = ("seconds", "bytes", "ratio", "info", "total")
-
-
-def families() -> list[Metric]:
-    return list(Metrics().registry.collect())
-
-
-@pytest.mark.parametrize("family", [pytest.param(family, id=family.name) for family in families()])
-def test_a_metric_is_named_and_explained_as_prometheus_asks(family: Metric) -> None:
-    assert re.fullmatch(r"sekisho(_[a-z]+)+", family.name)
-    assert not re.search(r"_(ms|millis|milliseconds|micros|minutes|hours|kb|mb|count|sum|bucket|total)$", family.name)
-    assert re.fullmatch(r"[A-Z0-9].+\.", family.documentation)
-    assert family.type in {"counter", "gauge", "histogram"}
-
-
-def collectors() -> dict[str, tuple[str, ...]]:
-    """Return the labels of every metric, by its name."""
-    parts = vars(Metrics()).values()
-    named = [(part.name, part.labels) for part in parts if isinstance(part, Counted)]
-    return dict(named + [(part._name, part._labelnames) for part in parts if isinstance(part, MetricWrapperBase)])
-
-
-@pytest.mark.parametrize("name", collectors())
-def test_a_metric_has_at_most_three_labels_of_plain_words(name: str) -> None:
-    labels = collectors()[name]
-    assert len(labels) <= 3
-    assert [label for label in labels if not re.fullmatch(r"[a-z]+(_[a-z]+)*", label) or label in {"le", "job"}] == []
-
-
-def test_every_metric_is_registered_once_and_reachable() -> None:
-    assert sorted(collectors()) == sorted(family.name for family in families())
-
-
-def test_buckets_rise() -> None:
-    for part in vars(Metrics()).values():
-        if isinstance(part, PlainHistogram):
-            assert list(part.bounds) == sorted(set(part.bounds))
-
-
-def test_two_metrics_stand_alone_unless_they_are_given_one_registry() -> None:
-    Metrics()
-    registry = Metrics().registry
-    with pytest.raises(ValueError, match="Duplicated"):
-        Metrics(registry)
-
-
-def test_no_default_metric_of_the_process_is_shared_with_others() -> None:
-    assert all(family.name.startswith("sekisho_") for family in families())
-
-
 def test_facts_without_a_value_are_labels_of_their_own() -> None:
     metrics = Metrics()
     caller = Caller(affiliate=ABSENT, countries=UNKNOWN)
     metrics.count_outcome(an_outcome(decision=DENIED, caller=caller, subject=NO_SUBJECT))
     assert "sekisho_denials_total{absent,JP,not applicable}" in counted(metrics)
-
-
-def test_lessons_3_17_databases_are_shown_with_digest_age_and_whether_they_are_believed() -> None:
-    metrics = Metrics()
-    old = DatabaseInfo("country", "GeoLite2-Country", 100.0, "sha256:a", 200.0)
-    new = DatabaseInfo("country", "GeoLite2-Country", 290.0, "sha256:b", 400.0)
-    sample = metrics.registry.get_sample_value
-
-    for database, age, expired in ((old, 200.0, 1.0), (new, 10.0, 0.0)):
-        metrics.show_geolocation([database], lambda: 300.0)
-        assert sample("sekisho_geolocation_age_seconds", {"database": "country"}) == age
-        assert sample("sekisho_geolocation_expired", {"database": "country"}) == expired
-        assert sample("sekisho_geolocation_build_timestamp_seconds", {"database": "country"}) == database.built
-
-    shown = {"database": "country", "type": "GeoLite2-Country"}
-    assert sample("sekisho_geolocation_info", {**shown, "digest": "sha256:a"}) is None
-    assert sample("sekisho_geolocation_info", {**shown, "digest": "sha256:b"}) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -288,3 +167,81 @@ def test_a_request_that_a_rule_allows_and_that_is_refused_is_counted_by_who_is_a
     metrics.count_outcome(an_outcome(decision=ALLOWED, effect=Effect.DENY, status=status))
     assert series(metrics.registry, "sekisho_decisions_total") == {(effect, "staff", "user"): 1}
     assert bool(series(metrics.registry, "sekisho_denials_total")) is (effect == "deny")
+
+
+# Which rules, and what was unknown.
+
+
+def test_each_rule_that_applied_is_counted_and_each_fact_that_was_unknown() -> None:
+    first = AppliedRule("jp-no-china", Effect.DENY, Certainty.BY_UNKNOWN, "One", ("caller.countries",))
+    other = AppliedRule("tw-no-cn", Effect.DENY, Certainty.BY_UNKNOWN, "Other", ("origin.country",))
+    watched = AppliedRule("jp-stricter", Effect.DENY, Certainty.MATCHED, "Watched")
+    shadow = Shadow((watched,), Effect.DENY, changes=False)
+    unknown = ("caller.countries", "origin.country")
+    decision = Decision(Effect.DENY, Reason.RULE_DENIES, first, (first, other), unknown, shadow=shadow)
+    metrics = Metrics()
+    metrics.count_outcome(an_outcome(decision=decision))
+    metrics.count_outcome(an_outcome(decision=DENIED))
+    assert series(metrics.registry, "sekisho_rules_applied_total") == {
+        ("jp-no-china",): 2,
+        ("tw-no-cn",): 1,
+        ("jp-stricter",): 1,
+    }
+    assert series(metrics.registry, "sekisho_unknown_facts_total") == {
+        ("caller.countries", "deny"): 1,
+        ("origin.country", "deny"): 1,
+    }
+    assert not series(metrics.registry, "sekisho_shadow_decisions_total")
+
+
+# What crosses a border.
+
+CROSSINGS = [
+    pytest.param("JP", "JP", "JP", False, id="at home, of an affiliate at home"),
+    pytest.param("SG", "JP", "JP", True, id="from abroad"),
+    pytest.param("JP", "KR", "JP", True, id="at home, of an affiliate abroad"),
+    pytest.param("KR", "KR", "JP", True, id="from abroad, of an affiliate there"),
+    pytest.param(UNKNOWN, "JP", "JP", True, id="from nobody knows where"),
+    pytest.param("JP", UNKNOWN, "JP", True, id="of nobody knows which affiliate"),
+    pytest.param("JP", ABSENT, "JP", False, id="at home, of no affiliate"),
+    pytest.param("JP", NOT_APPLICABLE, "JP", False, id="at home, nobody in particular"),
+    pytest.param("SG", NOT_APPLICABLE, "JP", True, id="from abroad, nobody in particular"),
+    pytest.param("SG", "KR", UNKNOWN, False, id="of a subject of nobody knows where"),
+    pytest.param("SG", "KR", NOT_APPLICABLE, False, id="no personal data"),
+]
+
+
+@pytest.mark.parametrize(("origin", "affiliate", "subject", "crosses"), CROSSINGS)
+def test_an_allowed_request_for_data_of_another_country_crosses_a_border(
+    origin: Fact[str],
+    affiliate: Fact[str],
+    subject: Fact[str],
+    crosses: bool,  # noqa: FBT001
+) -> None:
+    metrics = Metrics()
+    caller = Caller(affiliate="ly", affiliate_country=affiliate)
+    where = {"caller": caller, "origin": Origin(country=origin), "subject": Subject(country=subject)}
+    metrics.count_outcome(an_outcome(decision=DENIED, **where))
+    assert series(metrics.registry, "sekisho_cross_border_requests_total") == {}
+    outcome = an_outcome(decision=ALLOWED, effect=Effect.ALLOW, reason=Reason.RULE_ALLOWS, status=200, **where)
+    metrics.count_outcome(outcome)
+    shown = ("ly", describe(origin), describe(subject))
+    assert series(metrics.registry, "sekisho_cross_border_requests_total") == ({shown: 1} if crosses else {})
+
+
+def test_records_that_left_cross_a_border_by_the_country_of_their_subject() -> None:
+    metrics = Metrics()
+    caller = Caller(affiliate="ly", affiliate_country="JP")
+    counts = [
+        RecordCount(what, "staff", country, count)
+        for what, country, count in (
+            (LEFT, "JP", 7), (LEFT, "TW", 5), (MASKED, "TW", 2), (DROPPED, "TH", 9), (LEFT, "unknown", 3),
+            (LEFT, "several", 1),
+        )
+    ]  # fmt: skip
+    metrics.count_records(an_outcome(caller=caller, subject=Subject()), counts)
+    assert series(metrics.registry, "sekisho_cross_border_records_total") == {
+        ("ly", "JP", "TW"): 7,
+        ("ly", "JP", "several"): 1,
+    }
+    assert series(metrics.registry, "sekisho_records_denied_total") == {("ly", "JP", "TH"): 9}
