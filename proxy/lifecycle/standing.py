@@ -54,6 +54,8 @@ def judge_readiness(
     geolocation_stale: tuple[str, ...],
     pseudonym_doubts: tuple[str, ...],
     assertion_doubts: tuple[str, ...] = (),
+    tls_doubts: tuple[str, ...] = (),
+    stopping: bool = False,
 ) -> Readiness:
     """Return whether a gateway can decide, and what should be known of it.
 
@@ -66,6 +68,8 @@ def judge_readiness(
         geolocation_stale: why databases as they lie there are not.
         pseudonym_doubts: what is wrong with the keys of pseudonyms.
         assertion_doubts: what is wrong with the keys of assertions.
+        tls_doubts: what is wrong with certificates and keys of either side.
+        stopping: whether it takes no more callers.
     """
     expired = tuple(
         f"the {each.use} database, built {render_instant(each.built)}, is too old to be believed"
@@ -74,7 +78,7 @@ def judge_readiness(
     )
     missing = tuple(issuer.id for issuer in snapshot.issuers if issuer.id not in issuers_with_keys)
     return Readiness(
-        ready=len(missing) < len(snapshot.issuers),
+        ready=len(missing) < len(snapshot.issuers) and not stopping,
         bundle=snapshot.name,
         policy=snapshot.policy_digest,
         registers=snapshot.registers_digest,
@@ -87,4 +91,6 @@ def judge_readiness(
         stale=stale,
         pseudonym_doubts=pseudonym_doubts,
         assertion_doubts=assertion_doubts,
+        tls_doubts=tls_doubts,
+        stopping=stopping,
     )
