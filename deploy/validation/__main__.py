@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Final
 
-from deploy.validation import grafana, grafana_alerts, prometheus, python_files
+from deploy.validation import grafana, grafana_alerts, kubernetes, prometheus, python_files
 from deploy.validation.checks import DEPLOY, Check, find_unchecked, list_files, select
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -13,6 +13,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *prometheus.CHECKS,
     *grafana.CHECKS,
     *grafana_alerts.CHECKS,
+    *kubernetes.CHECKS,
 )
 """All of them; each kind of file has a module of this folder."""
 
