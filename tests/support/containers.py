@@ -69,8 +69,9 @@ def our_image(folder: Path) -> Image:
     """
     final = read_stages(ROOT / "Dockerfile")[-1]
     pairs = (word.partition("=") for word in " ".join(final.all("ENV")).split())
-    made = re.search(r"install -d -o sekisho -g sekisho -m 0700 ([^&]+)", final.all("RUN")[0])
-    uid = re.search(r"--uid (\d+)", final.all("RUN")[0])
+    steps = " && ".join(final.all("RUN"))
+    made = re.search(r"install -d -o sekisho -g sekisho -m 0700 ([^&]+)", steps)
+    uid = re.search(r"--uid (\d+)", steps)
     assert made is not None
     assert uid is not None
     script = folder / "sekisho"
