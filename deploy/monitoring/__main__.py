@@ -6,9 +6,14 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from deploy.monitoring import dashboards, grafana_alerts, rule_files
 from deploy.monitoring.generated import Generated
 
-SOURCES: Final[tuple[Callable[[], Iterable[Generated]], ...]] = ()
+SOURCES: Final[tuple[Callable[[], Iterable[Generated]], ...]] = (
+    rule_files.generate,
+    grafana_alerts.generate,
+    dashboards.generate_all,
+)
 """Each returns the files that it makes."""
 
 

@@ -44,6 +44,8 @@ class Rule(enum.Enum):
 
 
 RULES: Final[Mapping[str, Rule]] = {
+    "sekisho_build_info": Rule.LARGEST,
+    "sekisho_rule_info": Rule.LARGEST,
     "sekisho_bundle_info": Rule.LARGEST,
     "sekisho_observe_mode": Rule.LARGEST,
     "sekisho_observe_until_timestamp_seconds": Rule.LARGEST,
@@ -78,9 +80,12 @@ RULES: Final[Mapping[str, Rule]] = {
 UNLISTED: Final = Rule.LARGEST
 """For a gauge without a rule. The tests see to it that there is none."""
 OWN: Final = frozenset(
-    {"sekisho_bundle_stale", "sekisho_reloads", "sekisho_workers_serving", "sekisho_worker_ends"},
-)
-"""Metrics of what the supervisor does, and nobody else."""
+    {
+        "sekisho_bundle_stale", "sekisho_reloads", "sekisho_workers_serving", "sekisho_worker_ends",
+        "sekisho_denied_routes_most", "sekisho_denied_subjects_most",
+    },
+)  # fmt: skip
+"""Metrics of what the supervisor alone does, or can tell: who is denied by several workers is one caller."""
 CREATED: Final = "_created"
 """Samples that say since when is counted."""
 _SUMMED: Final = frozenset({"counter", "histogram"})

@@ -11,7 +11,7 @@ from prometheus_client import generate_latest
 
 from proxy.counting import Counted
 from proxy.telemetry import Metrics, ProbeMetrics
-from tests.support.watch import DASHBOARD, DEPLOY, RULES, RULES_TESTS, panels, read_example, rules
+from tests.support.watch import DEPLOY, RULES, RULES_TESTS, read_example, rules
 
 ROOT: Final = Path(__file__).parents[2]
 FILES: Final = sorted(
@@ -92,21 +92,3 @@ def test_the_listed_countries_are_the_reference_bundles_and_stand_in_one_place()
     (listed,) = re.findall(r'tied_country=~"([^"]*)"', RULES.read_text(encoding="utf-8"))
     reference = yaml.safe_load((ROOT / "policies" / "affiliates.yaml").read_text("utf-8"))  # noqa: TID251 - ours too
     assert listed.split("|") == [*reference["country_sets"]["china"], "other"]
-
-
-def test_the_dashboard_has_the_form_that_grafana_reads() -> None:
-    shown = panels()
-    assert len({panel["id"] for panel in shown}) == len(shown)
-    assert '"query": "prometheus"' in DASHBOARD.read_text(encoding="utf-8")
-    taken: set[tuple[int, int]] = set()
-    for panel in shown:
-        assert panel["title"]
-        assert panel["description"]
-        assert panel["fieldConfig"]["defaults"]["unit"]
-        for holder in (panel, *panel["targets"]):
-            assert holder["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-        at = panel["gridPos"]
-        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
-        assert not cells & taken, panel["title"]
-        assert max(x for x, _ in cells) < 24
-        taken |= cells

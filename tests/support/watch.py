@@ -22,7 +22,6 @@ from tests.support.world import serve_app, wait_for
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 RULES: Final = DEPLOY / "prometheus" / "sekisho.rules.yml"
 RULES_TESTS: Final = DEPLOY / "prometheus" / "tests" / "sekisho.test.yml"
-DASHBOARD: Final = DEPLOY / "grafana" / "sekisho.json"
 PROGRAMS: Final = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 STOP_SECONDS: Final = 10
 
@@ -48,18 +47,6 @@ def read_example(name: str) -> Any:
 def rules() -> list[dict[str, Any]]:
     """Return every shipped rule."""
     return [rule for group in read_example(RULES.name)["groups"] for rule in group["rules"]]
-
-
-def panels() -> list[dict[str, Any]]:
-    """Return every panel of the dashboard."""
-    board: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
-    return list(board["panels"])
-
-
-def queries(title: str) -> list[str]:
-    """Return the queries of a panel with Grafana's variables set, to a range that holds all of a test."""
-    panel = next(panel for panel in panels() if panel["title"] == title)
-    return [re.sub(r"\$__(?:interval|rate_interval|range)\b", "1h", target["expr"]) for target in panel["targets"]]
 
 
 async def poll(fetch: Callable[[], Awaitable[T]], seconds: float = 20.0) -> T:
