@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason=f"there 
 
 ROOT: Final = Path(__file__).parents[2]
 OVERLAYS: Final = {overlay.name: overlay for overlay in list_overlays()}
-README: Final = ROOT / "deploy" / "README.md"
+README: Final = ROOT / "deploy" / "kubernetes" / "README.md"
 PROBES: Final = ("startupProbe", "livenessProbe", "readinessProbe")
 CONFIG_MAP_BYTES: Final = 2**20
 SIGNING_SECONDS: Final = 15

@@ -11,7 +11,7 @@ import msgspec
 Document: TypeAlias = dict[str, Any]
 
 MAY_BE_OUTSIDE: Final = {"Secret/sekisho-keys", "Secret/sekisho-git", "ConfigMap/sekisho-emergency-denies"}
-"""What is made by hand, as deploy/README.md says: secrets stand in no repository, nor do emergencies."""
+"""What is made by hand, as deploy/kubernetes/README.md says: secrets stand in no repository, nor do emergencies."""
 
 
 class Pod(msgspec.Struct, frozen=True):
@@ -118,13 +118,13 @@ def _in_block(address: str, block: str) -> bool:
 
 
 def may_speak(documents: Sequence[Document], source: Party, target: Party, port: int, protocol: str = "TCP") -> bool:
-    """Whether network policies let a connection begin: the source's egress and the target's ingress, each if isolated."""
-    return _passes(documents, source, target, port, protocol, "Egress") and _passes(
-        documents, target, source, port, protocol, "Ingress"
-    )
+    """Whether network policies let a connection begin: egress of whoever begins, ingress of whoever is asked."""
+    asked = (protocol, port)
+    return _passes(documents, source, target, asked, "Egress") and _passes(documents, target, source, asked, "Ingress")
 
 
-def _passes(documents: Sequence[Document], one: Party, other: Party, port: int, protocol: str, direction: str) -> bool:
+def _passes(documents: Sequence[Document], one: Party, other: Party, asked: tuple[str, int], direction: str) -> bool:
+    """Whether one side lets it: where no policy is about it everything may."""
     policies = [
         each["spec"]
         for each in kinds(documents, "NetworkPolicy")
@@ -138,7 +138,7 @@ def _passes(documents: Sequence[Document], one: Party, other: Party, port: int, 
     side = "to" if direction == "Egress" else "from"
     return any(
         any(other.matches(peer, one.namespace) for peer in rule[side])
-        and any((each["protocol"], each["port"]) == (protocol, port) for each in rule["ports"])
+        and any((each["protocol"], each["port"]) == asked for each in rule["ports"])
         for policy in policies
         for rule in policy.get(direction.lower(), ())
     )
