@@ -21,9 +21,10 @@ FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="sekisho" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.description="The checkpoint in front of internal APIs that hold personal data"
+# A new volume has the owner of the folder of the image that it is mounted on.
 RUN groupadd --system --gid 10001 sekisho \
  && useradd --system --uid 10001 --gid sekisho --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sekisho \
- && install -d -o sekisho -g sekisho -m 0700 /var/lib/sekisho
+ && install -d -o sekisho -g sekisho -m 0700 /var/lib/sekisho /run/secrets
 COPY --from=build /opt/sekisho /opt/sekisho
 ENV PATH=/opt/sekisho/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -160,11 +160,24 @@ class BoundedCounter(LabelledCounter):
         self._other = (OTHER,) * len(self.labels)
         folded.begin(name)
 
+    def count(self, *values: str, amount: int = 1) -> None:
+        """Add to the child of these label values, or to ``other`` where there is no room for it.
+
+        Raises:
+            ValueError: they are not as many as there are labels.
+        """
+        try:
+            self._counts[values] += amount
+        except KeyError:
+            child = self.begin(*values)
+            self._counts[child] += amount
+            if child != values:
+                self._folded.count(self._full_name, amount=amount)
+
     def begin(self, *values: str) -> tuple[str, ...]:
-        """Begin a child, or fold it into ``other`` where there is no room."""
+        """Begin a child, or ``other`` where there is no room for it."""
         is_new = values not in self._counts and values != self._other and len(values) == len(self.labels)
         if is_new and len(self._counts) - (self._other in self._counts) >= self._limit:
-            self._folded.count(self._full_name)
             return super().begin(*self._other)
         return super().begin(*values)
 

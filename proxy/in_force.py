@@ -201,6 +201,10 @@ class InForce:
         """Read the keys again that lie in the policy folder."""
         await self._keys.adopt(self.snapshot.issuers)
 
+    def find_tls_doubts(self) -> tuple[str, ...]:
+        """Return why TLS files as they lie there are not in use, on either side."""
+        return (*self._tls.find_doubts(unix_seconds()), *self._upstreams.find_tls_doubts())
+
     def describe(self) -> None:
         """Say in metrics what is in force."""
         metrics, snapshot = self._metrics, self.snapshot

@@ -475,7 +475,7 @@ def refuse_folder(path: Path, error: OSError) -> UsageError:
     if error.errno in {errno.EAGAIN, errno.EACCES} and path.exists() and os.access(path, os.W_OK):
         return UsageError(
             f"Another gateway writes the ledger {path}: stop it, or begin another ledger with --ledger and a key of "
-            "another name."
+            "another name. Replicas that share both are each given a name of their own, by SEKISHO_REPLICA."
         )
     mend = _MENDS.get(error.errno or 0, "Mend that")
     return UsageError(

@@ -116,7 +116,8 @@ class Crew:
         self._short = asyncio.Event()
         self._failures = 0
         self._retired: tuple[Family, ...] = ()
-        self._is_stopping = False
+        self.is_stopping = False
+        """Whether all are told to end."""
         metrics.attempts.elsewhere = lambda: [each.attempts for each in self._alive]
 
     async def begin(self) -> None:
@@ -192,9 +193,9 @@ class Crew:
             self._numbers.discard(worker.number)
             if worker in self.workers:
                 self.workers.remove(worker)
-                if not self._is_stopping:  # whoever is about to end takes no gate, and must not be ended for that
+                if not self.is_stopping:  # whoever is about to end takes no gate, and must not be ended for that
                     await self._share()
-        if not worker.is_leaving and not self._is_stopping:
+        if not worker.is_leaving and not self.is_stopping:
             log.error("worker %d has ended (%s): another one is started", worker.number, how)
             self._failures = 0 if worker.age > STEADY_SECONDS else self._failures + 1
         self._short.set()
@@ -249,7 +250,9 @@ class Crew:
             self._hold(worker.renew())
 
     async def look(self) -> None:
-        """Ask all workers how they are."""
+        """Ask all workers how they are; those that end answer no more."""
+        if self.is_stopping:
+            return
         await asyncio.gather(*(each.look(ANSWER_SECONDS) for each in self.workers))
 
     def read_metrics(self) -> tuple[Family, ...]:
@@ -313,7 +316,7 @@ class Crew:
 
     async def stop(self) -> None:
         """End all workers in order."""
-        self._is_stopping = True
+        self.is_stopping = True
         tasks = [*self._keeping, *([self._rolling] if self._rolling else [])]
         for task in tasks:
             task.cancel()

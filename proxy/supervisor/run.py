@@ -9,12 +9,13 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
-from aiohttp import web
 
 from proxy.admin.app import make_admin
+from proxy.admin.serving import Find
 from proxy.assertion.held import HeldAssertionKeys
 from proxy.bundle.snapshot import Snapshot
 from proxy.errors import UsageError
+from proxy.gateway.upstream.asking import HealthAsker
 from proxy.ledger.archive import Archive
 from proxy.ledger.opening import STANDARD_OUTPUT, hold_folder
 from proxy.lifecycle.kept import keep_bundle
@@ -41,6 +42,8 @@ class Supervising(msgspec.Struct, frozen=True):
     admin: str
     reload: Callable[[], None]
     """Tries the policy folder now, and has workers look at what they watch by themselves."""
+    reloader: Reloader
+    """Watches the policy folder."""
     roll: Callable[[], None]
     """Replaces all workers, one after the other."""
 
@@ -62,7 +65,7 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
     attempts_key = secrets.token_bytes(KEY_BYTES)
     metrics = Metrics(key=attempts_key)
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(hold_folder(settings.ledger))
+        stack.enter_context(hold_folder(settings.ledger_folder))
         gates = open_gates(settings.listen, settings.workers)
         stack.callback(close_gates, gates)
         spares: dict[int, Member] = {}
@@ -70,7 +73,7 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
         for number in range(1, settings.workers + 1):  # before the bundle is loaded: each takes a while to come up
             spares[number] = await Member.spawn(number, settings, gates)
         seen, snapshot = load_first(settings)
-        archive = Archive(settings.ledger)
+        archive = Archive(settings.ledger_folder)
         await keep_bundle(archive, snapshot)
 
         async def start(number: int, snapshot: Snapshot) -> Member:
@@ -82,7 +85,9 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
             settings.workers, start, snapshot, archive=archive, metrics=metrics, drain_seconds=settings.drain_seconds
         )
         reloader = make_reloader(settings, seen, crew, metrics)
-        admin_at = await serve_admin(stack, _make_admin(crew, reloader, settings), settings)
+        asker = HealthAsker(settings, lambda: crew.snapshot.catalog.apis)
+        stack.push_async_callback(asker.close)
+        admin_at = await serve_admin(stack, _make_admin(crew, reloader, asker, settings), settings)
         assertions = HeldAssertionKeys(settings, seconds=settings.watch_seconds)  # to publish them: workers sign
         await serve_jwks(stack, assertions, settings)
         stack.push_async_callback(crew.stop)
@@ -100,19 +105,19 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
             assertions.poke()
             crew.poke()
 
-        yield Supervising(listen_at, admin_at, reload, crew.roll)
+        yield Supervising(listen_at, admin_at, reload, reloader, crew.roll)
         close_gates(gates)  # first: whoever comes now is refused, and not left waiting
 
 
-def _make_admin(crew: Crew, reloader: Reloader, settings: Settings) -> web.Application:
+def _make_admin(crew: Crew, reloader: Reloader, asker: HealthAsker, settings: Settings) -> Find:
     def readiness() -> WorkersReadiness:
         said = [
             Said(each.number, each.pid, None if each.seen is None else each.seen.readiness) for each in crew.workers
         ]
         in_force = crew.snapshot.policy_digest, crew.snapshot.registers_digest
-        return merge_readiness(said, settings.workers, in_force, reloader.stale)
+        return merge_readiness(said, settings.workers, in_force, reloader.stale, stopping=crew.is_stopping)
 
-    return make_admin(lambda: Shown(crew.read_metrics()), readiness, crew.look)
+    return make_admin(lambda: Shown(crew.read_metrics()), readiness, asker.ask, crew.look)
 
 
 def _nothing() -> None:

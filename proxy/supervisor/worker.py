@@ -18,7 +18,7 @@ import uvloop
 
 from proxy.bundle.snapshot import Snapshot
 from proxy.errors import SekishoError
-from proxy.ledger.parts import part_name
+from proxy.ledger.parts import worker_part
 from proxy.lifecycle.reload import retire
 from proxy.lifecycle.takeover import Assembly
 from proxy.oplog import configure_log
@@ -76,7 +76,7 @@ async def _serve(
     gates = [[socket.socket(fileno=each) for each in gate] for gate in job.gates]
     async with contextlib.AsyncExitStack() as stack:
         try:
-            inherited = Inherited(await _take(channel, prepare), part_name(job.number), job.attempts_key)
+            inherited = Inherited(await _take(channel, prepare), worker_part(job.number), job.attempts_key)
             running = await stack.enter_async_context(run_gateway(settings, inherited))
             del inherited
         except SekishoError as error:

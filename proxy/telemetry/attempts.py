@@ -17,8 +17,6 @@ from typing import Final
 import msgspec
 
 from proxy.clock import unix_seconds
-from proxy.model.facts import State
-from proxy.model.outcome import Outcome
 
 SECONDS: Final = 3600
 """How long an attempt is remembered."""
@@ -29,6 +27,8 @@ MAX_HELD: Final = 65_536
 """Routes and data subjects of all callers: some 10 MiB."""
 _NAME_BYTES: Final = 8
 
+Who = tuple[str, int]
+"""The affiliate somebody works for, and the name."""
 Members = dict[int, int]
 """Hashes, each with the second since 1970 when it was denied last; oldest first."""
 
@@ -59,37 +59,39 @@ class Attempts:
         self._state = hashlib.blake2b(digest_size=_NAME_BYTES, key=key, person=b"attempts")
         self._count_forgotten = count_forgotten
         self._clock = clock
-        self._callers: dict[tuple[str, int], Attempt] = {}
-        """By affiliate and caller; the one that was denied last stands last."""
+        self._callers: dict[Who, Attempt] = {}
+        """The one that was denied last stands last."""
         self._held = 0
         self.elsewhere: Callable[[], Iterable[Iterable[Attempt]]] = tuple
         """Returns what others remember."""
 
-    def note(self, outcome: Outcome, place: str) -> None:
-        """Remember that a request was denied; of nobody in particular nothing is remembered.
+    def name(self, text: str) -> int:
+        """Return the keyed hash under which somebody or something is remembered."""
+        state = self._state.copy()
+        state.update(text.encode("utf-8", "surrogatepass"))
+        return int.from_bytes(state.digest(), "big")
+
+    def note(self, who: Who, place: int, whose: str, now: int) -> None:
+        """Remember that a request was denied.
 
         Args:
-            outcome: of the request.
-            place: a route's id, or the shape of what is undeclared.
+            who: asked.
+            place: the name of the route, or of the shape of what is undeclared.
+            whose: the API and the data subject's id; empty where that is nobody, or nobody knows who.
+            now: seconds since 1970.
         """
-        caller, subject, route = outcome.caller, outcome.subject.id, outcome.route
-        if not caller.principal:
-            return
-        now = int(outcome.now)
-        affiliate = caller.affiliate
-        attempt = self._find(
-            affiliate.value if isinstance(affiliate, State) else affiliate, self._name(caller.principal)
-        )
+        attempt = self._find(who)
         attempt.at = now
-        self._add(attempt.routes, self._name(place), now)
-        if route is not None and isinstance(subject, str):
-            self._add(attempt.subjects, self._name(f"{route.api.id}|{subject}"), now)
-        self._bound()
+        self._add(attempt.routes, place, now)
+        if whose:
+            self._add(attempt.subjects, self.name(whose), now)
+        if self._held > MAX_HELD:
+            self._bound()
 
     def take(self, told: Iterable[Attempt]) -> None:
         """Remember what another one did, which has ended."""
         for each in told:
-            attempt = self._find(each.affiliate, each.caller)
+            attempt = self._find((each.affiliate, each.caller))
             attempt.at = max(attempt.at, each.at)
             for mine, its in ((attempt.routes, each.routes), (attempt.subjects, each.subjects)):
                 for name, at in its.items():
@@ -111,7 +113,7 @@ class Attempts:
 
     def _find_most(self, members: Callable[[Attempt], Members]) -> Mapping[tuple[str, ...], float]:
         since = int(self._clock()) - SECONDS
-        tried: dict[tuple[str, int], set[int]] = {}
+        tried: dict[Who, set[int]] = {}
         for each in chain(self.tell(), *self.elsewhere()):
             names = {name for name, at in members(each).items() if at > since}
             tried.setdefault((each.affiliate, each.caller), set()).update(names)
@@ -120,16 +122,10 @@ class Attempts:
             most[affiliate,] = max(most.get((affiliate,), 0), len(names))
         return most
 
-    def _name(self, text: str) -> int:
-        state = self._state.copy()
-        state.update(text.encode("utf-8", "surrogatepass"))
-        return int.from_bytes(state.digest(), "big")
-
-    def _find(self, affiliate: str, caller: int) -> Attempt:
+    def _find(self, who: Who) -> Attempt:
         """Return what is remembered of a caller, as the one that was denied last."""
-        key = affiliate, caller
-        attempt = self._callers.pop(key, None) or Attempt(affiliate, caller, {}, {}, 0)
-        self._callers[key] = attempt
+        attempt = self._callers.pop(who, None) or Attempt(*who, {}, {}, 0)
+        self._callers[who] = attempt
         return attempt
 
     def _add(self, members: Members, name: int, at: int) -> None:
@@ -148,13 +144,13 @@ class Attempts:
             self._drop(next(iter(self._callers)))
             self._count_forgotten()
 
-    def _drop(self, key: tuple[str, int]) -> None:
-        attempt = self._callers.pop(key)
+    def _drop(self, who: Who) -> None:
+        attempt = self._callers.pop(who)
         self._held -= len(attempt.routes) + len(attempt.subjects)
 
     def _forget_old(self, since: int) -> None:
-        for key in [key for key, attempt in self._callers.items() if attempt.at <= since]:
-            self._drop(key)
+        for who in [who for who, attempt in self._callers.items() if attempt.at <= since]:
+            self._drop(who)
         for attempt in self._callers.values():
             for members in (attempt.routes, attempt.subjects):
                 for name in [name for name, at in members.items() if at <= since]:

@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is counted of requests: how they were decided, by which rules, between which countries, and how long it took."""
+"""What is counted of requests: how they were decided, by which rules, between which countries, and how long it took.
 
-from collections.abc import Sequence
+Requests come to the same again and again. Those that are alike are counted together, in one number; what each metric
+has of them is told apart when somebody asks (``_Kinds``). So a request costs the same however much is counted of it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
 from proxy.counting import OTHER, Found, PlainHistogram
-from proxy.model.decision import Decision, Effect
+from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 from proxy.model.filtering import DROPPED, RecordCount
 from proxy.model.outcome import Outcome
-from proxy.telemetry.attempts import Attempts
+from proxy.telemetry.attempts import Attempts, Who
 from proxy.telemetry.declaring import Declaring
 
 _DECISION_BUCKETS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1)
@@ -17,7 +24,50 @@ _PASSAGE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NOWHERE: Final = (ABSENT, NOT_APPLICABLE)
 """Facts that put nobody in any country."""
+MAX_KINDS: Final = 128
+"""Kinds of requests that are counted together: to tell them apart holds nobody up for longer than a millisecond."""
 _FROM_WHERE: Final = ("caller_affiliate", "origin_country", "subject_country")
+
+
+_Key = tuple[object, ...]
+"""What requests have in common that are alike to every metric; what is known by its identity is held with them."""
+
+
+class _Kind:
+    """Requests that are alike to every metric.
+
+    Args:
+        outcome: of one of them.
+    """
+
+    __slots__ = ("count", "outcome", "place", "who")
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.count = 0
+        self.who: Who | None = None
+        """Whoever is denied, where that is somebody."""
+        self.place = 0
+
+
+class _Settling(Collector):
+    """Shows nothing, and has what was counted together told apart before others show it: it is registered first.
+
+    Args:
+        settle: does so.
+    """
+
+    def __init__(self, settle: Callable[[], None]) -> None:
+        self._settle = settle
+
+    def describe(self) -> Iterable[Metric]:
+        """Return no metric."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return no metric."""
+        self._settle()
+        return ()
 
 
 class DecisionMetrics(Declaring):
@@ -25,6 +75,8 @@ class DecisionMetrics(Declaring):
 
     def _declare_decisions(self, attempts: Attempts) -> None:
         self.attempts = attempts
+        self._kinds: dict[_Key, _Kind] = {}
+        self.registry.register(_Settling(self._settle))
         self._declare_judging()
         self._declare_rules()
         self._declare_denials()
@@ -145,38 +197,74 @@ class DecisionMetrics(Declaring):
         )
 
     def count_outcome(self, outcome: Outcome) -> None:
-        """Count what became of one request."""
+        """Count what became of one request. This is on the way of every request."""
+        decision, caller = outcome.decision, outcome.caller
+        is_allowed = outcome.reason is Reason.RULE_ALLOWS and decision is not None and decision.effect is Effect.ALLOW
+        key = (
+            id(decision), id(outcome.route), outcome.reason, outcome.status, outcome.effect, outcome.enforced,
+            outcome.subject.country, outcome.origin.country, caller.affiliate, caller.affiliate_country,
+            0 if is_allowed else id(caller), outcome.shape, outcome.method,
+        )  # fmt: skip
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = self._begin_kind(key, outcome)
+        kind.count += 1
+        if kind.who is not None:
+            subject, route = outcome.subject.id, outcome.route
+            whose = f"{route.api.id}|{subject}" if route is not None and isinstance(subject, str) else ""
+            self.attempts.note(kind.who, kind.place, whose, int(outcome.now))
+
+    def _begin_kind(self, key: _Key, outcome: Outcome) -> _Kind:
+        """Begin to count requests that are like this one."""
+        if len(self._kinds) >= MAX_KINDS:
+            self._settle()
+        kind = self._kinds[key] = _Kind(outcome)
+        is_denied = outcome.decision is not None and outcome.attempt_effect is Effect.DENY
+        principal = outcome.caller.principal
+        if principal and (is_denied or outcome.shape):
+            kind.who = _label(outcome.caller.affiliate), self.attempts.name(principal)
+            kind.place = self.attempts.name(outcome.shape or (outcome.route.id if outcome.route else OTHER))
+        return kind
+
+    def _settle(self) -> None:
+        """Count by each metric what was counted together."""
+        kinds = [*self._kinds.values()]
+        self._kinds.clear()
+        for kind in kinds:
+            self._count(kind.outcome, kind.count)
+
+    def _count(self, outcome: Outcome, amount: int) -> None:
+        """Count requests that came to the same."""
         decision = outcome.decision
         if decision is not None:
             route = outcome.route.id if outcome.route else OTHER
             effect = outcome.attempt_effect
-            self.decisions.count(effect, decision.rule_id, route)
-            self._count_rules(decision, effect)
+            self.decisions.count(effect, decision.rule_id, route, amount=amount)
+            self._count_rules(decision, effect, amount)
             if effect is Effect.DENY:
-                self._count_denial(outcome)
+                self._count_denial(outcome, amount)
             elif _crosses(outcome, country := outcome.subject.country):
                 affiliate, origin = _label(outcome.caller.affiliate), _label(outcome.origin.country)
-                self.cross_border_requests.count(affiliate, origin, _label(country))
+                self.cross_border_requests.count(affiliate, origin, _label(country), amount=amount)
         if outcome.shape:
-            self.undeclared.count(_method(outcome.method), outcome.shape)
-            self.attempts.note(outcome, outcome.shape)
+            self.undeclared.count(_method(outcome.method), outcome.shape, amount=amount)
         if outcome.is_refusal:
             counter = self.refusals if outcome.enforced else self.observed
-            counter.count(str(outcome.status), outcome.reason)
+            counter.count(str(outcome.status), outcome.reason, amount=amount)
 
-    def _count_rules(self, decision: Decision, effect: Effect) -> None:
+    def _count_rules(self, decision: Decision, effect: Effect, amount: int) -> None:
         for rule in decision.applied:
-            self.rules_applied.count(rule.id)
+            self.rules_applied.count(rule.id, amount=amount)
         for fact in decision.unknown:
-            self.unknown_facts.count(fact, effect)
+            self.unknown_facts.count(fact, effect, amount=amount)
         shadow = decision.shadow
         if shadow is not None:
             for rule in shadow.applied:
-                self.rules_applied.count(rule.id)
+                self.rules_applied.count(rule.id, amount=amount)
                 if shadow.changes:
-                    self.shadow.count(rule.id, decision.effect, shadow.would)
+                    self.shadow.count(rule.id, decision.effect, shadow.would, amount=amount)
         for lifted in decision.lifted:
-            self.grants_used.count(lifted.grant, lifted.rule)
+            self.grants_used.count(lifted.grant, lifted.rule, amount=amount)
 
     def count_records(self, outcome: Outcome, counts: Sequence[RecordCount]) -> None:
         """Count what became of records of one answer."""
@@ -189,13 +277,12 @@ class DecisionMetrics(Declaring):
             elif each.country != UNKNOWN.value and _crosses(outcome, each.country):
                 self.cross_border_records.count(affiliate, origin, each.country, amount=each.count)
 
-    def _count_denial(self, outcome: Outcome) -> None:
+    def _count_denial(self, outcome: Outcome, amount: int) -> None:
         affiliate = _label(outcome.caller.affiliate)
         subject = _label(outcome.subject.country)
-        self.denials.count(affiliate, _label(outcome.origin.country), subject)
+        self.denials.count(affiliate, _label(outcome.origin.country), subject, amount=amount)
         for country in _tied_countries(outcome.caller.countries):
-            self.denials_tied.count(country, affiliate, subject)
-        self.attempts.note(outcome, outcome.route.id if outcome.route else OTHER)
+            self.denials_tied.count(country, affiliate, subject, amount=amount)
 
 
 def _crosses(outcome: Outcome, country: Fact[str]) -> bool:

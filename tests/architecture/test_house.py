@@ -16,7 +16,7 @@ MODULES: Final = sorted((ROOT / "proxy").rglob("*.py"))
 ORDER: Final = (
     {"model", "errors", "clock", "version"},
     {"counting"},
-    {"telemetry", "fetch", "disk", "pause", "secret"},
+    {"telemetry", "fetch", "disk", "pause", "secret", "systemd"},
     {"held"},
     {"request", "caller", "origin", "subject", "policy", "redaction", "ledger", "assertion", "volume"},
     {"bundle"},
@@ -37,6 +37,7 @@ WITH_IO: Final = {
     "disk",
     "fetch",
     "secret",
+    "systemd",
     "pause",
     "held",
     "assertion.key_file",

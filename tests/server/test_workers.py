@@ -73,18 +73,20 @@ class Crew(msgspec.Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def run_crew(folder: Path, *, policies: Path = POLICIES, **settings: Any) -> AsyncIterator[Crew]:
+async def run_crew(
+    folder: Path, *, policies: Path = POLICIES, upstream: str = "", **settings: Any
+) -> AsyncIterator[Crew]:
     async def api(_request: web.BaseRequest) -> web.StreamResponse:
         return web.json_response({"id": "42", "name": "n"})
 
     async def keys(request: web.BaseRequest) -> web.StreamResponse:
         return web.json_response(ISSUERS[request.path.strip("/")].key_set())
 
-    async with serve_raw(api) as upstream, serve_raw(keys) as idp:
+    async with serve_raw(api) as own, serve_raw(keys) as idp:
         with reserve_port() as port:
             process = await start_command(
                 folder, policies, {"workers": WORKERS, "watch_seconds": 0, **settings}, admin=f"127.0.0.1:{port}",
-                upstream=upstream, jwks={name: f"{idp}/{name}" for name in ISSUERS},
+                upstream=upstream or own, jwks={name: f"{idp}/{name}" for name in ISSUERS},
             )  # fmt: skip
             try:
                 listen = await poll(lambda: _find_address(folder / "log", process), 60)

@@ -9,12 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.model.caller import Caller
-from proxy.model.facts import UNKNOWN
-from proxy.model.subject import NO_SUBJECT, Subject
 from proxy.telemetry import attempts as module
 from proxy.telemetry.attempts import SECONDS, Attempt, Attempts
-from tests.support.outcomes import ROUTE, an_outcome
 
 NOW: Final = 1_800_000_000.0
 
@@ -41,9 +37,8 @@ class Worker:
         self.forgotten += 1
 
     def deny(self, who: str, place: str, subject: str = "", affiliate: str = "shanghai-digital") -> None:
-        whose = Subject(country="JP", id=subject) if subject else NO_SUBJECT
-        caller = Caller(principal=who, affiliate=affiliate)
-        self.attempts.note(an_outcome(caller=caller, subject=whose, now=self.clock.now), place)
+        name = self.attempts.name
+        self.attempts.note((affiliate, name(who)), name(place), subject, int(self.clock.now))
 
     @property
     def most(self) -> tuple[Mapping[tuple[str, ...], float], Mapping[tuple[str, ...], float]]:
@@ -59,26 +54,6 @@ def test_the_most_is_that_of_one_caller_and_not_of_all_together() -> None:
         worker.deny(who, place, subject)
     worker.deny("idp|c", "user", "9", affiliate="ly")
     assert worker.most == ({("shanghai-digital",): 2, ("ly",): 1}, {("shanghai-digital",): 2, ("ly",): 1})
-
-
-def test_one_id_at_two_apis_is_two_people() -> None:
-    worker, caller = Worker(Clock()), Caller(principal="idp|a", affiliate="ly")
-    for api in ("users", "albums"):
-        route = msgspec.structs.replace(ROUTE, api=msgspec.structs.replace(ROUTE.api, id=api))
-        worker.attempts.note(an_outcome(caller=caller, route=route, now=NOW), "user")
-    assert worker.most == ({("ly",): 1}, {("ly",): 2})
-
-
-def test_of_nobody_in_particular_nothing_is_remembered() -> None:
-    worker = Worker(Clock())
-    worker.deny("", "user", "1")
-    assert worker.attempts.tell() == ()
-
-
-def test_what_is_unknown_of_a_caller_is_an_affiliate_of_its_own() -> None:
-    worker = Worker(Clock())
-    worker.attempts.note(an_outcome(caller=Caller(principal="idp|a", affiliate=UNKNOWN), now=NOW), "user")
-    assert worker.most[0] == {("unknown",): 1}
 
 
 def test_an_attempt_is_remembered_for_an_hour_since_it_was_made_last() -> None:

@@ -4,15 +4,19 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from proxy.clock import unix_seconds
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason, Shadow
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, describe
 from proxy.model.filtering import DROPPED, LEFT, MASKED, RecordCount
 from proxy.model.origin import Origin
 from proxy.model.subject import NO_SUBJECT, Subject
-from proxy.telemetry import Metrics
-from tests.support.outcomes import ALLOWED, DENIED, a_decision, an_outcome
+from proxy.telemetry import Metrics, decisions
+from tests.support.outcomes import ALLOWED, DENIED, ROUTE, a_decision, an_outcome
 from tests.support.series import series
 
 
@@ -245,3 +249,82 @@ def test_records_that_left_cross_a_border_by_the_country_of_their_subject() -> N
         ("ly", "JP", "several"): 1,
     }
     assert series(metrics.registry, "sekisho_records_denied_total") == {("ly", "JP", "TH"): 9}
+
+
+# Who tries one thing after the other.
+
+
+def most(metrics: Metrics) -> tuple[dict[tuple[str, ...], float], dict[tuple[str, ...], float]]:
+    routes, subjects = "sekisho_denied_routes_most", "sekisho_denied_subjects_most"
+    return series(metrics.registry, routes), series(metrics.registry, subjects)
+
+
+def tried(metrics: Metrics, caller: Caller, subject: str = "", **changes: Any) -> None:
+    """Count a denial of this moment."""
+    whose = Subject(country="JP", id=subject) if subject else NO_SUBJECT
+    metrics.count_outcome(an_outcome(decision=DENIED, caller=caller, subject=whose, now=unix_seconds(), **changes))
+
+
+def test_the_routes_and_people_that_one_caller_is_denied_are_told_apart() -> None:
+    metrics, caller = Metrics(), Caller(principal="idp|a", affiliate="ly")
+    albums = replace(ROUTE, api=replace(ROUTE.api, id="albums"))
+    for route, subject in (
+        (ROUTE, "1"),
+        (ROUTE, "2"),
+        (ROUTE, "2"),
+        (replace(ROUTE, id="friends"), "1"),
+        (albums, "1"),
+    ):
+        tried(metrics, caller, subject, route=route)
+    assert most(metrics) == ({("ly",): 2}, {("ly",): 3})
+
+
+def test_shapes_of_undeclared_targets_are_routes_to_whoever_tries_them() -> None:
+    metrics = Metrics()
+    for shape in ("/v1/*", "/v2/*"):
+        tried(metrics, Caller(principal="idp|a", affiliate=UNKNOWN), route=None, shape=shape)
+    assert most(metrics) == ({("unknown",): 2}, {("unknown",): 0})
+
+
+def test_of_nobody_in_particular_and_of_whoever_is_allowed_nothing_is_remembered() -> None:
+    metrics = Metrics()
+    tried(metrics, UNAUTHENTICATED, "1")
+    caller = Caller(principal="idp|a", affiliate="ly")
+    for status, reason in ((200, Reason.RULE_ALLOWS), (502, Reason.UPSTREAM_UNREACHABLE)):
+        metrics.count_outcome(
+            an_outcome(decision=ALLOWED, effect=Effect.ALLOW, reason=reason, status=status, caller=caller)
+        )
+    assert metrics.attempts.tell() == ()
+
+
+# What is alike is counted together, and nobody sees that.
+
+
+@given(st.lists(st.integers(0, len(OUTCOMES) - 1), max_size=60), st.integers(1, 8))
+def test_requests_that_are_counted_together_come_to_what_they_come_to_one_by_one(order: list[int], kinds: int) -> None:
+    together, one_by_one = Metrics(), Metrics()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decisions, "MAX_KINDS", kinds)
+        for number in order:
+            changes: Any = OUTCOMES[number].values[0]
+            outcome = an_outcome(**changes)
+            together.count_outcome(outcome)
+            one_by_one.count_outcome(outcome)
+            counted(one_by_one)
+    assert counted(together) == counted(one_by_one)
+
+
+def test_what_waits_to_be_told_apart_is_bounded() -> None:
+    metrics = Metrics()
+    for number in range(1000):
+        metrics.count_outcome(an_outcome(shape=f"/{number}", route=None))
+        assert len(metrics._kinds) <= decisions.MAX_KINDS
+    assert sum(series(metrics.registry, "sekisho_undeclared_requests_total").values()) == 1000
+
+
+def test_two_callers_whose_answers_lose_every_record_are_two_callers() -> None:
+    metrics = Metrics()
+    allowed = {"decision": DENIED, "effect": Effect.ALLOW, "reason": Reason.RULE_ALLOWS, "status": 200}
+    for who in ("idp|a", "idp|b"):
+        metrics.count_outcome(an_outcome(caller=Caller(principal=who, affiliate="ly"), **allowed))
+    assert len(metrics.attempts._callers) == 2
