@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Final
 
-from deploy.validation import grafana, grafana_alerts, kubernetes, prometheus, python_files
+from deploy.validation import compose, grafana, grafana_alerts, kubernetes, prometheus, python_files
 from deploy.validation.checks import DEPLOY, Check, find_unchecked, list_files, select
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -14,6 +14,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *grafana.CHECKS,
     *grafana_alerts.CHECKS,
     *kubernetes.CHECKS,
+    *compose.CHECKS,
 )
 """All of them; each kind of file has a module of this folder."""
 

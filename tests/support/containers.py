@@ -168,7 +168,8 @@ class Container:
             entrypoint: likewise.
         """
         words = [*(entrypoint or self._image.entrypoint), *(command or self._image.command)]
-        script = f"{self._make_root()}\ntouch {self._ready}\nexec chroot {self._folder / 'root'} {shlex.join([*self._as_user, *words])}"
+        program = shlex.join([*self._as_user, *words])
+        script = f"{self._make_root()}\ntouch {self._ready}\nexec chroot {self._folder / 'root'} {program}"
         with self._open_output() as output:
             self._process = subprocess.Popen(
                 [NSENTER, f"--net=/run/netns/{self._network}", "unshare", "--mount", "sh", "-euc", script],
