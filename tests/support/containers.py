@@ -215,8 +215,8 @@ class Container:
         lines += [f"printf %s {shlex.quote(text)} >etc/{name}" for name, text in _ETC.items()]
         lines += [f"cp {self._folder / 'hosts'} etc/hosts", "cp /etc/ld.so.cache etc/"]
         lines += [f"install -d -o {uid} -g {uid} -m 0700 .{path}" for path, uid in self._image.owned.items()]
-        for place in self._scratch:
-            path, _, options = place.partition(":")
+        for scratch in self._scratch:
+            path, _, options = scratch.partition(":")
             lines.append(f"mkdir -p .{path}; mount -t tmpfs -o {options or 'rw'} tmpfs .{path}")
         for mount in self._mounts:
             make = f"mkdir -p .{mount.target}"
