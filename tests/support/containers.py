@@ -21,7 +21,7 @@ import msgspec
 
 from tests.support.image import ROOT, read_stages
 
-PROGRAMS: Final = ("ip", "nsenter", "unshare", "setpriv", "mount", "wget")
+PROGRAMS: Final = ("ip", "mount", "nsenter", "setpriv", "sysctl", "unshare", "wget")
 IP, NSENTER = (shutil.which(name) or name for name in ("ip", "nsenter"))
 PLAIN_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STOP_SECONDS: Final = 30
@@ -38,9 +38,8 @@ _ETC: Final = {
 def missing_rights() -> str:
     """Return the sentence that says what is missing, empty if nothing is."""
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
-        return (
-            f"{', '.join(missing)} cannot be found: apt-get install --no-install-recommends iproute2 util-linux wget."
-        )
+        packages = "iproute2 procps util-linux wget"
+        return f"{', '.join(missing)} cannot be found: apt-get install --no-install-recommends {packages}."
     if os.geteuid() != 0:
         return "Networks and file systems of their own can only be made by root: run the tests as root."
     try:
