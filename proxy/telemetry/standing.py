@@ -11,7 +11,10 @@ from proxy.telemetry.declaring import Declaring
 class StandingMetrics(Declaring):
     """The metrics of what is in force."""
 
-    def _declare_standing(self) -> None:
+    title = "What is in force"
+
+    def declare(self) -> None:
+        """Declare its metrics."""
         self.build = Listing(
             "sekisho_build_info",
             "The version of this program, and of the Python that runs it.",
