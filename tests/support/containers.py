@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
@@ -69,8 +70,9 @@ def our_image(folder: Path) -> Image:
     """
     final = read_stages(ROOT / "Dockerfile")[-1]
     pairs = (word.partition("=") for word in " ".join(final.all("ENV")).split())
-    made = re.search(r"install -d -o sekisho -g sekisho -m 0700 ([^&]+)", final.all("RUN")[0])
-    uid = re.search(r"--uid (\d+)", final.all("RUN")[0])
+    steps = " && ".join(final.all("RUN"))
+    made = re.search(r"install -d -o sekisho -g sekisho -m 0700 ([^&]+)", steps)
+    uid = re.search(r"--uid (\d+)", steps)
     assert made is not None
     assert uid is not None
     script = folder / "sekisho"
@@ -133,6 +135,7 @@ class Container:
         self._image = image
         self._network = network
         self._folder = folder
+        self._ready = folder / "ready"
         self._mounts = [*(Mount(source, target, read_only=True) for target, source in image.files.items()), *mounts]
         self._scratch = scratch
         self._read_only = read_only
@@ -165,17 +168,19 @@ class Container:
             entrypoint: likewise.
         """
         words = [*(entrypoint or self._image.entrypoint), *(command or self._image.command)]
-        script = f"{self._make_root()}\nexec chroot {self._folder / 'root'} {shlex.join([*self._as_user, *words])}"
+        script = f"{self._make_root()}\ntouch {self._ready}\nexec chroot {self._folder / 'root'} {shlex.join([*self._as_user, *words])}"
         with self._open_output() as output:
             self._process = subprocess.Popen(
                 [NSENTER, f"--net=/run/netns/{self._network}", "unshare", "--mount", "sh", "-euc", script],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/",
             )  # fmt: skip
+        while self._process.poll() is None and not self._ready.exists():
+            time.sleep(0.01)
 
     def run(self, *command: str, seconds: float = 30) -> "subprocess.CompletedProcess[str]":
         """Run a command inside, beside what runs there."""
         assert self._process is not None
-        inside = [NSENTER, f"--target={self._process.pid}", "--mount", "--net", "--root", "--wd=/"]
+        inside = [NSENTER, f"--target={self._process.pid}", "--mount", "--net", "chroot", str(self._folder / "root")]
         return subprocess.run(
             [*inside, *self._as_user, *command], capture_output=True, text=True, timeout=seconds, check=False
         )

@@ -21,7 +21,6 @@ from tests.support.world import serve_app, wait_for
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 RULES: Final = DEPLOY / "prometheus" / "sekisho.rules.yml"
-RULES_TESTS: Final = DEPLOY / "prometheus" / "tests" / "sekisho.test.yml"
 PROGRAMS: Final = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 STOP_SECONDS: Final = 10
 
