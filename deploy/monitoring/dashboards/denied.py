@@ -3,6 +3,7 @@
 
 from typing import Final
 
+from deploy.monitoring.alerts.denials import MANY_ROUTES, MANY_SUBJECTS, MANY_SUBJECTS_ANYBODY
 from deploy.monitoring.dashboards.board import Board, Row
 from deploy.monitoring.dashboards.panels import (
     AMBER,
@@ -29,9 +30,9 @@ _PAGE: Final = "denied-attempts"
 _DENIALS: Final = "sekisho_denials_total"
 _TIED: Final = "sekisho_denials_tied_total"
 _DENIED: Final = f'{HERE}, effect="deny"'
-_MOST: Final = ((None, GREEN), (5, AMBER), (10, RED))
-"""A caller who is denied five routes may have lost their way; who is denied ten tries doors."""
-_MOST_SUBJECTS: Final = ((None, GREEN), (10, AMBER), (25, RED))
+_MOST_ROUTES: Final = ((None, GREEN), (MANY_ROUTES, RED))
+_MOST_SUBJECTS: Final = ((None, GREEN), (MANY_SUBJECTS, AMBER), (MANY_SUBJECTS_ANYBODY, RED))
+"""The colours change where the alerts are told."""
 
 _SUMMARY: Final = Row(
     "In this range",
@@ -64,7 +65,7 @@ _SUMMARY: Final = Row(
             "Of all callers, the most distinct routes that one of them was denied within the last hour; what no route "
             "declares counts by its shape. Many: somebody tries doors.",
             or_none(f"max(sekisho_denied_routes_most{{{WHO}}})"),
-            steps=_MOST,
+            steps=_MOST_ROUTES,
         ),
         tile(
             "Most data subjects denied to one caller",

@@ -58,7 +58,8 @@ APIS: Final = Row(
         ),
         bars(
             "Lookups by result",
-            "Ids for whose country a directory was to be asked; held: it had told already.",
+            "Ids for whose country a directory was asked. failed: no answer, or none that makes sense; skipped: not "
+            "asked, because it is taken for down. What is kept is not asked for again.",
             Query(count("sekisho_lookups_total", BAR, "lookup", "result"), "{{lookup}}, {{result}}"),
             width=8,
         ),
@@ -76,7 +77,7 @@ APIS: Final = Row(
         ),
         lines(
             "Answers of directories that are kept",
-            "In memory, at each gateway.",
+            "Held in memory, at each gateway, until they are too old to be used.",
             Query(f"sum by (instance, lookup) (sekisho_lookup_entries{{{HERE}}})", "{{instance}}, {{lookup}}"),
             width=4,
         ),
@@ -153,7 +154,8 @@ LEDGER: Final = Row(
         ),
         bars(
             "Lines of the ledger",
-            "Lines that were made durable, at each gateway. A decision has one, and what became of it another.",
+            "Lines that were made durable, at each gateway; checkpoints are counted above. None while requests go on: "
+            "see the panel Ledger cannot be written.",
             Query(count("sekisho_ledger_lines_total", BAR, "instance"), "{{instance}}"),
         ),
         bars(

@@ -42,9 +42,9 @@ AMBER: Final = "orange"
 GREEN: Final = "green"
 BLUE: Final = "blue"
 MEANINGS: Final = {
-    "^(deny|dropped|refused|failed|rejected|conflict|killed|error)": RED,
-    "^mask": AMBER,
-    "^(allow|kept|ok|in force|done)": GREEN,
+    "^(deny|dropped|failed|conflict|killed|by-itself)": RED,
+    "^masked": AMBER,
+    "^(allow|left|loaded)": GREEN,
 }
 """Which names of series have a colour of their own, as regular expressions."""
 

@@ -114,7 +114,7 @@ _RULES: Final = Row(
         bars(
             "Decisions by effect and rule",
             "What the policy decided, by the determining rule; default is that no rule allowed it.",
-            Query(count("sekisho_decisions_total", BAR, "effect", "rule"), "{{effect}}, {{rule}}"),
+            Query(count("sekisho_decisions_total", BAR, "effect", "rule"), "{{rule}}, {{effect}}"),
         ),
         bars(
             "Rules that applied",
@@ -142,7 +142,7 @@ _RULES: Final = Row(
             "Unknown facts",
             "Decisions in which a fact that a rule asked for was unknown, and what came of it. A rise: a token lacks a "
             "field, a register lacks a company, or a directory is silent.",
-            Query(count("sekisho_unknown_facts_total", BAR, "fact", "effect"), "{{effect}}, {{fact}} unknown"),
+            Query(count("sekisho_unknown_facts_total", BAR, "fact", "effect"), "{{fact}} unknown, {{effect}}"),
         ),
         bars(
             "Grants used, by grant and rule",
