@@ -22,6 +22,7 @@ from proxy.lifecycle.limits import check_counts
 from proxy.lifecycle.standing import describe_bundle, describe_geolocation
 from proxy.model.ports import Geolocator, Volume
 from proxy.pipeline.checkpoint import Checkpoint
+from proxy.policy.rules import Rule
 from proxy.running import Prepared
 from proxy.settings import Settings
 from proxy.subject.directory import HeldDirectory
@@ -200,12 +201,17 @@ class InForce:
         """Read the keys again that lie in the policy folder."""
         await self._keys.adopt(self.snapshot.issuers)
 
+    def find_tls_doubts(self) -> tuple[str, ...]:
+        """Return why TLS files as they lie there are not in use, on either side."""
+        return (*self._tls.find_doubts(unix_seconds()), *self._upstreams.find_tls_doubts())
+
     def describe(self) -> None:
         """Say in metrics what is in force."""
         metrics, snapshot = self._metrics, self.snapshot
         metrics.bundle.clear()
         metrics.bundle.labels(snapshot.policy_digest, snapshot.registers_digest).set(1)
         metrics.bundle_since.set(unix_seconds())
+        metrics.rules.show([(each.id, each.effect, _mode_of(each)) for each in snapshot.policy.rules])
         metrics.revocation_lists_until.clear()
         for authority in snapshot.authorities:
             ends = [each.until for ca in authority.cas for each in ca.lists]
@@ -221,6 +227,10 @@ class InForce:
 def find_cas(snapshot: Snapshot) -> tuple[bytes, ...]:
     """Return the CA certificates of every authority over client certificates."""
     return tuple(dict.fromkeys(ca.der for authority in snapshot.authorities for ca in authority.cas))
+
+
+def _mode_of(rule: Rule) -> str:
+    return "shadow" if rule.is_shadow else "enforce"
 
 
 def _nothing() -> None:

@@ -6,11 +6,13 @@ import errno
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 
 from aiohttp import web
 
 from proxy import errors
 from proxy.admin.jwks import make_jwks
+from proxy.admin.serving import SHUTDOWN_SECONDS, Find, make_server
 from proxy.assertion.held import HeldAssertionKeys
 from proxy.settings import Settings, parse_endpoint
 
@@ -24,28 +26,37 @@ async def serve_jwks(stack: contextlib.AsyncExitStack, assertions: HeldAssertion
         UsageError: the address cannot be bound.
     """
     if settings.assertion_jwks_listen is not None:
-        runner = web.AppRunner(make_jwks(assertions.publish), access_log=None, handle_signals=False)
-        at = await _serve_app(stack, runner, settings.assertion_jwks_listen, "assertion_jwks_listen")
+        find = make_jwks(assertions.publish)
+        at = await _serve(stack, find, settings.assertion_jwks_listen, "SEKISHO_ASSERTION_JWKS_LISTEN")
         log.info("public keys of assertions are served", extra={"path": at})
 
 
-async def serve_admin(stack: contextlib.AsyncExitStack, admin: web.Application, settings: Settings) -> str:
+async def serve_admin(stack: contextlib.AsyncExitStack, admin: Find, settings: Settings) -> str:
     """Serve operators until the end of the stack, and return the address where.
 
     Raises:
         UsageError: the address cannot be bound.
     """
-    runner = web.AppRunner(admin, access_log=None, handle_signals=False)
-    return await _serve_app(stack, runner, settings.admin, "--admin")
+    return await _serve(stack, admin, settings.admin, "--admin")
 
 
-async def _serve_app(stack: contextlib.AsyncExitStack, runner: web.AppRunner, endpoint: str, flag: str) -> str:
+async def _serve(stack: contextlib.AsyncExitStack, find: Find, endpoint: str, flag: str) -> str:
     host, port = parse_endpoint(endpoint, flag)
+    server = make_server(find, is_local=is_loopback(host))
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     with binding(endpoint, flag):
         await web.TCPSite(runner, host, port).start()
     return render_address(runner.addresses[0])
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches what listens there."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 @contextlib.contextmanager

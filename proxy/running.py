@@ -38,6 +38,8 @@ class Inherited(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     part: str
     """The name of its own ledger, below the one that the settings name."""
+    attempts_key: bytes
+    """Under which those are remembered who are denied."""
 
 
 class Prepared(msgspec.Struct, frozen=True):

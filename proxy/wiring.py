@@ -4,6 +4,8 @@
 import asyncio
 import contextlib
 import logging
+import platform
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
@@ -21,6 +23,7 @@ from proxy.clock import unix_seconds
 from proxy.gateway.gateway import Gateway
 from proxy.gateway.ticker import Ticker
 from proxy.gateway.tls import Listener, ListenerTls
+from proxy.gateway.upstream.asking import HealthAsker, check_health_paths
 from proxy.gateway.upstream.upstreams import Upstreams
 from proxy.in_force import InForce, find_cas
 from proxy.ledger.archive import Archive
@@ -45,6 +48,8 @@ from proxy.running import Holder, Inherited, Running
 from proxy.settings import Settings, parse_endpoint
 from proxy.subject.directory import HeldDirectory
 from proxy.telemetry import Metrics
+from proxy.telemetry.attempts import KEY_BYTES
+from proxy.version import VERSION
 from proxy.volume.opening import open_counts
 
 REVISIT_SECONDS: Final = 1.0
@@ -76,7 +81,8 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     seen, snapshot = load_first(settings) if inherited is None else ("", inherited.snapshot)
     seen_databases = take_fingerprints(settings)
     geolocator = make_geolocator(settings)
-    metrics = Metrics()
+    metrics = Metrics(key=secrets.token_bytes(KEY_BYTES) if inherited is None else inherited.attempts_key)
+    metrics.build.show([(VERSION, platform.python_version())])
     pseudonyms = HeldKeyRing(settings.pseudonym_key, metrics, seconds=settings.watch_seconds)
     assertions = await _open_assertions(stack, snapshot, settings, inherited)
     ledger, archive = await _open_records(stack, snapshot, settings, metrics, inherited)
@@ -116,9 +122,9 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     )
     reloader = None if inherited else make_reloader(settings, seen, in_force, metrics)
     renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
-    ledger.begin(in_force.describe_in_force, describe_start(snapshot, keys, geolocator, settings.ledger_durability))
-    readiness = partial(_judge, in_force, keys, renewal, reloader)
-    admin_at = "" if inherited else await serve_admin(stack, make_admin(lambda: metrics.registry, readiness), settings)
+    ledger.begin(in_force.describe_in_force, describe_start(snapshot, keys, geolocator, settings))
+    readiness = partial(_judge, in_force, keys, renewal, reloader, gateway)
+    admin_at = "" if inherited else await _serve_admin(stack, in_force, settings, metrics, readiness)
     listener, listen_at = await _serve(stack, gateway, settings, tls, inherited)
     names = [pseudonyms.watch(in_force.rename), assertions.watch(in_force.resign)]
     watching = [keys.keep_fresh(), renewal.watch(), tls.watch(settings.watch_seconds), *_watches(reloader), *names]
@@ -171,9 +177,22 @@ async def _open_records(
     """Open the ledger, and keep the bundle beside it before its folder has time to change; a worker's is kept."""
     ledger = open_ledger(settings, metrics, inherited.part if inherited else "")
     stack.push_async_callback(ledger.close)
-    archive = None if inherited or settings.ledger == STANDARD_OUTPUT else Archive(settings.ledger)
+    archive = None if inherited or settings.ledger == STANDARD_OUTPUT else Archive(settings.ledger_folder)
     await keep_bundle(archive, snapshot)
     return ledger, archive
+
+
+async def _serve_admin(
+    stack: contextlib.AsyncExitStack,
+    in_force: InForce,
+    settings: Settings,
+    metrics: Metrics,
+    readiness: Callable[[], Readiness],
+) -> str:
+    """Serve operators for as long as there is anything to be told: until callers' last requests have ended."""
+    asker = HealthAsker(settings, lambda: in_force.snapshot.catalog.apis)
+    stack.push_async_callback(asker.close)
+    return await serve_admin(stack, make_admin(lambda: metrics.registry, readiness, asker.ask), settings)
 
 
 def tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:
@@ -282,6 +301,7 @@ def _check_address_place(settings: Settings) -> None:
 
 def _check_settings(snapshot: Snapshot, settings: Settings) -> None:
     check_counts(snapshot, settings, settings.workers)
+    check_health_paths(settings, snapshot.catalog.apis)
     _check_address_place(settings)
     declared = {issuer.id for issuer in snapshot.issuers}
     for issuer_id in settings.jwks.keys() - declared:
@@ -303,7 +323,9 @@ def _watches(reloader: Reloader | None) -> list[Coroutine[None, None, None]]:
     return [] if reloader is None else [reloader.watch()]
 
 
-def _judge(in_force: InForce, keys: KeyStore, renewal: Renewal, reloader: Reloader | None) -> Readiness:
+def _judge(
+    in_force: InForce, keys: KeyStore, renewal: Renewal, reloader: Reloader | None, gateway: Gateway
+) -> Readiness:
     return judge_readiness(
         in_force.snapshot,
         in_force.geolocator,
@@ -313,6 +335,8 @@ def _judge(in_force: InForce, keys: KeyStore, renewal: Renewal, reloader: Reload
         geolocation_stale=renewal.stale,
         pseudonym_doubts=in_force.pseudonyms.find_doubts(),
         assertion_doubts=in_force.assertions.find_doubts(),
+        tls_doubts=in_force.find_tls_doubts(),
+        stopping=gateway.is_stopping,
     )
 
 

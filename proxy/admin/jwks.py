@@ -4,28 +4,24 @@
 from collections.abc import Callable
 from typing import Final
 
-from aiohttp import web
+from proxy.admin.serving import Answer, Find, Page
 
 PLACE: Final = "/.well-known/jwks.json"
 MAX_AGE_SECONDS: Final = 300
 """How long it may be kept: far shorter than the time from the adding of a key to its first signature."""
 
 
-def make_jwks(publish: Callable[[], bytes]) -> web.Application:
-    """Return the application.
+def make_jwks(publish: Callable[[], bytes]) -> Find:
+    """Return what answers who verifies.
 
     Args:
         publish: returns the JWK Set as it is now.
     """
-    headers = {"Cache-Control": f"public, max-age={MAX_AGE_SECONDS}", "X-Content-Type-Options": "nosniff"}
 
-    async def keys(_request: web.Request) -> web.Response:
-        return web.Response(body=publish(), content_type="application/jwk-set+json", headers=headers)
+    async def keys() -> Answer:
+        return Answer(publish(), media_type="application/jwk-set+json", cache=f"public, max-age={MAX_AGE_SECONDS}")
 
-    async def sign(_request: web.Request, response: web.StreamResponse) -> None:
-        response.headers["Server"] = "sekisho"
+    def find(path: str) -> Page | None:
+        return keys if path == PLACE else None
 
-    app = web.Application()
-    app.on_response_prepare.append(sign)
-    app.add_routes([web.get(PLACE, keys)])
-    return app
+    return find

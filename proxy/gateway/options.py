@@ -24,6 +24,8 @@ class GatewayOptions(BaseModel):
     """API id to a PEM file of that certificate's key, not encrypted."""
     upstream_server_name: dict[str, str] = Field(default_factory=dict)
     """API id to the name that its certificate must have and that it is asked for, in place of its URL's host."""
+    upstream_health: dict[str, str] = Field(default_factory=dict)
+    """API id to the path at which it tells, without a token, whether it is healthy."""
     tls_certificate: Path | None = None
     """PEM file of the listener's own certificate and those between it and its CA; without: plain HTTP."""
     tls_key: Path | None = None

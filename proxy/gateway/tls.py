@@ -22,6 +22,7 @@ from typing import Final
 
 from cryptography import x509
 
+from proxy.clock import render_instant
 from proxy.errors import UsageError
 from proxy.gateway.options import GatewayOptions
 from proxy.gateway.tls_parts import CIPHERS, load_key_pair, take_fingerprint
@@ -218,6 +219,10 @@ class ListenerTls:
         self._changing = asyncio.Lock()
         self.context: ssl.SSLContext | None = None
         """By which callers are accepted; None where there is no TLS."""
+        self._stale = ""
+        """Why the files as they lie there are not in use; empty while they are."""
+        self._ends_at: float | None = None
+        """When the certificate in use ends, in seconds since 1970; None where that is not known, or there is none."""
 
     @property
     def is_on(self) -> bool:
@@ -247,7 +252,7 @@ class ListenerTls:
         """Take note of what accepts by the first context."""
         self._listener = listener
         if self.is_on:
-            self._note("loaded")
+            self._note("")
 
     async def adopt(self, authorities: Sequence[bytes]) -> None:
         """Ask clients for certificates of other authorities from now on.
@@ -258,6 +263,20 @@ class ListenerTls:
         if self.is_on and tuple(authorities) != self._authorities:
             self._authorities = tuple(authorities)
             await self._renew()
+
+    def find_doubts(self, now: float) -> tuple[str, ...]:
+        """Return what is wrong with the listener's own certificate and key, in sentences, for who keeps it running.
+
+        Args:
+            now: seconds since 1970.
+        """
+        doubts = []
+        if self._stale:
+            doubts.append(f"the listener's TLS is not as declared, the old one stays: {self._stale}")
+        if self._ends_at is not None and self._ends_at <= now:
+            ended = render_instant(self._ends_at)
+            doubts.append(f"the listener's certificate ended at {ended}: who verifies it takes no answer")
+        return tuple(doubts)
 
     def poke(self) -> None:
         """Read the files again now."""
@@ -296,18 +315,25 @@ class ListenerTls:
             except (UsageError, OSError) as error:
                 if isinstance(error, OSError):  # the files are not to blame: tried again at the next look
                     self._seen = ()
-                self._note("failed")
+                self._note(str(error))
                 log.error("the listener's TLS is not as declared: the old one stays", extra={"error": str(error)})  # noqa: TRY400
                 return
-            self._note("loaded")
+            self._note("")
             log.info("the listener's TLS is renewed", extra={"path": str(self._options.tls_certificate)})
 
-    def _note(self, result: str) -> None:
-        self._metrics.tls_reloads.count(result)
-        self._metrics.tls_stale.set(0 if result == "loaded" else 1)
-        if result == "loaded" and self._options.tls_certificate is not None:
+    def _note(self, why_not: str) -> None:
+        """Take note of an attempt.
+
+        Args:
+            why_not: why it failed; empty where the files are in use.
+        """
+        self._stale = why_not
+        self._metrics.tls_reloads.count("failed" if why_not else "loaded")
+        self._metrics.tls_stale.set(1 if why_not else 0)
+        if not why_not and self._options.tls_certificate is not None:
             with contextlib.suppress(OSError, ValueError):
-                self._metrics.tls_certificate_expires.set(read_expiry(self._options.tls_certificate))
+                self._ends_at = read_expiry(self._options.tls_certificate)
+                self._metrics.tls_certificate_expires.set(self._ends_at)
 
 
 def _fingerprint(options: GatewayOptions) -> tuple[object, ...]:

@@ -7,17 +7,19 @@ from proxy.bundle.snapshot import Snapshot
 from proxy.caller.jwks import KeyStore
 from proxy.clock import render_instant
 from proxy.ledger.lines import BundleLine, GeolocationLine, StartLine
+from proxy.ledger.options import LedgerOptions
 from proxy.ledger.record import geolocation_line, render_place
 from proxy.model.ports import Geolocator
 from proxy.model.readiness import Readiness
 from proxy.version import VERSION
 
 
-def describe_start(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator, durability: str) -> StartLine:
+def describe_start(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator, options: LedgerOptions) -> StartLine:
     """Return the line of a gateway that begins to take requests."""
     return StartLine(
         version=VERSION,
-        durability=durability,
+        durability=options.ledger_durability,
+        replica=options.replica or "",
         geolocation=geolocator.build,
         upstreams={name: place.url for api in snapshot.catalog.apis for name, place in api.named_places},
         key_places={issuer.id: render_place(keys.place(issuer.id)) for issuer in snapshot.issuers},
@@ -52,6 +54,8 @@ def judge_readiness(
     geolocation_stale: tuple[str, ...],
     pseudonym_doubts: tuple[str, ...],
     assertion_doubts: tuple[str, ...] = (),
+    tls_doubts: tuple[str, ...] = (),
+    stopping: bool = False,
 ) -> Readiness:
     """Return whether a gateway can decide, and what should be known of it.
 
@@ -64,6 +68,8 @@ def judge_readiness(
         geolocation_stale: why databases as they lie there are not.
         pseudonym_doubts: what is wrong with the keys of pseudonyms.
         assertion_doubts: what is wrong with the keys of assertions.
+        tls_doubts: what is wrong with certificates and keys of either side.
+        stopping: whether it takes no more callers.
     """
     expired = tuple(
         f"the {each.use} database, built {render_instant(each.built)}, is too old to be believed"
@@ -72,7 +78,7 @@ def judge_readiness(
     )
     missing = tuple(issuer.id for issuer in snapshot.issuers if issuer.id not in issuers_with_keys)
     return Readiness(
-        ready=len(missing) < len(snapshot.issuers),
+        ready=len(missing) < len(snapshot.issuers) and not stopping,
         bundle=snapshot.name,
         policy=snapshot.policy_digest,
         registers=snapshot.registers_digest,
@@ -85,4 +91,6 @@ def judge_readiness(
         stale=stale,
         pseudonym_doubts=pseudonym_doubts,
         assertion_doubts=assertion_doubts,
+        tls_doubts=tls_doubts,
+        stopping=stopping,
     )

@@ -62,12 +62,21 @@ class AssertionMode(enum.StrEnum):
     """One for each request, bound to its method, its target and its id."""
 
 
+LOCALHOST: Final = "localhost"
+"""What an API behind a Unix socket is told that it is called."""
+
+
 class Upstream(msgspec.Struct, frozen=True):
     """Where an API is served."""
 
     url: str
     """``http://host:port`` or ``https://host:port``, without a path, or ``unix:/path/of/socket``."""
     hosted_in: str | None
+
+    @property
+    def authority(self) -> str:
+        """What it is called where its API declares no host."""
+        return self.url.partition("://")[2] or LOCALHOST
 
 
 class Api(msgspec.Struct, frozen=True):

@@ -26,6 +26,10 @@ class Readiness(msgspec.Struct, frozen=True):
     """That people are named by a key of an earlier month, or that the key ring as it lies there cannot be used."""
     assertion_doubts: tuple[str, ...] = ()
     """Why the keys of assertions as they lie there are not in use."""
+    tls_doubts: tuple[str, ...] = ()
+    """Why TLS files as they lie there are not in use, and whether the listener's certificate has ended."""
+    stopping: bool = False
+    """Whether it takes no more callers, and ends once requests under way have."""
 
 
 class WorkerState(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from proxy.caller.resolve import NOTHING_MET, CallerNeed, Callers, Shown
 from proxy.caller.tokens import read_credentials
 from proxy.caller.xfcc import read_forwarded_certificate
 from proxy.ledger.record import Recorder
-from proxy.model.api import READING, Api, Route, Upstream
+from proxy.model.api import READING, Api, Route
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.counts import UNAVAILABLE, Asked, Counted, CountsNeeded
 from proxy.model.decision import Reason
@@ -38,8 +38,6 @@ from proxy.request.headers import RequestFields, make_table, parse_host, read_re
 FORWARDED: Final = "xfcc"
 """The setting by which certificates come from ``X-Forwarded-Client-Cert`` of a trusted proxy."""
 
-LOCALHOST: Final = "localhost"
-"""What an API behind a Unix socket is told that it is called."""
 _ADDRESS_FIELDS: Final = {
     place: "" if place in {ClientAddress.PEER, ClientAddress.PROXY_PROTOCOL} else place.value for place in ClientAddress
 }
@@ -105,7 +103,9 @@ class Checkpoint:
         self.counted = find_counted(snapshot.policy, snapshot.every_resource)
         """What is counted, by API: only where some rule asks for it."""
         self.counted_in_answers = _find_counted_in_answers(snapshot.catalog.routes, self.counted)
-        self.fronts = {place.url: _render_host(place) for api in snapshot.catalog.apis for place in api.places}
+        self.fronts = {
+            place.url: f"Host: {place.authority}\r\n" for api in snapshot.catalog.apis for place in api.places
+        }
         """The field lines that begin what goes to an API that declares no host, by its upstream."""
         self.seal = Seal(recorder.cursor_key)
         """Seals the cursors of APIs."""
@@ -230,11 +230,6 @@ def _find_counted_in_answers(routes: Iterable[Route], counted: Mapping[str, tupl
         and route.action in READING
         and any(asked.tally.is_of_subjects for asked in counted.get(route.api.id, ()))
     )
-
-
-def _render_host(upstream: Upstream) -> str:
-    """Return the field line that says what an upstream is called whose API declares no host."""
-    return f"Host: {upstream.url.partition('://')[2] or LOCALHOST}\r\n"
 
 
 def _render_rest(api: Api, fields: RequestFields, forwardable: Headers) -> bytes:

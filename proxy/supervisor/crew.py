@@ -18,6 +18,7 @@ from proxy.supervisor.merge import Family, add_retired, merge_metrics, read_metr
 from proxy.supervisor.messages import Seen
 from proxy.supervisor.swap import Offer, Swapping, WorkerError, swap
 from proxy.telemetry import Metrics
+from proxy.telemetry.attempts import Attempt
 
 LOOK_SECONDS: Final = 15.0
 """How often workers are asked how they are: what one has counted since then is lost where it is killed."""
@@ -39,6 +40,7 @@ class Worker(Swapping, Protocol):
     gates: tuple[int, ...]
     seen: Seen | None
     last: tuple[Family, ...]
+    attempts: tuple[Attempt, ...]
     unanswered: int
     is_leaving: bool
 
@@ -114,7 +116,9 @@ class Crew:
         self._short = asyncio.Event()
         self._failures = 0
         self._retired: tuple[Family, ...] = ()
-        self._is_stopping = False
+        self.is_stopping = False
+        """Whether all are told to end."""
+        metrics.attempts.elsewhere = lambda: [each.attempts for each in self._alive]
 
     async def begin(self) -> None:
         """Start all workers, and keep them running.
@@ -184,13 +188,14 @@ class Crew:
         self._metrics.worker_ends.count(how)
         async with self._changing:
             self._retired = add_retired(self._retired, worker.last)
+            self._metrics.attempts.take(worker.attempts)
             self._alive.discard(worker)
             self._numbers.discard(worker.number)
             if worker in self.workers:
                 self.workers.remove(worker)
-                if not self._is_stopping:  # whoever is about to end takes no gate, and must not be ended for that
+                if not self.is_stopping:  # whoever is about to end takes no gate, and must not be ended for that
                     await self._share()
-        if not worker.is_leaving and not self._is_stopping:
+        if not worker.is_leaving and not self.is_stopping:
             log.error("worker %d has ended (%s): another one is started", worker.number, how)
             self._failures = 0 if worker.age > STEADY_SECONDS else self._failures + 1
         self._short.set()
@@ -245,7 +250,9 @@ class Crew:
             self._hold(worker.renew())
 
     async def look(self) -> None:
-        """Ask all workers how they are."""
+        """Ask all workers how they are; those that end answer no more."""
+        if self.is_stopping:
+            return
         await asyncio.gather(*(each.look(ANSWER_SECONDS) for each in self.workers))
 
     def read_metrics(self) -> tuple[Family, ...]:
@@ -309,7 +316,7 @@ class Crew:
 
     async def stop(self) -> None:
         """End all workers in order."""
-        self._is_stopping = True
+        self.is_stopping = True
         tasks = [*self._keeping, *([self._rolling] if self._rolling else [])]
         for task in tasks:
             task.cancel()

@@ -5,15 +5,17 @@ import asyncio
 import contextlib
 import gc
 import logging
+import secrets
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
-from aiohttp import web
 
 from proxy.admin.app import make_admin
+from proxy.admin.serving import Find
 from proxy.assertion.held import HeldAssertionKeys
 from proxy.bundle.snapshot import Snapshot
 from proxy.errors import UsageError
+from proxy.gateway.upstream.asking import HealthAsker
 from proxy.ledger.archive import Archive
 from proxy.ledger.opening import STANDARD_OUTPUT, hold_folder
 from proxy.lifecycle.kept import keep_bundle
@@ -27,6 +29,7 @@ from proxy.supervisor.member import Member
 from proxy.supervisor.merge import Shown
 from proxy.supervisor.states import Said, merge_readiness
 from proxy.telemetry import Metrics
+from proxy.telemetry.attempts import KEY_BYTES
 from proxy.wiring import load_first, make_reloader, tell_ready
 
 log = logging.getLogger("sekisho.workers")
@@ -59,9 +62,10 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
             "Each worker's ledger is one of its own, and on one standard output they would be none: with --workers "
             "name a folder with --ledger, or run one process."
         )
-    metrics = Metrics()
+    attempts_key = secrets.token_bytes(KEY_BYTES)
+    metrics = Metrics(key=attempts_key)
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(hold_folder(settings.ledger))
+        stack.enter_context(hold_folder(settings.ledger_folder))
         gates = open_gates(settings.listen, settings.workers)
         stack.callback(close_gates, gates)
         spares: dict[int, Member] = {}
@@ -69,19 +73,21 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
         for number in range(1, settings.workers + 1):  # before the bundle is loaded: each takes a while to come up
             spares[number] = await Member.spawn(number, settings, gates)
         seen, snapshot = load_first(settings)
-        archive = Archive(settings.ledger)
+        archive = Archive(settings.ledger_folder)
         await keep_bundle(archive, snapshot)
 
         async def start(number: int, snapshot: Snapshot) -> Member:
             member = spares.pop(number, None) or await Member.spawn(number, settings, gates)
-            await member.begin(settings, gates, snapshot)
+            await member.begin(settings, gates, snapshot, attempts_key)
             return member
 
         crew = Crew(
             settings.workers, start, snapshot, archive=archive, metrics=metrics, drain_seconds=settings.drain_seconds
         )
         reloader = make_reloader(settings, seen, crew, metrics)
-        admin_at = await serve_admin(stack, _make_admin(crew, reloader, settings), settings)
+        asker = HealthAsker(settings, lambda: crew.snapshot.catalog.apis)
+        stack.push_async_callback(asker.close)
+        admin_at = await serve_admin(stack, _make_admin(crew, reloader, asker, settings), settings)
         assertions = HeldAssertionKeys(settings, seconds=settings.watch_seconds)  # to publish them: workers sign
         await serve_jwks(stack, assertions, settings)
         stack.push_async_callback(crew.stop)
@@ -103,15 +109,15 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
         close_gates(gates)  # first: whoever comes now is refused, and not left waiting
 
 
-def _make_admin(crew: Crew, reloader: Reloader, settings: Settings) -> web.Application:
+def _make_admin(crew: Crew, reloader: Reloader, asker: HealthAsker, settings: Settings) -> Find:
     def readiness() -> WorkersReadiness:
         said = [
             Said(each.number, each.pid, None if each.seen is None else each.seen.readiness) for each in crew.workers
         ]
         in_force = crew.snapshot.policy_digest, crew.snapshot.registers_digest
-        return merge_readiness(said, settings.workers, in_force, reloader.stale)
+        return merge_readiness(said, settings.workers, in_force, reloader.stale, stopping=crew.is_stopping)
 
-    return make_admin(lambda: Shown(crew.read_metrics()), readiness, crew.look)
+    return make_admin(lambda: Shown(crew.read_metrics()), readiness, asker.ask, crew.look)
 
 
 def _nothing() -> None:

@@ -18,7 +18,7 @@ class Said(msgspec.Struct, frozen=True):
 
 
 def merge_readiness(
-    said: Sequence[Said], size: int, in_force: tuple[str, str], stale: tuple[str, ...]
+    said: Sequence[Said], size: int, in_force: tuple[str, str], stale: tuple[str, ...], *, stopping: bool = False
 ) -> WorkersReadiness:
     """Return the readiness of all: yes where there are enough workers, each of them is ready, and on one bundle.
 
@@ -27,14 +27,16 @@ def merge_readiness(
         size: how many there shall be.
         in_force: the digests of policy and registers that they shall have.
         stale: why the policy folder as it lies there is not in force.
+        stopping: whether they are told to end.
     """
     states = tuple(_judge(each, in_force) for each in said)
     known = [each.readiness for each in said if each.readiness is not None]
-    is_ready = len(states) >= size and all(each.ready for each in states)
+    is_ready = not stopping and len(states) >= size and all(each.ready for each in states)
     if not known:
         return WorkersReadiness(
             ready=False, bundle="", policy=in_force[0], registers=in_force[1], mode="enforce", observe_until=None,
             issuers_without_keys=(), geolocation="", emergency_denies=(), stale=stale, workers=states, wanted=size,
+            stopping=stopping,
         )  # fmt: skip
     first = known[0]
     return WorkersReadiness(
@@ -50,6 +52,9 @@ def merge_readiness(
         stale=stale,
         geolocation_doubts=_unite([each.geolocation_doubts for each in known]),
         pseudonym_doubts=_unite([each.pseudonym_doubts for each in known]),
+        assertion_doubts=_unite([each.assertion_doubts for each in known]),
+        tls_doubts=_unite([each.tls_doubts for each in known]),
+        stopping=stopping,
         workers=states,
         wanted=size,
     )

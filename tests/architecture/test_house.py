@@ -63,6 +63,7 @@ WITH_IO: Final = {
     "ledger.read",
     "ledger.follow",
     "ledger.key_ring_file",
+    "bundle.listing",
     "bundle.read",
     "bundle.gather",
     "bundle.check",

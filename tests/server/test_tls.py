@@ -627,6 +627,7 @@ async def test_the_old_certificate_stays_in_use_while_there_is(
         await becomes(is_told)
         assert await _shown(place) == before
         assert (await _metrics(place))["sekisho_tls_stale"] == 1
+        assert "the old one stays" in (await _tls_doubts(place))[0]
         renewed = own()
         place.write(renewed)
 
@@ -635,6 +636,14 @@ async def test_the_old_certificate_stays_in_use_while_there_is(
             return is_new and (await _metrics(place))["sekisho_tls_stale"] == 0
 
         await becomes(is_shown)
+        assert await _tls_doubts(place) == []
+
+
+async def _tls_doubts(place: Place) -> list[str]:
+    async with aiohttp.ClientSession() as session, session.get(f"{place.admin}/readyz") as answer:
+        assert answer.status == 200, "it keeps nothing from being decided"
+        doubts: list[str] = (await answer.json())["tls_doubts"]
+        return doubts
 
 
 async def test_no_handshake_fails_while_certificates_change_again_and_again(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@
 - ``dial``: how a connection is made: addresses, TCP or a Unix socket, TLS.
 - ``tls``: which server is believed to be the API, and what we show it.
 - ``upstreams``: all of them.
+- ``asking``: whether an API says that it is healthy, for who probes it through us.
 
 What holds everywhere here:
 

@@ -49,6 +49,8 @@ class UpstreamTls:
         self._files = files
         self._context: ssl.SSLContext | None = None
         self._seen: tuple[object, ...] = ()
+        self.stale = ""
+        """Why the files as they lie there are not in use; empty while they are."""
 
     async def read_context(self) -> ssl.SSLContext:
         """Return the context, of the files as they are now where they can be used.
@@ -73,8 +75,11 @@ class UpstreamTls:
         except UsageError as error:
             if self._context is None:
                 raise
-            told = {"api": self._api, "error": str(error)}
+            self.stale = str(error)
+            told = {"api": self._api, "error": self.stale}
             log.error("an API's TLS is not as declared: the old one stays", extra=told)  # noqa: TRY400
+        else:
+            self.stale = ""
         self._seen = seen
         return self._context
 

@@ -89,6 +89,11 @@ class Upstreams:
             metrics.upstream_waiting.labels(name).set_function(waiting)
             metrics.upstream_down.labels(name).set_function(functools.partial(self._is_down, name))
 
+    def find_tls_doubts(self) -> tuple[str, ...]:
+        """Return why the TLS files of APIs as they lie there are not in use, as far as connections were made since."""
+        told = (f"{pool.name}: the old TLS stays: {pool.tls.stale}" for pool in self._pools.values() if pool.tls.stale)
+        return tuple(told)
+
     def _count(self, name: str, count: Callable[[Pool], int]) -> float:
         return sum(count(pool) for pool in (*self._pools.values(), *self._retired) if pool.name == name)
 

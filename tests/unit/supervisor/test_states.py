@@ -44,3 +44,17 @@ def test_what_one_worker_doubts_is_told_once() -> None:
     ]
     merged = merge_readiness(said, 2, IN_FORCE, ("rules.yaml:1:1: no YAML",))
     assert (merged.geolocation_doubts, merged.stale) == (("old", "older"), ("rules.yaml:1:1: no YAML",))
+
+
+@pytest.mark.parametrize(
+    "doubts", ["geolocation_doubts", "pseudonym_doubts", "assertion_doubts", "tls_doubts", "issuers_without_keys"]
+)
+def test_whatever_a_worker_doubts_is_told(doubts: str) -> None:
+    said = [Said(1, 1, READY), Said(2, 2, msgspec.structs.replace(READY, **{doubts: ("it",)}))]
+    assert getattr(merge_readiness(said, 2, IN_FORCE, ()), doubts) == ("it",)
+
+
+@pytest.mark.parametrize("said", [[Said(1, 1, READY), Said(2, 2, READY)], []], ids=["workers that end", "none left"])
+def test_who_is_told_to_end_is_not_ready(said: list[Said]) -> None:
+    merged = merge_readiness(said, 2, IN_FORCE, (), stopping=True)
+    assert (merged.ready, merged.stopping) == (False, True)

@@ -210,6 +210,13 @@ async def test_a_changed_file_that_cannot_be_used_is_logged_and_the_old_one_stay
         assert (await asks.ask()).body == b"ok"
         await _reconnect(asks)
         assert (await asks.ask()).body == b"ok"
+        doubts = asks.upstreams.find_tls_doubts()
+        assert len(doubts) == 1
+        assert doubts[0].startswith("users: the old TLS stays: ")
+        corp.ca_path.write_text(corp.ca.pem)
+        await _reconnect(asks)
+        assert (await asks.ask()).body == b"ok"
+        assert asks.upstreams.find_tls_doubts() == ()
     told = [record.__dict__["error"] for record in caplog.records if record.levelno == logging.ERROR]
     assert len(told) == 1
     assert str(corp.ca_path) in told[0]
