@@ -197,7 +197,9 @@ TRUST: Final = Row(
             "Age of geolocation databases",
             "Since they were built, at the gateway that has the oldest. Too old is not believed: what it would say is "
             "unknown, and deny rules that ask for it apply.",
-            Query(f"max by (database) (sekisho_geolocation_age_seconds{{{HERE}}})", "{{database}}"),
+            Query(
+                f"time() - min by (database) (sekisho_geolocation_build_timestamp_seconds{{{HERE}}})", "{{database}}"
+            ),
             unit="s",
             width=8,
             runbook="geolocation-old",
