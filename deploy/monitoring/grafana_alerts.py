@@ -45,7 +45,8 @@ _IN_FILES: Final = ("uid", "title", "condition", "data", "for", "noDataState", "
 _HEADER: Final = f"""\
 SPDX-License-Identifier: Apache-2.0
 What to be told about, and when, for a Grafana that evaluates alerts itself. Where Prometheus evaluates \
-deploy/prometheus/sekisho.rules.yml, leave this file out, or everybody is told twice. The data source's uid is \
+deploy/prometheus/sekisho.rules.yml, leave this file out, or mute it as notifications.yaml beside it does: else \
+everybody is told twice. The data source's uid is \
 `{DATA_SOURCE}`.
 Made by `make generate` from deploy/monitoring/alerts: change it there."""
 

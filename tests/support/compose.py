@@ -134,12 +134,9 @@ class Rehearsal:
                     time.sleep(0.05)
                 assert container.code == 0, f"{name}: {container.output}"
             return
-        while True:
+        while container.run(*test[1:]).returncode:
             assert container.code is None, f"{name} ended: {container.output}"
-            asked = container.run(*test[1:])
-            if asked.returncode == 0:
-                return
-            assert time.monotonic() < deadline, f"{name} is not healthy: {asked.stdout}{asked.stderr}{container.output}"
+            assert time.monotonic() < deadline, f"{name} is not healthy: {container.output}"
             time.sleep(0.2)
 
     def run(self, name: str, *command: str) -> tuple[int, str]:

@@ -2,10 +2,10 @@
 """``sekisho sample call URL``: one request, for images that have no curl, and whose callers need tokens."""
 
 import argparse
+import asyncio
 
 import aiohttp
 
-from proxy.cli.run import run_loop
 from proxy.cli.terminal import plain
 from proxy.demo.calls import TIMEOUT_SECONDS, Answered, call, fetch_token
 from proxy.demo.story import PEOPLE
@@ -34,21 +34,18 @@ def run(options: argparse.Namespace) -> int:
     """Ask; 1 if the answer is a refusal, or if there is none."""
     if (options.person is None) != (options.issuer is None):
         raise UsageError("--as NAME and --issuer URL belong together: a token is somebody's, and from somewhere.")
-    codes: list[int] = []
-    run_loop(_run(options, codes))
-    return codes[0]
+    return asyncio.run(_run(options))
 
 
-async def _run(options: argparse.Namespace, codes: list[int]) -> None:
+async def _run(options: argparse.Namespace) -> int:
     try:
         answer = await _call(options)
     except FetchError as error:
         print(plain(f"{error}."))
-        codes.append(1)
-        return
+        return 1
     print(f"{answer.status} {answer.decision_id}".rstrip())
     print(plain(answer.body.decode("utf-8", "replace"), keep_newlines=True))
-    codes.append(0 if answer.status < 400 else 1)
+    return 0 if answer.status < 400 else 1
 
 
 async def _call(options: argparse.Namespace) -> Answered:
