@@ -203,7 +203,7 @@ def test_a_variable_that_kubernetes_makes_of_a_service_is_told_as_one(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "10.0.0.1")
-    with pytest.raises(UsageError, match=f"{name} is no setting: Kubernetes makes .* enableServiceLinks: false"):
+    with pytest.raises(UsageError, match=f"{name} is no setting: Kubernetes makes .*`enableServiceLinks: false`"):
         read_settings()
 
 
