@@ -54,7 +54,6 @@ RULES: Final[Mapping[str, Rule]] = {
     "sekisho_grants_active": Rule.LARGEST,
     "sekisho_geolocation_info": Rule.LARGEST,
     "sekisho_geolocation_build_timestamp_seconds": Rule.SMALLEST,
-    "sekisho_geolocation_age_seconds": Rule.LARGEST,
     "sekisho_geolocation_expired": Rule.LARGEST,
     "sekisho_geolocation_stale": Rule.LARGEST,
     "sekisho_passages_in_progress": Rule.SUM,

@@ -12,7 +12,10 @@ _LOOKUP_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 class AskingMetrics(Declaring):
     """The metrics of asking others."""
 
-    def _declare_asking(self) -> None:
+    title = "Others who are asked"
+
+    def declare(self) -> None:
+        """Declare its metrics."""
         self._declare_issuers()
         self._declare_counts()
         self._declare_lookups()

@@ -26,6 +26,7 @@ _NOWHERE: Final = (ABSENT, NOT_APPLICABLE)
 """Facts that put nobody in any country."""
 MAX_KINDS: Final = 128
 """Kinds of requests that are counted together: to tell them apart holds nobody up for longer than a millisecond."""
+_MOST_ROUTES: Final = "sekisho_denied_routes_most"
 _FROM_WHERE: Final = ("caller_affiliate", "origin_country", "subject_country")
 
 
@@ -73,8 +74,11 @@ class _Settling(Collector):
 class DecisionMetrics(Declaring):
     """The metrics of requests."""
 
-    def _declare_decisions(self, attempts: Attempts) -> None:
-        self.attempts = attempts
+    title = "Requests and decisions"
+
+    def declare(self) -> None:
+        """Declare its metrics."""
+        self.attempts = Attempts(self._key, lambda: self._folded.count(_MOST_ROUTES))
         self._kinds: dict[_Key, _Kind] = {}
         self.registry.register(_Settling(self._settle))
         self._declare_judging()
@@ -147,7 +151,7 @@ class DecisionMetrics(Declaring):
             _FROM_WHERE,
         )
         self.denied_routes_most = Found(
-            "sekisho_denied_routes_most",
+            _MOST_ROUTES,
             "Of all callers of an affiliate: the most distinct routes that one was denied within the last hour.",
             ["caller_affiliate"],
             self.registry,

@@ -10,7 +10,10 @@ from proxy.telemetry.declaring import Declaring
 class KeepingMetrics(Declaring):
     """The metrics of the ledger."""
 
-    def _declare_keeping(self) -> None:
+    title = "The ledger"
+
+    def declare(self) -> None:
+        """Declare its metrics."""
         self.ledger_lines = PlainCounter("sekisho_ledger_lines_total", "Lines made durable.", self.registry)
         self.ledger_failures = Counter(
             "sekisho_ledger_failures_total",

@@ -1,14 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The metrics of a gateway, all in one registry."""
 
+from typing import Final
+
 from prometheus_client import CollectorRegistry
 
 from proxy.telemetry.asking import AskingMetrics
-from proxy.telemetry.attempts import Attempts
 from proxy.telemetry.decisions import DecisionMetrics
+from proxy.telemetry.declaring import Declaring
 from proxy.telemetry.keeping import KeepingMetrics
 from proxy.telemetry.serving import ServingMetrics
 from proxy.telemetry.standing import StandingMetrics
+
+PARTS: Final[tuple[type[Declaring], ...]] = (
+    DecisionMetrics,
+    StandingMetrics,
+    AskingMetrics,
+    KeepingMetrics,
+    ServingMetrics,
+)
 
 
 class Metrics(DecisionMetrics, StandingMetrics, AskingMetrics, KeepingMetrics, ServingMetrics):
@@ -20,12 +30,6 @@ class Metrics(DecisionMetrics, StandingMetrics, AskingMetrics, KeepingMetrics, S
     """
 
     def __init__(self, registry: CollectorRegistry | None = None, key: bytes = b"") -> None:
-        super().__init__(registry or CollectorRegistry())
-        self._declare_decisions(Attempts(key, self._count_forgotten))
-        self._declare_standing()
-        self._declare_asking()
-        self._declare_keeping()
-        self._declare_serving()
-
-    def _count_forgotten(self) -> None:
-        self._folded.count("sekisho_denied_routes_most")
+        super().__init__(registry or CollectorRegistry(), key)
+        for part in PARTS:
+            part.declare(self)

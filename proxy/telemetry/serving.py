@@ -12,7 +12,10 @@ WORKER_ENDS: Final = ("told", "by-itself", "killed")
 class ServingMetrics(Declaring):
     """The metrics of serving."""
 
-    def _declare_serving(self) -> None:
+    title = "Connections, APIs and workers"
+
+    def declare(self) -> None:
+        """Declare its metrics."""
         self._declare_load()
         self._declare_upstreams()
         self._declare_workers()

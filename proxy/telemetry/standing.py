@@ -11,7 +11,10 @@ from proxy.telemetry.declaring import Declaring
 class StandingMetrics(Declaring):
     """The metrics of what is in force."""
 
-    def _declare_standing(self) -> None:
+    title = "What is in force"
+
+    def declare(self) -> None:
+        """Declare its metrics."""
         self.build = Listing(
             "sekisho_build_info",
             "The version of this program, and of the Python that runs it.",
@@ -83,11 +86,6 @@ class StandingMetrics(Declaring):
             "When a geolocation database was built.",
             ["database"],
         )
-        self.geolocation_age = self._gauge(
-            "sekisho_geolocation_age_seconds",
-            "How long ago a geolocation database was built.",
-            ["database"],
-        )
         self.geolocation_expired = self._gauge(
             "sekisho_geolocation_expired",
             "1 while a geolocation database is too old to be believed, and its answers are unknown.",
@@ -126,18 +124,13 @@ class StandingMetrics(Declaring):
             databases: all of them.
             clock: reads the wall clock, seconds since 1970.
         """
-        gauges = (self.geolocation, self.geolocation_built, self.geolocation_age, self.geolocation_expired)
+        gauges = (self.geolocation, self.geolocation_built, self.geolocation_expired)
         for gauge in gauges:
             gauge.clear()
         for each in databases:
             self.geolocation.labels(each.use, each.type, each.digest).set(1)
             self.geolocation_built.labels(each.use).set(each.built)
-            self.geolocation_age.labels(each.use).set_function(_age_of(each, clock))
             self.geolocation_expired.labels(each.use).set_function(_expired(each, clock))
-
-
-def _age_of(database: DatabaseInfo, clock: Callable[[], float]) -> Callable[[], float]:
-    return lambda: clock() - database.built
 
 
 def _expired(database: DatabaseInfo, clock: Callable[[], float]) -> Callable[[], float]:

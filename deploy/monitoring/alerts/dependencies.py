@@ -73,7 +73,7 @@ GROUP: Final = Group(
         Alert(
             name="SekishoGeolocationOld",
             expr=f"""\
-sekisho_geolocation_age_seconds > {OLD_DAYS} * 86400
+time() - sekisho_geolocation_build_timestamp_seconds > {OLD_DAYS} * 86400
 unless
   sekisho_geolocation_expired == 1""",
             why="Providers publish weekly or more often. Keep it below --geoip-max-age-days, so that somebody is told "

@@ -6,15 +6,14 @@ from proxy.telemetry import Metrics
 from tests.support.series import series
 
 
-def test_lessons_3_17_databases_are_shown_with_digest_age_and_whether_they_are_believed() -> None:
+def test_lessons_3_17_databases_are_shown_with_digest_when_built_and_whether_they_are_believed() -> None:
     metrics = Metrics()
     old = DatabaseInfo("country", "GeoLite2-Country", 100.0, "sha256:a", 200.0)
     new = DatabaseInfo("country", "GeoLite2-Country", 290.0, "sha256:b", 400.0)
     sample = metrics.registry.get_sample_value
 
-    for database, age, expired in ((old, 200.0, 1.0), (new, 10.0, 0.0)):
+    for database, expired in ((old, 1.0), (new, 0.0)):
         metrics.show_geolocation([database], lambda: 300.0)
-        assert sample("sekisho_geolocation_age_seconds", {"database": "country"}) == age
         assert sample("sekisho_geolocation_expired", {"database": "country"}) == expired
         assert sample("sekisho_geolocation_build_timestamp_seconds", {"database": "country"}) == database.built
 
