@@ -29,6 +29,10 @@ from proxy.subject.options import SubjectOptions
 from proxy.volume.options import VolumeOptions
 
 PREFIX: Final = "SEKISHO_"
+_SERVICE_LINK: Final = re.compile(
+    r"SEKISHO(?:_[A-Z0-9_]+)?_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)?)"
+)
+"""What a container is given of each Service of its namespace, here of those whose names begin like ours."""
 _EXAMPLE: Final = '{"ID": "https://host.example/path"}'
 
 
@@ -108,6 +112,11 @@ def _refuse_unknown_variables() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     for name in os.environ:  # noqa: TID251 - this is the place
         if name.upper().startswith(PREFIX) and name.upper() not in known:
+            if _SERVICE_LINK.fullmatch(name):
+                raise UsageError(
+                    f"{name} is no setting: Kubernetes makes such variables of its Services. Say `enableServiceLinks: "
+                    "false` in the pod's spec."
+                )
             raise UsageError(f"{name} is no setting{nearest(name.upper(), known)}: mend or unset it.")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from proxy.errors import UsageError
-from proxy.settings import Settings, parse_endpoint, read_settings
+from proxy.settings import _SERVICE_LINK, Settings, parse_endpoint, read_settings
 
 SECONDS = [name for name in Settings.model_fields if name.endswith("_seconds")]
 
@@ -192,3 +192,20 @@ def test_any_text_is_an_endpoint_or_a_usage_error(text: str) -> None:
 def test_every_address_and_port_is_read_as_it_is_written(address: object, port: int) -> None:
     host = str(address)
     assert parse_endpoint(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "--listen") == (host, port)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SEKISHO_SERVICE_HOST", "SEKISHO_SERVICE_PORT", "SEKISHO_SERVICE_PORT_HTTP", "SEKISHO_PORT", "SEKISHO_PORT_80_TCP",
+     "SEKISHO_PORT_80_TCP_ADDR", "SEKISHO_ADMIN_SERVICE_HOST", "SEKISHO_ADMIN_PORT_9090_TCP_PROTO"],
+)  # fmt: skip
+def test_a_variable_that_kubernetes_makes_of_a_service_is_told_as_one(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "10.0.0.1")
+    with pytest.raises(UsageError, match=f"{name} is no setting: Kubernetes makes .*`enableServiceLinks: false`"):
+        read_settings()
+
+
+def test_no_setting_is_called_like_a_variable_of_a_service() -> None:
+    assert not [name for name in Settings.model_fields if _SERVICE_LINK.fullmatch(f"SEKISHO_{name.upper()}")]
