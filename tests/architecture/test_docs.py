@@ -79,6 +79,15 @@ def test_every_verb_that_the_pages_name_exists() -> None:
             assert verb in VERBS, f"{page.name} names `sekisho {verb}`"
 
 
+def test_every_verb_of_make_that_the_pages_name_exists() -> None:
+    verbs = {*re.findall(r"(?m)^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"))}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(r"`make ((?:[a-z0-9-]+ ?)+)`", text) + re.findall(r"(?m)^make ([a-z0-9-]+) +#", text)
+        missing = {verb for verbs_ in named for verb in verbs_.split()} - verbs
+        assert not missing, f"{page.name} names make {missing}"
+
+
 def test_every_verb_and_flag_of_the_ledger_that_the_pages_name_exists() -> None:
     parsers = {}
     for verb in LEDGER_VERBS:
