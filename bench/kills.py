@@ -181,6 +181,7 @@ class Killed:
         (policies / "policy.yaml").write_text(POLICY)
         (policies / "jwks.json").write_text(self.issuer.key_set())
         (folder / "ledger.key").write_text(f"{KEY.render()}\n")
+        (folder / "ledger.key").chmod(0o600)
         make_key_file(folder / "pseudonym.key", period_of(unix_seconds()))
 
     async def spawn(self, port: int) -> asyncio.subprocess.Process:

@@ -4,11 +4,26 @@
 import contextlib
 import errno
 import os
+import re
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from proxy.errors import UsageError
+
+_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
+"""That others than its owner write a file, or others than its group read it."""
+_A_FOLDER: Final = "it is a folder (Docker makes one in the place of a file that is to be mounted and is not there)"
+_KINDS: Final[Mapping[str, tuple[str, re.Pattern[bytes]]]] = {
+    "--ledger-key": ("the key of a ledger", re.compile(rb"(?m)^\s*PRIVATE\+KEY\+")),
+    "--pseudonym-key": ("a key ring of pseudonyms", re.compile(rb"(?m)^\s*subjects ")),
+    "SEKISHO_ASSERTION_KEY": (
+        "keys of assertions", re.compile(rb"(?m)^\s*[0-9]{4}-[0-9-]+T[0-9:.]+Z (?:EdDSA|ES256) ")),
+    "--tls-key": ("PEM", re.compile(rb"(?m)^-----BEGIN ")),
+}  # fmt: skip
+"""By the setting that names it, what a file of keys is, and a line of it."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -42,6 +57,50 @@ def open_regular(path: Path, flags: int = 0) -> int:
         os.close(file)
         raise
     return file
+
+
+def read_key_file(path: Path, what: str, mend: str, *, limit: int) -> bytes:
+    """Read a file of keys, which is its owner's and its group's alone.
+
+    Args:
+        path: the file.
+        what: its kind, as the beginning of a sentence: ``The key of the ledger``.
+        mend: how one is made, as a sentence.
+        limit: bytes.
+
+    Raises:
+        UsageError: it cannot be had, is open to others, is empty or too large.
+    """
+    try:
+        with os.fdopen(open_regular(path), "rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            data = stream.read(limit + 1)
+    except OSError as error:
+        why = _A_FOLDER if path.is_dir() else error.strerror
+        raise UsageError(f"{what} {path} cannot be read: {why}. {mend}") from error
+    if not data.strip() or len(data) > limit:
+        why = f"it has more than {limit} bytes" if data.strip() else "it is empty"
+        raise UsageError(f"{what} {path} is none: {why}. {mend}")
+    if mode & _OPEN:
+        raise UsageError(
+            f"{what} {path} is open to others (mode {stat.S_IMODE(mode):o}), and whoever has it can do as the gateway "
+            f"does: chmod 600 {path}, or 640 where its group is the gateway's alone."
+        )
+    return data
+
+
+def find_kind(data: bytes, setting: str) -> str:
+    """Return `` (it looks like …)`` where a file of keys that cannot be used is of another kind; else nothing.
+
+    Args:
+        data: what stands in it.
+        setting: that names it.
+    """
+    kinds = {name: kind for name, (kind, line) in _KINDS.items() if line.search(data)}
+    if setting in kinds or not kinds:
+        return ""
+    name, kind = next(iter(kinds.items()))
+    return f" (it looks like {kind}, of {name})"
 
 
 def write_new_file(path: Path, text: str, mode: int) -> None:

@@ -29,8 +29,8 @@ PLACE: Final = "deploy/grafana/provisioning/alerting/sekisho.yaml"
 FOLDER: Final = "Sekisho"
 DATA_SOURCE: Final = "prometheus"
 """The uid of the data source that scrapes the gateways."""
-INTERVAL: Final = "1m"
-"""How often a group is evaluated; Grafana takes no less than 10 s unless told."""
+INTERVAL: Final = "20s"
+"""How often a group is evaluated: of multiples of ten seconds, which Grafana wants, near to Prometheus' example."""
 RESOLUTION: Final = "1m"
 """How often a subquery evaluates what a recording rule would have recorded at every evaluation."""
 
@@ -44,9 +44,9 @@ _IN_FILES: Final = ("uid", "title", "condition", "data", "for", "noDataState", "
 """What a rule has in a file; folder, organisation and group are those that it stands under."""
 _HEADER: Final = f"""\
 SPDX-License-Identifier: Apache-2.0
-What to be told about, and when, for a Grafana that evaluates alerts itself. Where Prometheus evaluates \
-deploy/prometheus/sekisho.rules.yml, leave this file out, or everybody is told twice. The data source's uid is \
-`{DATA_SOURCE}`.
+What to be told about, and when, for a Grafana that evaluates alerts itself; it needs no rules in Prometheus. Where \
+Prometheus evaluates the same ones, one of the two may tell people: notifications.yaml says how. The data source's uid \
+is `{DATA_SOURCE}`.
 Made by `make generate` from deploy/monitoring/alerts: change it there."""
 
 

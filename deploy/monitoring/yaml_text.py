@@ -83,7 +83,7 @@ def _scalar(head: str, value: Node, indent: int) -> Iterator[str]:
     elif "\n" in value:
         yield f"{head} |-"
         yield from (f"{inner}{line}".rstrip() for line in value.split("\n"))
-    elif len(head) + len(value) >= WIDTH:
+    elif len(head) + len(value) >= WIDTH and " ".join(value.split()) == value:
         yield f"{head} >-"
         yield from (f"{inner}{line}" for line in _fold(value, WIDTH - len(inner)))
     else:

@@ -5,10 +5,11 @@ import os
 import sys
 from typing import Final
 
-from deploy.validation import grafana, grafana_alerts, kubernetes, prometheus, python_files, systemd
+from deploy.validation import compose, grafana, grafana_alerts, kubernetes, prometheus, python_files, systemd
 from deploy.validation.checks import DEPLOY, Check, find_unchecked, list_files, select
 
 CHECKS: Final[tuple[Check, ...]] = (
+    *compose.CHECKS,
     *grafana.CHECKS,
     *grafana_alerts.CHECKS,
     *kubernetes.CHECKS,

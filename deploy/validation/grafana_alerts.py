@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import yaml
 
 from deploy.validation.checks import Check, run_program
-from deploy.validation.prometheus import PACKAGE, RULES, TESTS, find_in_rules, read_yaml
+from deploy.validation.prometheus import PACKAGE, RULES, TESTS, find_in_rules, read_alerts, read_yaml
 
 PATTERNS: Final = ("grafana/provisioning/alerting/sekisho.yaml",)
 EXPRESSIONS: Final = "__expr__"
@@ -91,11 +91,10 @@ def _as_rule(rule: Content) -> dict[str, Any]:
 
 
 def _find_problems(paths: Sequence[Path]) -> Iterable[str]:
-    names = {rule["alert"] for group in read_yaml(RULES)["groups"] for rule in group["rules"] if "alert" in rule}
     for path in paths:
         document = read_yaml(path)
         yield from (f"{path.name}: {problem}" for problem in find_in_form(document))
-        if names != {rule["title"] for group in document["groups"] for rule in group["rules"]}:
+        if read_alerts() != [rule["title"] for group in document["groups"] for rule in group["rules"]]:
             yield f"{path.name}: its alerts are not those of {RULES.name}: make generate"
 
 

@@ -5,36 +5,23 @@ Whoever reads it can sign, and whoever writes it can have another sign: it is re
 its group can read it, or others than its owner write it.
 """
 
-import os
-import stat
 from pathlib import Path
 from typing import Final
 
 from proxy.assertion.keys import AssertionKey, AssertionKeyError, AssertionKeys, make_ring_text
-from proxy.disk import open_regular, write_new_file
+from proxy.disk import find_kind, read_key_file, write_new_file
 from proxy.errors import UsageError
 
 MAX_BYTES: Final = 64 * 1024
-_FORBIDDEN: Final = stat.S_IWGRP | stat.S_IRWXO
+_WHAT: Final = "The file of keys of assertions"
 _MEND: Final = "Make one with `sekisho keys new FILE`."
 
 
 def read_key_text(path: Path) -> str:
     """Read what stands in a file of keys; UsageError if that is no text, cannot be had, or is not kept secret."""
-    try:
-        with os.fdopen(open_regular(path), "rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"The keys of assertions {path} cannot be read: {error.strerror}. {_MEND}") from error
-    if mode & _FORBIDDEN:
-        raise UsageError(
-            f"The keys of assertions {path} are open to others (mode {stat.S_IMODE(mode):o}), and whoever reads them "
-            f"can sign: chmod 600 {path}, or 640 where its group is the gateway's alone."
-        )
-    if len(data) > MAX_BYTES or not data.isascii():
-        told = f"has more than {MAX_BYTES} bytes" if len(data) > MAX_BYTES else "is not ASCII text"
-        raise UsageError(f"The file {path} holds no keys of assertions: it {told}. {_MEND}")
+    data = read_key_file(path, _WHAT, _MEND, limit=MAX_BYTES)
+    if not data.isascii():
+        raise UsageError(f"{_WHAT} {path} is none: it is not ASCII text. {_MEND}")
     return data.decode("ascii")
 
 
@@ -43,7 +30,8 @@ def parse_key_text(path: Path, text: str) -> AssertionKeys:
     try:
         return AssertionKeys.parse(text)
     except AssertionKeyError as error:
-        raise UsageError(f"The file {path} holds no keys of assertions that can be used: {error}.") from None
+        kind = find_kind(text.encode(), "SEKISHO_ASSERTION_KEY")
+        raise UsageError(f"The file {path} holds no keys of assertions that can be used{kind}: {error}.") from None
 
 
 def read_keys(path: Path) -> AssertionKeys:

@@ -8,10 +8,12 @@ with ``#`` are passed over.
 from pathlib import Path
 from typing import Final
 
-from proxy.disk import write_new_file
+from proxy.disk import find_kind, read_key_file, write_new_file
 from proxy.errors import UsageError
 from proxy.ledger.note import NoteError, SigningKey, VerifierKey
 
+MAX_BYTES: Final = 64 * 1024
+_WHAT: Final = "The key of the ledger"
 _MEND: Final = "Make one with `sekisho ledger keygen FILE --name NAME` and name it with --ledger-key FILE."
 
 
@@ -19,18 +21,17 @@ def read_signing_key(path: Path | None) -> SigningKey:
     """Read the key that signs a ledger. No message holds a part of it.
 
     Raises:
-        UsageError: there is none, or it is none.
+        UsageError: there is none, it is none, or it is open to others.
     """
     if path is None:
         raise UsageError(f"The key of the ledger is not set: nobody could tell whether records were changed. {_MEND}")
+    data = read_key_file(path, _WHAT, _MEND, limit=MAX_BYTES)
     try:
-        return SigningKey.parse(path.read_text(encoding="utf-8").strip())
-    except OSError as error:
-        raise UsageError(f"The key of the ledger {path} cannot be read: {error.strerror}. {_MEND}") from error
+        return SigningKey.parse(data.decode().strip())
     except UnicodeDecodeError:
-        raise UsageError(f"The key of the ledger {path} is none: it is no text in UTF-8. {_MEND}") from None
+        raise UsageError(f"{_WHAT} {path} is none: it is no text in UTF-8. {_MEND}") from None
     except NoteError as error:
-        raise UsageError(f"The key of the ledger {path} is none: {error}. {_MEND}") from None
+        raise UsageError(f"{_WHAT} {path} is none{find_kind(data, '--ledger-key')}: {error}. {_MEND}") from None
 
 
 def read_verifier_keys(path: Path) -> tuple[VerifierKey, ...]:

@@ -5,11 +5,12 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from proxy.disk import write_new_file
+from proxy.disk import find_kind, read_key_file, write_new_file
 from proxy.errors import UsageError
 from proxy.ledger.pseudonym import MONTHS, KeyRing, KeyRingError
 
 MAX_BYTES: Final = 1024 * 1024
+_WHAT: Final = "The key of pseudonyms"
 _MEND: Final = "Make one with `sekisho keygen FILE` and name it with --pseudonym-key FILE."
 
 
@@ -31,15 +32,14 @@ def find_key_file(path: Path | None) -> Path:
 
 
 def read_key_text(path: Path) -> str:
-    """Read what stands in the file of a key ring; UsageError if that is no text or cannot be had."""
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"The key of pseudonyms {path} cannot be read: {error.strerror}. {_MEND}") from error
-    if len(data) > MAX_BYTES or not data.isascii():
-        told = "has more than a mebibyte" if len(data) > MAX_BYTES else "is not ASCII text"
-        raise UsageError(f"The key ring {path} is none: it {told}. {_MEND}")
+    """Read what stands in the file of a key ring.
+
+    Raises:
+        UsageError: that is no text, cannot be had, or is open to others.
+    """
+    data = read_key_file(path, _WHAT, _MEND, limit=MAX_BYTES)
+    if not data.isascii():
+        raise UsageError(f"{_WHAT} {path} is none: it is not ASCII text. {_MEND}")
     return data.decode("ascii")
 
 
@@ -48,7 +48,8 @@ def parse_key_text(path: Path, text: str) -> KeyRing:
     try:
         return KeyRing.parse(text)
     except KeyRingError as error:
-        raise UsageError(f"The key ring {path} cannot be used: {error}.") from None
+        kind = find_kind(text.encode(), "--pseudonym-key")
+        raise UsageError(f"The key ring {path} cannot be used{kind}: {error}.") from None
 
 
 def make_key_file(path: Path, first: str, months: int = MONTHS) -> KeyRing:

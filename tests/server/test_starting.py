@@ -41,6 +41,7 @@ CANNOT_START: dict[str, tuple[Flags, type[SekishoError], str]] = {
 
 
 def _written(path: Path, text: str) -> Path:
+    path.touch(mode=0o600)
     path.write_text(text, encoding="ascii")
     return path
 

@@ -21,7 +21,7 @@ import msgspec
 
 from tests.support.image import ROOT, read_stages
 
-PROGRAMS: Final = ("ip", "nsenter", "unshare", "setpriv", "mount", "wget")
+PROGRAMS: Final = ("ip", "mount", "nsenter", "setpriv", "sysctl", "unshare", "wget")
 IP, NSENTER = (shutil.which(name) or name for name in ("ip", "nsenter"))
 PLAIN_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STOP_SECONDS: Final = 30
@@ -38,9 +38,8 @@ _ETC: Final = {
 def missing_rights() -> str:
     """Return the sentence that says what is missing, empty if nothing is."""
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
-        return (
-            f"{', '.join(missing)} cannot be found: apt-get install --no-install-recommends iproute2 util-linux wget."
-        )
+        packages = "iproute2 procps util-linux wget"
+        return f"{', '.join(missing)} cannot be found: apt-get install --no-install-recommends {packages}."
     if os.geteuid() != 0:
         return "Networks and file systems of their own can only be made by root: run the tests as root."
     try:
@@ -168,7 +167,8 @@ class Container:
             entrypoint: likewise.
         """
         words = [*(entrypoint or self._image.entrypoint), *(command or self._image.command)]
-        script = f"{self._make_root()}\ntouch {self._ready}\nexec chroot {self._folder / 'root'} {shlex.join([*self._as_user, *words])}"
+        program = shlex.join([*self._as_user, *words])
+        script = f"{self._make_root()}\ntouch {self._ready}\nexec chroot {self._folder / 'root'} {program}"
         with self._open_output() as output:
             self._process = subprocess.Popen(
                 [NSENTER, f"--net=/run/netns/{self._network}", "unshare", "--mount", "sh", "-euc", script],
@@ -214,8 +214,8 @@ class Container:
         lines += [f"printf %s {shlex.quote(text)} >etc/{name}" for name, text in _ETC.items()]
         lines += [f"cp {self._folder / 'hosts'} etc/hosts", "cp /etc/ld.so.cache etc/"]
         lines += [f"install -d -o {uid} -g {uid} -m 0700 .{path}" for path, uid in self._image.owned.items()]
-        for place in self._scratch:
-            path, _, options = place.partition(":")
+        for scratch in self._scratch:
+            path, _, options = scratch.partition(":")
             lines.append(f"mkdir -p .{path}; mount -t tmpfs -o {options or 'rw'} tmpfs .{path}")
         for mount in self._mounts:
             make = f"mkdir -p .{mount.target}"

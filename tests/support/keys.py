@@ -21,5 +21,6 @@ GRANTED: Final = SubjectNames(SUBJECTS_KEY)
 def write_pseudonym_keys(path: Path, ring: KeyRing | None = None) -> Path:
     """Write a key ring, a new one from this month on unless told, and return where."""
     ring = ring or KeyRing.generate(period_of(unix_seconds()), 2, secrets.token_bytes)
+    path.touch(mode=0o600)
     path.write_text(ring.render(), encoding="ascii")
     return path

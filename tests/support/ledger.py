@@ -20,6 +20,7 @@ KEY: Final = SigningKey.generate("sekisho.example/ledger")
 
 def write_ledger_key(path: Path, key: SigningKey = KEY) -> Path:
     """Write a signing key into a file, as `sekisho ledger keygen` does."""
+    path.touch(mode=0o600)
     path.write_text(key.render() + "\n", encoding="ascii")
     return path
 

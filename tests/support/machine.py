@@ -50,8 +50,7 @@ ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
 rm -rf etc/systemd/system/*.wants etc/systemd/system/default.target
 printf '[Unit]\\nDefaultDependencies=no\\n' >etc/systemd/system/machine.target
-mkdir -p "$SHARED" ".$SHARED"
-mount --bind "$SHARED" ".$SHARED"
+mount --bind "$SHARED" mnt
 cat >boot.sh <<'END'
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
@@ -59,6 +58,7 @@ mount -o remount,bind,ro proc/sys
 mkdir -p old
 pivot_root . old
 umount -l /old
+mount --make-rshared /
 exec env -i container=other PATH="$PATH" /usr/lib/systemd/systemd --system --unit=machine.target --show-status=0
 END
 exec unshare --pid --mount --fork --kill-child sh boot.sh
@@ -71,11 +71,11 @@ class Machine(msgspec.Struct, frozen=True):
     pid: int
     """Of its first process, as this machine counts."""
     shared: Path
-    """A folder that is the same here and there."""
+    """A folder of ours that is ``/mnt`` there."""
 
     def run(self, script: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a script of the shell there, as root; what it printed is in the error where it fails."""
-        inside = [NSENTER, "--target", str(self.pid), "--all", "--root", "--wd=/"]
+        inside = [NSENTER, "--target", str(self.pid), "--all", "--root", "--wdns=/"]
         ran = subprocess.run(
             [*inside, "/bin/bash", "-euo", "pipefail", "-c", script],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", **_pip_settings()},

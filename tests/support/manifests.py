@@ -28,7 +28,7 @@ class Pod(msgspec.Struct, frozen=True):
 
     def find(self, name: str) -> Document:
         """Return the container of a name."""
-        (found,) = [each for each in self.containers if each["name"] == name]
+        found: Document = next(each for each in self.containers if each["name"] == name)
         return found
 
     def security(self, container: Document) -> Document:
@@ -37,7 +37,7 @@ class Pod(msgspec.Struct, frozen=True):
 
     def volume(self, name: str) -> Document:
         """Return the volume of a name."""
-        (found,) = [each for each in self.spec["volumes"] if each["name"] == name]
+        found: Document = next(each for each in self.spec["volumes"] if each["name"] == name)
         return found
 
     def ports(self) -> set[int]:
@@ -90,7 +90,7 @@ def list_references(pod: Pod) -> Iterator[tuple[str, Sequence[str]]]:
 def selects(selector: Document | None, labels: Mapping[str, str]) -> bool:
     """Whether a label selector is met; one that asks nothing is met by all."""
     assert selector is None or selector.keys() <= {"matchLabels"}, selector
-    return (selector or {}).get("matchLabels", {}).items() <= labels.items()
+    return all(labels.get(name) == value for name, value in (selector or {}).get("matchLabels", {}).items())
 
 
 class Party(msgspec.Struct, frozen=True):

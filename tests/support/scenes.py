@@ -7,6 +7,7 @@ script says here: expectations are drawn from these two, on another way than the
 
 import asyncio
 import contextlib
+import itertools
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,6 +20,7 @@ import msgspec
 from aiohttp import web
 
 from proxy.clock import unix_seconds
+from proxy.counting import MAX_CHILDREN
 from proxy.demo.stage import Stage, run_stage
 from proxy.demo.story import BEIJING, SATO, SHANGHAI, TOKYO_VPN, Scene
 from proxy.ledger.pseudonym import KeyRing
@@ -28,7 +30,8 @@ from tests.support.command import write_policies
 from tests.support.keys import KEY as PSEUDONYM_KEY
 from tests.support.keys import SUBJECTS_KEY, write_pseudonym_keys
 from tests.support.ledger import KEY, read_records
-from tests.support.world import ENGINEER, STAFF, World, headers, run_world, serve_raw, wait_for
+from tests.support.mmdb import write_database
+from tests.support.world import ENGINEER, OFFICE, STAFF, World, headers, run_world, serve_raw, wait_for
 
 DAY: Final = 86400
 PROBED: Final = 27
@@ -50,6 +53,10 @@ GRANTED: Final = "48"
 """Whose data the grant is about."""
 
 
+async def _do_nothing() -> None:
+    """For who has nothing more to play."""
+
+
 class Playing(msgspec.Struct, frozen=True):
     """A scene whose gateway runs."""
 
@@ -58,6 +65,8 @@ class Playing(msgspec.Struct, frozen=True):
     admin: str
     """Host and port of its metrics; nobody listens there where the scene is that it is down."""
     play: Callable[[], Awaitable[None]]
+    go_on: Callable[[], Awaitable[None]] = _do_nothing
+    """What it plays once all that was played before is seen."""
     ledger: Path | None = None
     job: str = "sekisho"
 
@@ -65,7 +74,14 @@ class Playing(msgspec.Struct, frozen=True):
         """Return the lines of its ledger."""
         return [] if self.ledger is None else read_records(self.ledger, line)
 
+    def count_lines(self) -> int:
+        """Return how many lines its ledger has of what happened; its own seals and covers are none of them."""
+        lines = [] if self.ledger is None else read_records(self.ledger)
+        return sum(line["line"] not in {"segment", "checkpoint"} for line in lines)
 
+
+RULE_FILES: Final = tuple(f"policies/rules/{name}.yaml" for name in ("allow", "deny", "mask", "trial"))
+"""Of the lively gateway, below its folder."""
 LIVELY: Final = (
     (
         "bundle.yaml",
@@ -111,7 +127,7 @@ async def run_lively(folder: Path) -> AsyncIterator[Playing]:
             assert {played.status for played in await stage.play_all(tries)} == {403, 404}
             await _reload(stage, policies)
 
-        yield Playing("lively", stage.admin.removeprefix("http://"), play, stage.ledger)
+        yield Playing("lively", stage.admin.removeprefix("http://"), play, ledger=stage.ledger)
 
 
 def _grant(policies: Path, key: Path) -> None:
@@ -139,6 +155,8 @@ def _bundles(ledger: Path) -> list[dict[str, Any]]:
     return read_records(ledger, "bundle")
 
 
+OLD: Final = 20 * DAY
+"""Age of a geolocation database that somebody should renew."""
 OBSERVED: Final = 3
 """Requests that observe mode lets through."""
 
@@ -152,7 +170,13 @@ async def run_observing(folder: Path) -> AsyncIterator[Playing]:
     witness = folder / "witness"
     witness.mkdir()
     ring = write_pseudonym_keys(folder / "old.key", KeyRing(SUBJECTS_KEY, {"2020-01": PSEUDONYM_KEY}))
-    settings = {"ledger_witness": [str(witness)], "ledger_checkpoint_seconds": 1, "pseudonym_key": ring}
+    countries = write_countries(folder, OLD)
+    settings = {
+        "ledger_witness": [str(witness)],
+        "ledger_checkpoint_seconds": 1,
+        "pseudonym_key": ring,
+        "geoip": countries,
+    }
     async with (
         serve_raw(_answer) as api,
         run_world(folder, api, policies=policies, **settings) as world,
@@ -162,7 +186,13 @@ async def run_observing(folder: Path) -> AsyncIterator[Playing]:
             _keep_others(witness)
             assert [await ask(world, "/v1/jp/users/42", ENGINEER) for _ in range(OBSERVED)] == [200] * OBSERVED
 
-        yield Playing("observing", world.admin.removeprefix("http://"), play, world.ledger)
+        yield Playing("observing", world.admin.removeprefix("http://"), play, ledger=world.ledger)
+
+
+def write_countries(folder: Path, age: int) -> Path:
+    """Write a geolocation database that was built that many seconds ago."""
+    path, known = folder / "countries.mmdb", {"198.51.100.0/24": {"country": {"iso_code": "JP"}}}
+    return write_database(path, known, kind="GeoIP2-Country", built=int(unix_seconds()) - age)
 
 
 def _keep_others(witness: Path) -> None:
@@ -178,6 +208,13 @@ def _keep_others(witness: Path) -> None:
 SEATS: Final = 6
 """Connections that the crowded gateway takes."""
 TURNED_AWAY: Final = 12
+FOLDED: Final = 28
+"""Requests to undeclared targets, beyond as many as a metric tells apart."""
+_WORDS: Final = (
+    "v1", "users", "reports", "law-enforcement", "export", "by-id", "search", "phone", "payments", "feed", "status",
+    "friends",
+)  # fmt: skip
+"""Words that routes declare, and one that none does: their shapes are told apart."""
 MISSHAPEN: Final = 7
 """Answers of its API that are not what their route declares."""
 CUT: Final = 2
@@ -207,19 +244,34 @@ async def run_crowded(folder: Path) -> AsyncIterator[Playing]:
             for _ in range(CUT):
                 with contextlib.suppress(aiohttp.ClientError):
                     await ask(world, "/v1/jp/users/42", STAFF)
+            await _flood(world)
             held = [await asyncio.open_connection(world.host, world.port) for _ in range(SEATS)]
             for _ in range(TURNED_AWAY):
                 assert await ask(world, "/v1/jp/users/42", STAFF) == 503
             seated.extend(writer for _, writer in held)
 
         try:
-            yield Playing("crowded", world.admin.removeprefix("http://"), play, world.ledger)
+            yield Playing("crowded", world.admin.removeprefix("http://"), play, ledger=world.ledger)
         finally:
             for writer in seated:
                 writer.close()
 
 
-async def ask(world: World, target: str, claims: dict[str, Any], address: str = "10.20.3.7", **changes: Any) -> int:
+async def _flood(world: World) -> None:
+    """Ask for more shapes of undeclared targets than a metric has room for, each once."""
+    shapes = [f"/v9/{'/'.join(words)}" for words in itertools.product(_WORDS, repeat=3)]
+    targets = [(method, shape) for method in ("GET", "DELETE") for shape in shapes][: MAX_CHILDREN + FOLDED]
+    fields = headers(STAFF)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=SEATS - 1)) as session:
+
+        async def send(method: str, target: str) -> int:
+            async with session.request(method, world.url + target, headers=fields) as response:
+                return response.status
+
+        assert {*await asyncio.gather(*(send(*target) for target in targets))} == {404}
+
+
+async def ask(world: World, target: str, claims: dict[str, Any], address: str = OFFICE, **changes: Any) -> int:
     """Ask a gateway, on a connection of its own, and return the status."""
     fields = {**headers(claims, address), **changes}
     async with aiohttp.request("GET", world.url + target, headers=fields) as response:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.disk import open_regular, replace_file, sync_folder, write_new_file
+from proxy.disk import find_kind, open_regular, read_key_file, replace_file, sync_folder, write_new_file
 from proxy.errors import UsageError
 from tests.support.small_disk import no_file_larger_than
 
@@ -114,3 +114,55 @@ def test_what_is_not_there_cannot_be_replaced(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be replaced: No such file"):
         replace_file(tmp_path / "keys", "new")
     assert not list(tmp_path.iterdir())
+
+
+def _key(mode: int, data: bytes = b"a key\n") -> Callable[[Path], object]:
+    def make(path: Path) -> None:
+        path.write_bytes(data)
+        path.chmod(mode)
+
+    return make
+
+
+NO_KEYS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "nothing": (lambda _: None, "cannot be read: No such file or directory. Make one."),
+    "a folder": (Path.mkdir, "cannot be read: it is a folder (Docker makes one in the place of a file that is to be"),
+    "a pipe that nobody writes to": (os.mkfifo, "cannot be read: it is no regular file. Make one."),
+    "a device without end": (lambda path: path.symlink_to("/dev/zero"), "cannot be read: it is no regular file"),
+    "nothing in it": (_key(0o600, b""), "is none: it is empty. Make one."),
+    "blank lines": (_key(0o600, b" \n\n"), "is none: it is empty"),
+    "more than there can be": (_key(0o600, b"x" * 101), "is none: it has more than 100 bytes"),
+    "what everybody may read": (_key(0o644), "is open to others (mode 644), and whoever has it can do as the gateway"),
+    "what its group may write": (_key(0o660), "is open to others (mode 660)"),
+    "what others may execute": (_key(0o601), "is open to others (mode 601)"),
+}
+
+
+@pytest.mark.parametrize(("make", "told"), NO_KEYS.values(), ids=NO_KEYS.keys())
+def test_what_is_no_file_of_keys_is_told_with_the_mend(
+    tmp_path: Path, make: Callable[[Path], object], told: str
+) -> None:
+    make(tmp_path / "key")
+    with pytest.raises(UsageError) as raised:
+        read_key_file(tmp_path / "key", "The key", "Make one.", limit=100)
+    assert str(raised.value).startswith(f"The key {tmp_path / 'key'} {told}")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o440])
+def test_a_key_is_its_owners_and_its_groups_alone(tmp_path: Path, mode: int) -> None:
+    _key(mode)(tmp_path / "key")
+    assert read_key_file(tmp_path / "key", "The key", "Make one.", limit=100) == b"a key\n"
+
+
+KINDS = {
+    b"PRIVATE+KEY+name+0+x": " (it looks like the key of a ledger, of --ledger-key)",
+    b"# ours\n  subjects 00\n": " (it looks like a key ring of pseudonyms, of --pseudonym-key)",
+    b"2026-11-22T09:00:00.000Z EdDSA 00": " (it looks like keys of assertions, of SEKISHO_ASSERTION_KEY)",
+    b"-----BEGIN PRIVATE KEY-----": "",
+    b"CHANGEME": "",
+}
+
+
+@pytest.mark.parametrize(("data", "told"), KINDS.items())
+def test_a_key_of_another_kind_is_known(data: bytes, told: str) -> None:
+    assert find_kind(data, "--tls-key") == told

@@ -49,6 +49,7 @@ _SUMMARY: Final = Row(
             or_none(count(_REQUESTS, RANGE, where=WHO)),
             steps=PLAIN,
             width=6,
+            runbook="cross-border-rising",
         ),
         tile(
             "Records that crossed",
@@ -57,6 +58,7 @@ _SUMMARY: Final = Row(
             or_none(count(_RECORDS, RANGE, where=WHO)),
             steps=PLAIN,
             width=6,
+            runbook="cross-border-rising",
         ),
         tile(
             "Share of allowed requests",
@@ -75,6 +77,7 @@ _SUMMARY: Final = Row(
             or_none(count("sekisho_grants_used_total", RANGE)),
             steps=((None, "green"), (1, "orange")),
             width=6,
+            runbook="grant-used",
         ),
     ),
 )
@@ -99,6 +102,7 @@ _TREND: Final = Row(
             Query(_hourly(_REQUESTS), "now"),
             Query(_hourly(_REQUESTS, "1w"), "a week before"),
             width=8,
+            runbook="cross-border-rising",
         ),
         lines(
             "Records an hour, and a week before",
@@ -107,6 +111,7 @@ _TREND: Final = Row(
             Query(_hourly(_RECORDS), "now"),
             Query(_hourly(_RECORDS, "1w"), "a week before"),
             width=8,
+            runbook="cross-border-rising",
         ),
         lines(
             "Share of allowed requests, hour by hour",
@@ -153,6 +158,7 @@ _WHERE: Final = Row(
                 count("sekisho_grants_used_total", BAR, "grant", "rule"),
                 "{{grant}} lifts {{rule}}",
             ),
+            runbook="grant-used",
         ),
     ),
 )

@@ -3,6 +3,7 @@
 
 from typing import Final
 
+from deploy.monitoring.alerts.denials import MANY_ROUTES, MANY_SUBJECTS, MANY_SUBJECTS_ANYBODY
 from deploy.monitoring.dashboards.board import Board, Row
 from deploy.monitoring.dashboards.panels import (
     AMBER,
@@ -22,16 +23,15 @@ from deploy.monitoring.dashboards.panels import (
     or_none,
     ranking,
     tile,
-    with_runbook,
 )
 
 _PAGE: Final = "denied-attempts"
 _DENIALS: Final = "sekisho_denials_total"
 _TIED: Final = "sekisho_denials_tied_total"
 _DENIED: Final = f'{HERE}, effect="deny"'
-_MOST: Final = ((None, GREEN), (5, AMBER), (10, RED))
-"""A caller who is denied five routes may have lost their way; who is denied ten tries doors."""
-_MOST_SUBJECTS: Final = ((None, GREEN), (10, AMBER), (25, RED))
+_MOST_ROUTES: Final = ((None, GREEN), (MANY_ROUTES, RED))
+_MOST_SUBJECTS: Final = ((None, GREEN), (MANY_SUBJECTS, AMBER), (MANY_SUBJECTS_ANYBODY, RED))
+"""The colours change where the alerts are told."""
 
 _SUMMARY: Final = Row(
     "In this range",
@@ -40,6 +40,7 @@ _SUMMARY: Final = Row(
             "Denied requests",
             "Requests that the policy denied in this range. Who it was stands in the ledger: see the runbook.",
             or_none(count(_DENIALS, RANGE, where=WHO)),
+            runbook="denied-attempts",
         ),
         tile(
             "Dropped records",
@@ -58,13 +59,15 @@ _SUMMARY: Final = Row(
             "Requests that observe mode let through and that will be refused under enforcement. Not 0: the policy is "
             "not enforced, see the dashboard Policy life.",
             or_none(count("sekisho_observed_refusals_total", RANGE)),
+            runbook="observe-mode",
         ),
         tile(
             "Most routes denied to one caller",
             "Of all callers, the most distinct routes that one of them was denied within the last hour; what no route "
             "declares counts by its shape. Many: somebody tries doors.",
             or_none(f"max(sekisho_denied_routes_most{{{WHO}}})"),
-            steps=_MOST,
+            steps=_MOST_ROUTES,
+            runbook="probing",
         ),
         tile(
             "Most data subjects denied to one caller",
@@ -72,6 +75,7 @@ _SUMMARY: Final = Row(
             "goes through people, or a program does.",
             or_none(f"max(sekisho_denied_subjects_most{{{WHO}}})"),
             steps=_MOST_SUBJECTS,
+            runbook="probing",
         ),
     ),
 )
@@ -79,26 +83,22 @@ _SUMMARY: Final = Row(
 _WHO: Final = Row(
     "Who",
     (
-        with_runbook(
-            bars(
-                "Denied attempts by affiliate",
-                "Each bar counts the requests that the policy denied since the bar before it, by the caller's "
-                "employer. For the people behind a bar ask the ledger for its time.",
-                Query(count(_DENIALS, BAR, "caller_affiliate", where=WHO), "{{caller_affiliate}}"),
-            ),
-            _PAGE,
+        bars(
+            "Denied attempts by affiliate",
+            "Each bar counts the requests that the policy denied since the bar before it, by the caller's "
+            "employer. For the people behind a bar ask the ledger for its time.",
+            Query(count(_DENIALS, BAR, "caller_affiliate", where=WHO), "{{caller_affiliate}}"),
+            runbook=_PAGE,
         ),
-        with_runbook(
-            bars(
-                "Denied attempts by country the caller is tied to",
-                "As the bundle's ties say: employer, residence, who controls the employer. A caller who is tied to "
-                "several countries is in each of them; unknown: there may be others.",
-                Query(
-                    count(_TIED, BAR, "tied_country", where=WHO),
-                    "{{tied_country}}",
-                ),
+        bars(
+            "Denied attempts by country the caller is tied to",
+            "As the bundle's ties say: employer, residence, who controls the employer. A caller who is tied to "
+            "several countries is in each of them; unknown: there may be others.",
+            Query(
+                count(_TIED, BAR, "tied_country", where=WHO),
+                "{{tied_country}}",
             ),
-            _PAGE,
+            runbook=_PAGE,
         ),
         ranking(
             "Tied to which country",
@@ -121,6 +121,7 @@ _WHO: Final = Row(
             Query(
                 f"max by (caller_affiliate) (sekisho_denied_subjects_most{{{WHO}}})", "{{caller_affiliate}}, subjects"
             ),
+            runbook="probing",
         ),
     ),
 )
@@ -170,30 +171,25 @@ _WHAT: Final = Row(
 _LAST_HOUR: Final = Row(
     "The last hour",
     (
-        with_runbook(
-            listing(
-                "The last hour: from where, whose data",
-                "Denied requests of the last hour, whatever range is chosen above. For each of them the ledger has a "
-                "line.",
-                Query(
-                    count(_DENIALS, "1h", "caller_affiliate", "origin_country", "subject_country", where=WHO) + SOME,
-                    "Denied",
-                ),
-                columns={"caller_affiliate": "Affiliate", "origin_country": "From", "subject_country": "Data of"},
+        listing(
+            "The last hour: from where, whose data",
+            "Denied requests of the last hour, whatever range is chosen above. For each of them the ledger has a line.",
+            Query(
+                count(_DENIALS, "1h", "caller_affiliate", "origin_country", "subject_country", where=WHO) + SOME,
+                "Denied",
             ),
-            _PAGE,
+            columns={"caller_affiliate": "Affiliate", "origin_country": "From", "subject_country": "Data of"},
+            runbook=_PAGE,
         ),
-        with_runbook(
-            listing(
-                "The last hour: tied to which country",
-                "Denied requests of the last hour by country the caller is tied to: what the alerts are about.",
-                Query(
-                    count(_TIED, "1h", "tied_country", "caller_affiliate", "subject_country", where=WHO) + SOME,
-                    "Denied",
-                ),
-                columns={"tied_country": "Tied to", "caller_affiliate": "Affiliate", "subject_country": "Data of"},
+        listing(
+            "The last hour: tied to which country",
+            "Denied requests of the last hour by country the caller is tied to: what the alerts are about.",
+            Query(
+                count(_TIED, "1h", "tied_country", "caller_affiliate", "subject_country", where=WHO) + SOME,
+                "Denied",
             ),
-            _PAGE,
+            columns={"tied_country": "Tied to", "caller_affiliate": "Affiliate", "subject_country": "Data of"},
+            runbook=_PAGE,
         ),
         listing(
             "What no route declares",

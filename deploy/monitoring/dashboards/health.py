@@ -17,7 +17,6 @@ from deploy.monitoring.dashboards.panels import (
     listing,
     states,
     tile,
-    with_runbook,
 )
 
 
@@ -30,22 +29,18 @@ def _quantile(metric: str, share: float) -> Query:
 _NOW: Final = Row(
     "Now",
     (
-        with_runbook(
-            tile(
-                "Gateways down",
-                "Gateways that do not answer Prometheus. None of the other panels knows anything of them meanwhile.",
-                f"sum(1 - up{{{HERE}}})",
-            ),
-            "down",
+        tile(
+            "Gateways down",
+            "Gateways that do not answer Prometheus. None of the other panels knows anything of them meanwhile.",
+            f"sum(1 - up{{{HERE}}})",
+            runbook="down",
         ),
-        with_runbook(
-            tile(
-                "Ledger cannot be written",
-                "Times in this range that a gateway could not write its ledger. What cannot be recorded is not "
-                "answered: callers got 503.",
-                count("sekisho_ledger_failures_total", "$__range"),
-            ),
-            "ledger-failing",
+        tile(
+            "Ledger cannot be written",
+            "Times in this range that a gateway could not write its ledger. What cannot be recorded is not "
+            "answered: callers got 503.",
+            count("sekisho_ledger_failures_total", "$__range"),
+            runbook="ledger-failing",
         ),
         tile(
             "Not in force as it lies there",
@@ -53,31 +48,25 @@ _NOW: Final = Row(
             "over all gateways; the last good ones are. Which it is stands in the table below.",
             f"sum(sekisho_bundle_stale{{{HERE}}} + sekisho_geolocation_stale{{{HERE}}} + sekisho_tls_stale{{{HERE}}})",
         ),
-        with_runbook(
-            tile(
-                "APIs that cannot be connected to",
-                "APIs that some gateway takes for down: its callers get 502 at once.",
-                f"count(max by (api) (sekisho_upstream_down{{{HERE}}}) == 1) or 0 * sum(up{{{HERE}}} == 1)",
-            ),
-            "upstream-down",
+        tile(
+            "APIs that cannot be connected to",
+            "APIs that some gateway takes for down: its callers get 502 at once.",
+            f"count(max by (api) (sekisho_upstream_down{{{HERE}}}) == 1) or 0 * sum(up{{{HERE}}} == 1)",
+            runbook="upstream-down",
         ),
-        with_runbook(
-            tile(
-                "Lookups down",
-                "Directories that do not tell whose data it is: whoever's decision hangs on it gets 503.",
-                f"count(max by (lookup) (sekisho_lookup_down{{{HERE}}}) == 1) or 0 * sum(up{{{HERE}}} == 1)",
-            ),
-            "lookup-down",
+        tile(
+            "Lookups down",
+            "Directories that do not tell whose data it is: whoever's decision hangs on it gets 503.",
+            f"count(max by (lookup) (sekisho_lookup_down{{{HERE}}}) == 1) or 0 * sum(up{{{HERE}}} == 1)",
+            runbook="lookup-down",
         ),
-        with_runbook(
-            tile(
-                "APIs reached without the gateway",
-                "APIs that the canary got through to, without a token. So can whoever is where it is. Of all "
-                "canaries: they are no gateways, and are not chosen above.",
-                "sum(sekisho_probe_reachable)",
-                no_value="no canary",
-            ),
-            "bypass",
+        tile(
+            "APIs reached without the gateway",
+            "APIs that the canary got through to, without a token. So can whoever is where it is. Of all "
+            "canaries: they are no gateways, and are not chosen above.",
+            "sum(sekisho_probe_reachable)",
+            no_value="no canary",
+            runbook="bypass",
         ),
     ),
 )
@@ -103,15 +92,12 @@ _GATEWAYS: Final = Row(
             Query(f"sekisho_workers_serving{{{HERE}}}", "{{instance}}"),
             width=8,
         ),
-        with_runbook(
-            bars(
-                "Workers that ended",
-                "By how: told (a restart in order), by-itself, killed. But for told, their requests under way broke "
-                "off.",
-                Query(count("sekisho_worker_ends_total", BAR, "how"), "{{how}}"),
-                width=8,
-            ),
-            "workers-ending",
+        bars(
+            "Workers that ended",
+            "By how: told (a restart in order), by-itself, killed. But for told, their requests under way broke off.",
+            Query(count("sekisho_worker_ends_total", BAR, "how"), "{{how}}"),
+            width=8,
+            runbook="workers-ending",
         ),
         lines(
             "Connections of callers",
@@ -120,6 +106,7 @@ _GATEWAYS: Final = Row(
             Query(f"sekisho_connections{{{HERE}}}", "{{instance}}"),
             Query(f"sekisho_connections_limit{{{HERE}}} > 0", "{{instance}}, limit"),
             width=8,
+            runbook="overloaded",
         ),
     ),
 )
@@ -131,6 +118,7 @@ _REQUESTS: Final = Row(
             "Decisions by effect",
             "What the policy decided. No bars where there were some: traffic has stopped, or goes another way.",
             Query(count("sekisho_decisions_total", BAR, "effect"), "{{effect}}"),
+            runbook="traffic-stopped",
         ),
         bars(
             "Refusals by reason",
@@ -170,6 +158,7 @@ _REQUESTS: Final = Row(
             "ledger; if it goes on, more of something is declared than a metric can tell apart.",
             Query(count("sekisho_labels_folded_total", BAR, "metric"), "{{metric}}"),
             width=8,
+            runbook="labels-folded",
         ),
     ),
 )

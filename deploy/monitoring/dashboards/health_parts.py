@@ -17,7 +17,6 @@ from deploy.monitoring.dashboards.panels import (
     listing,
     states,
     tile,
-    with_runbook,
 )
 
 _DAY: Final = 86400
@@ -33,6 +32,7 @@ APIS: Final = Row(
             Query(f"max by (api) (sekisho_upstream_down{{{HERE}}})", "{{api}}"),
             _DOWN,
             width=8,
+            runbook="upstream-down",
         ),
         lines(
             "Connections to APIs",
@@ -55,10 +55,12 @@ APIS: Final = Row(
             Query(f"max by (lookup) (sekisho_lookup_down{{{HERE}}})", "{{lookup}}"),
             _DOWN,
             width=8,
+            runbook="lookup-down",
         ),
         bars(
             "Lookups by result",
-            "Ids for whose country a directory was to be asked; held: it had told already.",
+            "Ids for whose country a directory was asked. failed: no answer, or none that makes sense; skipped: not "
+            "asked, because it is taken for down. What is kept is not asked for again.",
             Query(count("sekisho_lookups_total", BAR, "lookup", "result"), "{{lookup}}, {{result}}"),
             width=8,
         ),
@@ -76,7 +78,7 @@ APIS: Final = Row(
         ),
         lines(
             "Answers of directories that are kept",
-            "In memory, at each gateway.",
+            "Held in memory, at each gateway, until they are too old to be used.",
             Query(f"sum by (instance, lookup) (sekisho_lookup_entries{{{HERE}}})", "{{instance}}, {{lookup}}"),
             width=4,
         ),
@@ -94,6 +96,7 @@ APIS: Final = Row(
             Query(f"sekisho_counts_unavailable{{{HERE}}}", "{{instance}}"),
             _DOWN,
             width=8,
+            runbook="counts-unavailable",
         ),
         lines(
             "Held for counting",
@@ -107,42 +110,36 @@ APIS: Final = Row(
 LEDGER: Final = Row(
     "Ledger",
     (
-        with_runbook(
-            tile(
-                "Not signed for",
-                "How long ago the gateway that is longest without signed its last checkpoint: a minute while requests "
-                "come, an hour while none do. What was recorded since then can be changed unseen.",
-                f"max(time() - (sekisho_ledger_checkpoint_timestamp_seconds{{{HERE}}} > 0))",
-                steps=((None, GREEN), (3900, AMBER), (7200, RED)),
-                unit="s",
-                no_value="not yet",
-                width=6,
-            ),
-            "ledger-unsigned",
+        tile(
+            "Not signed for",
+            "How long ago the gateway that is longest without signed its last checkpoint: a minute while requests "
+            "come, an hour while none do. What was recorded since then can be changed unseen.",
+            f"max(time() - (sekisho_ledger_checkpoint_timestamp_seconds{{{HERE}}} > 0))",
+            steps=((None, GREEN), (3900, AMBER), (7200, RED)),
+            unit="s",
+            no_value="not yet",
+            width=6,
+            runbook="ledger-unsigned",
         ),
-        with_runbook(
-            tile(
-                "Witness behind",
-                "How long the witness that is furthest behind has not had the newest checkpoint. What was recorded "
-                "since then is missed by nobody if the end of the ledger is cut off.",
-                f"max(sekisho_witness_lag_seconds{{{HERE}}})",
-                steps=((None, GREEN), (300, AMBER), (900, RED)),
-                unit="s",
-                no_value="no witness",
-                width=6,
-            ),
-            "witness-failing",
+        tile(
+            "Witness behind",
+            "How long the witness that is furthest behind has not had the newest checkpoint. What was recorded "
+            "since then is missed by nobody if the end of the ledger is cut off.",
+            f"max(sekisho_witness_lag_seconds{{{HERE}}})",
+            steps=((None, GREEN), (300, AMBER), (900, RED)),
+            unit="s",
+            no_value="no witness",
+            width=6,
+            runbook="witness-failing",
         ),
-        with_runbook(
-            tile(
-                "Keys that name people end in",
-                "For how long there are keys of their own for each month's pseudonyms. Add months ahead of time.",
-                f"min(sekisho_pseudonym_keys_until_timestamp_seconds{{{HERE}}}) - time()",
-                steps=((None, RED), (14 * _DAY, GREEN)),
-                unit="s",
-                width=6,
-            ),
-            "pseudonym-keys-end",
+        tile(
+            "Keys that name people end in",
+            "For how long there are keys of their own for each month's pseudonyms. Add months ahead of time.",
+            f"min(sekisho_pseudonym_keys_until_timestamp_seconds{{{HERE}}}) - time()",
+            steps=((None, RED), (14 * _DAY, GREEN)),
+            unit="s",
+            width=6,
+            runbook="pseudonym-keys-end",
         ),
         tile(
             "Checkpoints signed",
@@ -153,14 +150,17 @@ LEDGER: Final = Row(
         ),
         bars(
             "Lines of the ledger",
-            "Lines that were made durable, at each gateway. A decision has one, and what became of it another.",
+            "Lines that were made durable, at each gateway; checkpoints are counted above. None while requests go on: "
+            "see the panel Ledger cannot be written.",
             Query(count("sekisho_ledger_lines_total", BAR, "instance"), "{{instance}}"),
+            runbook="ledger-failing",
         ),
         bars(
             "Checkpoints given to witnesses",
             "By result. conflict: a witness keeps another checkpoint than the gateway signed, and one of the two is "
             "not what happened.",
             Query(count("sekisho_witness_deliveries_total", BAR, "witness", "result"), "{{witness}}, {{result}}"),
+            runbook="witness-failing",
         ),
     ),
 )
@@ -176,12 +176,14 @@ TRUST: Final = Row(
             unit="s",
             steps=((None, GREEN), (3600, RED)),
             width=8,
+            runbook="keys-old",
         ),
         lines(
             "Keys that are trusted",
             "Of each issuer, at the gateway that has fewest. 0: all its callers get 503.",
             Query(f"min by (issuer) (sekisho_key_set_keys{{{HERE}}})", "{{issuer}}"),
             width=8,
+            runbook="keys-old",
         ),
         bars(
             "Questions to issuers",
@@ -189,6 +191,7 @@ TRUST: Final = Row(
             Query(count("sekisho_key_fetches_total", BAR, "issuer", "result"), "{{issuer}}, {{result}}"),
             Query(count("sekisho_introspections_total", BAR, "issuer", "result"), "{{issuer}}, active? {{result}}"),
             width=8,
+            runbook="introspection-failing",
         ),
         lines(
             "Age of geolocation databases",
@@ -199,6 +202,7 @@ TRUST: Final = Row(
             ),
             unit="s",
             width=8,
+            runbook="geolocation-old",
         ),
         states(
             "Geolocation databases",
@@ -206,6 +210,7 @@ TRUST: Final = Row(
             Query(f"max by (database) (sekisho_geolocation_expired{{{HERE}}})", "{{database}}"),
             {"0": ("believed", GREEN), "1": ("too old", RED)},
             width=8,
+            runbook="geolocation-expired",
         ),
         bars(
             "Databases and TLS renewed",
@@ -214,31 +219,27 @@ TRUST: Final = Row(
             Query(count("sekisho_tls_reloads_total", BAR, "result"), "TLS, {{result}}"),
             width=8,
         ),
-        with_runbook(
-            tile(
-                "Certificate ends in",
-                "The gateway's own certificate, of the one that ends first. From then on callers that verify it cannot "
-                "connect.",
-                f"min(sekisho_tls_certificate_expiry_timestamp_seconds{{{HERE}}} > 0) - time()",
-                steps=((None, RED), (14 * _DAY, GREEN)),
-                unit="s",
-                no_value="no TLS",
-                width=6,
-            ),
-            "certificate-ends",
+        tile(
+            "Certificate ends in",
+            "The gateway's own certificate, of the one that ends first. From then on callers that verify it cannot "
+            "connect.",
+            f"min(sekisho_tls_certificate_expiry_timestamp_seconds{{{HERE}}} > 0) - time()",
+            steps=((None, RED), (14 * _DAY, GREEN)),
+            unit="s",
+            no_value="no TLS",
+            width=6,
+            runbook="certificate-ends",
         ),
-        with_runbook(
-            tile(
-                "Revocation list ends in",
-                "Of the authorities over client certificates, the list that ends first. From then on services with "
-                "certificates of that authority get 503.",
-                f"min(sekisho_revocation_lists_until_timestamp_seconds{{{HERE}}}) - time()",
-                steps=((None, RED), (_DAY, GREEN)),
-                unit="s",
-                no_value="no list",
-                width=6,
-            ),
-            "revocation-list-ends",
+        tile(
+            "Revocation list ends in",
+            "Of the authorities over client certificates, the list that ends first. From then on services with "
+            "certificates of that authority get 503.",
+            f"min(sekisho_revocation_lists_until_timestamp_seconds{{{HERE}}}) - time()",
+            steps=((None, RED), (_DAY, GREEN)),
+            unit="s",
+            no_value="no list",
+            width=6,
+            runbook="revocation-list-ends",
         ),
         listing(
             "What is not in force as it lies there",

@@ -42,9 +42,9 @@ AMBER: Final = "orange"
 GREEN: Final = "green"
 BLUE: Final = "blue"
 MEANINGS: Final = {
-    "^(deny|dropped|refused|failed|rejected|conflict|killed|error)": RED,
-    "^mask": AMBER,
-    "^(allow|kept|ok|in force|done)": GREEN,
+    "^(deny|dropped|failed|conflict|killed|by-itself)": RED,
+    "^masked": AMBER,
+    "^(allow|left|loaded)": GREEN,
 }
 """Which names of series have a colour of their own, as regular expressions."""
 
@@ -81,12 +81,6 @@ def or_none(expr: str) -> str:
     return f"{expr} or 0 * sum(up{{{HERE}}} == 1)"
 
 
-def with_runbook(panel: Panel, page: str) -> Panel:
-    """Have a panel name the page that says how to look closer, and what to do."""
-    panel.description = f"{panel.description} Runbook: {RUNBOOKS}/{page}.md"
-    return panel
-
-
 def tile(
     title: str,
     description: str,
@@ -97,6 +91,7 @@ def tile(
     words: dict[str, tuple[str, str]] | None = None,
     no_value: str = "no gateway",
     width: int = 4,
+    runbook: str = "",
 ) -> Panel:
     """Return a panel with one number of this moment.
 
@@ -109,21 +104,34 @@ def tile(
         words: for a value, the text in its place and the colour.
         no_value: is said where there is no sample.
         width: of 24.
+        runbook: the page that says how to look closer, and what to do; empty if there is none.
     """
     panel = stat.Panel().graph_mode(shapes.BigValueGraphMode.NONE).color_mode(shapes.BigValueColorMode.VALUE)
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(values=False).fields(""))
     panel = panel.no_value(no_value).mappings(_map(words or {})).color_scheme(_scheme("thresholds"))
     return _dress(
-        panel, title, description, [_instant(Query(expr))], width=width, unit=unit, steps=steps, height=TILE_HEIGHT
+        panel,
+        title,
+        description,
+        [_instant(Query(expr))],
+        width=width,
+        runbook=runbook,
+        unit=unit,
+        steps=steps,
+        height=TILE_HEIGHT,
     )
 
 
-def bars(title: str, description: str, *queries: Query, unit: str = "short", width: int = 12) -> Panel:
+def bars(
+    title: str, description: str, *queries: Query, unit: str = "short", width: int = 12, runbook: str = ""
+) -> Panel:
     """Return a panel that counts events over time: stacked bars, each of what came since the bar before it."""
     panel = timeseries.Panel().draw_style(shapes.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
     panel = panel.stacking(common.StackingConfig().mode(shapes.StackingMode.NORMAL).group("A")).decimals(0)
     panel = _legend(panel, ["sum"])
-    return _dress(panel, title, description, [_range(each) for each in queries], width=width, unit=unit)
+    return _dress(
+        panel, title, description, [_range(each) for each in queries], width=width, runbook=runbook, unit=unit
+    )
 
 
 def lines(
@@ -133,6 +141,7 @@ def lines(
     unit: str = "short",
     steps: Steps = PLAIN,
     width: int = 12,
+    runbook: str = "",
 ) -> Panel:
     """Return a panel that shows measures over time; a step beyond the first one is drawn as a line to stay below."""
     panel = timeseries.Panel().draw_style(shapes.GraphDrawStyle.LINE).fill_opacity(5).line_width(2)
@@ -140,7 +149,16 @@ def lines(
     if len(steps) > 1:
         panel = panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(shapes.GraphTresholdsStyleMode.DASHED))
     panel = _legend(panel, ["max", "lastNotNull"])
-    return _dress(panel, title, description, [_range(each) for each in queries], width=width, unit=unit, steps=steps)
+    return _dress(
+        panel,
+        title,
+        description,
+        [_range(each) for each in queries],
+        width=width,
+        runbook=runbook,
+        unit=unit,
+        steps=steps,
+    )
 
 
 def states(
@@ -148,7 +166,9 @@ def states(
     description: str,
     query: Query,
     words: dict[str, tuple[str, str]],
+    *,
     width: int = 12,
+    runbook: str = "",
 ) -> Panel:
     """Return a panel that shows since when what has been the case: a line for each series, in colours."""
     panel = statetimeline.Panel().show_value(shapes.VisibilityMode.NEVER).merge_values(merge_values=True)
@@ -156,16 +176,18 @@ def states(
         panel.line_width(0).fill_opacity(70).row_height(0.8).mappings(_map(words)).color_scheme(_scheme("thresholds"))
     )
     panel = panel.tooltip(common.VizTooltipOptions().mode(shapes.TooltipDisplayMode.SINGLE))
-    return _dress(panel, title, description, [_range(query)], width=width)
+    return _dress(panel, title, description, [_range(query)], width=width, runbook=runbook)
 
 
-def ranking(title: str, description: str, query: Query, *, steps: Steps = PLAIN, width: int = 6) -> Panel:
+def ranking(
+    title: str, description: str, query: Query, *, steps: Steps = PLAIN, width: int = 6, runbook: str = ""
+) -> Panel:
     """Return a panel that shows numbers of this moment side by side, as bars that lie."""
     panel = bargauge.Panel().display_mode(shapes.BarGaugeDisplayMode.BASIC).min(0).decimals(0)
     panel = panel.orientation(shapes.VizOrientation.HORIZONTAL).no_value("none")
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(values=False).fields(""))
     panel = panel.color_scheme(_scheme("thresholds"))
-    return _dress(panel, title, description, [_instant(query)], width=width, steps=steps)
+    return _dress(panel, title, description, [_instant(query)], width=width, runbook=runbook, steps=steps)
 
 
 def listing(
@@ -175,6 +197,7 @@ def listing(
     columns: dict[str, str],
     unit: str = "short",
     width: int = 12,
+    runbook: str = "",
 ) -> Panel:
     """Return a table of this moment.
 
@@ -185,6 +208,7 @@ def listing(
         columns: the labels in their order, and how they are headed.
         unit: of the numbers.
         width: of 24.
+        runbook: the page that says how to look closer, and what to do; empty if there is none.
     """
     values = [f"Value #{_letter(at)}" if len(queries) > 1 else "Value" for at in range(len(queries))]
     shown = {value: query.legend for value, query in zip(values, queries, strict=True)}
@@ -200,10 +224,22 @@ def listing(
     if first := next(filter(None, shown.values()), ""):
         panel = panel.sort_by([common.TableSortByFieldState().display_name(first).desc(desc=True)])
     panel = panel.no_value("0" if first else "none")
-    return _dress(panel, title, description, [_table(each) for each in queries], width=width, unit=unit)
+    return _dress(
+        panel, title, description, [_table(each) for each in queries], width=width, runbook=runbook, unit=unit
+    )
 
 
-def matrix(title: str, description: str, expr: str, *, rows: str, columns: str, heading: str, width: int = 12) -> Panel:
+def matrix(
+    title: str,
+    description: str,
+    expr: str,
+    *,
+    rows: str,
+    columns: str,
+    heading: str,
+    width: int = 12,
+    runbook: str = "",
+) -> Panel:
     """Return a heat map of one label against another: a table whose cells are the redder the more they count.
 
     Args:
@@ -214,6 +250,7 @@ def matrix(title: str, description: str, expr: str, *, rows: str, columns: str, 
         columns: the label along the top.
         heading: of the side.
         width: of 24.
+        runbook: the page that says how to look closer, and what to do; empty if there is none.
     """
     pivot = {"columnField": columns, "rowField": rows, "valueField": "Value", "emptyValue": "empty"}
     corner = f"{rows}\\{columns}"
@@ -225,7 +262,7 @@ def matrix(title: str, description: str, expr: str, *, rows: str, columns: str, 
     panel = panel.color_scheme(_scheme("continuous-YlRd"))
     cell = {"type": "color-background", "mode": "basic"}
     panel = panel.override_by_field_type("number", [models.DynamicConfigValue("custom.cellOptions", cell)])
-    return _dress(panel, title, description, [_table(Query(expr))], width=width)
+    return _dress(panel, title, description, [_table(Query(expr))], width=width, runbook=runbook)
 
 
 def _dress(
@@ -235,6 +272,7 @@ def _dress(
     queries: Sequence[prometheus.Dataquery],
     *,
     width: int,
+    runbook: str,
     unit: str = "short",
     steps: Steps = PLAIN,
     height: int = PANEL_HEIGHT,
@@ -244,8 +282,15 @@ def _dress(
         panel = panel.with_target(query.ref_id(_letter(at)))
     marks = [models.Threshold(value, colour) for value, colour in steps]
     thresholds = dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(marks)
-    panel = panel.title(title).description(description).datasource(SOURCE).unit(unit).thresholds(thresholds)
+    panel = (
+        panel.title(title).description(_tell(description, runbook)).datasource(SOURCE).unit(unit).thresholds(thresholds)
+    )
     return panel.span(width).height(height).build()
+
+
+def _tell(description: str, runbook: str) -> str:
+    """Return what stands beside a title: what it shows, and where it is said how to look closer and what to do."""
+    return f"{description} Runbook: {RUNBOOKS}/{runbook}.md" if runbook else description
 
 
 def _legend(panel: timeseries.Panel, sums: list[str]) -> timeseries.Panel:

@@ -18,7 +18,6 @@ from deploy.monitoring.dashboards.panels import (
     listing,
     states,
     tile,
-    with_runbook,
 )
 
 _APPLIED: Final = f"group by (rule) (last_over_time(sekisho_rules_applied_total{{{HERE}}}[{RANGE}]))"
@@ -31,6 +30,7 @@ _NOW: Final = Row(
             "Whether any gateway only records refusals and lets the requests pass. If so: until when stands beside it.",
             f"max(sekisho_observe_mode{{{HERE}}})",
             words={"0": ("enforcing", GREEN), "1": ("NOTHING IS BLOCKED", RED)},
+            runbook="observe-mode",
         ),
         tile(
             "Observe mode ends in",
@@ -40,14 +40,12 @@ _NOW: Final = Row(
             unit="s",
             no_value="enforcing",
         ),
-        with_runbook(
-            tile(
-                "Not in force as it lies there",
-                "Gateways whose policy folder was changed and could not be put in force; the last good one is. Why "
-                "stands in /readyz and in the log.",
-                f"sum(sekisho_bundle_stale{{{HERE}}})",
-            ),
-            "policy-stale",
+        tile(
+            "Not in force as it lies there",
+            "Gateways whose policy folder was changed and could not be put in force; the last good one is. Why "
+            "stands in /readyz and in the log.",
+            f"sum(sekisho_bundle_stale{{{HERE}}})",
+            runbook="policy-stale",
         ),
         tile(
             "Versions in force",
@@ -62,6 +60,7 @@ _NOW: Final = Row(
             "owners stand in the bundle.",
             f"max(sekisho_reviews_overdue{{{HERE}}})",
             steps=((None, GREEN), (1, AMBER)),
+            runbook="reviews-overdue",
         ),
         tile(
             "Grants active",
@@ -114,7 +113,7 @@ _RULES: Final = Row(
         bars(
             "Decisions by effect and rule",
             "What the policy decided, by the determining rule; default is that no rule allowed it.",
-            Query(count("sekisho_decisions_total", BAR, "effect", "rule"), "{{effect}}, {{rule}}"),
+            Query(count("sekisho_decisions_total", BAR, "effect", "rule"), "{{rule}}, {{effect}}"),
         ),
         bars(
             "Rules that applied",
@@ -137,17 +136,20 @@ _RULES: Final = Row(
                 count("sekisho_shadow_decisions_total", BAR, "rule", "effect", "would"),
                 "{{rule}}: {{effect}} to {{would}}",
             ),
+            runbook="shadow-would-deny",
         ),
         bars(
             "Unknown facts",
             "Decisions in which a fact that a rule asked for was unknown, and what came of it. A rise: a token lacks a "
             "field, a register lacks a company, or a directory is silent.",
-            Query(count("sekisho_unknown_facts_total", BAR, "fact", "effect"), "{{effect}}, {{fact}} unknown"),
+            Query(count("sekisho_unknown_facts_total", BAR, "fact", "effect"), "{{fact}} unknown, {{effect}}"),
+            runbook="unknown-facts",
         ),
         bars(
             "Grants used, by grant and rule",
             "Decisions in which a grant lifted a rule. Each use is to be reviewed by whoever approved it.",
             Query(count("sekisho_grants_used_total", BAR, "grant", "rule"), "{{grant}} lifts {{rule}}"),
+            runbook="grant-used",
         ),
         bars(
             "Records by what became of them",

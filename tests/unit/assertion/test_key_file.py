@@ -54,11 +54,11 @@ def test_the_mode_of_what_a_link_leads_to_counts(tmp_path: Path) -> None:
 
 UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (lambda _: None, "cannot be read: No such file or directory"),
-    "a folder": (Path.mkdir, "cannot be read: it is no regular file"),
+    "a folder": (Path.mkdir, "cannot be read: it is a folder"),
     "a pipe that nobody writes to": (os.mkfifo, "cannot be read: it is no regular file"),
     "bytes that are no text": (lambda path: path.write_bytes(b"\xff"), "is not ASCII text"),
     "a file without end": (lambda path: path.write_bytes(b"#" * (MAX_BYTES + 1)), "has more than 65536 bytes"),
-    "nothing in it": (lambda path: path.touch(), "it holds no key"),
+    "nothing in it": (lambda path: path.touch(), "is none: it is empty"),
 }
 
 

@@ -26,13 +26,18 @@ def _loop(folder: Path) -> None:
     (folder / "self").symlink_to(".")
 
 
+def _link_twice(folder: Path) -> None:
+    (folder / "one").symlink_to(".hidden")
+    (folder / "two").symlink_to(".hidden")
+
+
 LINKS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "nothing but folders": (lambda _f: None, []),
     "a link to a file": (lambda f: (f / "b.yaml").symlink_to("a.yaml"), ["b.yaml"]),
     "a link to a hidden folder": (lambda f: (f / "apis").symlink_to(".hidden"), ["apis/c.yaml"]),
     "a link to a folder in sight is the folder": (lambda f: (f / "again").symlink_to("rules"), []),
     "links to one hidden folder are one": (
-        lambda f: [(f / name).symlink_to(".hidden") for name in ("one", "two")],
+        _link_twice,
         ["one/c.yaml"],
     ),
     "a link that leads out": (lambda f: (f / "out").symlink_to(f.parent / "elsewhere"), []),

@@ -50,7 +50,7 @@ def test_where_no_file_can_be(tmp_path: Path, name: str) -> None:
 
 NO_SIGNERS = [
     pytest.param(None, "cannot be read: No such file", id="no file"),
-    pytest.param(b"", "is none: a signing key has the form", id="an empty file"),
+    pytest.param(b"", "is none: it is empty", id="an empty file"),
     pytest.param(
         str(KEY.verifier).encode(), "this looks like the verifier key that goes with it", id="the verifier key"
     ),
@@ -65,6 +65,7 @@ NO_SIGNERS = [
 def test_what_is_no_file_of_a_signing_key(tmp_path: Path, data: bytes | None, why: str) -> None:
     file = tmp_path / "key"
     if data is not None:
+        file.touch(mode=0o600)
         file.write_bytes(data)
     with pytest.raises(UsageError, match=why) as raised:
         read_signing_key(file)

@@ -92,7 +92,7 @@ async def test_comments_and_order_are_no_change(place: Place) -> None:
 BAD = {
     "no file": (None, "cannot be read"),
     "a half-written line": (RING.render()[:-10], "line 5: the key of 2026-11 is not 64"),
-    "nothing": ("", "no line `subjects KEY`"),
+    "nothing": ("", "it is empty"),
     "months to come alone": (KeyRing(b"s" * 32, {"2026-12": b"d" * 32}).render(), "first month is 2026-12"),
 }
 

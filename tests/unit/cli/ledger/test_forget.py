@@ -90,6 +90,7 @@ def test_the_key_in_use_stays_though_its_month_is_over(tmp_path: Path, periods: 
 def test_what_is_no_ring_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         run(str(tmp_path / "none"), "2020-01", "--yes")
+    (tmp_path / "keys").touch(mode=0o600)
     (tmp_path / "keys").write_text("ab" * 32, encoding="ascii")
     with pytest.raises(UsageError, match="line 1"):
         run(str(tmp_path / "keys"), "2020-01", "--yes")
