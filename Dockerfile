@@ -15,15 +15,20 @@ COPY pyproject.toml README.md LICENSE ./
 COPY policies policies
 COPY proxy proxy
 RUN /opt/build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
- && /opt/sekisho/bin/python -m pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
+ && /opt/sekisho/bin/python -m pip install --no-cache-dir --no-compile --no-deps --no-index /wheels/*.whl \
+# Nobody may write there later on: without this every start and every health check compiles all that it imports.
+ && /opt/sekisho/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/sekisho/lib
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="sekisho" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.description="The checkpoint in front of internal APIs that hold personal data"
+# The base's own library comes without compiled files, too.
+RUN python -m compileall -q --invalidation-mode unchecked-hash "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+# A new volume has the owner of the folder of the image that it is mounted on.
 RUN groupadd --system --gid 10001 sekisho \
  && useradd --system --uid 10001 --gid sekisho --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sekisho \
- && install -d -o sekisho -g sekisho -m 0700 /var/lib/sekisho
+ && install -d -o sekisho -g sekisho -m 0700 /var/lib/sekisho /run/secrets
 COPY --from=build /opt/sekisho /opt/sekisho
 ENV PATH=/opt/sekisho/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -41,10 +41,6 @@ check: $(STAMP)  ## format, lint, types, the reference bundle, the image file, t
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/python -m deploy.monitoring --check
 	@$(BIN)/python -m deploy.validation
-	@if command -v promtool >/dev/null; then \
-	  promtool check config --syntax-only deploy/prometheus/prometheus.yml >/dev/null && \
-	  promtool check rules deploy/prometheus/sekisho.rules.yml && promtool test rules deploy/prometheus/tests/sekisho.test.yml; \
-	else echo "promtool is missing (Debian: apt-get install prometheus): the alerts were not unit-tested."; fi
 	@$(BIN)/sekisho check policies/
 	@$(BIN)/sekisho test policies/
 
@@ -95,11 +91,8 @@ lock: $(STAMP)  ## resolve the dependencies anew, with hashes
 	@for group in bench build fuzz release; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --group $$group --output-file deploy/lock/$$group.txt; done
 
-pin-images: $(STAMP)  ## put the base image's digest behind its tag (needs docker and a registry)
-	@command -v docker >/dev/null || { echo "docker is missing: install it where there is a registry to ask." >&2; exit 2; }
-	@image=$$(sed -n 's/^ARG PYTHON_IMAGE=\([^@]*\).*/\1/p' Dockerfile) && \
-	  digest=$$(docker buildx imagetools inspect "$$image" --format '{{.Manifest.Digest}}') && \
-	  sed -i "s|^ARG PYTHON_IMAGE=.*|ARG PYTHON_IMAGE=$$image@$$digest|" Dockerfile && echo "$$image@$$digest"
+pin-images: $(STAMP)  ## put the digest behind the tag of every image that is named (needs docker and a registry)
+	@$(BIN)/python -m deploy.images
 
 clean:  ## remove what the verbs made
 	rm -rf $(VENV) $(PROVIDER)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

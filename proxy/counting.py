@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counters and histograms that cost a request next to nothing: plain numbers, made into samples when asked for.
+"""Metrics that cost a request next to nothing: plain numbers, made into samples when asked for.
 
 - The client library's own take a lock and check their labels at each step, which costs more than deciding a request.
   These are counted by one thread, and rendered by whoever scrapes.
 - What they show is what the library's would: the same names, labels, buckets and ``_created`` instants.
-- A labelled counter has a hard cap of children; what goes beyond is counted as ``other``, and as a folding.
+- A labelled metric has a hard cap of children; what goes beyond is counted as ``other``, and as a folding.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -30,7 +30,7 @@ class Counted(Collector):
     Args:
         name: of the metric; of a counter without the ending ``_total``.
         documentation: what is counted.
-        kind: ``counter`` or ``histogram``.
+        kind: ``counter``, ``gauge`` or ``histogram``.
         labels: their names.
         registry: shows it.
     """
@@ -160,13 +160,93 @@ class BoundedCounter(LabelledCounter):
         self._other = (OTHER,) * len(self.labels)
         folded.begin(name)
 
+    def count(self, *values: str, amount: int = 1) -> None:
+        """Add to the child of these label values, or to ``other`` where there is no room for it.
+
+        Raises:
+            ValueError: they are not as many as there are labels.
+        """
+        try:
+            self._counts[values] += amount
+        except KeyError:
+            child = self.begin(*values)
+            self._counts[child] += amount
+            if child != values:
+                self._folded.count(self._full_name, amount=amount)
+
     def begin(self, *values: str) -> tuple[str, ...]:
-        """Begin a child, or fold it into ``other`` where there is no room."""
+        """Begin a child, or ``other`` where there is no room for it."""
         is_new = values not in self._counts and values != self._other and len(values) == len(self.labels)
         if is_new and len(self._counts) - (self._other in self._counts) >= self._limit:
-            self._folded.count(self._full_name)
             return super().begin(*self._other)
         return super().begin(*values)
+
+
+class Listing(Counted):
+    """A gauge that is 1 for each set of label values that is in force: what there is, to be joined with what happens.
+
+    Args:
+        name: ends in ``_info``.
+        documentation: what is listed.
+        labels: their names.
+        registry: shows it.
+        folded: counts, by the names of metrics, what is not listed for want of room.
+        limit: children.
+    """
+
+    def __init__(  # noqa: PLR0917 - as above
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        registry: CollectorRegistry,
+        folded: LabelledCounter,
+        limit: int = MAX_CHILDREN,
+    ) -> None:
+        self._children: tuple[tuple[str, ...], ...] = ()
+        self._folded, self._limit = folded, limit
+        folded.begin(name)
+        super().__init__(name, documentation, "gauge", labels, registry)
+
+    def show(self, children: Sequence[tuple[str, ...]]) -> None:
+        """List these, in place of any others."""
+        self._children = tuple(children[: self._limit])
+        if len(children) > self._limit:
+            self._folded.count(self.name, amount=len(children) - self._limit)
+
+    def _add_samples(self, metric: Metric) -> None:
+        for values in self._children:
+            metric.add_sample(self.name, dict(zip(self.labels, values, strict=True)), 1)
+
+
+class Found(Counted):
+    """A gauge whose children are found when they are asked for.
+
+    Args:
+        name: of the gauge.
+        documentation: what it measures.
+        labels: their names.
+        registry: shows it.
+        find: returns the value of each set of label values.
+        limit: children that are shown, the largest.
+    """
+
+    def __init__(  # noqa: PLR0917 - as above
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        registry: CollectorRegistry,
+        find: Callable[[], Mapping[tuple[str, ...], float]],
+        limit: int = MAX_CHILDREN,
+    ) -> None:
+        self._find, self._limit = find, limit
+        super().__init__(name, documentation, "gauge", labels, registry)
+
+    def _add_samples(self, metric: Metric) -> None:
+        largest = sorted(self._find().items(), key=lambda each: (-each[1], each[0]))[: self._limit]
+        for values, value in largest:
+            metric.add_sample(self.name, dict(zip(self.labels, values, strict=True)), value)
 
 
 class PlainHistogram(Counted):

@@ -22,6 +22,7 @@ from proxy.lifecycle.limits import check_counts
 from proxy.lifecycle.standing import describe_bundle, describe_geolocation
 from proxy.model.ports import Geolocator, Volume
 from proxy.pipeline.checkpoint import Checkpoint
+from proxy.policy.rules import Rule
 from proxy.running import Prepared
 from proxy.settings import Settings
 from proxy.subject.directory import HeldDirectory
@@ -210,6 +211,7 @@ class InForce:
         metrics.bundle.clear()
         metrics.bundle.labels(snapshot.policy_digest, snapshot.registers_digest).set(1)
         metrics.bundle_since.set(unix_seconds())
+        metrics.rules.show([(each.id, each.effect, _mode_of(each)) for each in snapshot.policy.rules])
         metrics.revocation_lists_until.clear()
         for authority in snapshot.authorities:
             ends = [each.until for ca in authority.cas for each in ca.lists]
@@ -225,6 +227,10 @@ class InForce:
 def find_cas(snapshot: Snapshot) -> tuple[bytes, ...]:
     """Return the CA certificates of every authority over client certificates."""
     return tuple(dict.fromkeys(ca.der for authority in snapshot.authorities for ca in authority.cas))
+
+
+def _mode_of(rule: Rule) -> str:
+    return "shadow" if rule.is_shadow else "enforce"
 
 
 def _nothing() -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from proxy.bundle.snapshot import Snapshot
+from proxy.lifecycle.reload import Reloader
 from proxy.model.readiness import Readiness
 from proxy.telemetry import Metrics
 
@@ -37,6 +38,8 @@ class Inherited(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     part: str
     """The name of its own ledger, below the one that the settings name."""
+    attempts_key: bytes
+    """Under which those are remembered who are denied."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -58,6 +61,8 @@ class Running(msgspec.Struct, frozen=True):
     """Holds the bundle in force."""
     reload: Callable[[], None]
     """Tries the policy folder now, and reads the listener's certificate again."""
+    reloader: Reloader | None
+    """Watches the policy folder; None for a worker, whose supervisor does."""
     accept: Callable[[Sequence[socket.socket]], Awaitable[None]]
     """Takes callers on these sockets from now on, and on no others; what is connected stays."""
     readiness: Callable[[], Readiness]

@@ -5,6 +5,8 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import platform
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
@@ -47,6 +49,8 @@ from proxy.running import Holder, Inherited, Running
 from proxy.settings import Settings, parse_endpoint
 from proxy.subject.directory import HeldDirectory
 from proxy.telemetry import Metrics
+from proxy.telemetry.attempts import KEY_BYTES
+from proxy.version import VERSION
 from proxy.volume.opening import open_counts
 
 REVISIT_SECONDS: Final = 1.0
@@ -78,7 +82,8 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     seen, snapshot = load_first(settings) if inherited is None else ("", inherited.snapshot)
     seen_databases = take_fingerprints(settings)
     geolocator = make_geolocator(settings)
-    metrics = Metrics()
+    metrics = Metrics(key=secrets.token_bytes(KEY_BYTES) if inherited is None else inherited.attempts_key)
+    metrics.build.show([(VERSION, platform.python_version())])
     pseudonyms = HeldKeyRing(settings.pseudonym_key, metrics, seconds=settings.watch_seconds)
     assertions = await _open_assertions(stack, snapshot, settings, inherited)
     ledger, archive = await _open_records(stack, snapshot, settings, metrics, inherited)
@@ -118,7 +123,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     )
     reloader = None if inherited else make_reloader(settings, seen, in_force, metrics)
     renewal = Renewal(settings, seen_databases, in_force.relocate, metrics, seconds=settings.watch_seconds)
-    ledger.begin(in_force.describe_in_force, describe_start(snapshot, keys, geolocator, settings.ledger_durability))
+    ledger.begin(in_force.describe_in_force, describe_start(snapshot, keys, geolocator, settings))
     readiness = partial(_judge, in_force, keys, renewal, reloader, gateway)
     admin_at = "" if inherited else await _serve_admin(stack, in_force, settings, metrics, readiness)
     listener, listen_at = await _serve(stack, gateway, settings, tls, inherited)
@@ -132,7 +137,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
         tell_ready(settings, snapshot, listen_at)
     pokes = [tls.poke, renewal.poke, pseudonyms.poke, assertions.poke, *([reloader.poke] if reloader else [])]
     take = partial(_accept, listener, tls)
-    return Running(listen_at, admin_at, in_force, _all(*pokes), take, readiness, metrics)
+    return Running(listen_at, admin_at, in_force, _all(*pokes), reloader, take, readiness, metrics)
 
 
 def load_first(settings: Settings) -> tuple[str, Snapshot]:
@@ -174,7 +179,7 @@ async def _open_records(
     """Open the ledger, and keep the bundle beside it before its folder has time to change; a worker's is kept."""
     ledger = open_ledger(settings, metrics, inherited.part if inherited else "")
     stack.push_async_callback(ledger.close)
-    archive = None if inherited or settings.ledger == STANDARD_OUTPUT else Archive(settings.ledger)
+    archive = None if inherited or settings.ledger == STANDARD_OUTPUT else Archive(settings.ledger_folder)
     await keep_bundle(archive, snapshot)
     return ledger, archive
 

@@ -6,9 +6,15 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from deploy.monitoring import dashboards, grafana_alerts, metrics_page, rule_files
 from deploy.monitoring.generated import Generated
 
-SOURCES: Final[tuple[Callable[[], Iterable[Generated]], ...]] = ()
+SOURCES: Final[tuple[Callable[[], Iterable[Generated]], ...]] = (
+    rule_files.generate,
+    grafana_alerts.generate,
+    dashboards.generate_all,
+    metrics_page.generate,
+)
 """Each returns the files that it makes."""
 
 

@@ -5,10 +5,18 @@ import os
 import sys
 from typing import Final
 
-from deploy.validation import python_files
+from deploy.validation import compose, grafana, grafana_alerts, kubernetes, prometheus, python_files, systemd
 from deploy.validation.checks import DEPLOY, Check, find_unchecked, list_files, select
 
-CHECKS: Final[tuple[Check, ...]] = (*python_files.CHECKS,)
+CHECKS: Final[tuple[Check, ...]] = (
+    *compose.CHECKS,
+    *grafana.CHECKS,
+    *grafana_alerts.CHECKS,
+    *kubernetes.CHECKS,
+    *prometheus.CHECKS,
+    *python_files.CHECKS,
+    *systemd.CHECKS,
+)
 """All of them; each kind of file has a module of this folder."""
 
 

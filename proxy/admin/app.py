@@ -8,7 +8,8 @@ from http import HTTPStatus
 from typing import Final, TypeAlias
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from proxy.admin.serving import Answer, Find, Page, make_problem
@@ -52,7 +53,7 @@ def make_admin(
 
     async def expose() -> Answer:
         await look()
-        return Answer(generate_latest(metrics()), media_type=CONTENT_TYPE_LATEST)
+        return Answer(generate_latest(metrics()), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     pages: dict[str, Page] = {"/livez": livez, "/readyz": readyz, "/metrics": expose}
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from proxy.bundle.listing import list_visible
 from proxy.bundle.manifest import (
     EMERGENCY_FOLDER,
     LATER_REGISTERS,
@@ -36,6 +37,8 @@ from proxy.model.problem import Path, Problem, nearest
 from proxy.model.source import Source
 
 MAX_FILES: Final = 1000
+_LISTED: Final = frozenset({".yaml", ".yml", TABLE})
+"""What a manifest lists; other files (keys, certificates) are named where they are used."""
 _INIT: Final = "`sekisho init DIR` writes a small bundle that loads"
 
 E = TypeVar("E", bound=Entry)
@@ -193,7 +196,7 @@ class Registers:
             return False
         try:
             path = self.folder / folder
-            return self._is_inside(folder) and not path.is_symlink() and (path / PACK_MANIFEST).is_file()
+            return self._is_inside(folder) and (path / PACK_MANIFEST).is_file()
         except OSError:
             return False
 
@@ -248,12 +251,7 @@ class Registers:
     def _find_files(self) -> list[str]:
         if self._listing is not None:
             return self._listing
-        files = (
-            path.relative_to(self.folder)
-            for path in self.folder.rglob("*")
-            if path.suffix.lower() in {".yaml", ".yml", TABLE} and path.is_file()
-        )
-        found = sorted(str(path) for path in files if not any(part.startswith(".") for part in path.parts))
+        found = sorted(str(path) for path in list_visible(self.folder) if path.suffix.lower() in _LISTED)
         self._listing = [path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for path in found]
         return self._listing
 
@@ -394,8 +392,8 @@ class Registers:
 
     def refuse_file(self, name: str) -> str:
         """Say why `read_file` returned nothing."""
-        files = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
-        if name in files and (self.folder / name).resolve().is_relative_to(self.folder.resolve()):
+        files = [path.as_posix() for path in list_visible(self.folder)]
+        if self._is_inside(name) and (self.folder / name).is_file():
             return f"the file {name!r} cannot be read, or is larger than {MAX_FILE_BYTES // 2**20} MiB"
         return f"there is no file {name!r} inside the policy folder{nearest(name, files)}"
 

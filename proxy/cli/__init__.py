@@ -31,6 +31,7 @@ VERBS: Final[Mapping[str, str]] = {
     "probe": "try to reach the APIs without the gateway, which must not be possible",
     "health": "ask a running gateway whether it lives",
     "demo": "play the LINE story through a real gateway",
+    "sample": "serve the demo's API, directory and issuer, each by itself, and call them",
 }
 """Each verb is a module of this package; only the one that is asked for is imported."""
 

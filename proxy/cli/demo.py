@@ -2,11 +2,9 @@
 """``sekisho demo``: plays the LINE story through a real gateway, and shows what was decided and why."""
 
 import argparse
-import asyncio
 import contextlib
 import json
 import shutil
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -22,6 +20,7 @@ from proxy.cli import main
 from proxy.cli.run import run_loop
 from proxy.demo.drawing import draw_view
 from proxy.demo.evidence import change_one_byte
+from proxy.demo.serving import wait_for_signal
 from proxy.demo.stage import REFERENCE_BUNDLE, Stage, run_stage
 from proxy.demo.story import DIRECTORY_DOWN, JP_USER, OFFICE, SATO, SHANGHAI, TAIPEI, TAIWAN, TOKYO_VPN, Played
 from proxy.demo.views import SEARCH, Viewed
@@ -71,7 +70,7 @@ async def _play(options: argparse.Namespace, outcomes: list[bool]) -> None:
         await _show_metrics(console, stage)
         if options.stay:
             _show_next(console, stage, stay=True)
-            await _wait_for_signal()
+            await wait_for_signal()
             return
         await stage.stop()
         outcomes += _show_evidence(console, stage, played)
@@ -289,10 +288,3 @@ def _command() -> str:
 def _folder(stage: Stage) -> str:
     folder = stage.snapshot.folder
     return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
-
-
-async def _wait_for_signal() -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()

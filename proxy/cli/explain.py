@@ -119,10 +119,14 @@ def _check_places(options: argparse.Namespace, asked: str) -> None:
 
 def _explain_recorded(options: argparse.Namespace) -> Explanation:
     """Explain a line of the ledger."""
-    data = _read_input(options.line) if options.id is None else _find_line(options.ledger, options.id)
+    ledger: Path = options.ledger
+    if options.id is None:
+        data = _read_input(options.line)
+    else:
+        ledger, data = _find_line(ledger, options.id)
     asked = read_line(data)
     if options.policies is None:
-        snapshot, remarks = load_kept(options.ledger, asked.line.bundle, asked.time)
+        snapshot, remarks = load_kept(ledger, asked.line.bundle, asked.time)
     else:
         snapshot, remarks = load_bundle(options.policies), ()
         if _lacks(snapshot, asked.time):
@@ -131,8 +135,8 @@ def _explain_recorded(options: argparse.Namespace) -> Explanation:
     return explain_facts(recorded.title, recorded.facts, snapshot, remarks=(*remarks, *recorded.remarks))
 
 
-def _find_line(ledger: Path, id_: str) -> bytes:
-    """Return the decision line of an id."""
+def _find_line(ledger: Path, id_: str) -> tuple[Path, bytes]:
+    """Return the decision line of an id, and the folder of the very ledger that it stands in."""
     id_ = id_.strip()  # as it was copied
     if read_instant(id_) is None:
         raise UsageError(f"{id_!r} is no id of a decision: that is what a caller was told as `decision_id`.")
@@ -145,7 +149,7 @@ def _find_line(ledger: Path, id_: str) -> bytes:
         raise UsageError(f"The ledger {ledger} cannot be read: {error.strerror}.") from error
     if found is None:
         raise UsageError(f"The ledger {ledger} holds no decision {id_}.")
-    return found[1].entry
+    return found[0][0].path.parent, found[1].entry
 
 
 def _find(options: argparse.Namespace, asked: str) -> Explanation:

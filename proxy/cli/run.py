@@ -8,7 +8,7 @@ import gc
 import logging
 import resource
 import signal
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +16,13 @@ import uvloop
 
 from proxy.clock import render_instant, unix_seconds
 from proxy.errors import UsageError
+from proxy.lifecycle.reload import Reloader
 from proxy.model.origin import ClientAddress
 from proxy.oplog import configure_log
 from proxy.running import Running
 from proxy.settings import Settings, read_settings
 from proxy.supervisor.run import Supervising, run_workers
+from proxy.systemd import Manager, find_manager
 from proxy.wiring import run_gateway
 
 EARLIEST_SECONDS: Final = 1_767_225_600.0
@@ -103,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
     configure_log(settings.log_level)
     _check_clock()
     _allow_open_files(settings)
-    run_loop(serve(settings))
+    run_loop(serve(settings, find_manager()))
     return 0
 
 
@@ -159,25 +161,47 @@ def run_loop(coroutine: Any) -> None:
     uvloop.run(coroutine)
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until a signal says stop."""
+async def serve(settings: Settings, manager: Manager) -> None:
+    """Serve until a signal says stop, and have the service manager know how it goes."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    heard = set[signal.Signals]()
-    for number in (signal.SIGHUP, signal.SIGUSR2):  # before it is ready, too: the default would end the process
-        loop.add_signal_handler(number, heard.add, number)
-    await _serve_until(stop, heard, settings)
+    wishes = _Wishes()  # before it is ready, too: the default would end the process
+    async with _meanwhile(manager.beat()):
+        await _serve_until(stop, wishes, settings, manager)
 
 
-async def _serve_until(stop: asyncio.Event, heard: Collection[signal.Signals], settings: Settings) -> None:
+class _Wishes:
+    """What signals ask for; those that come before anything can be done about them are not forgotten."""
+
+    def __init__(self) -> None:
+        self._answers: Mapping[signal.Signals, Callable[[], None]] | None = None
+        self._heard = set[signal.Signals]()
+        for number in (signal.SIGHUP, signal.SIGUSR2):
+            asyncio.get_running_loop().add_signal_handler(number, self._hear, number)
+
+    def answer(self, answers: Mapping[signal.Signals, Callable[[], None]]) -> None:
+        """Do from now on what they ask for, and what those asked for that have come before."""
+        self._answers = answers
+        for number in self._heard:
+            self._hear(number)
+
+    def _hear(self, number: signal.Signals) -> None:
+        if self._answers is None:
+            self._heard.add(number)
+        elif number in self._answers:
+            self._answers[number]()
+
+
+async def _serve_until(stop: asyncio.Event, wishes: _Wishes, settings: Settings, manager: Manager) -> None:
     """Serve until told to stop, which may be before everything that is needed to start could be had.
 
     Args:
         stop: is set when it is to stop.
-        heard: the signals that came before anything could be done about them.
+        wishes: what other signals ask for.
         settings: of the deployment.
+        manager: is told once callers are served, what they are served by, and when that ends.
     """
     async with contextlib.AsyncExitStack() as stack:
         running_: contextlib.AbstractAsyncContextManager[Running | Supervising] = (
@@ -187,6 +211,7 @@ async def _serve_until(stop: asyncio.Event, heard: Collection[signal.Signals], s
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
+            manager.tell_stopping()
             starting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await starting
@@ -194,11 +219,38 @@ async def _serve_until(stop: asyncio.Event, heard: Collection[signal.Signals], s
         running = await starting
         gc.collect()
         gc.freeze()  # what a gateway is made of stays: no collection looks at it again
-        answers = {signal.SIGHUP: running.reload}
-        if isinstance(running, Supervising):
-            answers[signal.SIGUSR2] = running.roll
-        for number, answer in answers.items():
-            asyncio.get_running_loop().add_signal_handler(number, answer)
-            if number in heard:
-                answer()
+        if running.reloader is not None:  # it is a worker's alone that lacks one
+            await stack.enter_async_context(_meanwhile(_follow(running.listen, running.reloader, manager)))
+        wishes.answer(_find_answers(running, manager))
         await stopping
+        manager.tell_stopping()
+
+
+async def _follow(listen: str, reloader: Reloader, manager: Manager) -> None:
+    """Tell that callers are served, and by what, now and whenever the policy folder was tried again."""
+    while True:
+        manager.tell_ready(f"callers are served on {listen}: {reloader.render_standing()}")
+        await reloader.wait_until_tried()
+
+
+def _find_answers(running: Running | Supervising, manager: Manager) -> Mapping[signal.Signals, Callable[[], None]]:
+    """Return what is done about which signal; about others, nothing."""
+
+    def reload() -> None:
+        manager.tell_reloading()
+        running.reload()
+
+    rolls = {signal.SIGUSR2: running.roll} if isinstance(running, Supervising) else {}
+    return {signal.SIGHUP: reload, **rolls}
+
+
+@contextlib.asynccontextmanager
+async def _meanwhile(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run something until the end of the block; it has begun when the block does."""
+    task = asyncio.ensure_future(coroutine)
+    try:
+        await asyncio.sleep(0)
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

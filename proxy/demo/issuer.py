@@ -5,6 +5,8 @@ It can also do what a bad one does: sign with a key it does not publish, or say 
 """
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import jwt
@@ -12,7 +14,11 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 
+from proxy.clock import unix_seconds
+from proxy.demo.story import Person
+
 LIFETIME_SECONDS: Final = 3600
+NOBODY: Final[Mapping[str, Person]] = MappingProxyType({})
 
 
 class Issuer:
@@ -22,13 +28,14 @@ class Issuer:
         issuer: its ``iss``.
         algorithm: ``RS256``, ``ES256`` or ``EdDSA``.
         key_id: the ``kid`` of its key.
+        key: one that fits the algorithm; a new one unless given.
     """
 
-    def __init__(self, issuer: str, algorithm: str = "ES256", key_id: str = "key-1") -> None:
+    def __init__(self, issuer: str, algorithm: str = "ES256", key_id: str = "key-1", key: Any = None) -> None:
         self.issuer = issuer
         self.algorithm = algorithm
         self.key_id = key_id
-        self.key: Any = make_key(algorithm)
+        self.key: Any = key or make_key(algorithm)
 
     def key_set(self) -> dict[str, Any]:
         """Return the JWK Set that it publishes."""
@@ -64,8 +71,13 @@ def make_key(algorithm: str) -> Any:
     return ed25519.Ed25519PrivateKey.generate() if algorithm == "EdDSA" else ec.generate_private_key(ec.SECP256R1())
 
 
-def make_issuer_app(issuers: dict[str, Issuer]) -> web.Application:
-    """Return the service that publishes each issuer's keys at ``/NAME/jwks.json``."""
+def make_issuer_app(issuers: Mapping[str, Issuer], people: Mapping[str, Person] = NOBODY) -> web.Application:
+    """Return the service that publishes each issuer's keys at ``/NAME/jwks.json``.
+
+    Args:
+        issuers: by name.
+        people: who gets a token at ``/tokens/NAME``; whoever asks for it, because this is a sample.
+    """
 
     async def jwks(request: web.Request) -> web.Response:
         issuer = issuers.get(request.match_info["name"])
@@ -73,6 +85,12 @@ def make_issuer_app(issuers: dict[str, Issuer]) -> web.Application:
             return web.Response(status=404)
         return web.Response(text=json.dumps(issuer.key_set()), content_type="application/jwk-set+json")
 
+    async def issue(request: web.Request) -> web.Response:
+        person = people.get(request.match_info["person"])
+        if person is None:
+            return web.Response(status=404)
+        return web.Response(text=issuers[person.issuer].token(unix_seconds(), **person.claims()))
+
     app = web.Application()
-    app.add_routes([web.get("/{name}/jwks.json", jwks)])
+    app.add_routes([web.get("/{name}/jwks.json", jwks), web.get("/tokens/{person}", issue)])
     return app

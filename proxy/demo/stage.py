@@ -21,7 +21,7 @@ from proxy.demo.issuer import Issuer, make_issuer_app, make_key
 from proxy.demo.people import generate_payments, generate_reports, generate_users
 from proxy.demo.records import create_database
 from proxy.demo.sample_api import create_app
-from proxy.demo.story import STORY, Person, Played, Scene
+from proxy.demo.story import ISSUERS, STORY, Person, Played, Scene
 from proxy.demo.views import VIEWS, Answer, View, Viewed, find_content, find_leaks, read_answer
 from proxy.ledger.key_file import write_key_pair
 from proxy.ledger.key_ring_file import make_key_file
@@ -135,7 +135,7 @@ async def run_stage(policies: Path = REFERENCE_BUNDLE, **flags: Any) -> AsyncIte
         policies: the policy folder.
         flags: settings of the gateway to change.
     """
-    issuers = {"corp": Issuer("https://idp.ly.example", "RS256"), "naver-sso": Issuer("https://sso.naver.example")}
+    issuers = {name: Issuer(*what) for name, what in ISSUERS.items()}
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sekisho-demo-")))
         users = list(generate_users())

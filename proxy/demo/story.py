@@ -101,6 +101,19 @@ GHOST: Final = Person("Nobody", "nobody", "ghost-analytics")
 TAIWAN: Final = Person("Chen", "chen", "line-taiwan", residence="TW")
 PLUS: Final = Person("Lee", "lee", "line-plus", residence="KR")
 
+PEOPLE: Final[Mapping[str, Person]] = {
+    person.sub: person
+    for person in (
+        SATO, SUPPORT, LAWYER, ANALYST, SHANGHAI, DALIAN_BPO, TOKYO_BPO, CLOUD, IMPOSTOR, GHOST, TAIWAN, PLUS,
+    )
+}  # fmt: skip
+"""Everybody, by how their issuer calls them."""
+ISSUERS: Final[Mapping[str, tuple[str, str]]] = {
+    "corp": ("https://idp.ly.example", "RS256"),
+    "naver-sso": ("https://sso.naver.example", "ES256"),
+}
+"""What the issuers of the reference bundle write as ``iss``, and how they sign, by declared id."""
+
 JP_USER: Final = "GET /v1/jp/users/42"
 JP_REPORT: Final = "GET /v1/jp/reports/42"
 CONSOLE: Final = "GET /v1/law-enforcement/jp/users/42"

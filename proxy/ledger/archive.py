@@ -31,9 +31,9 @@ import msgspec
 from proxy.clock import render_instant, unix_seconds
 from proxy.disk import open_regular, sync_folder
 from proxy.errors import ArchiveError, FolderChangedError
-from proxy.ledger.parts import part_number
+from proxy.ledger.parts import WORKER_LEVEL, find_rank
 from proxy.ledger.record import BUNDLE_DIGITS
-from proxy.ledger.segments import BUNDLES
+from proxy.ledger.segments import BUNDLES, list_ledgers
 from proxy.model.source import Source
 from proxy.version import VERSION
 
@@ -185,19 +185,35 @@ class Archive:
 
 
 def find_kept(ledger: Path, prefix: str) -> Path | None:
-    """Return the folder of the bundle whose digest begins so, as a decision line says it; None if it is not kept."""
+    """Return the folder of the bundle whose digest begins so, as a decision line says it; None if it is not kept.
+
+    Args:
+        ledger: of the gateway that decided, or below which its ledger is: replicas that had one bundle each keep it.
+        prefix: of the digest.
+    """
     if len(prefix) < BUNDLE_DIGITS:
         return None
-    whole = ledger.parent if part_number(ledger.name) is not None else ledger  # workers have theirs in one place
+    with contextlib.suppress(OSError):
+        for home in dict.fromkeys(map(_find_home, [ledger, *list_ledgers(ledger)])):
+            found = _find_in(home / BUNDLES, prefix)
+            if found:
+                return found[0] if len(found) == 1 else None
+    return None
+
+
+def _find_home(ledger: Path) -> Path:
+    """Return the folder of a gateway by that of a ledger that it writes: workers have their bundles in one place."""
+    rank = find_rank(ledger.name)
+    return ledger.parent if rank is not None and rank.level == WORKER_LEVEL else ledger
+
+
+def _find_in(bundles: Path, prefix: str) -> list[Path]:
+    """Return the bundles whose digests begin so."""
     try:
-        found = [
-            path
-            for path in (whole / BUNDLES).iterdir()
-            if path.name.startswith(prefix) and _DIGEST.fullmatch(path.name) and path.is_dir()
-        ]
+        entries = list(bundles.iterdir())
     except OSError:
-        return None
-    return found[0] if len(found) == 1 else None
+        return []
+    return [each for each in entries if each.name.startswith(prefix) and _DIGEST.fullmatch(each.name) and each.is_dir()]
 
 
 def read_kept(folder: Path) -> Kept | None:

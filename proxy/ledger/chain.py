@@ -49,6 +49,15 @@ class ForeignError(DamagedError):
     """
 
 
+class FormatError(DamagedError):
+    """The segment is in a format that this version does not write.
+
+    Args:
+        line: the number of the line in its segment, from 1.
+        what: which format it is.
+    """
+
+
 class Staged(msgspec.Struct, frozen=True, gc=False):
     """Lines that follow from a chain as it stood, not yet part of it."""
 
@@ -260,7 +269,7 @@ class Replay:
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise DamagedError(1, "it is no first line of a segment") from error
         if head.format != FORMAT:
-            raise DamagedError(1, f"the format of the segment is {head.format}, and this version writes {FORMAT}")
+            raise FormatError(1, f"the format of the segment is {head.format}, and this version writes {FORMAT}")
         if head.origin != self._key.name:
             raise ForeignError(1, f"the ledger is {head.origin}'s, and the key is {self._key.name}'s")
         if self._first == 0 and prev != FIRST_PREV:

@@ -86,12 +86,9 @@ class Folder:
     # Whose the folder is.
 
     def _make(self) -> None:
-        is_new = not self.path.exists()
         if self.path.is_file():
             raise NotADirectoryError(errno.ENOTDIR, "it is a file, and a ledger is a folder")
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if is_new:
-            sync_folder(self.path.parent)
+        _make_private(self.path)
         self._device = self.path.stat().st_dev
 
     def _hold(self) -> None:
@@ -347,6 +344,15 @@ class Folder:
     def _check_open(self) -> None:
         if self._is_closed:
             raise OSError(errno.EBADF, "it is closed")
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for its owner alone, and make durable that it is there."""
+    if folder.exists():
+        return
+    _make_private(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)  # another replica may make the one above at the same time
+    sync_folder(folder.parent)
 
 
 def open_segment(segment: Segment) -> int:

@@ -150,6 +150,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Ranges of lines, from the first up to and with the second, that signatures stand for as they lie there."""
     heads: int
     """Checkpoints kept elsewhere that hold."""
+    is_ended: bool
+    """Whether a gateway stopped in order at its end, and signed that: nothing was lost behind it."""
     faults: tuple[Finding, ...]
     remarks: tuple[Finding, ...]
     more: int

@@ -4,6 +4,7 @@
 Checkpoints are read before the lengths of files: a ledger that is written meanwhile has every line that they cover.
 """
 
+import contextlib
 import io
 import os
 import re
@@ -17,10 +18,11 @@ from proxy.disk import open_regular
 from proxy.errors import UsageError
 from proxy.ledger.finding import Finding, Follower, Task
 from proxy.ledger.join import Head
+from proxy.ledger.lines import SegmentLine
 from proxy.ledger.links import clean, read_link
 from proxy.ledger.note import NoteError, VerifierKey
-from proxy.ledger.parts import part_number
-from proxy.ledger.segments import BUNDLES, CHECKPOINT, LOCK, describe_no_ledger
+from proxy.ledger.parts import find_rank
+from proxy.ledger.segments import BUNDLES, CHECKPOINT, LOCK, describe_no_ledger, list_segments
 from proxy.ledger.tree_head import MAX_SIZE, open_tree_head
 
 BLOCK_BYTES: Final = 256 * 1024
@@ -32,6 +34,7 @@ _BEGIN: Final = b',"line":"segment",'
 """What the first line of a segment says behind its time."""
 _BEFORE_BEGIN: Final = re.compile(rb'\n\{"n":(0|[1-9][0-9]{0,18}),"prev":"[^"\n]{44}","time":"[^"\n]{24}"\Z')
 _FRAME_BYTES: Final = 128
+_SEGMENT_LINE: Final = msgspec.json.Decoder(SegmentLine)
 _OURS: Final = frozenset({LOCK, CHECKPOINT, BUNDLES, f".{CHECKPOINT}.tmp"})
 _PACKED: Final = (".gz", ".zst", ".xz", ".bz2")
 _GZIP: Final = b"\x1f\x8b"
@@ -163,8 +166,7 @@ def _look_into_folder(path: Path, keys: tuple[VerifierKey, ...], kept: Sequence[
             findings.append(_find("unreadable", name, f"this segment cannot be read: {error.strerror}"))
             continue
         if (path / name).is_symlink():
-            told = "this segment is a symbolic link, which no gateway makes"
-            findings.append(_find("foreign", name, told, fault=False))
+            findings.append(_remark_link(name, "segment"))
         if size:
             files.append(_File(name, _first_number(begin, int(name[:20])), size, begin))
         else:
@@ -196,7 +198,35 @@ def _find(kind: str, name: str, message: str, *, fault: bool = True) -> Finding:
 
 
 def _is_ours(name: str) -> bool:
-    return name in _OURS or part_number(name) is not None
+    return name in _OURS or find_rank(name) is not None
+
+
+def find_foreign(folder: Path) -> list[Finding]:
+    """Return remarks on what no gateway makes in a folder in which only other folders of ledgers should be.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    entries = sorted(folder.iterdir())
+    links = [_remark_link(each.name, "folder") for each in entries if find_rank(each.name) and each.is_symlink()]
+    return [*links, *(_remark_foreign(each.name) for each in entries if not _is_ours(each.name))]
+
+
+def peek_origin(path: Path) -> str:
+    """Return what a ledger says itself that it is signed as; empty where that cannot be read.
+
+    Args:
+        path: its folder, or a file of lines.
+    """
+    with contextlib.suppress(OSError):
+        for file in [each.path for each in list_segments(path)] if path.is_dir() else [path]:
+            with contextlib.suppress(OSError, msgspec.MsgspecError, ValueError):
+                return _SEGMENT_LINE.decode(_peek(file)[1].partition(b"\n")[0]).origin
+    return ""
+
+
+def _remark_link(name: str, what: str) -> Finding:
+    return _find("foreign", name, f"this {what} is a symbolic link, which no gateway makes", fault=False)
 
 
 def _remark_foreign(name: str) -> Finding:

@@ -366,6 +366,7 @@ class _Join:
             checkpoints=counts,
             proven=_without(self._proven(), untrue),
             heads=heads,
+            is_ended=bool(self._stopped) and self._ends_with_checkpoint(checked[-1]),
             faults=tuple(each for each in every if each.fault),
             remarks=tuple(each for each in every if not each.fault),
             more=sum(piece.more for piece in self._pieces),

@@ -253,6 +253,8 @@ class StartLine(Line, frozen=True, kw_only=True, tag="start"):
     """A gateway begins to take requests."""
 
     version: str
+    replica: str = ""
+    """Which one of those that share a key this gateway is; empty where it is the only one."""
     durability: str
     """``written``: lines are in the kernel before anything leaves. ``synced``: on disk."""
     geolocation: str

@@ -17,7 +17,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from proxy.ledger.parts import join_name, split_name
+from proxy.ledger.parts import find_part, join_name
 
 MAX_NOTE_CHARS: Final = 1_000_000
 MAX_SIGNATURES: Final = 100
@@ -67,7 +67,7 @@ class VerifierKey(msgspec.Struct, frozen=True):
         return key
 
     def of_part(self, part: str) -> "VerifierKey":
-        """Return what verifies the ledger of one worker, which the same key signs under a name of its own."""
+        """Return what verifies the ledger of one replica or worker, which this key signs under a name of its own."""
         return VerifierKey(join_name(self.name, part), self.public)
 
     def accepts(self, text: str, signature: bytes) -> bool:
@@ -112,7 +112,7 @@ class SigningKey:
         return self.verifier.name
 
     def of_part(self, part: str) -> "SigningKey":
-        """Return this key under the name of one worker's ledger: two trees under one name would be a split view."""
+        """Return this key under the name of a replica's or worker's ledger: no two trees may have one name."""
         return SigningKey(join_name(self.name, part), self._seed)
 
     @classmethod
@@ -170,7 +170,7 @@ def open_note(note: str, keys: Sequence[VerifierKey]) -> OpenedNote:
     """Verify a note.
 
     Signatures of keys that are not asked for are passed over, also where they share a name or an id with one that is.
-    A key that is asked for signs for the ledgers of its workers, too (``parts``).
+    A key that is asked for signs for the ledgers of its replicas and workers, too (``parts``).
 
     Args:
         note: the whole note.
@@ -197,12 +197,8 @@ def open_note(note: str, keys: Sequence[VerifierKey]) -> OpenedNote:
 
 
 def _find_of_part(name: str, key_id: bytes, keys: Sequence[VerifierKey]) -> VerifierKey | None:
-    """Return the key of a worker's ledger where one of ``keys`` is that key but for the name."""
-    split = split_name(name)
-    if split is None:
-        return None
-    whole, part = split
-    found = (key.of_part(part) for key in keys if key.name == whole)
+    """Return the key of a replica's or worker's ledger where one of ``keys`` is that key but for the name."""
+    found = (key.of_part(part) for key in keys if (part := find_part(name, key.name)))
     return next((key for key in found if key.key_id == key_id), None)
 
 

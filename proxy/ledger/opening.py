@@ -12,6 +12,7 @@ from proxy.ledger.journal import Journal
 from proxy.ledger.key_file import read_signing_key
 from proxy.ledger.note import SigningKey
 from proxy.ledger.options import LedgerOptions
+from proxy.ledger.parts import join_name
 from proxy.ledger.prove import root_at
 from proxy.ledger.segments import list_segments
 from proxy.ledger.sink import Sink
@@ -33,15 +34,15 @@ def open_ledger(options: LedgerOptions, metrics: Metrics, part: str = "") -> Jou
     Args:
         options: where it is, and who vouches for it.
         metrics: counted are lines, failures and deliveries.
-        part: the ledger of one worker: a folder below, signed by the same key under a name of its own.
+        part: the ledger of one worker of this gateway: a folder below, signed under a name of its own.
 
     Raises:
         UsageError: it cannot be written, it is not as it was written, or a witness knows better.
     """
-    key = read_signing_key(options.ledger_key)
-    folder = options.ledger
-    if part:
-        key, folder = key.of_part(part), folder / part
+    key, folder = read_signing_key(options.ledger_key), options.ledger_folder / part
+    signed_part = join_name(options.ledger_part, part)
+    if signed_part:
+        key = key.of_part(signed_part)
     to_output = options.ledger == STANDARD_OUTPUT
     if to_output and (options.ledger_witness or options.ledger_keep_days or options.ledger_durability == "synced"):
         raise UsageError(

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic_settings import NoDecode
+
+from proxy.ledger.parts import check_replica, replica_part
 
 
 def _read_places(raw: Any) -> Any:
@@ -23,6 +25,13 @@ def _read_places(raw: Any) -> Any:
         ) from error
 
 
+def _check_replica(name: str) -> str:
+    problem = check_replica(name)
+    if problem:
+        raise ValueError(problem)
+    return name
+
+
 class LedgerOptions(BaseModel):
     """Where decisions are recorded, how surely, and who vouches for them."""
 
@@ -30,6 +39,8 @@ class LedgerOptions(BaseModel):
     """The folder of the ledger; ``-`` is standard output."""
     ledger_key: Path | None = None
     """The file with the key that signs the ledger, made by `sekisho ledger keygen`."""
+    replica: Annotated[str, AfterValidator(_check_replica)] | None = None
+    """Which replica of a deployment this is, where several share a key: its ledger is a part of theirs."""
     ledger_durability: Literal["written", "synced"] = "written"
     """What a line must be before anything leaves: in the kernel, or on disk."""
     ledger_segment_megabytes: Annotated[int, Field(ge=1, le=4096)] = 64
@@ -45,3 +56,13 @@ class LedgerOptions(BaseModel):
     """How records name callers: by a keyed hash, or in clear, ``issuer|subject``."""
     pseudonym_key: Path | None = None
     """The file with the keys of pseudonyms, made by `sekisho keygen`."""
+
+    @property
+    def ledger_part(self) -> str:
+        """The part of the ledger that this gateway writes; empty for the whole."""
+        return replica_part(self.replica) if self.replica else ""
+
+    @property
+    def ledger_folder(self) -> Path:
+        """The folder of this gateway: its ledger lies there, or those of its workers do, and the bundles it had."""
+        return self.ledger / self.ledger_part

@@ -118,6 +118,7 @@ _CRITERIA: Final[Mapping[str, tuple[str, ...]]] = {
     "api": ("api",),
     "route": ("route",),
     "action": ("action",),
+    "trace": ("trace",),
 }
 """What can be asked for, and the fields of which one has to say it."""
 _IN_PARTS: Final = frozenset({"subject", "subject_country", "rule"})

@@ -8,6 +8,7 @@
     checkpoint                      the latest signed checkpoint (C2SP), for whoever copies it elsewhere
     bundles/<digest>/               policy folders that were in force
     worker-1/                       the ledger of a worker, where there are several: such a folder again
+    replica-a/                      that of a replica, where several share this folder, and of its workers below
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from typing import Final
 import msgspec
 
 from proxy.disk import sync_folder
-from proxy.ledger.parts import part_number
+from proxy.ledger.parts import WHOLE_LEVEL, find_rank
 
 LOCK: Final = "lock"
 CHECKPOINT: Final = "checkpoint"
@@ -38,24 +39,22 @@ class Segment(msgspec.Struct, frozen=True):
     """The number of its first line, by its name."""
 
 
-def list_parts(folder: Path) -> list[Path]:
-    """Return the ledgers of workers below a folder, by their numbers.
+def list_ledgers(folder: Path, level: int = WHOLE_LEVEL) -> list[Path]:
+    """Return the ledgers of a folder: its own if there is one, or if there is none at all, and those of parts below.
+
+    Workers come by their numbers, then replicas by their names, each followed by its workers.
+
+    Args:
+        folder: of a ledger, or below which there are such.
+        level: of the part whose folder it is.
 
     Raises:
-        OSError: the folder cannot be read.
+        OSError: a folder cannot be read.
     """
-    found = [(number, entry) for entry in folder.iterdir() if (number := part_number(entry.name)) is not None]
-    return [entry for _, entry in sorted(found) if entry.is_dir()]
-
-
-def list_ledgers(folder: Path) -> list[Path]:
-    """Return the ledgers of a folder: its own if there is one, or if there is none at all, and those of workers below.
-
-    Raises:
-        OSError: the folder cannot be read.
-    """
-    parts = list_parts(folder)
-    return [*([folder] if not parts or list_segments(folder) else []), *parts]
+    ranks = sorted(rank for entry in folder.iterdir() if (rank := find_rank(entry.name)) and rank.level > level)
+    parts = [(folder / rank.name, rank.level) for rank in ranks if (folder / rank.name).is_dir()]
+    below = [ledger for part, part_level in parts for ledger in list_ledgers(part, part_level)]
+    return [*([folder] if not below or list_segments(folder) else []), *below]
 
 
 def is_segment(path: Path) -> bool:
@@ -86,7 +85,7 @@ def describe_no_ledger(folder: Path) -> str:
     """Return the sentence for a folder in which no segment lies, with the ledger below it that may be meant."""
     told = f"{folder} is no ledger: there is no segment in it, such as {segment_name(0)}."
     try:
-        below = [each for each in folder.iterdir() if each.is_dir() and list_segments(each)]
+        below = [each for each in folder.iterdir() if each.is_dir() and any(map(list_segments, list_ledgers(each)))]
     except OSError:
         below = []
     if not below:

@@ -24,7 +24,7 @@ import msgspec
 from proxy.clock import unix_seconds
 from proxy.disk import open_regular
 from proxy.errors import LedgerError, UsageError
-from proxy.ledger.chain import Chain, DamagedError, ForeignError, Replay, Staged, Unsigned
+from proxy.ledger.chain import Chain, DamagedError, ForeignError, FormatError, Replay, Staged, Unsigned
 from proxy.ledger.files import Folder, open_segment
 from proxy.ledger.lines import Line, RecoveredLine, RetentionLine
 from proxy.ledger.note import MAX_NOTE_CHARS, NoteError, SigningKey
@@ -468,6 +468,11 @@ def _refuse(folder: Path, segment: Segment, damage: DamagedError) -> UsageError:
             f"The ledger {folder} was not begun with this key: {segment.path.name}:{damage}. "
             "Name its key with --ledger-key, or begin another ledger with --ledger."
         )
+    if isinstance(damage, FormatError):
+        return UsageError(
+            f"The ledger {folder} is of another version of Sekisho: {segment.path.name}:{damage}. Start that version; "
+            "or keep this as evidence, and begin another one with --ledger and a key of another name."
+        )
     return UsageError(f"The ledger {folder} is not as it was written: {segment.path.name}:{damage}. {_KEEP_AND_BEGIN}")
 
 
@@ -476,7 +481,7 @@ def refuse_folder(path: Path, error: OSError) -> UsageError:
     if error.errno in {errno.EAGAIN, errno.EACCES} and path.exists() and os.access(path, os.W_OK):
         return UsageError(
             f"Another gateway writes the ledger {path}: stop it, or begin another ledger with --ledger and a key of "
-            "another name."
+            "another name. Replicas that share both are each given a name of their own, by SEKISHO_REPLICA."
         )
     mend = _MENDS.get(error.errno or 0, "Mend that")
     return UsageError(

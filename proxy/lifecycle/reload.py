@@ -105,6 +105,7 @@ class Reloader:
         self._adopt = adopt
         self._renew = renew
         self._pause = Pause()
+        self._until_tried = Pause()
         self._tried = tried
         self._is_poked = False
         self._retry_at = math.inf
@@ -119,6 +120,16 @@ class Reloader:
         """Look now, and try the folder even if it has not changed (``SIGHUP``)."""
         self._is_poked = True
         self._pause.end()
+
+    async def wait_until_tried(self) -> None:
+        """Wait until the folder has been tried once more, and nobody has asked for yet another try meanwhile."""
+        await self._until_tried.wait(None)
+
+    def render_standing(self) -> str:
+        """Return in one line what is in force, and whether that is what lies in the folder."""
+        snapshot = self._in_force()
+        line = f"bundle {snapshot.name}, policy {snapshot.policy_digest}"
+        return f"{line}; the folder as it lies there is not in force: see the log" if self.stale else line
 
     async def watch(self) -> None:
         """Watch until cancelled."""
@@ -154,13 +165,21 @@ class Reloader:
         self._is_poked = False
         if is_due:
             self._renewed_for = self._in_force().affiliates.renew_at
+        try:
+            await self._settle(before)
+            await self.try_folder()
+        finally:
+            if not self._is_poked:
+                self._until_tried.end()
+
+    async def _settle(self, before: str) -> None:
+        """Wait until the folder stands still, but not for ever."""
         for _ in range(MAX_SETTLING):
             await asyncio.sleep(SETTLE_SECONDS)
             after = await asyncio.to_thread(take_fingerprint, self._folder)
             if after == before:
-                break
+                return
             before = after
-        await self.try_folder()
 
     def _retry(self, *, later: bool) -> None:
         """Say whether the folder is to be tried again although it has not changed."""

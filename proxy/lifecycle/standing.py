@@ -7,17 +7,19 @@ from proxy.bundle.snapshot import Snapshot
 from proxy.caller.jwks import KeyStore
 from proxy.clock import render_instant
 from proxy.ledger.lines import BundleLine, GeolocationLine, StartLine
+from proxy.ledger.options import LedgerOptions
 from proxy.ledger.record import geolocation_line, render_place
 from proxy.model.ports import Geolocator
 from proxy.model.readiness import Readiness
 from proxy.version import VERSION
 
 
-def describe_start(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator, durability: str) -> StartLine:
+def describe_start(snapshot: Snapshot, keys: KeyStore, geolocator: Geolocator, options: LedgerOptions) -> StartLine:
     """Return the line of a gateway that begins to take requests."""
     return StartLine(
         version=VERSION,
-        durability=durability,
+        durability=options.ledger_durability,
+        replica=options.replica or "",
         geolocation=geolocator.build,
         upstreams={name: place.url for api in snapshot.catalog.apis for name, place in api.named_places},
         key_places={issuer.id: render_place(keys.place(issuer.id)) for issuer in snapshot.issuers},

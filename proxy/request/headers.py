@@ -17,6 +17,7 @@ import msgspec
 from proxy.model.decision import Reason
 from proxy.model.request import AUTHORIZATION, Carried, Headers, TokenPlace, canonical_name
 from proxy.request.cookies import take_cookies
+from proxy.request.trace import take_trace
 
 
 class Treatment(enum.Enum):
@@ -33,6 +34,7 @@ class Treatment(enum.Enum):
     PURPOSE = "read by the gateway for rules that ask for it; dropped; refused if repeated or malformed"
     CERTIFICATE = "dropped; read only with `client_certificate: xfcc`, from a trusted proxy; refused if repeated"
     SINGLE = "forwarded; refused if repeated"
+    TRACE = "forwarded as it came where it is what W3C Trace Context says, else dropped; the trace id is recorded"
 
 
 REQUEST_FIELDS: Final[dict[str, Treatment]] = {
@@ -85,6 +87,8 @@ REQUEST_FIELDS: Final[dict[str, Treatment]] = {
     "content-encoding": Treatment.SINGLE,
     "cookie": Treatment.SINGLE,
     "range": Treatment.SINGLE,
+    "traceparent": Treatment.TRACE,
+    "tracestate": Treatment.TRACE,
 }
 """By canonical name. What is not named here, nor by a prefix below, is forwarded as it is."""
 
@@ -131,10 +135,16 @@ _REPEATABLE: Final = frozenset(
         "keep-alive",
         "upgrade",
         "proxy-authenticate",
+        "traceparent",
+        "tracestate",
     }
 )
-"""Of the protected fields, those that RFC 9110 5.3 lets a sender write more than once."""
+"""Of the fields named here, those that RFC 9110 5.3 lets a sender write more than once, or that are no reason to refuse
+anybody."""
 
+_FORWARDED: Final = (Treatment.SINGLE, Treatment.TRACE)
+_UNPROTECTED: Final = (None, Treatment.HOP_BY_HOP, Treatment.TRACE)
+"""What ``Connection`` may name."""
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 _PREFIXES: Final = tuple(REQUEST_PREFIXES)
 NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -196,7 +206,7 @@ class RequestFields(msgspec.Struct, frozen=True):
     """What the caller says it reads for; ``case`` names the matter. Neither is to be believed yet."""
     case: str | None
     trace: str
-    """The trace id; empty where none or several were sent."""
+    """The trace id; empty where the request is in no trace."""
     forwardable: Headers
     """What goes on to the API, before the gateway adds its own."""
 
@@ -229,7 +239,7 @@ def read_request_fields(headers: Headers, table: FieldTable = TABLE) -> RequestF
             if canonical in single:
                 return _REPEATED.get(canonical, Reason.HEADER_REPEATED)
             single[canonical] = value
-        if treatment is Treatment.SINGLE:
+        if treatment in _FORWARDED:
             forwardable.append((name, value))
         elif canonical == address_field:
             addresses.append(value)
@@ -275,6 +285,7 @@ def _finish(
         if isinstance(taken, Reason):
             return taken
         carried, forwardable = taken
+    trace, going_on = take_trace(forwardable)
     return RequestFields(
         host=single.get("host"),
         authorization=single.get("authorization"),
@@ -286,16 +297,9 @@ def _finish(
         has_transfer_coding=coding is not None,
         purpose=purpose,
         case=case,
-        trace=_find_trace(forwardable),
-        forwardable=tuple(forwardable),
+        trace=trace,
+        forwardable=tuple(going_on),
     )
-
-
-def _find_trace(fields: list[tuple[str, str]]) -> str:
-    """Return the trace id (W3C Trace Context 3.2.2: more than one field is none)."""
-    values = [value for name, value in fields if len(name) == len(_TRACE_FIELD) and name.lower() == _TRACE_FIELD]
-    match = _TRACE.fullmatch(values[0]) if len(values) == 1 else None
-    return match["trace"] if match else ""
 
 
 def _take_tokens(
@@ -321,16 +325,11 @@ def _take_tokens(
 
 
 def _is_protected(name: str, table: FieldTable) -> bool:
-    return table.treatments.get(name) not in {None, Treatment.HOP_BY_HOP} or name.startswith(_PREFIXES)
+    return table.treatments.get(name) not in _UNPROTECTED or name.startswith(_PREFIXES)
 
 
 _CASE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:/-]{0,62}[A-Za-z0-9])?")
 """What names a purpose or a matter: a word, a ticket's or a file's number."""
-_TRACE_FIELD: Final = "traceparent"
-_TRACE: Final = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
-)
-"""W3C Trace Context 3.2.2: a later version may add to what is known."""
 _HOST: Final = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
 )

@@ -18,6 +18,7 @@ from proxy.supervisor.merge import Family, add_retired, merge_metrics, read_metr
 from proxy.supervisor.messages import Seen
 from proxy.supervisor.swap import Offer, Swapping, WorkerError, swap
 from proxy.telemetry import Metrics
+from proxy.telemetry.attempts import Attempt
 
 LOOK_SECONDS: Final = 15.0
 """How often workers are asked how they are: what one has counted since then is lost where it is killed."""
@@ -39,6 +40,7 @@ class Worker(Swapping, Protocol):
     gates: tuple[int, ...]
     seen: Seen | None
     last: tuple[Family, ...]
+    attempts: tuple[Attempt, ...]
     unanswered: int
     is_leaving: bool
 
@@ -116,6 +118,7 @@ class Crew:
         self._retired: tuple[Family, ...] = ()
         self.is_stopping = False
         """Whether all are told to end."""
+        metrics.attempts.elsewhere = lambda: [each.attempts for each in self._alive]
 
     async def begin(self) -> None:
         """Start all workers, and keep them running.
@@ -185,6 +188,7 @@ class Crew:
         self._metrics.worker_ends.count(how)
         async with self._changing:
             self._retired = add_retired(self._retired, worker.last)
+            self._metrics.attempts.take(worker.attempts)
             self._alive.discard(worker)
             self._numbers.discard(worker.number)
             if worker in self.workers:

@@ -35,6 +35,7 @@ from proxy.supervisor.messages import (
     Stop,
 )
 from proxy.supervisor.swap import Offer, WorkerError
+from proxy.telemetry.attempts import Attempt
 
 ANSWER_SECONDS: Final = 10.0
 """How long a worker may take for what needs nobody else."""
@@ -67,6 +68,8 @@ class Member:
         """What it said last of itself."""
         self.last: tuple[Family, ...] = ()
         """What it had counted, as far as is known."""
+        self.attempts: tuple[Attempt, ...] = ()
+        """What those were denied who were denied something of late, as far as is known."""
         self.unanswered = 0
         """How many looks in a row it has not answered."""
         self.is_leaving = False
@@ -100,15 +103,21 @@ class Member:
         channel: Channel[Order, Report] = await connect(ours, Report)
         return cls(number, process, channel, settings.reload_seconds)
 
-    async def begin(self, settings: Settings, gates: Sequence[Gate], snapshot: Snapshot) -> None:
-        """Have it begin, and return once it could serve; arguments as of ``spawn``, and the bundle in force.
+    async def begin(self, settings: Settings, gates: Sequence[Gate], snapshot: Snapshot, attempts_key: bytes) -> None:
+        """Have it begin, and return once it could serve.
+
+        Args:
+            settings: as of ``spawn``.
+            gates: as of ``spawn``.
+            snapshot: the bundle in force.
+            attempts_key: under which those are remembered who are denied.
 
         Raises:
             WorkerError: it does not come up; nothing of it is left then.
         """
         descriptors = tuple(tuple(each.fileno() for each in gate) for gate in gates)
         try:
-            await self._send(Job(self.number, settings.model_dump(mode="json"), descriptors))
+            await self._send(Job(self.number, settings.model_dump(mode="json"), descriptors, attempts_key))
             await self.prepare(Offer(0, snapshot))
         except BaseException:
             await self.discard()
@@ -163,7 +172,7 @@ class Member:
             self.unanswered += 1
             return
         if isinstance(seen, Seen):
-            self.seen, self.last, self.unanswered = seen, seen.metrics, 0
+            self.seen, self.last, self.attempts, self.unanswered = seen, seen.metrics, seen.attempts, 0
 
     async def renew_keys(self) -> None:
         """Have it read the keys again that lie in the policy folder."""
@@ -238,7 +247,7 @@ class Member:
             while True:
                 report = await self._channel.receive()
                 if isinstance(report, Last):
-                    self.last = report.metrics
+                    self.last, self.attempts = report.metrics, report.attempts
                 elif (waiting := self._waiting.get(report.id)) is not None and not waiting.done():
                     waiting.set_result(report)
         except ChannelEndError:

@@ -44,6 +44,8 @@ class Rule(enum.Enum):
 
 
 RULES: Final[Mapping[str, Rule]] = {
+    "sekisho_build_info": Rule.LARGEST,
+    "sekisho_rule_info": Rule.LARGEST,
     "sekisho_bundle_info": Rule.LARGEST,
     "sekisho_observe_mode": Rule.LARGEST,
     "sekisho_observe_until_timestamp_seconds": Rule.LARGEST,
@@ -52,7 +54,6 @@ RULES: Final[Mapping[str, Rule]] = {
     "sekisho_grants_active": Rule.LARGEST,
     "sekisho_geolocation_info": Rule.LARGEST,
     "sekisho_geolocation_build_timestamp_seconds": Rule.SMALLEST,
-    "sekisho_geolocation_age_seconds": Rule.LARGEST,
     "sekisho_geolocation_expired": Rule.LARGEST,
     "sekisho_geolocation_stale": Rule.LARGEST,
     "sekisho_passages_in_progress": Rule.SUM,
@@ -78,9 +79,12 @@ RULES: Final[Mapping[str, Rule]] = {
 UNLISTED: Final = Rule.LARGEST
 """For a gauge without a rule. The tests see to it that there is none."""
 OWN: Final = frozenset(
-    {"sekisho_bundle_stale", "sekisho_reloads", "sekisho_workers_serving", "sekisho_worker_ends"},
-)
-"""Metrics of what the supervisor does, and nobody else."""
+    {
+        "sekisho_bundle_stale", "sekisho_reloads", "sekisho_workers_serving", "sekisho_worker_ends",
+        "sekisho_denied_routes_most", "sekisho_denied_subjects_most",
+    },
+)  # fmt: skip
+"""Metrics of what the supervisor alone does, or can tell: who is denied by several workers is one caller."""
 CREATED: Final = "_created"
 """Samples that say since when is counted."""
 _SUMMED: Final = frozenset({"counter", "histogram"})

@@ -7,6 +7,7 @@ import msgspec
 
 from proxy.model.readiness import Readiness
 from proxy.supervisor.merge import Family
+from proxy.telemetry.attempts import Attempt
 
 
 class Job(msgspec.Struct, frozen=True, tag=True):
@@ -17,6 +18,8 @@ class Job(msgspec.Struct, frozen=True, tag=True):
     settings: dict[str, Any]
     gates: tuple[tuple[int, ...], ...]
     """File descriptors of the listening sockets, gate by gate."""
+    attempts_key: bytes
+    """Under which those are remembered who are denied, the same for all workers."""
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):
@@ -88,12 +91,15 @@ class Seen(msgspec.Struct, frozen=True, tag=True):
     id: int
     readiness: Readiness
     metrics: tuple[Family, ...]
+    attempts: tuple[Attempt, ...]
+    """What those were denied who were denied something of late."""
 
 
 class Last(msgspec.Struct, frozen=True, tag=True):
     """What a worker has counted when it ends in order."""
 
     metrics: tuple[Family, ...]
+    attempts: tuple[Attempt, ...]
 
 
 Order = Job | Prepare | Commit | Abort | Accept | Look | RenewKeys | Renew | Shut | Stop

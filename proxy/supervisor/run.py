@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import secrets
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
@@ -28,6 +29,7 @@ from proxy.supervisor.member import Member
 from proxy.supervisor.merge import Shown
 from proxy.supervisor.states import Said, merge_readiness
 from proxy.telemetry import Metrics
+from proxy.telemetry.attempts import KEY_BYTES
 from proxy.wiring import load_first, make_reloader, tell_ready
 
 log = logging.getLogger("sekisho.workers")
@@ -40,6 +42,8 @@ class Supervising(msgspec.Struct, frozen=True):
     admin: str
     reload: Callable[[], None]
     """Tries the policy folder now, and has workers look at what they watch by themselves."""
+    reloader: Reloader
+    """Watches the policy folder."""
     roll: Callable[[], None]
     """Replaces all workers, one after the other."""
 
@@ -58,9 +62,10 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
             "Each worker's ledger is one of its own, and on one standard output they would be none: with --workers "
             "name a folder with --ledger, or run one process."
         )
-    metrics = Metrics()
+    attempts_key = secrets.token_bytes(KEY_BYTES)
+    metrics = Metrics(key=attempts_key)
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(hold_folder(settings.ledger))
+        stack.enter_context(hold_folder(settings.ledger_folder))
         gates = open_gates(settings.listen, settings.workers)
         stack.callback(close_gates, gates)
         spares: dict[int, Member] = {}
@@ -68,12 +73,12 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
         for number in range(1, settings.workers + 1):  # before the bundle is loaded: each takes a while to come up
             spares[number] = await Member.spawn(number, settings, gates)
         seen, snapshot = load_first(settings)
-        archive = Archive(settings.ledger)
+        archive = Archive(settings.ledger_folder)
         await keep_bundle(archive, snapshot)
 
         async def start(number: int, snapshot: Snapshot) -> Member:
             member = spares.pop(number, None) or await Member.spawn(number, settings, gates)
-            await member.begin(settings, gates, snapshot)
+            await member.begin(settings, gates, snapshot, attempts_key)
             return member
 
         crew = Crew(
@@ -100,7 +105,7 @@ async def run_workers(settings: Settings) -> AsyncIterator[Supervising]:
             assertions.poke()
             crew.poke()
 
-        yield Supervising(listen_at, admin_at, reload, crew.roll)
+        yield Supervising(listen_at, admin_at, reload, reloader, crew.roll)
         close_gates(gates)  # first: whoever comes now is refused, and not left waiting
 
 

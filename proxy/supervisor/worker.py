@@ -18,7 +18,7 @@ import uvloop
 
 from proxy.bundle.snapshot import Snapshot
 from proxy.errors import SekishoError
-from proxy.ledger.parts import part_name
+from proxy.ledger.parts import worker_part
 from proxy.lifecycle.reload import retire
 from proxy.lifecycle.takeover import Assembly
 from proxy.oplog import configure_log
@@ -76,7 +76,7 @@ async def _serve(
     gates = [[socket.socket(fileno=each) for each in gate] for gate in job.gates]
     async with contextlib.AsyncExitStack() as stack:
         try:
-            inherited = Inherited(await _take(channel, prepare), part_name(job.number))
+            inherited = Inherited(await _take(channel, prepare), worker_part(job.number), job.attempts_key)
             running = await stack.enter_async_context(run_gateway(settings, inherited))
             del inherited
         except SekishoError as error:
@@ -93,7 +93,7 @@ async def _serve(
         await asyncio.gather(obeying, stopping, return_exceptions=True)
         _close(gates)  # one that is left open has callers wait for nobody, and resets them in the end
         await running.accept([])
-    await channel.send(Last(read_metrics(running.metrics.registry)))
+    await channel.send(Last(read_metrics(running.metrics.registry), running.metrics.attempts.tell()))
 
 
 class _Worker:
@@ -117,8 +117,9 @@ class _Worker:
         with contextlib.suppress(ChannelEndError):
             while not isinstance(order := await self._channel.receive(), Stop):
                 if isinstance(order, Look):
-                    metrics = read_metrics(self._running.metrics.registry)
-                    await self._channel.send(Seen(order.id, self._running.readiness(), metrics))
+                    metrics = self._running.metrics
+                    told = read_metrics(metrics.registry), metrics.attempts.tell()
+                    await self._channel.send(Seen(order.id, self._running.readiness(), *told))
                 elif isinstance(order, Renew):
                     self._running.reload()
                 elif not isinstance(order, Job):

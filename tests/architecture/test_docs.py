@@ -22,7 +22,7 @@ from proxy.telemetry import Metrics, ProbeMetrics
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES: Final = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
+PAGES: Final = sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md"), *ROOT.glob("*.md")])
 
 
 def test_the_table_of_headers_is_the_codes() -> None:
@@ -98,7 +98,7 @@ def test_every_metric_that_the_pages_name_exists() -> None:
     declared = {metric.name for each in (Metrics(), ProbeMetrics()) for metric in each.registry.collect()}
     for page in PAGES:
         for name in re.findall(r"\bsekisho_[a-z_]+", page.read_text(encoding="utf-8")):
-            assert name.removesuffix("_total") in declared, f"{page.name} names {name}"
+            assert re.sub("_(total|count|sum|bucket)$", "", name) in declared, f"{page.name} names {name}"
 
 
 def test_every_reason_that_the_pages_name_exists() -> None:
@@ -110,10 +110,16 @@ def test_every_reason_that_the_pages_name_exists() -> None:
             assert word in known or word.endswith("-"), f"{page.name} names {word}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_inside_leads_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_every_folder_that_is_deployed_has_its_row() -> None:
+    page = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+    folders = {path.name for path in (ROOT / "deploy").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert {name for name in folders if f"\n| `{name}/` |" not in page} == set()
 
 
 def test_each_refusal_about_subjects_and_answers_is_explained() -> None:

@@ -251,6 +251,35 @@ async def test_over_tls_with_a_user_of_its_own(tmp_path: Path) -> None:
                 assert needed.answer is None, "its CA is not trusted"
 
 
+async def test_a_password_is_replaced_while_callers_are_counted(tmp_path: Path) -> None:
+    """Both are valid, then the file says the new one, then the old one ends: nobody is left uncounted."""
+    secret = tmp_path / "password"
+    secret.write_text("old", encoding="utf-8")
+    with reserve_port() as port:
+        user = ("--user", "gateway", "on", ">old", "~sekisho:*", *PERMITTED)
+        async with run_redis(tmp_path, "--port", str(port), "--bind", "127.0.0.1", *user) as redis:
+            place = f"redis://gateway@localhost:{port}/0"
+            async with asking(
+                VolumeOptions(counts=place, counts_password_file=secret, counts_timeout_seconds=5)
+            ) as counts:
+                said = [await see(counts, a_question("a"))]
+                assert await redis.ask("ACL", "SETUSER", "gateway", ">new") == b"+OK\r\n"
+                secret.write_text("new", encoding="utf-8")
+                said.append(await see(counts, a_question("b")))
+                assert await redis.ask("ACL", "SETUSER", "gateway", "<old") == b"+OK\r\n"
+                assert await redis.ask("CLIENT", "KILL", "USER", "gateway") != b":0\r\n"
+                said.append(await see(counts, a_question("c")))
+                assert said == [1, 2, 3]
+
+                await redis.ask("ACL", "SETUSER", "gateway", "resetpass", ">newest")  # in the wrong order
+                await redis.ask("CLIENT", "KILL", "USER", "gateway")
+                uncounted = a_question("d")
+                await counts.ask(uncounted)
+                assert uncounted.answer is None
+                secret.write_text("newest", encoding="utf-8")
+                assert await see(counts, a_question("d")) == 4
+
+
 @contextlib.asynccontextmanager
 async def two_gateways(folder: Path, redis: RealRedis) -> AsyncIterator[tuple[World, World]]:
     """Two replicas with one bundle, one key of pseudonyms, and one Redis."""

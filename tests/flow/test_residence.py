@@ -13,6 +13,7 @@ import pytest
 
 from proxy.bundle.check import load_bundle
 from proxy.bundle.snapshot import Snapshot
+from proxy.ledger.options import LedgerOptions
 from proxy.ledger.record import Recorder
 from proxy.lifecycle.standing import describe_start
 from proxy.model.decision import Reason
@@ -167,5 +168,5 @@ def test_the_ledger_says_where_each_place_is(load: Callable[..., Snapshot]) -> N
             return "https://idp"
 
     snapshot = load(IN_BOTH)
-    start = describe_start(snapshot, Keys(), RegistryGeolocator(), "written")  # type: ignore[arg-type]
+    start = describe_start(snapshot, Keys(), RegistryGeolocator(), LedgerOptions())  # type: ignore[arg-type]
     assert start.upstreams == {"users": KOREA, "users/JP": JAPAN}

@@ -159,40 +159,6 @@ async def test_a_folder_that_goes_away_and_comes_back_cuts_nobody_off(tmp_path: 
         await becomes(lambda: _is_fresh(place))
 
 
-async def test_a_config_map_is_followed_when_its_link_is_swapped(tmp_path: Path) -> None:
-    """Kubernetes: files are links to ``..data/FILE``, ``..data`` is a link to a dated folder, and is swapped."""
-    mounted = tmp_path / "mounted"
-    flat = {
-        path.name: path.read_text(encoding="utf-8")
-        for path in POLICIES.rglob("*.yaml")
-        if not {"tests", "packs"} & set(path.relative_to(POLICIES).parts)
-    }
-    manifest = flat["bundle.yaml"].replace("  tests/line-2021.yaml: [tests]\n", "")
-    for part in ("apis/", "rules/", "include: {us: packs/us}\n"):
-        manifest = manifest.replace(part, "")
-    flat["bundle.yaml"] = manifest
-
-    def write(version: str, files: dict[str, str]) -> None:
-        dated = mounted / f"..{version}"
-        dated.mkdir(parents=True)
-        for name, text in files.items():
-            (dated / name).write_text(text, encoding="utf-8")
-        (mounted / "..data_tmp").symlink_to(dated.name)
-        (mounted / "..data_tmp").replace(mounted / "..data")
-
-    write("1", flat)
-    for name in flat:
-        (mounted / name).symlink_to(f"..data/{name}")
-    async with serve_raw(_answer) as api, run_world(tmp_path, api, policies=mounted, watch_seconds=0.05) as world:
-        place = Place(world.host, world.port, world.admin, world.ledger, world.poke, policies=mounted)
-        assert await status(place) == 200
-        changed = flat["allow.yaml"].replace("caller.kind: employee", "caller.kind: service")
-        write("2", {**flat, "allow.yaml": changed})
-        shutil.rmtree(mounted / "..1")
-        await becomes(lambda: _is(status(place), 403))
-        assert (await readiness(place))["stale"] == []
-
-
 async def test_sighup_tries_the_folder_at_once_where_nothing_is_watched(tmp_path: Path) -> None:
     async with a_place(tmp_path, watch_seconds=0) as place:
         edit(place, "rules/deny.yaml", "effect: deny", "effect: den")

@@ -34,6 +34,7 @@ CANNOT_START: dict[str, tuple[Flags, type[SekishoError], str]] = {
     "an upstream of an API nobody declared": (lambda _: {"upstream": {"user": "http://x"}}, SekishoError, "'users'"),
     "an upstream that is no URL": (lambda _: {"upstream": {"users": "x"}}, SekishoError, "no URL"),
     "an address that is none": (lambda _: {"listen": "8080"}, SekishoError, "--listen"),
+    "a name of a replica that no pod has": (lambda _: {"replica": "Tokyo_1"}, SekishoError, "name it as its pod is"),
     "a bundle that is not there": (lambda p: {"policies": p / "none"}, BundleError, "does not exist"),
     "a ledger that is a file": (lambda p: {"ledger": _written(p / "file", "") / "x"}, SekishoError, "--ledger"),
 }  # fmt: skip

@@ -22,12 +22,13 @@ from tests.support.command import reserve_port, start_command, write_policies
 from tests.support.keys import write_pseudonym_keys
 from tests.support.ledger import write_ledger_key
 from tests.support.watch import poll
-from tests.support.world import ISSUERS, POLICIES, headers, serve_raw, wait_for
+from tests.support.world import ENGINEER, ISSUERS, OFFICE, POLICIES, STAFF, headers, serve_raw, wait_for
 
 WORKERS: Final = 2
 PATIENCE_SECONDS: Final = 150.0
 """Four programs come up and two end, while load takes the processors."""
 JP: Final = "/v1/jp/users/42"
+SEOUL: Final = "10.82.0.7"
 
 
 class Crew(msgspec.Struct, frozen=True):
@@ -58,8 +59,12 @@ class Crew(msgspec.Struct, frozen=True):
     async def pids(self) -> list[int]:
         return [each["pid"] for each in (await self.readiness())["workers"]]
 
-    async def ask(self) -> int:
-        async with aiohttp.request("GET", self.url + JP, headers=headers()) as response:
+    async def series(self, name: str) -> int:
+        async with aiohttp.request("GET", f"{self.admin}/metrics") as response:
+            return sum(line.startswith(f"{name}{{") for line in (await response.text()).splitlines())
+
+    async def ask(self, target: str = JP, claims: dict[str, Any] = STAFF, address: str = OFFICE) -> int:
+        async with aiohttp.request("GET", self.url + target, headers=headers(claims, address)) as response:
             await response.read()
             return response.status
 
@@ -129,6 +134,28 @@ async def test_a_worker_that_is_killed_is_replaced_and_what_it_counted_stays(tmp
         await _wait_until_whole(crew, without=victim)
         assert await crew.metric("sekisho_decisions_total") == before + 40
         assert await crew.metric('sekisho_worker_ends_total{how="killed"}') == 1
+
+
+async def test_who_is_denied_by_several_workers_is_one_caller_and_what_crosses_a_border_adds_up(tmp_path: Path) -> None:
+    """Each request on a connection of its own, so that both workers get some; one of them is killed midway."""
+    async with run_crew(tmp_path) as crew:
+        try_all = sorted([f"/v1/jp/users/{n}" for n in range(20)] + [f"/v1/tw/reports/{n}" for n in range(20, 25)])
+        for asked, target in enumerate(try_all, 1):
+            assert await crew.ask(target, ENGINEER) == 403
+            assert await crew.ask(JP, STAFF, SEOUL) == 200
+            if asked == len(try_all) // 2:
+                assert await crew.metric("sekisho_denied_subjects_most") == asked  # read by this, and so not lost
+                victim = (await crew.pids())[0]
+                os.kill(victim, signal.SIGKILL)
+                await _wait_until_whole(crew, without=victim)
+        for _ in range(5):
+            await crew.ask("/v1/jp/users/0", ENGINEER)
+        assert await crew.metric("sekisho_denied_subjects_most") == len(try_all)
+        assert await crew.metric("sekisho_denied_routes_most") == 2
+        assert await crew.metric("sekisho_cross_border_requests_total{") == len(try_all)
+        assert await crew.metric("sekisho_rule_info") == await crew.series("sekisho_rule_info") > 0
+        serving = [path for path in (tmp_path / "ledger").glob("worker-*") if any(path.glob("*.jsonl"))]
+        assert len(serving) > 1
 
 
 @pytest.mark.timeout(240)

@@ -17,9 +17,12 @@ _ROWS: Final = re.findall(r"(?m)^\| `([a-z0-9-]+\*?)` \| ([a-z][^|]*) \|$", PAGE
 TABLE: Final = {name: what for name, what in _ROWS if not name.endswith("*")}
 PREFIXES: Final = {name[:-1]: what for name, what in _ROWS if name.endswith("*")}
 LISTS: Final = {
-    "connection", "te", "trailer", "via", "forwarded", "x-forwarded-for", "keep-alive", "upgrade", "proxy-authenticate"
+    "connection", "te", "trailer", "via", "forwarded", "x-forwarded-for", "keep-alive", "upgrade", "proxy-authenticate",
+    "traceparent", "tracestate",
 }  # fmt: skip
 """Fields of the table that a sender may repeat (RFC 9110 5.3)."""
+_UNPROTECTED: Final = re.compile("belongs to one connection|W3C Trace Context")
+"""What the page says of fields of the table that ``Connection`` may name."""
 
 TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 SUPPORTED: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -214,9 +217,52 @@ def _sort_fields(fields: list[tuple[str, str]]) -> list[tuple[str, str]] | None:
         if canonical == "connection":
             options += [_canonical(option.strip()) for option in value.split(",")]
     named = {option for option in options if option not in {"", "close"}}
-    if any(_find(option) and "belongs to one connection" not in _find(option) for option in named):
+    if any(_find(option) and not _UNPROTECTED.search(_find(option)) for option in named):
         return None
-    return [(name, value) for name, value in kept if _canonical(name) not in named]
+    return _sort_trace([(name, value) for name, value in kept if _canonical(name) not in named])
+
+
+def _sort_trace(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the fields without those of a trace that are none by W3C Trace Context."""
+    parents, states = _values(fields, "traceparent"), _values(fields, "tracestate")
+    dropped = set()
+    if len(parents) != 1 or not _is_parent(parents[0]):
+        dropped = {"traceparent", "tracestate"}
+    elif not _is_state(",".join(states)):
+        dropped = {"tracestate"}
+    return [(name, value) for name, value in fields if name.lower() not in dropped]
+
+
+def _is_parent(value: str) -> bool:
+    version, *ids = value.split("-", 4)
+    is_form = [len(each) for each in (version, *ids[:3])] == [2, 32, 16, 2]
+    is_hex = not set("".join((version, *ids[:3]))) - set("0123456789abcdef")
+    rest = ids[3] if len(ids) > 3 else ""
+    is_rest = not rest or (version != "00" and all("!" <= each <= "~" for each in rest))
+    is_id = is_form and bool(ids[0].strip("0")) and bool(ids[1].strip("0"))
+    return (
+        is_id
+        and is_hex
+        and version != "ff"
+        and is_rest
+        and not (version == "00" and len(ids) > 3)
+        and len(value) <= 256
+    )
+
+
+def _is_state(value: str) -> bool:
+    members = value.split(",")
+    said = [member.strip(" \t") for member in members if member.strip(" \t")]
+    pairs = [member.partition("=") for member in said]
+    keys = [key for key, _, _ in pairs]
+    return (
+        len(said) > 0
+        and len(members) <= 32
+        and len({*keys}) == len(keys)
+        and all(re.fullmatch("[a-z0-9][a-z0-9_*/@-]*", key) and len(key) <= 256 for key in keys)
+        and all(0 < len(each) <= 256 and not set(each) & set("=,\t") for _, _, each in pairs)
+        and all(" " <= character <= "~" for _, _, each in pairs for character in each)
+    )
 
 
 def _canonical(name: str) -> str:
@@ -225,7 +271,5 @@ def _canonical(name: str) -> str:
 
 def _find(name: str) -> str:
     """Return what the page says of a field, nothing where it is one like any other."""
-    if name == "traceparent":
-        return ""
     found = TABLE.get(name)
     return found or next((what for prefix, what in PREFIXES.items() if name.startswith(prefix)), "")

@@ -21,8 +21,6 @@ from tests.support.world import serve_app, wait_for
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 RULES: Final = DEPLOY / "prometheus" / "sekisho.rules.yml"
-RULES_TESTS: Final = DEPLOY / "prometheus" / "tests" / "sekisho.test.yml"
-DASHBOARD: Final = DEPLOY / "grafana" / "sekisho.json"
 PROGRAMS: Final = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 STOP_SECONDS: Final = 10
 
@@ -48,18 +46,6 @@ def read_example(name: str) -> Any:
 def rules() -> list[dict[str, Any]]:
     """Return every shipped rule."""
     return [rule for group in read_example(RULES.name)["groups"] for rule in group["rules"]]
-
-
-def panels() -> list[dict[str, Any]]:
-    """Return every panel of the dashboard."""
-    board: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
-    return list(board["panels"])
-
-
-def queries(title: str) -> list[str]:
-    """Return the queries of a panel with Grafana's variables set, to a range that holds all of a test."""
-    panel = next(panel for panel in panels() if panel["title"] == title)
-    return [re.sub(r"\$__(?:interval|rate_interval|range)\b", "1h", target["expr"]) for target in panel["targets"]]
 
 
 async def poll(fetch: Callable[[], Awaitable[T]], seconds: float = 20.0) -> T:
@@ -104,16 +90,13 @@ class Watch(msgspec.Struct, frozen=True):
             assert answer["status"] == "success", f"{parameters}: {answer['error']}"
             return answer["data"]
 
-    async def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
+    async def query(self, expression: str, **parameters: str) -> list[tuple[dict[str, str], float]]:
         """Return labels and value of each sample."""
-        data = await self.ask("query", query=expression)
+        data = await self.ask("query", query=expression, **parameters)
         return [(sample["metric"], float(sample["value"][1])) for sample in data["result"]]
 
     async def is_ready(self) -> bool:
-        """Say whether it has started, scrapes the gateway and knows whom to tell."""
-        async with aiohttp.ClientSession() as session, session.get(f"{self.prometheus}/-/ready") as response:
-            if response.status != 200:
-                return False
+        """Say whether it scrapes the gateway and knows whom to tell."""
         told = (await self.ask("alertmanagers"))["activeAlertmanagers"]
         return bool(told) and any(value == 1 for _, value in await self.query('up{job="sekisho"}'))
 
@@ -130,8 +113,8 @@ async def run_watch(folder: Path, admin: str) -> AsyncIterator[Watch]:
     async with contextlib.AsyncExitStack() as stack:
         webhook = await stack.enter_async_context(_receiving(delivered))
         alertmanager = await stack.enter_async_context(_run_alertmanager(folder, webhook))
-        prometheus = await stack.enter_async_context(_run_prometheus(folder, admin, alertmanager))
-        watch = Watch(f"http://{prometheus}", delivered)
+        prometheus = await stack.enter_async_context(run_prometheus(folder, {"sekisho": {"": admin}}, alertmanager))
+        watch = Watch(prometheus, delivered)
         await poll(watch.is_ready)
         yield watch
 
@@ -172,12 +155,25 @@ async def _run_alertmanager(folder: Path, webhook: str) -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def _run_prometheus(folder: Path, admin: str, alertmanager: str) -> AsyncIterator[str]:
+async def run_prometheus(
+    folder: Path, targets: Mapping[str, Mapping[str, str]], alertmanager: str = ""
+) -> AsyncIterator[str]:
+    """Run Prometheus on the shipped rules and example; yields its URL.
+
+    Args:
+        folder: where configuration, data and log go.
+        targets: by job, by the name that is its ``instance`` (empty: its address), host and port of what is scraped.
+        alertmanager: host and port of whom to tell; nobody if empty.
+    """
     config = read_example("prometheus.yml")
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(RULES)]
-    config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
-    config["scrape_configs"][0]["static_configs"][0]["targets"] = [admin]
+    config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager] if alertmanager else []
+    for job in config["scrape_configs"]:
+        job["static_configs"] = [
+            {"targets": [address], "labels": {"instance": name} if name else {}}
+            for name, address in targets.get(job["job_name"], {}).items()
+        ]
     async with _running(
         folder,
         "prometheus",
@@ -185,7 +181,14 @@ async def _run_prometheus(folder: Path, admin: str, alertmanager: str) -> AsyncI
         f"--storage.tsdb.path={folder / 'prometheus'}",
         "--web.listen-address=127.0.0.1:0",
     ) as address:
-        yield address
+        url = f"http://{address}"
+        await poll(lambda: _has_started(url))
+        yield url
+
+
+async def _has_started(prometheus: str) -> bool:
+    async with aiohttp.request("GET", f"{prometheus}/-/ready") as response:
+        return response.status == 200
 
 
 def _write(path: Path, config: Mapping[str, Any]) -> Path:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.counting import OTHER, BoundedCounter, LabelledCounter, PlainCounter, PlainHistogram
+from proxy.counting import OTHER, BoundedCounter, Found, LabelledCounter, Listing, PlainCounter, PlainHistogram
 from proxy.model.decision import Effect
 from tests.support.series import series
 
@@ -169,3 +169,25 @@ def test_what_is_described_is_what_is_collected() -> None:
     counter.count("b")
     described: list[Metric] = [*counter.describe()]
     assert [(each.name, each.type, each.samples) for each in described] == [("a", "counter", [])]
+
+
+# What is in force, and what is found when it is asked for.
+
+
+def test_a_listing_shows_what_was_shown_last_and_counts_what_it_has_no_room_for() -> None:
+    registry = CollectorRegistry()
+    folded = LabelledCounter("t_folded_total", "Folded.", ["metric"], registry)
+    listing = Listing("t_rule_info", "Rules.", ["rule"], registry, folded, limit=2)
+    listing.show([("a",)])
+    listing.show([("b",), ("c",), ("d",)])
+    assert series(registry, "t_rule_info") == {("b",): 1, ("c",): 1}
+    assert series(registry, "t_folded_total") == {("t_rule_info",): 1}
+
+
+def test_what_is_found_is_found_anew_each_time_and_the_largest_of_it_is_shown() -> None:
+    registry = CollectorRegistry()
+    values: dict[tuple[str, ...], float] = {("a",): 1, ("b",): 3, ("c",): 2}
+    Found("t_most", "The most.", ["who"], registry, lambda: values, limit=2)
+    assert series(registry, "t_most") == {("b",): 3, ("c",): 2}
+    values.clear()
+    assert series(registry, "t_most") == {}

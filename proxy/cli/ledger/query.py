@@ -27,6 +27,7 @@ from proxy.model.decision import Effect, Reason
 from proxy.model.facts import State
 from proxy.model.problem import nearest
 
+TRACE_DIGITS: Final = 32
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _FORMULAS: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001 - spreadsheets take these, too
 _FLAGS: Final[Mapping[str, tuple[str, str]]] = {
@@ -39,6 +40,7 @@ _FLAGS: Final[Mapping[str, tuple[str, str]]] = {
     "api": ("ID", "of the API"),
     "route": ("ID", "of the route"),
     "action": ("A", "read, create, update, delete or export"),
+    "trace": ("ID", "of which it was part: the 32 hexadecimal digits of a trace id"),
 }
 _WITH_KEY: Final = "Name the key ring of the gateway that wrote them with --pseudonym-key FILE."
 _COUNTRIES: Final = ("country", "subject_country", "origin_country")
@@ -107,14 +109,22 @@ def _find(entries: Iterable[Entry], reading: Reading, search: Search) -> Iterato
     yield from search.finish()
 
 
-def _read_filter(options: argparse.Namespace) -> Filter:
+def _check_words(options: argparse.Namespace) -> None:
+    """Refuse what no record can say, and tell what this version does not know."""
     for name in _COUNTRIES:
         for value in getattr(options, name) or ():
             if value not in NAMES and value not in {state.value for state in State}:
                 raise UsageError(f"--{name.replace('_', '-')}: {refuse_country(value)}.")
+    for value in options.trace or ():
+        if len(value) != TRACE_DIGITS or not _HEXADECIMAL.issuperset(value):
+            raise UsageError(f"--trace {value!r} is no trace id: {TRACE_DIGITS} hexadecimal digits in lower case.")
     for value in options.reason or ():
         if value not in set(Reason):
             tell(f"this version knows no reason {value!r}{nearest(value, set(Reason))}.")
+
+
+def _read_filter(options: argparse.Namespace) -> Filter:
+    _check_words(options)
     wanted = {name: frozenset(values) for name in _FLAGS if (values := getattr(options, name))}
     if options.who:
         wanted["who"] = frozenset(name for who in options.who for name in name_caller(who, options.pseudonym_key))

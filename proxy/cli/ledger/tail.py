@@ -16,7 +16,7 @@ from proxy.errors import UsageError
 from proxy.ledger.follow import Follower
 from proxy.ledger.query import Row
 from proxy.ledger.read import Entry, Files, Position, Reading, find_end, find_ledgers, merge_by_time, read_backward
-from proxy.ledger.segments import list_parts
+from proxy.ledger.segments import list_ledgers
 from proxy.model.problem import nearest
 
 _POLL_MILLISECONDS: Final = 200
@@ -111,9 +111,9 @@ def _follow(
 
 
 def _find_new(place: Path, known: Collection[Path | None]) -> list[Path]:
-    """Return the ledgers of workers that were started meanwhile."""
+    """Return the ledgers of replicas and workers that were started meanwhile."""
     try:
-        return [each for each in list_parts(place) if each not in known] if None not in known else []
+        return [each for each in list_ledgers(place) if each not in known] if None not in known else []
     except OSError:  # the folder is gone: its follower says so
         return []
 

@@ -140,6 +140,11 @@ def _describe_decision(line: Row) -> str:
     return f"request {_word(line, 'id')}: {tell_answer(line)}, {_why(line)}"
 
 
+def _describe_start(line: Row) -> str:
+    replica = f", replica {_word(line, 'replica')}," if "replica" in line else ""
+    return f"gateway {_word(line, 'version')}{replica} begins to take requests"
+
+
 def _describe_geolocation(line: Row) -> str:
     databases = line.get("databases")
     listed = [each for each in databases if isinstance(each, dict)] if isinstance(databases, list) else []
@@ -161,7 +166,7 @@ _SENTENCES: Final[Mapping[str, Callable[[Row], str]]] = {
     "released": _describe_released,
     "end": _describe_end,
     "refusals": _describe_refusals,
-    "start": _sentence("gateway {} begins to take requests", "version"),
+    "start": _describe_start,
     "stop": _sentence("the gateway ends in order"),
     "bundle": _sentence("bundle {} is put in force, mode {}", "bundle", "mode"),
     "geolocation": _describe_geolocation,

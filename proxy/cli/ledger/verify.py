@@ -4,7 +4,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -30,7 +30,13 @@ _UNSIGNED: Final = frozenset({"forged", "unsigned"})
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add = parser.add_argument
-    add("ledger", type=Path, metavar="DIR", help="the folder of the ledger, or a file of lines that a collector took")
+    add(
+        "ledger",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="the folder of the ledger, or a file of lines that a collector took; several where its parts were moved",
+    )
     add_key_flag(parser)
     add(
         "--checkpoint",
@@ -43,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--jobs", type=int, default=0, metavar="N", help="processes that take part; as many as processors if left out")
     add("--json", action="store_true", help="print one JSON object")
     parser.epilog = (
+        "The ledgers of replicas and workers below DIR are verified each, and that none lies in another's place. "
         "Exit code 0: it is as it was written; 1: it is not, and where, or nothing proves it; 2: it cannot be verified."
     )
     parser.set_defaults(run=run)
@@ -59,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(msgspec.json.encode({"good": all(each.is_good for each in reports), "runs": reports}).decode())
     else:
-        _print(reports, options.ledger)
+        _print(reports, [str(each) for each in options.ledger])
     return 0 if all(report.is_good for report in reports) else 1
 
 
@@ -76,11 +83,11 @@ def _progress(total: int) -> Iterator[Told]:
         yield lambda done: progress.update(task, completed=done)
 
 
-def _print(reports: list[Report], path: Path) -> None:
+def _print(reports: list[Report], paths: Sequence[str]) -> None:
     listed = LISTED
     for index, report in enumerate(reports, 1):
         if len(reports) > 1:
-            what = "run" if report.name == str(path) else f"{clean(report.name)},"
+            what = "run" if report.name in paths and len(paths) == 1 else f"{clean(report.name)},"
             print(f"{what} {index} of {len(reports)}:")
         for fault in report.faults[:listed]:
             print(fault)
@@ -92,7 +99,7 @@ def _print(reports: list[Report], path: Path) -> None:
             print(line)
     bad = sum(len(report.faults) + report.more for report in reports)
     if bad:
-        print(f"{clean(str(path))} {_conclude(reports, bad)}", file=sys.stderr)
+        print(f"{', '.join(map(clean, paths))} {_conclude(reports, bad)}", file=sys.stderr)
 
 
 def _conclude(reports: list[Report], bad: int) -> str:
@@ -121,6 +128,8 @@ def _summary(report: Report) -> Iterator[str]:
         yield f"  {_count(count, 'checkpoint')} signed by {clean(key)}"
     if report.heads:
         yield f"  {_count(report.heads, 'checkpoint')} kept elsewhere that the ledger goes on from"
+    if report.is_ended:
+        yield "  its gateway stopped in order, and signed that"
     yield f"  proven: {', '.join(_range(*each) for each in report.proven) or 'nothing'}"
     for remark in report.remarks[:LISTED]:
         yield f"  remark: {remark}"

@@ -111,7 +111,7 @@ async def test_metrics_are_those_of_the_gateway_in_the_text_format(listener: Lis
     gateway.metrics.refusals.count("403", "rule-denies")
     told = await listener.ask("/metrics")
     families = {family.name: family for family in text_string_to_metric_families(told.body.decode())}
-    assert told.fields["content-type"].startswith("text/plain; version=")
+    assert told.fields["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert [s.value for s in families["sekisho_refusals"].samples if s.name.endswith("_total")] == [1]
     assert all(name.startswith("sekisho_") for name in families)
 

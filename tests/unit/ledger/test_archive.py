@@ -388,6 +388,15 @@ def test_a_bundle_is_found_by_what_a_decision_line_calls_it(tmp_path: Path) -> N
     assert find_kept(tmp_path / "l", first.name) == first
 
 
+@pytest.mark.parametrize("asked", [".", "replica-a", "replica-a/worker-1"])
+def test_a_bundle_of_a_replica_is_found_from_its_worker_and_from_the_whole(tmp_path: Path, asked: str) -> None:
+    (tmp_path / "l" / "replica-a" / "worker-1").mkdir(parents=True)
+    (tmp_path / "l" / "replica-0" / BUNDLES).mkdir(parents=True)
+    kept = Archive(tmp_path / "l" / "replica-a").keep(tmp_path / "p", put(tmp_path / "p"), called("first"))
+    assert find_kept(tmp_path / "l" / asked, kept.name[:BUNDLE_DIGITS]) == kept
+    assert find_kept(tmp_path / "l" / "replica-0", kept.name[:BUNDLE_DIGITS]) is None
+
+
 @pytest.mark.parametrize("prefix", ["", "0", "0" * BUNDLE_DIGITS, "../x", "." * BUNDLE_DIGITS])
 def test_what_is_not_kept_is_not_found(tmp_path: Path, prefix: str) -> None:
     assert find_kept(tmp_path / "nowhere", prefix) is None

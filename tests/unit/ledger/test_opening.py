@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A ledger is opened as the settings say, on real files; or it is not, and then nothing of it stays held."""
 
+import asyncio
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +11,13 @@ from typing import Any
 import pytest
 
 from proxy.errors import UsageError
+from proxy.ledger.audit_parts import PartsAudit
 from proxy.ledger.journal import Journal
 from proxy.ledger.lines import KeysLine
 from proxy.ledger.note import SigningKey
-from proxy.ledger.opening import STANDARD_OUTPUT, hold_folder, open_ledger
+from proxy.ledger.opening import LOOK_SECONDS, STANDARD_OUTPUT, hold_folder, open_ledger
 from proxy.ledger.options import LedgerOptions
+from proxy.ledger.parts import MAX_REPLICA_CHARS
 from proxy.ledger.stdout import LIMITS
 from proxy.ledger.tree_head import TreeHead, sign_tree_head
 from proxy.ledger.witness_place import FolderWitness
@@ -188,3 +192,91 @@ def test_the_folder_of_workers_is_held_by_one_gateway(options: LedgerOptions) ->
             open_with(options)
     with hold_folder(options.ledger):
         pass
+
+
+# Replicas.
+
+
+async def test_replicas_share_a_key_a_folder_and_a_witness_and_write_ledgers_of_their_own(
+    options: LedgerOptions, tmp_path: Path
+) -> None:
+    (tmp_path / "witness").mkdir()
+    changes = {"ledger_witness": (str(tmp_path / "witness"),)}
+    journals = [open_with(options, replica=name, **changes) for name in ("a", "b.c-1")]
+    journals.append(open_ledger(options.model_copy(update={"replica": "d", **changes}), Metrics(), "worker-1"))
+    for journal in journals:
+        journal.begin(tuple, LINE)
+        await journal.close()
+    parts = ("replica-a", "replica-b.c-1", "replica-d/worker-1")
+    for part in parts:
+        assert read_verified(options.ledger / part, KEY.of_part(part))
+    kept = sorted(path.name for path in (tmp_path / "witness").iterdir())
+    assert kept == [f"{KEY.name}/{part}".replace("/", "%2F") for part in parts]
+    assert not [each for each in PartsAudit([options.ledger], [KEY.verifier]).run() if not each.is_good]
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (options.ledger, options.ledger / "replica-a")}
+    assert modes == {0o700}
+
+
+def test_a_second_gateway_of_one_name_does_not_start_and_is_told_how(options: LedgerOptions) -> None:
+    first = open_with(options, replica="a")
+    with pytest.raises(UsageError, match=r"replica-a: stop it.+a name of their own, by SEKISHO_REPLICA\.$"):
+        open_with(options, replica="a")
+    with pytest.raises(UsageError, match="Another gateway writes"), hold_folder(options.ledger / "replica-a"):
+        pass
+    del first
+
+
+async def test_two_gateways_of_one_name_where_the_disk_keeps_no_locks_are_found_out(
+    options: LedgerOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("proxy.ledger.files.fcntl.flock", lambda *_: None)
+    (tmp_path / "witness").mkdir()
+    journals = []
+    for _ in range(2):
+        journals.append(open_with(options, replica="a", ledger_witness=(str(tmp_path / "witness"),)))
+        journals[-1].begin(tuple, LINE)
+    for journal in (*journals, *journals):
+        await asyncio.sleep(2 * LOOK_SECONDS)  # then it is looked again whether the file is as it was left
+        journal.append([LINE])
+    for journal in journals:
+        await journal.close()
+    (report,) = PartsAudit([options.ledger], [KEY.verifier]).run()
+    assert not report.is_good
+    assert "the ledger's file was removed or changed" in caplog.text
+
+
+async def test_what_one_gateway_wrote_before_there_were_replicas_stays_and_is_read_with_theirs(
+    options: LedgerOptions,
+) -> None:
+    await record(options)
+    await record(options, replica="a")
+    await record(options, replica="a")  # a pod that comes back under its name goes on
+    reports = PartsAudit([options.ledger], [KEY.verifier]).run()
+    assert [(report.is_good, report.is_ended, report.segments) for report in reports] == [(True, True, 1)] * 2
+    assert [report.origins for report in reports] == [(KEY.name,), (f"{KEY.name}/replica-a",)]
+
+
+async def test_a_replica_that_comes_back_with_another_key_is_refused_and_a_new_one_is_not(
+    options: LedgerOptions, tmp_path: Path
+) -> None:
+    await record(options, replica="a")
+    second = SigningKey("ledger.example/second", bytes(range(1, 33)))
+    (tmp_path / "second.key").write_text(second.render(), encoding="utf-8")
+    (tmp_path / "second.key").chmod(0o600)
+    with pytest.raises(UsageError, match="was not begun with this key"):
+        open_with(options, replica="a", ledger_key=tmp_path / "second.key")
+    await record(options, replica="b", ledger_key=tmp_path / "second.key")
+    reports = PartsAudit([options.ledger], [KEY.verifier, second.verifier]).run()
+    assert all(report.is_good for report in reports)
+
+
+def test_a_name_that_is_too_long_for_its_witness_is_told_at_the_start(options: LedgerOptions, tmp_path: Path) -> None:
+    (tmp_path / "witness").mkdir()
+    with pytest.raises(UsageError, match=r"cannot be read: File name too long; mend it"):
+        open_with(options, replica="a" * MAX_REPLICA_CHARS, ledger_witness=(str(tmp_path / "witness"),))
+
+
+@pytest.mark.parametrize("name", ["", "..", "../a", "A", "a/b", "a" * (MAX_REPLICA_CHARS + 1)])
+def test_a_name_that_no_pod_has_is_no_replicas(name: str) -> None:
+    with pytest.raises(ValueError, match="is no name of a replica: name it as its pod is"):
+        LedgerOptions(replica=name)

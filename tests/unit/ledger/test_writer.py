@@ -681,10 +681,6 @@ def forge(data: bytes) -> bytes:
     return b"".join(lines[:3]) + lines[4].replace(b'"n":4', b'"n":3')
 
 
-def strange_head(data: bytes) -> bytes:
-    return data.replace(b'"format":1', b'"format":2')
-
-
 def no_head(data: bytes) -> bytes:
     return data.replace(b'"peaks":[]', b'"peaks":["AAAA"]')
 
@@ -695,9 +691,22 @@ DAMAGED = [
     pytest.param(swap_lines, r":line 2: it does not follow from the line before", id="lines were swapped"),
     pytest.param(zero_a_line, r":line 3: it does not begin as a line of a ledger", id="zeros stand in a line's place"),
     pytest.param(forge, r":line 4: it does not follow", id="a checkpoint was moved"),
-    pytest.param(strange_head, r":line 1: the format of the segment is 2", id="it is of a later version"),
     pytest.param(no_head, r":line 1: it is no first line of a segment", id="its first line is none"),
 ]
+
+
+def test_a_ledger_of_another_version_is_refused_and_left_as_it_is(ledger: Ledger) -> None:
+    writer = ledger.open()
+    writer.append([a_line("1")])
+    writer.close()
+    path = path_of(writer)
+    later = path.read_bytes().replace(b'"format":1', b'"format":2')
+    path.write_bytes(later)
+    with pytest.raises(
+        UsageError, match=r"is of another version of Sekisho: .+ is 2, and this version writes 1\. Start"
+    ):
+        ledger.open()
+    assert path.read_bytes() == later
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGED)

@@ -22,12 +22,13 @@ from proxy.request.headers import (
 HOST = ("Host", "users.internal")
 TOKEN = "!#$%&'*+.^_`|~-"
 
+FORWARDED = (Treatment.SINGLE, Treatment.TRACE)
 NEVER_FORWARDED = sorted(
-    {name for name, treatment in REQUEST_FIELDS.items() if treatment is not Treatment.SINGLE}
+    {name for name, treatment in REQUEST_FIELDS.items() if treatment not in FORWARDED}
     | {prefix + end for prefix in REQUEST_PREFIXES for end in ("for", "user", "decision-id", "")}
 )
 PROTECTED = sorted(
-    {name for name, treatment in REQUEST_FIELDS.items() if treatment is not Treatment.HOP_BY_HOP}
+    {name for name, treatment in REQUEST_FIELDS.items() if treatment not in (Treatment.HOP_BY_HOP, Treatment.TRACE)}
     | {prefix + end for prefix in REQUEST_PREFIXES for end in ("for", "user", "decision-id", "")}
 )
 HYPHENATED = [name for name in NEVER_FORWARDED if "-" in name.strip("-")]
@@ -218,6 +219,12 @@ def test_row_8_connection_drops_what_it_names_and_its_aliases() -> None:
     fields = read(("Connection", "close, X-A"), ("x-a", "1"), ("X_A", "2"), ("X-B", "3"))
 
     assert fields.forwardable == (("X-B", "3"),)
+
+
+def test_row_8_connection_may_name_the_fields_of_a_trace_which_are_then_of_one_hop() -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    fields = read(("Connection", "traceparent"), ("traceparent", parent), ("tracestate", "a=1"), ("X-B", "3"))
+    assert (fields.forwardable, fields.trace) == ((("X-B", "3"),), "")
 
 
 @pytest.mark.parametrize("value", ["keep-alive", "close", "upgrade, HTTP2-Settings", "TE", "", ","])

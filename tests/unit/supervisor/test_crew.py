@@ -20,6 +20,7 @@ from proxy.supervisor.merge import Family, Sample
 from proxy.supervisor.messages import Seen
 from proxy.supervisor.swap import Offer, WorkerError
 from proxy.telemetry import Metrics
+from proxy.telemetry.attempts import Attempt
 from tests.support.world import POLICIES, wait_for
 
 SIZE: Final = 2
@@ -34,6 +35,7 @@ class Simulated:
         self.snapshot = snapshot
         self.seen: Seen | None = None
         self.last: tuple[Family, ...] = (Family("t", "counter", "", (Sample("t_total", (), 1.0),)),)
+        self.attempts: tuple[Attempt, ...] = ()
         self.unanswered = 0
         self.is_leaving = False
         self.pid = 100 + number

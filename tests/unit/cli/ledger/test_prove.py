@@ -173,13 +173,14 @@ def test_what_is_no_segment_is_not_waited_for(ledger: tuple[Path, list[str]]) ->
         _run(folder, ids[0])
 
 
-def test_a_decision_of_a_worker_is_proven_by_the_key_whose_name_all_share(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("part", ["worker-2", "replica-a", "replica-a/worker-1"])
+def test_a_decision_of_a_part_is_proven_by_the_key_whose_name_all_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], part: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    _, ids = (write_sample(tmp_path / "ledger" / part, 5, key=KEY.of_part(part)) for part in ("worker-1", "worker-2"))
+    _, ids = (write_sample(tmp_path / "ledger" / each, 5, key=KEY.of_part(each)) for each in ("worker-1", part))
     assert _run("ledger", ids[3], "--key", VERIFIER) == 0
-    assert f"of the ledger {KEY.name}/worker-2" in capsys.readouterr().out
+    assert f"of the ledger {KEY.name}/{part}" in capsys.readouterr().out
     assert _run(f"{ids[3]}.tlog-proof", "--key", VERIFIER, configure=check_proof.configure) == 0
 
 

@@ -30,7 +30,8 @@ from tests.support.ledger_lines import (
 
 DENIED = a_decision()
 ALLOWED = an_allowance()
-EXPORT = an_allowance(action="export", route="users-export", rule="export-at-night")
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+EXPORT = an_allowance(action="export", route="users-export", rule="export-at-night", trace=TRACE)
 UNKNOWN = a_decision(reason="token-expired", rule="", certainty="", status=401, caller=CallerRecorded())
 OBSERVED = a_decision(enforced=False, status=200)
 
@@ -65,6 +66,8 @@ ASKED = [
     pytest.param(["--reason", "token-expired"], [UNKNOWN], id="a reason"),
     pytest.param(["--route", "users-export"], [EXPORT], id="a route"),
     pytest.param(["--action", "export", "--api", "users"], [EXPORT], id="an action of an API"),
+    pytest.param(["--trace", TRACE], [EXPORT], id="a trace"),
+    pytest.param(["--trace", TRACE[::-1]], [], id="another trace"),
     pytest.param(["--action", "export", "--effect", "deny"], [], id="two things of which one holds"),
     pytest.param(["--since", "2021-03-23T00:00:04Z"], [EXPORT, UNKNOWN, OBSERVED], id="since an instant, with it"),
     pytest.param(["--until", "2021-03-23T09:00:04+09:00"], [DENIED, ALLOWED], id="until an instant, without it"),
@@ -229,6 +232,9 @@ WRONG = [
     pytest.param(["--country", "UK"], "--country: 'UK' is no ISO 3166-1 country code: the code is GB", id="a country"),
     pytest.param(["--origin-country", "cn"], "--origin-country: 'cn' is no ISO 3166-1", id="lower case"),
     pytest.param(["--subject-country", "Japan"], "the code is JP|write JP", id="a country's name"),
+    pytest.param(["--trace", TRACE[1:]], "is no trace id: 32 hexadecimal", id="a trace id that is too short"),
+    pytest.param(["--trace", TRACE.upper()], "is no trace id", id="a trace id in capitals"),
+    pytest.param(["--trace", f"00-{TRACE}-00f067aa0ba902b7-01"], "is no trace id", id="all of a traceparent"),
     pytest.param(["--since", "noon"], "--since 'noon' is neither a date", id="an instant"),
     pytest.param(["--since", "2021-03-24", "--until", "2021-03-23"], "is not before", id="an end before the beginning"),
 ]

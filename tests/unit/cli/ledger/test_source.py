@@ -108,3 +108,26 @@ def test_a_folder_of_workers_that_have_not_begun_is_no_ledger(tmp_path: Path) ->
     (tmp_path / "worker-1").mkdir()
     with pytest.raises(UsageError, match="is no ledger"):
         read_place(str(tmp_path))
+
+
+def test_lines_of_several_replicas_and_their_workers_come_by_time(tmp_path: Path) -> None:
+    parts = ("worker-1", "replica-a", "replica-b/worker-1", "replica-b/worker-2")
+    for turn, part in enumerate(reversed(parts)):
+        ledger = LedgerOnDisk(tmp_path / part)
+        ledger.now += 10 * turn
+        ledger.begin()
+        ledger.write(StopLine(), seconds=100)
+    (tmp_path / "replica-c").mkdir()  # a pod that never recorded
+    (tmp_path / "replica-b" / "replica-d").mkdir()
+    write_ledger(tmp_path / "replica-b" / "replica-d", [StopLine()])  # what no gateway makes
+    found = [entry.path.parent.relative_to(tmp_path).as_posix() for entry in read_place(str(tmp_path)) if entry.path]
+    assert found == [*reversed(parts), *reversed(parts)]
+    below = [entry.path.parent.name for entry in read_place(str(tmp_path / "replica-b")) if entry.path]
+    assert {"worker-1", "worker-2"} <= {*below}
+
+
+def test_a_replica_that_links_to_the_whole_is_read_but_once_more(tmp_path: Path) -> None:
+    write_ledger(tmp_path, [StopLine()])
+    (tmp_path / "replica-a").symlink_to(".")
+    (tmp_path / "replica-b").symlink_to("replica-b")  # to itself
+    assert len(list(read_place(str(tmp_path)))) == 4

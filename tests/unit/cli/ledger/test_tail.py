@@ -212,7 +212,7 @@ def test_lines_of_several_workers_are_told_by_time(tmp_path: Path, capsys: pytes
     assert [json.loads(row)["id"] for row in rows] == ["worker-1-1", "worker-2-1", "worker-1-2", "worker-2-2"]
 
 
-def test_lines_of_a_worker_that_is_started_meanwhile_come_too(
+def test_lines_of_a_worker_or_replica_that_is_started_meanwhile_come_too(
     tmp_path: Path, follow: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     first, second = write_of_workers(tmp_path)
@@ -220,8 +220,8 @@ def test_lines_of_a_worker_that_is_started_meanwhile_come_too(
     assert next_number(process) == 3
     first.write(a_decision(id="a"))
     assert next_number(process) == 4
-    third = LedgerOnDisk(tmp_path / "worker-3")
-    third.begin()
-    assert next_number(process) == 0
+    for part in ("worker-3", "replica-a", "replica-b/worker-1"):
+        LedgerOnDisk(tmp_path / part).begin()
+        assert next_number(process) == 0
     second.write(a_decision(id="b"))
     assert next_number(process) == 4

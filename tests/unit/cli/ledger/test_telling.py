@@ -100,6 +100,11 @@ WORDS = [
         "start: gateway 1.2 begins to take requests",
         id="start",
     ),
+    pytest.param(
+        StartLine(version="1.2", replica="pod-a", durability="synced", geolocation="g", upstreams={}, key_places={}),
+        "start: gateway 1.2, replica pod-a, begins to take requests",
+        id="the start of a replica",
+    ),
     pytest.param(StopLine(), "stop: the gateway ends in order", id="stop"),
     pytest.param(
         BundleLine(bundle="ab" * 32, name="n", policy="p", registers="r", mode="enforce"),

@@ -42,6 +42,7 @@ def test_a_good_ledger_is_summed_up(good: Path, capsys: pytest.CaptureFixture[st
         "  from 2026-11-22T12:00:00.500Z to 2026-11-22T12:00:31.000Z\n"
         f"  8 checkpoints signed by {KEY.name}\n"
         "  1 checkpoint kept elsewhere that the ledger goes on from\n"
+        "  its gateway stopped in order, and signed that\n"
         "  proven: lines 0 to 71\n"
     )
 
@@ -133,3 +134,20 @@ def test_the_ledgers_of_workers_are_told_one_by_one(tmp_path: Path, capsys: pyte
     out = capsys.readouterr().out
     for number, part in enumerate(("worker-1", "worker-2"), 1):
         assert f"{tmp_path / part}, {number} of 2:\ngood: ledger {SAMPLE_KEY.name}/{part}\n" in out
+
+
+def test_replicas_that_were_moved_are_verified_with_the_folder_that_they_were_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, folders, witness = SAMPLE_KEY, (tmp_path / "ledger", tmp_path / "archive"), tmp_path / "witness"
+    witness.mkdir()
+    for folder, part in zip(folders, ("replica-a", "replica-b"), strict=True):
+        write_sample(folder / part, 5, key=key.of_part(part))
+        shutil.copy(folder / part / "checkpoint", witness / part)
+    flags = ("--key", str(key.verifier), "--checkpoint", str(witness))
+    assert verify(folders[0], *flags) == 1
+    assert (
+        f"{witness / 'replica-b'} is of the ledger {key.name}/replica-b, which is not here" in capsys.readouterr().out
+    )
+    assert verify(folders[0], str(folders[1]), *flags) == 0
+    assert f"{folders[1] / 'replica-b'}, 2 of 2:\ngood: ledger {key.name}/replica-b\n" in capsys.readouterr().out
