@@ -416,7 +416,7 @@ def test_a_ledger_that_another_gateway_writes(tmp_path: Path) -> None:
         writer.close()
     assert ended.told == (
         "sekisho: Another gateway writes the ledger DIR/ledger: stop it, or begin another ledger with --ledger and a "
-        "key of another name.\n"
+        "key of another name. Replicas that share both are each given a name of their own, by SEKISHO_REPLICA.\n"
     )
     assert ended.code == 2
 
