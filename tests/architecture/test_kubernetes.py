@@ -180,7 +180,7 @@ def test_a_gateway_runs_as_the_image_s_user_and_may_read_its_keys(overlay: str, 
 
 @pytest.mark.parametrize(("overlay", "pod", "container"), GATEWAYS)
 def test_services_do_not_become_variables_of_a_gateway(overlay: str, pod: Pod, container: Document) -> None:
-    assert pod.spec["enableServiceLinks"] is False, "SEKISHO_SERVICE_HOST is no setting: it would not start"
+    assert pod.spec["enableServiceLinks"] is False, "nothing of other Services belongs into its environment"
 
 
 @pytest.mark.parametrize(("overlay", "pod", "container"), GATEWAYS)
