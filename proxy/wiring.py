@@ -82,8 +82,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     seen, snapshot = load_first(settings) if inherited is None else ("", inherited.snapshot)
     seen_databases = take_fingerprints(settings)
     geolocator = make_geolocator(settings)
-    metrics = Metrics(key=secrets.token_bytes(KEY_BYTES) if inherited is None else inherited.attempts_key)
-    metrics.build.show([(VERSION, platform.python_version())])
+    metrics = _make_metrics(inherited)
     pseudonyms = HeldKeyRing(settings.pseudonym_key, metrics, seconds=settings.watch_seconds)
     assertions = await _open_assertions(stack, snapshot, settings, inherited)
     ledger, archive = await _open_records(stack, snapshot, settings, metrics, inherited)
@@ -138,6 +137,13 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     pokes = [tls.poke, renewal.poke, pseudonyms.poke, assertions.poke, *([reloader.poke] if reloader else [])]
     take = partial(_accept, listener, tls)
     return Running(listen_at, admin_at, in_force, _all(*pokes), reloader, take, readiness, metrics)
+
+
+def _make_metrics(inherited: Inherited | None) -> Metrics:
+    """Make what counts: what workers remember of those who are denied is under one key."""
+    metrics = Metrics(key=secrets.token_bytes(KEY_BYTES) if inherited is None else inherited.attempts_key)
+    metrics.build.show([(VERSION, platform.python_version())])
+    return metrics
 
 
 def load_first(settings: Settings) -> tuple[str, Snapshot]:
