@@ -326,5 +326,5 @@ def test_two_callers_whose_answers_lose_every_record_are_two_callers() -> None:
     metrics = Metrics()
     allowed = {"decision": DENIED, "effect": Effect.ALLOW, "reason": Reason.RULE_ALLOWS, "status": 200}
     for who in ("idp|a", "idp|b"):
-        metrics.count_outcome(an_outcome(caller=Caller(principal=who, affiliate="ly"), **allowed))
-    assert len(metrics.attempts._callers) == 2
+        metrics.count_outcome(an_outcome(caller=Caller(principal=who, affiliate="ly"), now=unix_seconds(), **allowed))
+    assert len(metrics.attempts.tell()) == 2
