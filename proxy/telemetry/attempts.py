@@ -15,7 +15,7 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 import msgspec
@@ -90,20 +90,21 @@ class Attempts:
         state.update(text.encode("utf-8", "surrogatepass"))
         return int.from_bytes(state.digest(), "big")
 
-    def note(self, who: Who, place: int, whose: str, now: int) -> None:
+    def note(self, who: Who, place: int, whose: Iterable[str], now: int) -> None:
         """Remember that a request was denied.
 
         Args:
             who: asked.
             place: the name of the route, or of the shape of what is undeclared.
-            whose: the API and the data subject's id; empty where that is nobody, or nobody knows who.
+            whose: of each data subject the API and the id, as far as that is known; more than ``MAX_MEMBERS`` are no
+                more than these.
             now: seconds since 1970.
         """
         affiliate, attempt = self._find(who)
         attempt.at = now
         self._add(affiliate, attempt.routes, place, now)
-        if whose:
-            self._add(affiliate, attempt.subjects, self.name(whose), now)
+        for each in islice(whose, MAX_MEMBERS):
+            self._add(affiliate, attempt.subjects, self.name(each), now)
         if self._held > MAX_HELD:
             self._bound()
 

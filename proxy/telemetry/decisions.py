@@ -214,9 +214,7 @@ class DecisionMetrics(Declaring):
             kind = self._begin_kind(key, outcome)
         kind.count += 1
         if kind.who is not None:
-            subject, route = outcome.subject.id, outcome.route
-            whose = f"{route.api.id}|{subject}" if route is not None and isinstance(subject, str) else ""
-            self.attempts.note(kind.who, kind.place, whose, int(outcome.now))
+            self.attempts.note(kind.who, kind.place, _whose(outcome), int(outcome.now))
 
     def _begin_kind(self, key: _Key, outcome: Outcome) -> _Kind:
         """Begin to count requests that are like this one."""
@@ -287,6 +285,15 @@ class DecisionMetrics(Declaring):
         self.denials.count(affiliate, _label(outcome.origin.country), subject, amount=amount)
         for country in _tied_countries(outcome.caller.countries):
             self.denials_tied.count(country, affiliate, subject, amount=amount)
+
+
+def _whose(outcome: Outcome) -> Iterable[str]:
+    """Return whose data was asked for, by API and id, each once; nobody where that is not known."""
+    route = outcome.route
+    if route is None:
+        return ()
+    ids = dict.fromkeys(each.id for each in outcome.subjects or (outcome.subject,))
+    return [f"{route.api.id}|{id_}" for id_ in ids if isinstance(id_, str)]
 
 
 def _crosses(outcome: Outcome, country: Fact[str]) -> bool:

@@ -38,7 +38,7 @@ class Worker:
 
     def deny(self, who: str, place: str, subject: str = "", affiliate: str = "shanghai-digital") -> None:
         name = self.attempts.name
-        self.attempts.note((affiliate, name(who)), name(place), subject, int(self.clock.now))
+        self.attempts.note((affiliate, name(who)), name(place), [subject] if subject else [], int(self.clock.now))
 
     @property
     def most(self) -> tuple[Mapping[tuple[str, ...], float], Mapping[tuple[str, ...], float]]:

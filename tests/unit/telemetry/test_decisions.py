@@ -265,6 +265,16 @@ def tried(metrics: Metrics, caller: Caller, subject: str = "", **changes: Any) -
     metrics.count_outcome(an_outcome(decision=DENIED, caller=caller, subject=whose, now=unix_seconds(), **changes))
 
 
+def test_each_of_those_whom_one_denied_request_names_is_counted() -> None:
+    metrics, caller = Metrics(), Caller(principal="idp|a", affiliate="ly")
+    named = tuple(Subject(country=country, id=str(number)) for number in range(30) for country in ("JP", "KR"))
+    tried(metrics, caller, subjects=(*named, Subject()))
+    tried(metrics, caller, subjects=named[:20])
+    assert most(metrics)[1] == {("ly",): 30}
+    tried(metrics, caller, subjects=tuple(Subject(country="JP", id=f"more-{number}") for number in range(1000)))
+    assert most(metrics)[1] == {("ly",): 256}
+
+
 def test_the_routes_and_people_that_one_caller_is_denied_are_told_apart() -> None:
     metrics, caller = Metrics(), Caller(principal="idp|a", affiliate="ly")
     albums = replace(ROUTE, api=replace(ROUTE.api, id="albums"))
