@@ -289,10 +289,12 @@ class DecisionMetrics(Declaring):
 
 def _whose(outcome: Outcome) -> Iterable[str]:
     """Return whose data was asked for, by API and id, each once; nobody where that is not known."""
-    route = outcome.route
+    route, subject = outcome.route, outcome.subject.id
     if route is None:
         return ()
-    ids = dict.fromkeys(each.id for each in outcome.subjects or (outcome.subject,))
+    if isinstance(subject, str):
+        return (f"{route.api.id}|{subject}",)
+    ids = dict.fromkeys(each.id for each in outcome.subjects)
     return [f"{route.api.id}|{id_}" for id_ in ids if isinstance(id_, str)]
 
 

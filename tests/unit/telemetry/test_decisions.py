@@ -270,6 +270,7 @@ def test_each_of_those_whom_one_denied_request_names_is_counted() -> None:
     named = tuple(Subject(country=country, id=str(number)) for number in range(30) for country in ("JP", "KR"))
     tried(metrics, caller, subjects=(*named, Subject()))
     tried(metrics, caller, subjects=named[:20])
+    tried(metrics, caller, "7", subjects=named[14:16])
     assert most(metrics)[1] == {("ly",): 30}
     tried(metrics, caller, subjects=tuple(Subject(country="JP", id=f"more-{number}") for number in range(1000)))
     assert most(metrics)[1] == {("ly",): 256}
