@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from proxy import counting
 from proxy.clock import unix_seconds
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason, Shadow
@@ -331,6 +332,14 @@ def test_what_waits_to_be_told_apart_is_bounded() -> None:
         metrics.count_outcome(an_outcome(shape=f"/{number}", route=None))
         assert len(metrics._kinds) <= decisions.MAX_KINDS
     assert sum(series(metrics.registry, "sekisho_undeclared_requests_total").values()) == 1000
+
+
+def test_what_finds_no_room_is_told_to_whoever_asks_first() -> None:
+    metrics = Metrics()
+    for number in range(counting.MAX_CHILDREN + 1):
+        metrics.undeclared.begin("GET", f"/{number}")
+    metrics.count_outcome(an_outcome(shape="/one-more", route=None))
+    assert series(metrics.registry, "sekisho_labels_folded_total")["sekisho_undeclared_requests_total",] == 1
 
 
 def test_two_callers_whose_answers_lose_every_record_are_two_callers() -> None:
