@@ -201,4 +201,5 @@ class Recording(Judging):
             self._status,
             self._asked.trace if self._asked else "",
             self._counting.counts if self._counting and self._counts is UNCOUNTED else self._counts,
+            self._subjects or (),
         )

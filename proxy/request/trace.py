@@ -13,7 +13,7 @@ nowhere: it would have us carry any text of a caller's choice under a name that 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from proxy.model.request import Headers
@@ -57,9 +57,11 @@ def _read_parent(values: Sequence[str]) -> str:
     return match[1] or match[2] if match else ""
 
 
-def _is_state(values: Iterable[str]) -> bool:
-    """Say whether fields are one list of a state, which says something."""
+def _is_state(values: Sequence[str]) -> bool:
+    """Say whether fields are one list of a state, which says something. Members are counted before any is looked at."""
+    if sum(value.count(",") + 1 for value in values) > MAX_MEMBERS:
+        return False
     members = [member.strip(" \t") for value in values for member in value.split(",")]
     matches = [_MEMBER.fullmatch(member) for member in members if member]
     keys = {match[1] for match in matches if match is not None}
-    return 0 < len(keys) == len(matches) and len(members) <= MAX_MEMBERS
+    return 0 < len(keys) == len(matches)

@@ -134,6 +134,21 @@ def test_a_state_that_is_none_is_dropped_and_its_parent_goes_on(values: list[str
     assert take_trace(fields) == (TRACE, expected)
 
 
+class Unread(str):
+    """A value that nobody may look into."""
+
+    __slots__ = ()
+
+    def split(self, *_args: object) -> list[str]:  # type: ignore[override]
+        """Be looked into."""
+        raise AssertionError("it was taken apart before it was counted")
+
+
+def test_a_state_of_thousands_of_members_is_dropped_without_a_look_at_them() -> None:
+    fields = [("traceparent", VALID), ("tracestate", Unread("a=1," * 4000)), ("tracestate", "a=1"), OTHER]
+    assert take_trace(fields) == (TRACE, [("traceparent", VALID), OTHER])
+
+
 # Whatever is sent.
 
 SPEC: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
