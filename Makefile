@@ -36,7 +36,7 @@ demo: $(STAMP)  ## play the LINE story through a real gateway
 test: $(STAMP)  ## run every test, the demo included
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
-check: $(STAMP)  ## format, lint, types, the reference bundle, the image file, the alerts
+check: $(STAMP)  ## format, lint, types, the reference bundle, every file under deploy/
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
