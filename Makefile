@@ -53,7 +53,7 @@ $(PROVIDER_STAMP): $(PROVIDER)/package-lock.json $(PROVIDER)/package.json
 	@npm ci --prefix $(PROVIDER) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
-e2e: $(STAMP) $(PROVIDER_STAMP)  ## against a real OpenID provider, Prometheus, Alertmanager, PostgreSQL and Redis, slowhttptest, and the image's own steps
+e2e: $(STAMP) $(PROVIDER_STAMP)  ## against a real OpenID provider, Prometheus, Alertmanager, PostgreSQL and Redis, slowhttptest, systemd, and the image's own steps
 	@$(BIN)/python -m pytest tests/e2e -p no:cacheprovider --capture=no
 
 bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions beside cedarpy, CEL, Cerbos; loading; reload; registers; look-ups; the filter of answers beside orjson; the ledger
