@@ -53,6 +53,8 @@ from proxy.telemetry.attempts import KEY_BYTES
 from proxy.version import VERSION
 from proxy.volume.opening import open_counts
 
+FIRST_READINGS: Final = 5
+"""How often a policy folder is read at the start that changes meanwhile."""
 REVISIT_SECONDS: Final = 1.0
 """How soon a request under way is decided anew after another bundle is put in force."""
 
@@ -149,18 +151,31 @@ def _make_metrics(inherited: Inherited | None) -> Metrics:
 def load_first(settings: Settings) -> tuple[str, Snapshot]:
     """Load the policy folder that a gateway begins with.
 
+    What changed while it was read may be half of one state and half of another: it is read again.
+
     Returns:
-        The fingerprint of the folder, taken before, and what was loaded from it.
+        The fingerprint of the folder, and what was loaded from it.
 
     Raises:
         BundleError: it does not load, or its own tests fail.
-        UsageError: it does not go together with the settings.
+        UsageError: it does not go together with the settings, or changes each time that it is read.
     """
-    seen = take_fingerprint(settings.policies)
-    snapshot = load_bundle(settings.policies, settings.upstream, settings.registers_folder)
-    refuse_failing(snapshot, find_failed(snapshot, make_geolocator(settings)))
-    _check_settings(snapshot, settings)
-    return seen, snapshot
+    for _ in range(FIRST_READINGS):
+        seen = take_fingerprint(settings.policies)
+        try:
+            snapshot = load_bundle(settings.policies, settings.upstream, settings.registers_folder)
+        except errors.BundleError:
+            if take_fingerprint(settings.policies) == seen:
+                raise
+            continue
+        if take_fingerprint(settings.policies) == seen:
+            refuse_failing(snapshot, find_failed(snapshot, make_geolocator(settings)))
+            _check_settings(snapshot, settings)
+            return seen, snapshot
+    raise errors.UsageError(
+        f"The policy folder {settings.policies} changed each of {FIRST_READINGS} times that it was read: wait until "
+        "whoever writes it has ended, and start again."
+    )
 
 
 def _open_others(

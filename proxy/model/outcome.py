@@ -40,6 +40,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The trace id that the request came with."""
     counts: Counts = UNCOUNTED
     """How much the caller has read, where that was asked for."""
+    subjects: tuple[Subject, ...] = ()
+    """Each of those whom a request names that may name several; ``subject`` is what these have in common."""
 
     @property
     def attempt_effect(self) -> Effect:

@@ -4,14 +4,18 @@
 - Nobody is named: callers, routes and data subjects stand here as keyed hashes of 64 bits. The key is made when the
   gateway starts, the same for all its workers, and is written nowhere.
 - What is remembered is bounded, whoever tries whatever: ``MAX_MEMBERS`` of each caller, ``MAX_HELD`` in all. Beyond
-  that the oldest is let go, and counted as that.
+  that the oldest is let go, and counted as that: of the affiliate of which most is remembered, so that nobody has
+  somebody of another affiliate forgotten by having many of its own denied.
+- Everything stands in the order of time, oldest first, so that to forget is to look at what stands first. Where the
+  clock was set back, what was denied before that is remembered for as much longer.
 - Who is denied by one worker today and by another one next minute is one caller: workers ``tell`` what they remember,
   and their supervisor ``takes`` it, or looks at all of it together (``elsewhere``).
 """
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 import msgspec
@@ -24,7 +28,9 @@ KEY_BYTES: Final = 32
 MAX_MEMBERS: Final = 256
 """Routes, and data subjects, of one caller that are told apart: whoever watches is alarmed long before."""
 MAX_HELD: Final = 65_536
-"""Routes and data subjects of all callers: some 10 MiB."""
+"""Routes and data subjects of all callers: 24 MiB where each caller was denied one thing of one subject."""
+_ROOM: Final = 4096
+"""Of these so many are let go at once, so that who holds most is seldom looked for."""
 _NAME_BYTES: Final = 8
 
 Who = tuple[str, int]
@@ -44,6 +50,18 @@ class Attempt(msgspec.Struct, array_like=True):
     """When it was denied last, seconds since 1970."""
 
 
+class _Affiliate:
+    """Who of one affiliate is remembered."""
+
+    __slots__ = ("callers", "held")
+
+    def __init__(self) -> None:
+        self.callers: OrderedDict[int, Attempt] = OrderedDict()
+        """By name; the one that was denied last stands last."""
+        self.held = 0
+        """Routes and data subjects of all of them."""
+
+
 class Attempts:
     """Remembers who was denied what.
 
@@ -59,9 +77,10 @@ class Attempts:
         self._state = hashlib.blake2b(digest_size=_NAME_BYTES, key=key, person=b"attempts")
         self._count_forgotten = count_forgotten
         self._clock = clock
-        self._callers: dict[Who, Attempt] = {}
-        """The one that was denied last stands last."""
+        self._affiliates: dict[str, _Affiliate] = {}
         self._held = 0
+        self._since = 0
+        """What was denied until then is forgotten."""
         self.elsewhere: Callable[[], Iterable[Iterable[Attempt]]] = tuple
         """Returns what others remember."""
 
@@ -71,37 +90,41 @@ class Attempts:
         state.update(text.encode("utf-8", "surrogatepass"))
         return int.from_bytes(state.digest(), "big")
 
-    def note(self, who: Who, place: int, whose: str, now: int) -> None:
+    def note(self, who: Who, place: int, whose: Iterable[str], now: int) -> None:
         """Remember that a request was denied.
 
         Args:
             who: asked.
             place: the name of the route, or of the shape of what is undeclared.
-            whose: the API and the data subject's id; empty where that is nobody, or nobody knows who.
+            whose: of each data subject the API and the id, as far as that is known; more than ``MAX_MEMBERS`` are no
+                more than these.
             now: seconds since 1970.
         """
-        attempt = self._find(who)
+        affiliate, attempt = self._find(who)
         attempt.at = now
-        self._add(attempt.routes, place, now)
-        if whose:
-            self._add(attempt.subjects, self.name(whose), now)
+        self._add(affiliate, attempt.routes, place, now)
+        for each in islice(whose, MAX_MEMBERS):
+            self._add(affiliate, attempt.subjects, self.name(each), now)
         if self._held > MAX_HELD:
             self._bound()
 
     def take(self, told: Iterable[Attempt]) -> None:
         """Remember what another one did, which has ended."""
         for each in told:
-            attempt = self._find((each.affiliate, each.caller))
+            affiliate, attempt = self._find((each.affiliate, each.caller))
             attempt.at = max(attempt.at, each.at)
             for mine, its in ((attempt.routes, each.routes), (attempt.subjects, each.subjects)):
-                for name, at in its.items():
-                    self._add(mine, name, max(at, mine.get(name, 0)))
+                last = {name: max(at, mine.get(name, 0)) for name, at in its.items()}
+                for name, at in sorted((mine | last).items(), key=_when):
+                    self._add(affiliate, mine, name, at)
+        for affiliate in self._affiliates.values():
+            affiliate.callers = OrderedDict(sorted(affiliate.callers.items(), key=lambda each: each[1].at))
         self._bound()
 
     def tell(self) -> tuple[Attempt, ...]:
         """Return what is remembered of the last hour."""
         self._forget_old(int(self._clock()) - SECONDS)
-        return tuple(self._callers.values())
+        return tuple(chain.from_iterable(each.callers.values() for each in self._affiliates.values()))
 
     def find_most_routes(self) -> Mapping[tuple[str, ...], float]:
         """Return, by affiliate, the most routes that one of its callers was denied."""
@@ -113,46 +136,96 @@ class Attempts:
 
     def _find_most(self, members: Callable[[Attempt], Members]) -> Mapping[tuple[str, ...], float]:
         since = int(self._clock()) - SECONDS
-        tried: dict[Who, set[int]] = {}
-        for each in chain(self.tell(), *self.elsewhere()):
-            names = {name for name, at in members(each).items() if at > since}
-            tried.setdefault((each.affiliate, each.caller), set()).update(names)
-        most: dict[tuple[str, ...], float] = {}
-        for (affiliate, _), names in tried.items():
-            most[affiliate,] = max(most.get((affiliate,), 0), len(names))
-        return most
+        told = [each for other in self.elsewhere() for each in other]
+        if told:
+            return _find_most_of([*self.tell(), *told], members, since)
+        self._forget_old(since)
+        return {
+            (name,): max(len(members(attempt)) for attempt in affiliate.callers.values())
+            for name, affiliate in self._affiliates.items()
+        }
 
-    def _find(self, who: Who) -> Attempt:
-        """Return what is remembered of a caller, as the one that was denied last."""
-        attempt = self._callers.pop(who, None) or Attempt(*who, {}, {}, 0)
-        self._callers[who] = attempt
-        return attempt
+    def _find(self, who: Who) -> tuple[_Affiliate, Attempt]:
+        """Return what is remembered of a caller, as the one that was denied last, with its affiliate."""
+        name, caller = who
+        affiliate = self._affiliates.get(name)
+        if affiliate is None:
+            affiliate = self._affiliates[name] = _Affiliate()
+        attempt = affiliate.callers.get(caller)
+        if attempt is None:
+            attempt = affiliate.callers[caller] = Attempt(name, caller, {}, {}, 0)
+        else:
+            affiliate.callers.move_to_end(caller)
+        return affiliate, attempt
 
-    def _add(self, members: Members, name: int, at: int) -> None:
-        if members.pop(name, None) is not None:
-            self._held -= 1
-        elif len(members) >= MAX_MEMBERS:
-            del members[next(iter(members))]
-            self._held -= 1
-            self._count_forgotten()
+    def _add(self, affiliate: _Affiliate, members: Members, name: int, at: int) -> None:
+        if members.pop(name, None) is None:
+            if len(members) >= MAX_MEMBERS:
+                del members[next(iter(members))]
+                self._count_forgotten()
+            else:
+                self._hold(affiliate, 1)
         members[name] = at
-        self._held += 1
+
+    def _hold(self, affiliate: _Affiliate, more: int) -> None:
+        affiliate.held += more
+        self._held += more
 
     def _bound(self) -> None:
-        """Let go of whoever was not denied for longest, where too much is remembered."""
-        while self._held > MAX_HELD:
-            self._drop(next(iter(self._callers)))
-            self._count_forgotten()
+        """Where too much is remembered let go of whoever was not denied for longest, where there are most."""
+        if self._held <= MAX_HELD:
+            return
+        enough = MAX_HELD - min(_ROOM, MAX_HELD // 8)
+        share = enough // len(self._affiliates)
+        for name, affiliate in sorted(self._affiliates.items(), key=lambda each: -each[1].held):
+            while affiliate.held > share and self._held > enough:
+                self._drop_oldest(affiliate)
+                self._count_forgotten()
+            if not affiliate.callers:
+                del self._affiliates[name]
+            if self._held <= enough:
+                return
 
-    def _drop(self, who: Who) -> None:
-        attempt = self._callers.pop(who)
-        self._held -= len(attempt.routes) + len(attempt.subjects)
+    def _drop_oldest(self, affiliate: _Affiliate) -> None:
+        _, attempt = affiliate.callers.popitem(last=False)
+        self._hold(affiliate, -len(attempt.routes) - len(attempt.subjects))
 
     def _forget_old(self, since: int) -> None:
-        for who in [who for who, attempt in self._callers.items() if attempt.at <= since]:
-            self._drop(who)
-        for attempt in self._callers.values():
-            for members in (attempt.routes, attempt.subjects):
-                for name in [name for name, at in members.items() if at <= since]:
-                    del members[name]
-                    self._held -= 1
+        if since == self._since:  # it is asked for what is left of routes, then of data subjects
+            return
+        self._since = since
+        for name, affiliate in [*self._affiliates.items()]:
+            callers = affiliate.callers
+            while callers and next(iter(callers.values())).at <= since:
+                self._drop_oldest(affiliate)
+            for attempt in callers.values():
+                self._hold(affiliate, -_forget(attempt.routes, since) - _forget(attempt.subjects, since))
+            if not callers:
+                del self._affiliates[name]
+
+
+def _when(member: tuple[int, int]) -> int:
+    return member[1]
+
+
+def _forget(members: Members, since: int) -> int:
+    """Forget what was denied until then, and return how much that was."""
+    old = 0
+    while members and members[first := next(iter(members))] <= since:
+        del members[first]
+        old += 1
+    return old
+
+
+def _find_most_of(
+    told: Iterable[Attempt], members: Callable[[Attempt], Members], since: int
+) -> Mapping[tuple[str, ...], float]:
+    """Return, by affiliate, the most that one of its callers was denied since then, whoever denied it."""
+    tried: dict[Who, set[int]] = {}
+    for each in told:
+        names = {name for name, at in members(each).items() if at > since}
+        tried.setdefault((each.affiliate, each.caller), names).update(names)
+    most: dict[tuple[str, ...], float] = {}
+    for (affiliate, _), names in tried.items():
+        most[affiliate,] = max(most.get((affiliate,), 0), len(names))
+    return most

@@ -5,11 +5,8 @@ Requests come to the same again and again. Those that are alike are counted toge
 has of them is told apart when somebody asks (``_Kinds``). So a request costs the same however much is counted of it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
-
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from proxy.counting import OTHER, Found, PlainHistogram
 from proxy.model.decision import Decision, Effect, Reason
@@ -51,26 +48,6 @@ class _Kind:
         self.place = 0
 
 
-class _Settling(Collector):
-    """Shows nothing, and has what was counted together told apart before others show it: it is registered first.
-
-    Args:
-        settle: does so.
-    """
-
-    def __init__(self, settle: Callable[[], None]) -> None:
-        self._settle = settle
-
-    def describe(self) -> Iterable[Metric]:
-        """Return no metric."""
-        return ()
-
-    def collect(self) -> Iterable[Metric]:
-        """Return no metric."""
-        self._settle()
-        return ()
-
-
 class DecisionMetrics(Declaring):
     """The metrics of requests."""
 
@@ -80,7 +57,6 @@ class DecisionMetrics(Declaring):
         """Declare its metrics."""
         self.attempts = Attempts(self._key, lambda: self._folded.count(_MOST_ROUTES))
         self._kinds: dict[_Key, _Kind] = {}
-        self.registry.register(_Settling(self._settle))
         self._declare_judging()
         self._declare_rules()
         self._declare_denials()
@@ -214,14 +190,12 @@ class DecisionMetrics(Declaring):
             kind = self._begin_kind(key, outcome)
         kind.count += 1
         if kind.who is not None:
-            subject, route = outcome.subject.id, outcome.route
-            whose = f"{route.api.id}|{subject}" if route is not None and isinstance(subject, str) else ""
-            self.attempts.note(kind.who, kind.place, whose, int(outcome.now))
+            self.attempts.note(kind.who, kind.place, _whose(outcome), int(outcome.now))
 
     def _begin_kind(self, key: _Key, outcome: Outcome) -> _Kind:
         """Begin to count requests that are like this one."""
         if len(self._kinds) >= MAX_KINDS:
-            self._settle()
+            self.settle()
         kind = self._kinds[key] = _Kind(outcome)
         is_denied = outcome.decision is not None and outcome.attempt_effect is Effect.DENY
         principal = outcome.caller.principal
@@ -230,7 +204,7 @@ class DecisionMetrics(Declaring):
             kind.place = self.attempts.name(outcome.shape or (outcome.route.id if outcome.route else OTHER))
         return kind
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Count by each metric what was counted together."""
         kinds = [*self._kinds.values()]
         self._kinds.clear()
@@ -287,6 +261,17 @@ class DecisionMetrics(Declaring):
         self.denials.count(affiliate, _label(outcome.origin.country), subject, amount=amount)
         for country in _tied_countries(outcome.caller.countries):
             self.denials_tied.count(country, affiliate, subject, amount=amount)
+
+
+def _whose(outcome: Outcome) -> Iterable[str]:
+    """Return whose data was asked for, by API and id, each once; nobody where that is not known."""
+    route, subject = outcome.route, outcome.subject.id
+    if route is None:
+        return ()
+    if isinstance(subject, str):
+        return (f"{route.api.id}|{subject}",)
+    ids = dict.fromkeys(each.id for each in outcome.subjects)
+    return [f"{route.api.id}|{id_}" for id_ in ids if isinstance(id_, str)]
 
 
 def _crosses(outcome: Outcome, country: Fact[str]) -> bool:

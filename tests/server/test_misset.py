@@ -12,7 +12,7 @@ import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 from cryptography import x509
@@ -36,6 +36,7 @@ INIT: Final = "`sekisho init DIR` writes a small bundle that loads"
 READY: Final = '"message": "ready"'
 
 MisSet = Callable[[Deployment], object]
+Told = TypeVar("Told", str, str | re.Pattern[str])
 
 
 def setting(**settings: object) -> MisSet:
@@ -53,7 +54,7 @@ def https(**settings: object) -> MisSet:
     return setting(upstream={"users": "https://127.0.0.1:9000"}, **settings)
 
 
-def says(mis_set: MisSet, told: str | re.Pattern[str]) -> tuple[MisSet, str | re.Pattern[str]]:
+def says(mis_set: MisSet, told: Told) -> tuple[MisSet, Told]:
     """Return a case."""
     return mis_set, told
 
@@ -79,6 +80,17 @@ OWN: Final = a_certificate()
 def move_deeper(d: Deployment) -> None:
     shutil.move(d.folder / "policies", d.made("mounted") / "policies")
     d.settings["policies"] = d.folder / "mounted"
+
+
+def hide_policies(d: Deployment) -> None:
+    move_deeper(d)
+    d.settings["policies"] = d.folder / "mounted" / "policies"
+    (d.folder / "mounted").chmod(0)
+
+
+def a_pipe(d: Deployment) -> Path:
+    os.mkfifo(d.folder / "pipe")
+    return d.folder / "pipe"
 
 
 def empty_policies(d: Deployment) -> None:
@@ -118,8 +130,7 @@ CANNOT_START: Final[dict[str, tuple[MisSet, str | re.Pattern[str]]]] = {
         "DIR/policies/bundle.yaml:1:1: DIR/policies cannot be read: Permission denied: let this user read it, and "
         "enter it"),
     "a policy folder below one that cannot be entered": says(
-        lambda d: (move_deeper(d), d.settings.update(policies=d.folder / "mounted" / "policies"),
-                   (d.folder / "mounted").chmod(0)),
+        hide_policies,
         "DIR/mounted/policies/bundle.yaml:1:1: DIR/mounted/policies cannot be read: Permission denied: let this user "
         "read it, and enter it"),
     "a policy folder that was mounted at the wrong level": says(
@@ -131,7 +142,8 @@ CANNOT_START: Final[dict[str, tuple[MisSet, str | re.Pattern[str]]]] = {
         "DIR/policies/rules.yaml:1:1: the file cannot be read: Permission denied"),
     "a policy file that is missing": says(
         lambda d: (d.folder / "policies" / "cases.yaml").unlink(),
-        "DIR/policies/bundle.yaml:8:3: cases.yaml is listed here and missing in the folder"),
+        "DIR/policies/bundle.yaml:8:3: cases.yaml is listed here and missing in the folder (did you mean "
+        "'apis.yaml'?)"),
     # Keys.
     "no key of the ledger": says(
         setting(ledger_key=None),
@@ -157,7 +169,7 @@ CANNOT_START: Final[dict[str, tuple[MisSet, str | re.Pattern[str]]]] = {
         "The key of the ledger DIR/ledger.key is open to others (mode 644), and whoever has it can do as the gateway "
         "does: chmod 600 DIR/ledger.key, or 640 where its group is the gateway's alone."),
     "a key of the ledger that is a pipe": says(
-        lambda d: (os.mkfifo(d.folder / "pipe"), d.settings.update(ledger_key=d.folder / "pipe")),
+        setting(ledger_key=a_pipe),
         f"The key of the ledger DIR/pipe cannot be read: it is no regular file. {NEW_LEDGER_KEY}"),
     "keys that were swapped": says(
         swap_keys,
@@ -404,7 +416,7 @@ def test_a_ledger_that_another_gateway_writes(tmp_path: Path) -> None:
         writer.close()
     assert ended.told == (
         "sekisho: Another gateway writes the ledger DIR/ledger: stop it, or begin another ledger with --ledger and a "
-        "key of another name.\n"
+        "key of another name. Replicas that share both are each given a name of their own, by SEKISHO_REPLICA.\n"
     )
     assert ended.code == 2
 
@@ -430,7 +442,10 @@ async def test_a_ledger_on_a_disk_that_is_read_only(tmp_path: Path, request: pyt
         disk.cover()
         deployment.settings["ledger"] = disk.place / "ledger"
         ended = await asyncio.to_thread(deployment.start)
-    assert ended.told == ""
+    assert ended.told == (
+        "sekisho: The ledger DIR/mounted/place/ledger cannot be written: Read-only file system. Mount a file "
+        "system there that can be written, or begin another ledger with --ledger and a key of another name.\n"
+    )
     assert ended.code == 2
 
 
@@ -441,5 +456,8 @@ async def test_a_ledger_on_a_disk_that_is_full(tmp_path: Path, request: pytest.F
         disk.fill()
         deployment.settings["ledger"] = disk.place
         ended = await asyncio.to_thread(deployment.start)
-    assert ended.told == ""
+    assert ended.told == (
+        "sekisho: The bundle cannot be kept in DIR/mounted/place/bundles (No space left on device), and what is not "
+        "kept is not put in force: make room there, and let this user write there.\n"
+    )
     assert ended.code == 2

@@ -6,10 +6,17 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeAlias
 
+import pytest
 from aiohttp import web
 
+from proxy import wiring
+from proxy.bundle.check import load_bundle
+from proxy.bundle.snapshot import Snapshot
+from proxy.errors import UsageError
+from proxy.lifecycle.watch import take_fingerprint
+from proxy.settings import read_settings
 from tests.server.test_reload import URGENT, Place, becomes, readiness, status
 from tests.support.kubelet import MountedVolume
 from tests.support.world import POLICIES, run_world, serve_raw
@@ -19,6 +26,7 @@ CASES: Final = "tests/line-2021.yaml"
 URGENT_FILE: Final = "emergency_denies/emergency.yaml"
 REVISION: Final = "5a" * 20
 LATER: Final = "5b" * 20
+Files: TypeAlias = dict[str, bytes]
 
 
 def _files() -> dict[str, bytes]:
@@ -74,6 +82,40 @@ async def test_a_config_map_with_folders_is_in_force_and_followed_when_the_kubel
         volume.write(_files())
         await becomes(lambda: _answers(place, 200))
         assert (await readiness(place))["policy"] == before
+
+
+def _swap_after_reading(monkeypatch: pytest.MonkeyPatch, volume: MountedVolume, contents: list[Files]) -> None:
+    """Have the kubelet swap the volume when a reading of it ends, for each of some contents."""
+
+    def load(*where: Any) -> Snapshot:
+        try:
+            return load_bundle(*where)
+        finally:
+            if contents:
+                volume.write(contents.pop(0))
+
+    monkeypatch.setattr(wiring, "load_bundle", load)
+
+
+@pytest.mark.parametrize("is_broken", [False, True], ids=["that loads", "that does not load"])
+def test_a_config_map_that_is_swapped_while_a_gateway_begins_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_broken: bool
+) -> None:
+    volume = MountedVolume(tmp_path / "volume")
+    volume.write({**_files(), ALLOW: b"rules: ["} if is_broken else _shut_out(_files()))
+    _swap_after_reading(monkeypatch, volume, [_files()])
+    told = read_settings(policies=str(volume.place))
+    seen, snapshot = wiring.load_first(told)
+    assert seen == take_fingerprint(volume.place)
+    assert snapshot.digest == load_bundle(volume.place).digest
+
+
+def test_a_config_map_that_never_stands_still_begins_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = MountedVolume(tmp_path / "volume")
+    volume.write(_files())
+    _swap_after_reading(monkeypatch, volume, [_files()] * wiring.FIRST_READINGS)
+    with pytest.raises(UsageError, match="changed each of 5 times that it was read"):
+        wiring.load_first(read_settings(policies=str(volume.place)))
 
 
 async def test_a_config_map_that_brings_a_file_which_the_manifest_does_not_list_is_not_put_in_force(

@@ -7,7 +7,9 @@ from typing import Final
 import msgspec
 import pytest
 
+from proxy.clock import unix_seconds
 from proxy.pipeline.steps import Forward, Refuse
+from proxy.telemetry import Metrics
 from tests.support.keys import GRANTED
 from tests.support.passages import NOW
 from tests.support.people import (
@@ -24,6 +26,7 @@ from tests.support.people import (
     person,
     play,
 )
+from tests.support.series import series
 
 MIXED: Final = mixed("TW1 JP2 KR3 TH4")
 DEFAULT: Final = "http://127.0.0.1:9001"
@@ -280,6 +283,14 @@ def test_the_strictest_of_several_wins(ids: str, why: str | None) -> None:
     apis = APIS.replace(f'      JP: {{url: "{APART}", hosted_in: JP}}\n', "")
     drive = Drive(a_checkpoint(people_bundle(apis=apis), Register(FOUR)))
     assert drive.ask(f"/v1/members?ids={ids}").reason == why
+
+
+def test_who_asks_for_several_in_vain_was_denied_each_of_them() -> None:
+    apis = APIS.replace(f'      JP: {{url: "{APART}", hosted_in: JP}}\n', "")
+    came = Drive(a_checkpoint(people_bundle(apis=apis), Register(FOUR))).ask("/v1/members?ids=j,t,k")
+    metrics = Metrics()
+    metrics.count_outcome(msgspec.structs.replace(came.last.outcome, now=unix_seconds()))
+    assert [*series(metrics.registry, "sekisho_denied_subjects_most").values()] == [3]
 
 
 def test_transforms_of_several_hold_for_all_records() -> None:

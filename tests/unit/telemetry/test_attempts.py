@@ -38,7 +38,7 @@ class Worker:
 
     def deny(self, who: str, place: str, subject: str = "", affiliate: str = "shanghai-digital") -> None:
         name = self.attempts.name
-        self.attempts.note((affiliate, name(who)), name(place), subject, int(self.clock.now))
+        self.attempts.note((affiliate, name(who)), name(place), [subject] if subject else [], int(self.clock.now))
 
     @property
     def most(self) -> tuple[Mapping[tuple[str, ...], float], Mapping[tuple[str, ...], float]]:
@@ -109,6 +109,48 @@ def test_many_callers_are_remembered_up_to_so_much_and_those_denied_last_stay(mo
     assert worker.forgotten > 0
     assert sum(len(each.routes) + len(each.subjects) for each in worker.attempts.tell()) <= 20
     assert worker.most[0] == {("shanghai-digital",): 5}
+
+
+def test_whom_many_of_another_affiliate_are_denied_beside_is_not_forgotten_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_HELD", 40)
+    worker = Worker(Clock())
+    for number in range(10):
+        worker.deny("idp|patient", f"route-{number}")
+    for number in range(500):
+        worker.deny(f"idp|{number}", "user", "1", affiliate=f"many-{number % 2}")
+    assert worker.forgotten > 0
+    assert worker.most[0]["shanghai-digital",] == 10
+
+
+def test_of_many_affiliates_none_is_remembered_beyond_what_all_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_HELD", 20)
+    worker = Worker(Clock())
+    for number in range(100):
+        worker.deny(f"idp|{number}", "user", "1", affiliate=f"firm-{number}")
+        assert sum(len(each.routes) + len(each.subjects) for each in worker.attempts.tell()) <= 20
+    assert max(worker.most[0].values()) == 1
+    assert len(worker.most[0]) <= 10
+
+
+def test_what_another_one_remembered_is_forgotten_in_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_HELD", 40)
+    clock = Clock()
+    ended, worker = Worker(clock), Worker(clock)
+    ended.deny("idp|a", "old")
+    ended.deny("idp|b", "user")
+    clock.now += SECONDS - 2
+    worker.deny("idp|a", "new")
+    worker.deny("idp|c", "new")
+    ended.deny("idp|a", "newer")
+    worker.attempts.take(ended.attempts.tell())
+    assert worker.most[0] == {("shanghai-digital",): 3}
+    clock.now += 2
+    assert worker.most[0] == {("shanghai-digital",): 2}
+    assert len(worker.attempts.tell()) == 2
+    clock.now += SECONDS
+    assert worker.attempts.tell() == ()
 
 
 # Workers.

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from proxy import counting
 from proxy.clock import unix_seconds
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason, Shadow
@@ -265,6 +266,17 @@ def tried(metrics: Metrics, caller: Caller, subject: str = "", **changes: Any) -
     metrics.count_outcome(an_outcome(decision=DENIED, caller=caller, subject=whose, now=unix_seconds(), **changes))
 
 
+def test_each_of_those_whom_one_denied_request_names_is_counted() -> None:
+    metrics, caller = Metrics(), Caller(principal="idp|a", affiliate="ly")
+    named = tuple(Subject(country=country, id=str(number)) for number in range(30) for country in ("JP", "KR"))
+    tried(metrics, caller, subjects=(*named, Subject()))
+    tried(metrics, caller, subjects=named[:20])
+    tried(metrics, caller, "7", subjects=named[14:16])
+    assert most(metrics)[1] == {("ly",): 30}
+    tried(metrics, caller, subjects=tuple(Subject(country="JP", id=f"more-{number}") for number in range(1000)))
+    assert most(metrics)[1] == {("ly",): 256}
+
+
 def test_the_routes_and_people_that_one_caller_is_denied_are_told_apart() -> None:
     metrics, caller = Metrics(), Caller(principal="idp|a", affiliate="ly")
     albums = replace(ROUTE, api=replace(ROUTE.api, id="albums"))
@@ -322,9 +334,17 @@ def test_what_waits_to_be_told_apart_is_bounded() -> None:
     assert sum(series(metrics.registry, "sekisho_undeclared_requests_total").values()) == 1000
 
 
+def test_what_finds_no_room_is_told_to_whoever_asks_first() -> None:
+    metrics = Metrics()
+    for number in range(counting.MAX_CHILDREN + 1):
+        metrics.undeclared.begin("GET", f"/{number}")
+    metrics.count_outcome(an_outcome(shape="/one-more", route=None))
+    assert series(metrics.registry, "sekisho_labels_folded_total")["sekisho_undeclared_requests_total",] == 1
+
+
 def test_two_callers_whose_answers_lose_every_record_are_two_callers() -> None:
     metrics = Metrics()
     allowed = {"decision": DENIED, "effect": Effect.ALLOW, "reason": Reason.RULE_ALLOWS, "status": 200}
     for who in ("idp|a", "idp|b"):
-        metrics.count_outcome(an_outcome(caller=Caller(principal=who, affiliate="ly"), **allowed))
-    assert len(metrics.attempts._callers) == 2
+        metrics.count_outcome(an_outcome(caller=Caller(principal=who, affiliate="ly"), now=unix_seconds(), **allowed))
+    assert len(metrics.attempts.tell()) == 2
