@@ -13,7 +13,7 @@ WIDTH: Final = 120
 _STEP: Final = 2
 _PLAIN: Final = re.compile(r"[A-Za-z_/].*|\d+[smhdw]")
 """Begins as nothing but a word does, or is a duration: nobody takes it for a number or for YAML's own signs."""
-_NOT_PLAIN: Final = re.compile(r".*(: | #).*|.*[:\s]|true|false|yes|no|on|off|null|y|n", re.IGNORECASE)
+_NOT_PLAIN: Final = re.compile(r".*(: | #|\t).*|.*[:\s]|true|false|yes|no|on|off|null|y|n", re.IGNORECASE)
 
 Node: TypeAlias = Any
 """A mapping, a sequence, text, a number or a truth value; in a mapping, one of these that is ``Noted``."""
