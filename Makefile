@@ -9,10 +9,12 @@ STAMP := $(VENV)/.ready
 LOCK := deploy/lock/development.txt
 FUZZ_SECONDS ?= 300
 PROVIDER := tests/e2e/provider
+RELEASE := .venv-release
+RELEASE_STAMP := $(RELEASE)/.ready
 PROVIDER_STAMP := $(PROVIDER)/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check e2e bench soak fuzz fix generate lock pin-images clean
+.PHONY: help setup demo test check e2e bench soak fuzz fix generate lock pin-images wheel sbom audit release clean
 
 help:  ## print the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +36,7 @@ demo: $(STAMP)  ## play the LINE story through a real gateway
 test: $(STAMP)  ## run every test, the demo included
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
-check: $(STAMP)  ## format, lint, types, the reference bundle, the image file, the alerts
+check: $(STAMP)  ## format, lint, types, the reference bundle, every file under deploy/
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -51,7 +53,7 @@ $(PROVIDER_STAMP): $(PROVIDER)/package-lock.json $(PROVIDER)/package.json
 	@npm ci --prefix $(PROVIDER) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
-e2e: $(STAMP) $(PROVIDER_STAMP)  ## against a real OpenID provider, Prometheus, Alertmanager, PostgreSQL and Redis, slowhttptest, and the image's own steps
+e2e: $(STAMP) $(PROVIDER_STAMP)  ## against a real OpenID provider, Prometheus, Alertmanager, PostgreSQL and Redis, slowhttptest, systemd, and the image's own steps
 	@$(BIN)/python -m pytest tests/e2e -p no:cacheprovider --capture=no
 
 bench: $(STAMP)  ## CPU per request beside nginx, HAProxy and Envoy; decisions beside cedarpy, CEL, Cerbos; loading; reload; registers; look-ups; the filter of answers beside orjson; the ledger
@@ -94,5 +96,26 @@ lock: $(STAMP)  ## resolve the dependencies anew, with hashes
 pin-images: $(STAMP)  ## put the digest behind the tag of every image that is named (needs docker and a registry)
 	@$(BIN)/python -m deploy.images
 
+# An environment of its own: what tells of a release must neither be in it nor change what is tested.
+$(RELEASE_STAMP): deploy/lock/release.txt
+	@echo "setting up $(RELEASE) from $< …"
+	@$(PYTHON) -m venv --clear $(RELEASE)
+	@$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+wheel: $(STAMP)  ## build wheel and source archive of the last commit into dist/, the same bytes each time
+	@$(BIN)/python -m deploy.release.build dist
+
+sbom: wheel $(RELEASE_STAMP)  ## say in CycloneDX what that wheel installs: versions, hashes, licences, who needs whom
+	@$(BIN)/python -m deploy.release.sbom dist --tools $(RELEASE)/bin
+
+audit: $(RELEASE_STAMP)  ## ask what is known against what is installed or builds (needs the network); 1 if anything is, or could not be asked
+	@$(RELEASE)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+	  -r deploy/lock/runtime.txt -r deploy/lock/build.txt
+
+release: sbom  ## all that a release consists of, with SHA256SUMS: docs/RELEASING.md
+	@cp deploy/lock/runtime.txt dist/
+	@cd dist && sha256sum *.whl *.tar.gz *.cdx.json runtime.txt >SHA256SUMS && cat SHA256SUMS
+
 clean:  ## remove what the verbs made
-	rm -rf $(VENV) $(PROVIDER)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(RELEASE) $(PROVIDER)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -5,8 +5,10 @@ import contextlib
 import errno
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
+from typing import Final
 
 from aiohttp import web
 
@@ -64,9 +66,25 @@ def binding(endpoint: str, flag: str) -> Iterator[None]:
     """Say what an address that cannot be bound is, and which flag names it."""
     try:
         yield
-    except OSError as error:
-        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be bound: {os.strerror(error.errno or 0)}"
+    except (OSError, UnicodeError) as error:
+        why = _tell_unbound(error)
         raise errors.UsageError(f"The address {endpoint} {why}: name another with {flag} HOST:PORT.") from error
+
+
+def _tell_unbound(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "has a name that no host can have"
+    if isinstance(error, socket.gaierror):
+        return f"has a name that is not known here ({error.strerror})"
+    why = os.strerror(error.errno or 0)
+    return _UNBOUND.get(error.errno or 0, f"cannot be bound: {why}")
+
+
+_UNBOUND: Final = {
+    errno.EADDRINUSE: "is taken",
+    errno.EADDRNOTAVAIL: "is none of this machine's (0.0.0.0 and [::] are all that it has)",
+    errno.EACCES: "cannot be bound by this user, who may bind no port below 1024",
+}
 
 
 def render_address(bound: Sequence[object]) -> str:

@@ -38,7 +38,8 @@ def read_secret_file(path: Path) -> str:
         with path.open("rb") as file:
             secret = file.read(MAX_SECRET_BYTES + 1).decode().removesuffix("\n").removesuffix("\r")
     except (OSError, ValueError) as error:
-        raise FetchError(f"the secret cannot be read ({type(error).__name__})") from error
+        why = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+        raise FetchError(f"the secret cannot be read ({why})") from error
     return _check(secret)
 
 

@@ -6,12 +6,14 @@ Secrets are never values here, only files that hold them: a setting can be print
 
 import os
 import re
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from proxy.admin.options import AdminOptions
@@ -29,7 +31,25 @@ from proxy.subject.options import SubjectOptions
 from proxy.volume.options import VolumeOptions
 
 PREFIX: Final = "SEKISHO_"
-_EXAMPLE: Final = '{"ID": "https://host.example/path"}'
+_NO_MAPPING: Final = 'it is no JSON mapping of texts, such as {{"users": "http://127.0.0.1:9000"}}'
+_FAULTS: Final[Mapping[str, str]] = {
+    "int_parsing": "it is no whole number, such as 4",
+    "int_from_float": "it is no whole number, such as 4",
+    "int_type": "it is no whole number, such as 4",
+    "float_parsing": "it is no number, such as 20 or 0.5, and has no unit",
+    "float_type": "it is no number, such as 20 or 0.5, and has no unit",
+    "finite_number": "it is no finite number",
+    "greater_than_equal": "it is {ge:g} or more",
+    "greater_than": "it is more than {gt:g}",
+    "less_than_equal": "it is {le:g} or less",
+    "literal_error": "it is one of {expected}",
+    "enum": "it is one of {expected}",
+    "dict_type": _NO_MAPPING,
+    "string_type": "it is a text, in quotes where it stands in JSON",
+    "extra_forbidden": "it is no setting",
+    "value_error": "{error}",
+}
+"""What is wrong with a value, by the validator's word for it."""
 
 
 class Settings(
@@ -91,26 +111,61 @@ def read_settings(**flags: object) -> Settings:
         UsageError: a value cannot be used, or a variable is no setting; the sentence names each of them.
     """
     _refuse_unknown_variables()
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
+        return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise UsageError("These settings cannot be used: " + "; ".join(faults) + ".") from error
+        faults = [f"{_name_setting(fault['loc'], given)}: {_tell_fault(fault)}" for fault in error.errors()]
     except SettingsError as error:
         found = re.search(r'field "(\w+)"', str(error))
-        name = found[1] if found else "a variable"
-        raise UsageError(
-            f"These settings cannot be used: {name}: it is no JSON mapping, such as {_EXAMPLE}."
-        ) from error
+        faults = [f"{_name_setting([found[1]], given) if found else 'a variable'}: {_NO_MAPPING.format()}"]
+    raise UsageError("These settings cannot be used: " + "; ".join(faults) + ".")
+
+
+def _name_setting(place: Sequence[object], given: Collection[str]) -> str:
+    """Return what a setting is called where its value came from: a flag, or a variable; and which part of it is meant.
+
+    Args:
+        place: the setting, and below it the member of a mapping.
+        given: the settings that flags say.
+    """
+    name, *members = map(str, place)
+    called = f"--{name.replace('_', '-')}" if name in given else f"{PREFIX}{name.upper()}"
+    return " ".join([called, *(f"of {member!r}" for member in members)])
+
+
+def _tell_fault(fault: ErrorDetails) -> str:
+    """Return what is wrong with a value, without the value: somebody may have written a password into it."""
+    told = _FAULTS.get(fault["type"])
+    return fault["msg"] if told is None else told.format(**fault.get("ctx", {}))
 
 
 def _refuse_unknown_variables() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for name in os.environ:  # noqa: TID251 - this is the place
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            raise UsageError(f"{name} is no setting{nearest(name.upper(), known)}: mend or unset it.")
+    for name, value in os.environ.items():  # noqa: TID251 - this is the place
+        setting = name.upper()
+        if not setting.startswith(PREFIX) or is_service_link(setting, value):
+            continue
+        if setting not in known:
+            raise UsageError(f"{name} is no setting{nearest(setting, known)}: mend or unset it.")
+        if not value:
+            raise UsageError(f"{name} is empty: give it a value, or unset it.")
 
 
+def is_service_link(name: str, value: str) -> bool:
+    """Say whether a variable is one that Kubernetes writes into every pod of a namespace with a Service so called.
+
+    A Service ``sekisho`` is ``SEKISHO_SERVICE_HOST``, ``SEKISHO_PORT=tcp://10.0.0.1:80`` and so on: nobody who deploys
+    a gateway has set them, and a Service that is made later must not keep the next pod from starting.
+    """
+    return bool(_SERVICE.fullmatch(name) or (_SERVICE_PORT.fullmatch(name) and _SERVICE_URL.fullmatch(value)))
+
+
+_SERVICE: Final = re.compile(
+    r"[A-Z0-9_]+_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_SERVICE_PORT: Final = re.compile(r"[A-Z0-9_]+_PORT")
+_SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://[0-9A-Fa-f.:\[\]]+:[0-9]+")
 _ENDPOINT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
 _MAX_PORT: Final = 65535
 

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import platform
 import secrets
@@ -83,8 +84,7 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     seen, snapshot = load_first(settings) if inherited is None else ("", inherited.snapshot)
     seen_databases = take_fingerprints(settings)
     geolocator = make_geolocator(settings)
-    metrics = Metrics(key=secrets.token_bytes(KEY_BYTES) if inherited is None else inherited.attempts_key)
-    metrics.build.show([(VERSION, platform.python_version())])
+    metrics = _make_metrics(inherited)
     pseudonyms = HeldKeyRing(settings.pseudonym_key, metrics, seconds=settings.watch_seconds)
     assertions = await _open_assertions(stack, snapshot, settings, inherited)
     ledger, archive = await _open_records(stack, snapshot, settings, metrics, inherited)
@@ -133,11 +133,19 @@ async def _start(stack: contextlib.AsyncExitStack, settings: Settings, inherited
     keeping = [ledger.keep(), remind(lambda: in_force.snapshot), _revisit(gateway), ticker.run()]
     tasks = [asyncio.ensure_future(coroutine) for coroutine in (*watching, *keeping)]
     stack.push_async_callback(_cancel, tasks)
+    _tell_doubts(readiness())
     if inherited is None:
         tell_ready(settings, snapshot, listen_at)
     pokes = [tls.poke, renewal.poke, pseudonyms.poke, assertions.poke, *([reloader.poke] if reloader else [])]
     take = partial(_accept, listener, tls)
     return Running(listen_at, admin_at, in_force, _all(*pokes), reloader, take, readiness, metrics)
+
+
+def _make_metrics(inherited: Inherited | None) -> Metrics:
+    """Make what counts: what workers remember of those who are denied is under one key."""
+    metrics = Metrics(key=secrets.token_bytes(KEY_BYTES) if inherited is None else inherited.attempts_key)
+    metrics.build.show([(VERSION, platform.python_version())])
+    return metrics
 
 
 def load_first(settings: Settings) -> tuple[str, Snapshot]:
@@ -208,6 +216,13 @@ async def _serve_admin(
     asker = HealthAsker(settings, lambda: in_force.snapshot.catalog.apis)
     stack.push_async_callback(asker.close)
     return await serve_admin(stack, make_admin(lambda: metrics.registry, readiness, asker.ask), settings)
+
+
+def _tell_doubts(state: Readiness) -> None:
+    """Log what is not as it should be and keeps nothing from being decided."""
+    doubts = (state.geolocation_doubts, state.pseudonym_doubts, state.assertion_doubts, state.tls_doubts)
+    for doubt in itertools.chain(*doubts):
+        log.warning("the gateway starts with a doubt", extra={"error": doubt})
 
 
 def tell_ready(settings: Settings, snapshot: Snapshot, listen_at: str) -> None:
@@ -314,7 +329,23 @@ def _check_address_place(settings: Settings) -> None:
         )
 
 
+def _check_addresses(settings: Settings) -> None:
+    """Refuse one address for two listeners: the second one would be told that it is taken."""
+    named = {
+        "--listen": settings.listen,
+        "--admin": settings.admin,
+        "SEKISHO_ASSERTION_JWKS_LISTEN": settings.assertion_jwks_listen,
+    }
+    seen: dict[tuple[str, int], str] = {}
+    for flag, endpoint in named.items():
+        address = parse_endpoint(endpoint, flag) if endpoint is not None else ("", 0)
+        if address[1] and address in seen:
+            raise errors.UsageError(f"{seen[address]} and {flag} are both {endpoint}: give each an address of its own.")
+        seen[address] = flag
+
+
 def _check_settings(snapshot: Snapshot, settings: Settings) -> None:
+    _check_addresses(settings)
     check_counts(snapshot, settings, settings.workers)
     check_health_paths(settings, snapshot.catalog.apis)
     _check_address_place(settings)

@@ -40,8 +40,8 @@ class HeldAssertionKeys:
             )
         elif options.assertion_jwks_listen is not None:
             raise UsageError(
-                "assertion_jwks_listen serves public keys, and there are none: make one with `sekisho keys new FILE` "
-                "and set SEKISHO_ASSERTION_KEY."
+                "SEKISHO_ASSERTION_JWKS_LISTEN serves public keys, and there are none: make one with `sekisho keys new "
+                "FILE` and set SEKISHO_ASSERTION_KEY."
             )
 
     @property

@@ -18,7 +18,7 @@ from proxy.model.country import NAMES, CountryForm, suggest_country
 from proxy.model.entry import Entry, Text, choice, refuse, scalar, spelled
 from proxy.model.json_path import EVERY, parse_json_path
 from proxy.model.problem import Problem, nearest
-from proxy.model.request import canonical_name
+from proxy.model.request import VARYING, canonical_name
 from proxy.request.headers import REQUEST_FIELDS, REQUEST_PREFIXES
 from proxy.request.response_headers import CACHE_FIELDS, RESPONSE_DROPPED
 from proxy.subject.paths import compile_selector
@@ -228,7 +228,7 @@ def _check_parameter(place: Place, names: Collection[str]) -> list[str]:
 
 def _check_header(place: Place, _names: Collection[str]) -> list[str]:
     name = canonical_name(place.name)
-    if name in REQUEST_FIELDS or name.startswith(tuple(REQUEST_PREFIXES)):
+    if name in REQUEST_FIELDS or name in VARYING or name.startswith(tuple(REQUEST_PREFIXES)):
         return [f"{place.name!r} means something else, or does not reach the API: name a field that is the API's own"]
     return []
 

@@ -39,6 +39,7 @@ from proxy.model.source import Source
 MAX_FILES: Final = 1000
 _LISTED: Final = frozenset({".yaml", ".yml", TABLE})
 """What a manifest lists; other files (keys, certificates) are named where they are used."""
+_INIT: Final = "`sekisho init DIR` writes a small bundle that loads"
 
 E = TypeVar("E", bound=Entry)
 
@@ -149,17 +150,13 @@ class Registers:
             self.problems.append(FileProblem(document.name, line, column, message))
 
     def _read_manifest(self) -> Manifest | None:
-        if not self.folder.is_dir():
-            what = "is a file: name the folder it lies in" if self.folder.exists() else "does not exist"
-            message = f"{self.folder} {what} (`sekisho init DIR` writes a small bundle that loads)"
-            self.problems = [FileProblem(self.name(MANIFEST), 1, 1, message)]
+        why_none = _why_no_manifest(self.folder)
+        if why_none:
+            self.problems = [FileProblem(self.name(MANIFEST), 1, 1, why_none)]
             return None
         document, problems = self._read_document(MANIFEST)
         if document is None:
             self.problems += problems
-            if not (self.folder / MANIFEST).exists():
-                message = "the manifest is missing: `sekisho init DIR` writes a small bundle that loads"
-                self.problems = [FileProblem(self.name(MANIFEST), 1, 1, message)]
             return None
         self.manifest_document = document
         manifest: Manifest | list[Problem] | None = validate(Manifest, document.value)
@@ -437,3 +434,21 @@ def _unknown_register(register: str, known: Sequence[str]) -> str:
     if register in REGISTERS:
         return f"a pack may not hold {register!r}: {', '.join(known)} and nothing else"
     return f"no register {register!r}{nearest(register, known)}"
+
+
+def _why_no_manifest(folder: FilePath) -> str:
+    """Return why a folder has no manifest that could be read; empty where one lies there."""
+    try:
+        entries = {each.name: each for each in folder.iterdir() if each.name == MANIFEST or each.name[0] != "."}
+        if MANIFEST in entries:
+            return ""
+        deeper = sorted(str(each) for each in entries.values() if (each / MANIFEST).is_file())
+    except FileNotFoundError:
+        return f"{folder} does not exist ({_INIT})"
+    except NotADirectoryError:
+        return f"{folder} is a file: name the folder it lies in ({_INIT})"
+    except OSError as error:
+        return f"{folder} cannot be read: {error.strerror}: let this user read it, and enter it"
+    if deeper:
+        return f"the manifest is missing here, and lies in {deeper[0]}: name that folder"
+    return f"the manifest is missing: {_INIT}"

@@ -27,6 +27,7 @@ from proxy.bundle.check import load_bundle
 from proxy.cli.run import parse_pairs
 from proxy.clock import elapsed_seconds, unix_seconds
 from proxy.errors import UsageError
+from proxy.listening import binding
 from proxy.settings import parse_endpoint, read_settings
 from proxy.telemetry import ProbeMetrics
 
@@ -222,10 +223,8 @@ def _make_connection(url: str, timeout: float) -> http.client.HTTPConnection:
 
 def _serve(metrics: ProbeMetrics, endpoint: str) -> None:
     host, port = parse_endpoint(endpoint, "--listen")
-    try:
+    with binding(endpoint, "--listen"):
         start_http_server(port, host, metrics.registry)
-    except OSError as error:
-        raise UsageError(f"The address {endpoint} cannot be bound: {error.strerror}. Name another.") from error
 
 
 def _tell(found: Sequence[Finding], metrics: ProbeMetrics, options: argparse.Namespace) -> None:

@@ -5,13 +5,16 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import logging
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import uvloop
 
+from proxy.clock import render_instant, unix_seconds
 from proxy.errors import UsageError
 from proxy.lifecycle.reload import Reloader
 from proxy.model.origin import ClientAddress
@@ -21,6 +24,13 @@ from proxy.settings import Settings, read_settings
 from proxy.supervisor.run import Supervising, run_workers
 from proxy.systemd import Manager, find_manager
 from proxy.wiring import run_gateway
+
+EARLIEST_SECONDS: Final = 1_767_225_600.0
+"""2026-01-01T00:00:00Z: a clock that says less was never set."""
+SPARE_FILES: Final = 256
+"""Open files beside those of callers and of requests to APIs: the ledger, issuers, operators, libraries."""
+
+log = logging.getLogger("sekisho")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -93,8 +103,42 @@ def run(options: argparse.Namespace) -> int:
         log_level=options.log_level,
     )
     configure_log(settings.log_level)
+    _check_clock()
+    _allow_open_files(settings)
     run_loop(serve(settings, find_manager()))
     return 0
+
+
+def _check_clock() -> None:
+    """Refuse to decide by a clock that was never set.
+
+    Raises:
+        UsageError: it says a time before this program was written.
+    """
+    now = unix_seconds()
+    if now < EARLIEST_SECONDS:
+        raise UsageError(
+            f"The clock says {render_instant(now)}: tokens, grants and certificates cannot be judged by it. Set it, or "
+            "wait until it is synchronised."
+        )
+
+
+def _allow_open_files(settings: Settings) -> None:
+    """Let this process, and workers, have as many files open as connections and requests are allowed; warn of fewer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = settings.max_connections, settings.max_requests
+    wanted = sum(limits) + SPARE_FILES if all(limits) else hard
+    if soft == resource.RLIM_INFINITY or 0 <= wanted <= soft:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning(
+            "%d files may be open, and SEKISHO_MAX_CONNECTIONS and SEKISHO_MAX_REQUESTS allow for %d: raise "
+            "LimitNOFILE or ulimit -n, or lower them",
+            allowed,
+            wanted,
+        )
 
 
 def parse_pairs(pairs: list[str] | None, form: str) -> dict[str, str] | None:

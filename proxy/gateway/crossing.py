@@ -75,6 +75,7 @@ class Crossing(Releasing):
                 frame.version,
                 connection.certificate,
                 connection.proxied,
+                frame.varying,
             )
         )
         while isinstance(step, Need) and isinstance(step.what, BodyNeeded):

@@ -14,6 +14,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -22,17 +23,16 @@ from typing import Final
 
 from cryptography import x509
 
-from proxy.clock import render_instant
+from proxy.clock import render_instant, unix_seconds
 from proxy.errors import UsageError
 from proxy.gateway.options import GatewayOptions
-from proxy.gateway.tls_parts import CIPHERS, load_key_pair, take_fingerprint
+from proxy.gateway.tls_parts import CIPHERS, MAX_FILE_BYTES, load_key_pair, take_fingerprint
 from proxy.pause import Pause
 from proxy.telemetry import Metrics
 
 BACKLOG: Final = 1024
 HANDSHAKE_SECONDS: Final = 10.0
 """How long a client's handshake may take."""
-MAX_KEY_FILE_BYTES: Final = 1024 * 1024
 
 log = logging.getLogger("sekisho.tls")
 
@@ -84,8 +84,18 @@ def make_context(options: GatewayOptions, authorities: Sequence[bytes]) -> ssl.S
 def read_expiry(certificate: Path) -> float:
     """Return when the server's own certificate ends, in seconds since 1970."""
     with certificate.open("rb") as file:
-        data = file.read(MAX_KEY_FILE_BYTES)
+        data = file.read(MAX_FILE_BYTES)
     return x509.load_pem_x509_certificates(data)[0].not_valid_after_utc.timestamp()
+
+
+def _refuse_ended(certificate: Path | None) -> None:
+    """Refuse to start with a certificate that nobody takes any more; one that ends while we run is a doubt."""
+    with contextlib.suppress(OSError, ValueError):  # whatever OpenSSL has taken for one is one
+        ends_at = math.inf if certificate is None else read_expiry(certificate)
+        if ends_at <= unix_seconds():
+            raise UsageError(
+                f"The certificate {certificate} (--tls-certificate) ended at {render_instant(ends_at)}: renew it."
+            )
 
 
 class Listener:
@@ -246,6 +256,7 @@ class ListenerTls:
         made._authorities, made._seen = tuple(authorities), _fingerprint(options)
         if made.is_on:
             made.context = await asyncio.to_thread(make_context, options, made._authorities)
+            _refuse_ended(options.tls_certificate)
         return made
 
     def serve(self, listener: Listener) -> None:

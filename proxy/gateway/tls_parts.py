@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What TLS is made of on both sides of the gateway: ciphers, and our own certificates and keys, as files."""
 
+import re
 import ssl
 from pathlib import Path
 from typing import Final, NoReturn
@@ -9,6 +10,9 @@ from proxy.errors import UsageError
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2; those of 1.3 are all sound."""
+MAX_FILE_BYTES: Final = 1024 * 1024
+_BEGINNINGS: Final = (re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----"), re.compile(rb"PRIVATE KEY-----"))
+_PARTS: Final = ("certificate", "private key")
 
 
 def load_key_pair(context: ssl.SSLContext, certificate: Path, key: Path, names: tuple[str, str]) -> None:
@@ -23,12 +27,14 @@ def load_key_pair(context: ssl.SSLContext, certificate: Path, key: Path, names: 
     Raises:
         UsageError: they cannot be used; the sentence names file and setting.
     """
-    for path, name in zip((certificate, key), names, strict=True):
+    for path, name, begin, kind in zip((certificate, key), names, _BEGINNINGS, _PARTS, strict=True):
         try:
             with path.open("rb") as file:
-                file.read(1)
+                data = file.read(MAX_FILE_BYTES)
         except OSError as error:
             raise UsageError(f"The file {path} ({name}) cannot be read: {error.strerror}.") from error
+        if not begin.search(data):
+            raise UsageError(f"The file {path} ({name}) holds no {kind}: it is PEM.")
 
     def refuse_password() -> NoReturn:
         raise UsageError(

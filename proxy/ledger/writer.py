@@ -38,7 +38,8 @@ IDLE_SECONDS: Final = 3600.0
 """A checkpoint is signed so often though nothing happened: a gap then shows that something is missing."""
 _MENDS: Final = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room there"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Let this user write in that folder"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "Let this user write in that folder"),
+    errno.EROFS: "Mount a file system there that can be written",
 }
 """What whoever starts a gateway does about a folder that cannot be written, beside beginning another ledger."""
 _LATE_SECONDS: Final = 300.0

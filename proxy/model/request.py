@@ -9,6 +9,14 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 """Header fields in the order received, names as written."""
 _LAX: Final = {ord(character): "-" for character in "!#$%&'*+.^_`|~"}
 """Every character of a token that is neither letter nor digit: CGI reads ``_`` for ``-``, lighttpd for all."""
+VARYING: Final = frozenset(
+    {
+        "traceparent", "tracestate", "x-request-id", "x-correlation-id", "b3", "x-b3-traceid", "x-b3-spanid",
+        "x-b3-parentspanid", "x-amzn-trace-id", "x-cloud-trace-context", "uber-trace-id",
+    }
+)  # fmt: skip
+"""Fields that say something new in each request, in lower case. They are kept apart from those that a caller sends
+again and again, of which it is worked out once what they come to."""
 TokenPlace: TypeAlias = str
 """Where a token stands in a request: ``authorization``, ``cookie NAME`` or ``header name``."""
 AUTHORIZATION: Final[TokenPlace] = "authorization"
@@ -39,6 +47,8 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
     """The certificate, in DER, that the peer has shown in the TLS handshake; None if it has shown none."""
     proxied: tuple[str, ...] = ()
     """What the PROXY header of the connection said, in one element; none where there was none."""
+    varying: Headers = ()
+    """Of ``VARYING``, those that stand apart from ``headers``."""
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):

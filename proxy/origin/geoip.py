@@ -17,6 +17,7 @@ from typing import Any, Final
 from iptocc import country_code
 
 from proxy.clock import render_instant
+from proxy.errors import UsageError
 from proxy.model.country import parse_country
 from proxy.model.facts import EMPTY_SET, UNKNOWN, Fact, FactSet
 from proxy.model.origin import CountrySource, DatabaseInfo, Geolocation
@@ -139,10 +140,15 @@ def make_geolocator(options: OriginOptions) -> Geolocator:
     """Return the configured geolocation: the databases at their paths, else the registry data that are built in.
 
     Raises:
-        UsageError: a database cannot be opened.
+        UsageError: a database cannot be opened, or none is named whose age could be told.
     """
     places = {"country": options.geoip, "asn": options.geoip_asn, "anonymous": options.geoip_anonymous}
     databases = {
         use: Database(use, path, options.geoip_max_age_days) for use, path in places.items() if path is not None
     }
+    if options.geoip_max_age_days is not None and not databases:
+        raise UsageError(
+            "--geoip-max-age-days asks how old a database is, and none is named: name one with --geoip, or leave that "
+            "out."
+        )
     return DatabaseGeolocator(**databases) if databases else RegistryGeolocator()

@@ -11,7 +11,7 @@ import msgspec
 
 from proxy.model.api import Api
 from proxy.model.decision import Reason
-from proxy.model.request import Headers, RequestHead, TokenPlace
+from proxy.model.request import Headers, RequestHead, Target, TokenPlace
 from proxy.request.headers import RequestFields
 
 MAX_KEPT: Final = 20_000
@@ -46,6 +46,20 @@ class Approach(msgspec.Struct, frozen=True):
     host (``Checkpoint.fronts``)."""
     rest: bytes
     """The field lines of the caller that go on."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A canonical request to a declared API."""
+
+    approach: Approach
+    target: Target
+    api: Api
+    shown: bytes | None
+    """The certificate that it came with."""
+    trace: str
+    """The id of its trace; empty where it is in none."""
+    varying: bytes
+    """Field lines that go on beside those of the approach: what is new in each request."""
 
 
 Key: TypeAlias = tuple[int, str]

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from proxy.model.api import READING, Api, Route, SubjectSource, Upstream
+from proxy.model.api import READING, Route, SubjectSource, Upstream
 from proxy.model.caller import Caller
 from proxy.model.counts import UNCOUNTED, Counts, CountsNeeded
 from proxy.model.decision import Certainty, Decision, Effect, Reason
@@ -20,10 +20,10 @@ from proxy.model.facts import ABSENT, UNKNOWN, Fact
 from proxy.model.inspection import Beyond, Inspection
 from proxy.model.origin import Origin
 from proxy.model.query import Query
-from proxy.model.request import ResponseHead, Target
+from proxy.model.request import ResponseHead
 from proxy.model.subject import BodyNeeded, Subject, Told
 from proxy.origin.resolve import NOWHERE
-from proxy.pipeline.approach import Approach
+from proxy.pipeline.approach import Asked
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.counting import Counting, as_first
 from proxy.pipeline.counting_answers import AnswerCounting
@@ -44,16 +44,6 @@ _ANSWERED: Final = Subject(source="answer")
 """Whose data it is, the answer will tell."""
 
 Wants: TypeAlias = Wanted | CountsNeeded
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """A canonical request to a declared API."""
-
-    approach: Approach
-    target: Target
-    api: Api
-    shown: bytes | None
-    """The certificate that it came with."""
 
 
 class _JudgedBy(NamedTuple):

@@ -32,10 +32,9 @@ from proxy.model.inspection import Inspection
 from proxy.model.request import RequestHead, ResponseHead
 from proxy.model.subject import BodyNeeded, LookupNeeded
 from proxy.pipeline.answers import ANSWERS
-from proxy.pipeline.approach import Approach
+from proxy.pipeline.approach import Approach, Asked
 from proxy.pipeline.checkpoint import Checkpoint
 from proxy.pipeline.judge import AnswerJudge
-from proxy.pipeline.judging import Asked
 from proxy.pipeline.looking import Look, Passed
 from proxy.pipeline.recording import DECISION_ID, Recording
 from proxy.pipeline.steps import INSPECT, Cut, Forward, Inspect, Looked, Need, Part, Refuse, Release, Step
@@ -44,6 +43,7 @@ from proxy.redaction.answers import open_answer
 from proxy.redaction.filters import make_filter
 from proxy.redaction.treatment import Treatment
 from proxy.request.catalog import Match, NoMatch
+from proxy.request.headers import find_varying, render_fields
 from proxy.request.target import parse_target
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -181,7 +181,11 @@ class Passage(Recording):
             return api
         if approach.fields.expects_continue:
             self._expects_continue = version >= HTTP_1_1  # RFC 9110 10.1.1
-        return Asked(approach, target, api, shown)
+        trace, varying = "", b""
+        if head.varying or approach.fields.traced:
+            trace, going_on = find_varying(approach.fields, head.varying)
+            varying = render_fields(going_on)
+        return Asked(approach, target, api, shown, trace, varying)
 
     def _cross(self) -> Step:
         """Who asks, whose data, and may they."""
@@ -262,7 +266,7 @@ class Passage(Recording):
             asked.api,
             upstream,
             self._target_text or asked.target.text,
-            self._render_own(front).encode() + assertion + rest,
+            self._render_own(front).encode() + assertion + rest + asked.varying,
             self._expects_continue,
             is_read,
             self._seconds_left(route),

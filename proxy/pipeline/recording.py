@@ -15,7 +15,8 @@ from proxy.model.decision import Effect, Reason
 from proxy.model.outcome import Outcome
 from proxy.model.request import Headers
 from proxy.pipeline.answers import ANSWERS
-from proxy.pipeline.judging import Asked, Judging
+from proxy.pipeline.approach import Asked
+from proxy.pipeline.judging import Judging
 from proxy.pipeline.looking import NOTHING_FOUND, Found
 from proxy.pipeline.steps import Ended, Refuse
 from proxy.request.response_headers import render_response_fields
@@ -198,7 +199,7 @@ class Recording(Judging):
             self._reason,
             self._enforced,
             self._status,
-            self._asked.approach.fields.trace if self._asked else "",
+            self._asked.trace if self._asked else "",
             self._counting.counts if self._counting and self._counts is UNCOUNTED else self._counts,
             self._subjects or (),
         )

@@ -15,9 +15,9 @@ from typing import Final
 import msgspec
 
 from proxy.model.decision import Reason
-from proxy.model.request import AUTHORIZATION, Carried, Headers, TokenPlace, canonical_name
+from proxy.model.request import AUTHORIZATION, VARYING, Carried, Headers, TokenPlace, canonical_name
 from proxy.request.cookies import take_cookies
-from proxy.request.trace import take_trace
+from proxy.request.trace import TRACE_FIELDS, take_trace
 
 
 class Treatment(enum.Enum):
@@ -184,7 +184,7 @@ def make_table(places: Iterable[TokenPlace], address_field: str = TABLE.address_
 
 def can_carry_token(field: str) -> bool:
     """Say whether a field, in lower case, may be named as the place of tokens: one that means nothing else."""
-    return field not in REQUEST_FIELDS and not field.startswith(_NO_TOKEN_FIELDS)
+    return field not in REQUEST_FIELDS and field not in VARYING and not field.startswith(_NO_TOKEN_FIELDS)
 
 
 class RequestFields(msgspec.Struct, frozen=True):
@@ -205,10 +205,12 @@ class RequestFields(msgspec.Struct, frozen=True):
     purpose: str | None
     """What the caller says it reads for; ``case`` names the matter. Neither is to be believed yet."""
     case: str | None
-    trace: str
-    """The trace id; empty where the request is in no trace."""
+    traced: Headers
+    """The fields of a trace, as received."""
+    dropped: frozenset[str]
+    """Canonical names of fields that ``Connection`` names: they go no further."""
     forwardable: Headers
-    """What goes on to the API, before the gateway adds its own."""
+    """What goes on to the API, before the gateway adds its own; but for the fields of ``find_varying``."""
 
 
 def has_body(headers: Headers) -> bool:
@@ -285,7 +287,6 @@ def _finish(
         if isinstance(taken, Reason):
             return taken
         carried, forwardable = taken
-    trace, going_on = take_trace(forwardable)
     return RequestFields(
         host=single.get("host"),
         authorization=single.get("authorization"),
@@ -297,8 +298,9 @@ def _finish(
         has_transfer_coding=coding is not None,
         purpose=purpose,
         case=case,
-        trace=trace,
-        forwardable=tuple(going_on),
+        traced=tuple([field for field in forwardable if field[0].lower() in TRACE_FIELDS]),
+        dropped=frozenset(named),
+        forwardable=tuple([field for field in forwardable if field[0].lower() not in TRACE_FIELDS]),
     )
 
 
@@ -334,6 +336,19 @@ _HOST: Final = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
 )
 """RFC 9110 7.2 ``Host``, without user information, percent-encoding or an ending dot."""
+
+
+def find_varying(fields: RequestFields, apart: Headers) -> tuple[str, Headers]:
+    """Return the trace id of a request, and of its fields that are new each time those that go on.
+
+    Args:
+        fields: all others.
+        apart: those that stand apart from them.
+    """
+    going_on = (*fields.traced, *apart) if fields.traced else apart
+    if fields.dropped:
+        going_on = tuple([each for each in going_on if each[0].lower() not in fields.dropped])
+    return take_trace(going_on)
 
 
 def parse_host(raw: str | None) -> str | Reason:

@@ -16,14 +16,16 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from proxy.model.request import Headers
+
 PARENT: Final = "traceparent"
 STATE: Final = "tracestate"
+TRACE_FIELDS: Final = frozenset({PARENT, STATE})
 MAX_PARENT_CHARACTERS: Final = 256
 """Of a later version, which may add to the 55 of today."""
 MAX_MEMBERS: Final = 32
 """Of ``tracestate`` (3.3), empty ones included."""
 
-_LENGTHS: Final = (len(PARENT), len(STATE))
 _IDS: Final = r"-((?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _PARENT: Final = re.compile(rf"(?:00{_IDS}|(?!00|ff)[0-9a-f]{{2}}{_IDS}(?:-[!-~]*)?)")
 """3.2.2.2 for version 00; 3.2.4 for those to come. ``ff`` is none (3.2.2.1)."""
@@ -31,27 +33,20 @@ _MEMBER: Final = re.compile(r"([a-z0-9][a-z0-9_*/@-]{0,255})=[ -+\--<>-~]{0,255}
 """3.3, with the keys of Level 2, which those of Level 1 are among."""
 
 
-def take_trace(fields: Sequence[tuple[str, str]]) -> tuple[str, Sequence[tuple[str, str]]]:
+def take_trace(fields: Headers) -> tuple[str, Headers]:
     """Return the trace id of a request, empty where it is in no trace, and the fields that go on.
 
     Args:
-        fields: all that would go on, in the order received.
+        fields: that would go on, in the order received.
     """
-    parents, states = [], []
-    for name, value in fields:
-        if len(name) in _LENGTHS:
-            lower = name.lower()
-            if lower == PARENT:
-                parents.append(value)
-            elif lower == STATE:
-                states.append(value)
-    if not parents and not states:
-        return "", fields
-    trace = _read_parent(parents)
-    dropped = set() if trace else {PARENT}
-    if not trace or not _is_state(states):
-        dropped.add(STATE)
-    return trace, [each for each in fields if each[0].lower() not in dropped] if dropped else fields
+    parents = [value for name, value in fields if name.lower() == PARENT]
+    states = [value for name, value in fields if name.lower() == STATE]
+    trace = _read_parent(parents) if parents else ""
+    if not trace:
+        return "", tuple([each for each in fields if each[0].lower() not in TRACE_FIELDS])
+    if not states or _is_state(states):
+        return trace, fields
+    return trace, tuple([each for each in fields if each[0].lower() != STATE])
 
 
 def _read_parent(values: Sequence[str]) -> str:

@@ -8,13 +8,11 @@ uvloop), and connections that are kept stay where they are. What waits at the ga
 either: the socket is ours, and another worker accepts on it.
 """
 
-import errno
-import os
 import socket
 from collections.abc import Sequence
 from typing import Final
 
-from proxy.errors import UsageError
+from proxy.listening import binding
 from proxy.settings import parse_endpoint
 
 _FLAG: Final = "--listen"
@@ -36,19 +34,19 @@ def open_gates(endpoint: str, count: int) -> tuple[Gate, ...]:
     host, port = parse_endpoint(endpoint, _FLAG)
     opened: list[socket.socket] = []
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        places = dict.fromkeys((family, address) for family, _, _, _, address in found)
-        for family, address in places:
-            place = address if port or not opened else (address[0], opened[0].getsockname()[1], *address[2:])
-            _check_free(family, place)
-            first = _bind(family, place)
-            opened.append(first)
-            opened += [_bind(family, first.getsockname()) for _ in range(count - 1)]
-    except OSError as error:
+        with binding(endpoint, _FLAG):
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            places = dict.fromkeys((family, address) for family, _, _, _, address in found)
+            for family, address in places:
+                place = address if port or not opened else (address[0], opened[0].getsockname()[1], *address[2:])
+                _check_free(family, place)
+                first = _bind(family, place)
+                opened.append(first)
+                opened += [_bind(family, first.getsockname()) for _ in range(count - 1)]
+    except BaseException:
         for each in opened:
             each.close()
-        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be bound: {os.strerror(error.errno or 0)}"
-        raise UsageError(f"The address {endpoint} {why}: name another with {_FLAG} HOST:PORT.") from error
+        raise
     return tuple(tuple(opened[number::count]) for number in range(count))
 
 

@@ -179,7 +179,9 @@ def _connect(options: VolumeOptions) -> Redis:
         try:
             read_secret_file(options.counts_password_file)
         except FetchError as error:
-            raise UsageError(f"The password file {options.counts_password_file}: {error}.") from error
+            raise UsageError(
+                f"The file {options.counts_password_file} of SEKISHO_COUNTS_PASSWORD_FILE: {error}."
+            ) from error
         place["credential_provider"] = _PasswordFile(user, options.counts_password_file)
     elif user:
         place["username"] = user

@@ -13,12 +13,14 @@ from proxy.cli.ledger import VERBS as LEDGER_VERBS
 from proxy.cli.run import configure
 from proxy.ledger.json_schema import make_schema
 from proxy.model.decision import Reason
+from proxy.model.request import VARYING
 from proxy.pipeline.answers import ANSWERS
 from proxy.policy.attributes import ATTRIBUTES
 from proxy.redaction.answers import ANSWER_FIELDS
 from proxy.request.headers import REQUEST_FIELDS, REQUEST_PREFIXES
 from proxy.settings import Settings
 from proxy.telemetry import Metrics, ProbeMetrics
+from tests.support.http_reference import NEW_EACH_TIME
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,6 +33,10 @@ def test_the_table_of_headers_is_the_codes() -> None:
     rows = [f"| `{name}` | {value} |" for name, value in fields.items()]
     page = (ROOT / "docs" / "headers.md").read_text(encoding="utf-8")
     assert [row for row in page.splitlines() if row.startswith("| `") and row in rows] == rows, "\n".join(rows)
+
+
+def test_the_fields_that_are_new_in_each_request_are_the_codes() -> None:
+    assert NEW_EACH_TIME == VARYING
 
 
 def test_the_fields_of_answers_that_leave_are_the_codes() -> None:
@@ -79,6 +85,15 @@ def test_every_verb_that_the_pages_name_exists() -> None:
             assert verb in VERBS, f"{page.name} names `sekisho {verb}`"
 
 
+def test_every_verb_of_make_that_the_pages_name_exists() -> None:
+    verbs = {*re.findall(r"(?m)^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"))}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(r"`make ((?:[a-z0-9-]+ ?)+)`", text) + re.findall(r"(?m)^make ([a-z0-9-]+) +#", text)
+        missing = {verb for verbs_ in named for verb in verbs_.split()} - verbs
+        assert not missing, f"{page.name} names make {missing}"
+
+
 def test_every_verb_and_flag_of_the_ledger_that_the_pages_name_exists() -> None:
     parsers = {}
     for verb in LEDGER_VERBS:
@@ -98,7 +113,7 @@ def test_every_metric_that_the_pages_name_exists() -> None:
     declared = {metric.name for each in (Metrics(), ProbeMetrics()) for metric in each.registry.collect()}
     for page in PAGES:
         for name in re.findall(r"\bsekisho_[a-z_]+", page.read_text(encoding="utf-8")):
-            assert name.removesuffix("_total") in declared, f"{page.name} names {name}"
+            assert re.sub("_(total|count|sum|bucket)$", "", name) in declared, f"{page.name} names {name}"
 
 
 def test_every_reason_that_the_pages_name_exists() -> None:

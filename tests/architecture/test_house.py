@@ -219,6 +219,7 @@ def test_functions_and_modules_stay_small(path: Path) -> None:
             assert length <= 60, f"{node.name} has {length} lines"
 
 
+@pytest.mark.timeout(300)  # half a minute of CPU, and others may want it too
 def test_every_module_can_be_imported_alone() -> None:
     names = [f"proxy.{_name(path)}".rstrip(".") for path in MODULES if path.stem != "__main__"]
     code = (

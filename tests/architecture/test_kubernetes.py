@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import yaml
 
 from deploy.validation.kubernetes import KUBECTL, find_problems, list_overlays, render, versions
 from proxy.bundle.check import load_bundle
@@ -179,7 +180,7 @@ def test_a_gateway_runs_as_the_image_s_user_and_may_read_its_keys(overlay: str, 
 
 @pytest.mark.parametrize(("overlay", "pod", "container"), GATEWAYS)
 def test_services_do_not_become_variables_of_a_gateway(overlay: str, pod: Pod, container: Document) -> None:
-    assert pod.spec["enableServiceLinks"] is False, "SEKISHO_SERVICE_HOST is no setting: it would not start"
+    assert pod.spec["enableServiceLinks"] is False, "nothing of other Services belongs into its environment"
 
 
 @pytest.mark.parametrize(("overlay", "pod", "container"), GATEWAYS)
@@ -273,6 +274,26 @@ def test_all_that_a_pod_refers_to_is_there_or_is_told_how_to_be_made(overlay: st
             else:
                 assert name in there
                 assert set(keys) <= there[name].get("data", {}).keys()
+
+
+def test_the_pod_in_which_the_ledger_is_read_fits_and_can_read_it_and_do_nothing_else() -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    document = yaml.safe_load(block)  # noqa: TID251 - a page of ours
+    assert list(find_problems(document)) == []
+    spec, (container,) = document["spec"], document["spec"]["containers"]
+    assert container["image"] == f"sekisho:{VERSION}"
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True, "runAsUser": UID, "runAsGroup": UID, "seccompProfile": {"type": "RuntimeDefault"},
+    }  # fmt: skip
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+    (volume,), (mount,) = spec["volumes"], container["volumeMounts"]
+    (claim,) = kinds(_documents("gateway"), "PersistentVolumeClaim")
+    assert volume["persistentVolumeClaim"] == {"claimName": claim["metadata"]["name"], "readOnly": True}
+    assert mount == {"name": volume["name"], "mountPath": "/var/lib/sekisho", "readOnly": True}
+    assert "labels" not in document["metadata"], "no network policy opens anything for it"
 
 
 def test_no_secret_stands_in_a_repository(overlay: str) -> None:

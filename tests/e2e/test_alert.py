@@ -48,6 +48,7 @@ def _programs() -> None:
         pytest.fail(missing, pytrace=False)
 
 
+@pytest.mark.timeout(600)  # alerts over days and weeks are many evaluations
 @pytest.mark.parametrize("check", [*prometheus.CHECKS, *grafana_alerts.CHECKS], ids=lambda check: check.title)
 def test_their_own_tools_accept_what_is_shipped(check: Check) -> None:
     assert [*check.find_problems(select(check, list_files()))] == []

@@ -8,7 +8,7 @@ from proxy.caller.resolve import Callers
 from proxy.ledger.entry import encode_body
 from proxy.ledger.lines import EndLine
 from proxy.model.decision import Effect, Reason
-from proxy.model.request import ResponseHead
+from proxy.model.request import VARYING, Headers, ResponseHead
 from proxy.pipeline import checkpoint, judging
 from proxy.pipeline import passage as flow
 from proxy.pipeline.checkpoint import Checkpoint
@@ -139,6 +139,30 @@ def test_nothing_the_caller_could_forge_goes_out() -> None:
         "X-Trace": "1",
         "Accept": "*/*",
     }
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = ("traceparent", f"00-{TRACE}-00f067aa0ba902b7-01")
+STATE, ID = ("tracestate", "congo=t61rcWkgMzE"), ("X-Request-Id", "r-1")
+NEW: dict[str, tuple[Headers, Headers, Headers, str]] = {
+    "all stand apart": ((), (PARENT, STATE, ID), (PARENT, STATE, ID), TRACE),
+    "all stand among the others": ((PARENT, STATE, ID), (), (ID, PARENT, STATE), TRACE),
+    "some here, some there": ((PARENT,), (STATE, ID), (PARENT, STATE, ID), TRACE),
+    "no trace": ((), (("traceparent", "00-0-0-0"), STATE, ID), (ID,), ""),
+    "nothing": ((), (), (), ""),
+}
+
+
+@pytest.mark.parametrize(("fields", "apart", "expected", "trace"), NEW.values(), ids=NEW)
+@pytest.mark.parametrize("target", ["/v1/jp/users/42", "/v1/users"], ids=["passed on", "looked into"])
+def test_what_is_new_in_each_request_goes_on_and_its_trace_is_recorded(
+    target: str, fields: Headers, apart: Headers, expected: Headers, trace: str
+) -> None:
+    passage = a_passage()
+    step = passage.begin(msgspec.structs.replace(a_head(target, *fields), varying=apart))
+    assert isinstance(step, Forward)
+    assert tuple([each for each in read_lines(step.fields) if each[0].lower() in VARYING]) == expected
+    assert passage.fail(Reason.UPSTREAM_TIMEOUT).outcome.trace == trace
 
 
 def test_a_field_that_connection_names_stays_here() -> None:

@@ -56,7 +56,8 @@ def read_request(data: bytes) -> Read | None:
     if not isinstance(frame, RequestFrame):
         return None
     start = (frame.method, frame.target, *frame.version)
-    return finish(data, end, start, frame.block, request_body(frame), is_persistent=frame.is_persistent)
+    block = msgspec.structs.replace(frame.block, headers=(*frame.block.headers, *frame.varying))
+    return finish(data, end, start, block, request_body(frame), is_persistent=frame.is_persistent)
 
 
 def read_answer(data: bytes) -> Read | None:

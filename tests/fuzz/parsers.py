@@ -21,7 +21,7 @@ from proxy.gateway.wire.render import LAST_CHUNK, render_chunk, render_request, 
 from proxy.model.decision import Reason
 from proxy.model.request import Headers, Target
 from proxy.origin.proxy_protocol import V2_HEAD, V2_MAX, Header, Outcome, parse_header
-from proxy.request.headers import parse_host, read_request_fields
+from proxy.request.headers import find_varying, parse_host, read_request_fields
 from proxy.request.response_headers import render_response_fields
 from proxy.request.target import parse_target
 from tests.support.tokens import CORP, an_issuer, base64url
@@ -87,7 +87,7 @@ def fuzz_request_head(data: bytes) -> None:
         assert recalled is None
         return
     assert recalled is None or (recalled == frame and recalled.block is frame.block and data == head)
-    check_text(frame.method, frame.target, *(text for field in frame.block.headers for text in field))
+    check_text(frame.method, frame.target, *(text for field in headers_of(frame) for text in field))
     check_request(frame)
     assert feed(request_body(frame), iter([data[end:]])) == feed(request_body(frame), cut(data[end:]))
 
@@ -103,17 +103,23 @@ def find_end_in_pieces(data: bytes) -> int:
     raise AssertionError("the end was overlooked")
 
 
+def headers_of(frame: RequestFrame) -> Headers:
+    return (*frame.block.headers, *frame.varying)
+
+
 def check_request(frame: RequestFrame) -> None:
     """Ask what asks next, and read it as it goes on."""
     block = frame.block
-    read_request_fields(block.headers)
+    fields = read_request_fields(block.headers)
+    if not isinstance(fields, Reason):
+        find_varying(fields, frame.varying)
     if not isinstance(parse_target(frame.target), Target):
         return
-    sent = render_request(frame.method, frame.target, render_fields(block.headers), block.length, block.is_chunked)
+    sent = render_request(frame.method, frame.target, render_fields(headers_of(frame)), block.length, block.is_chunked)
     again = RequestReader().read(sent)
     assert isinstance(again, RequestFrame)
     assert (again.method, again.target) == (frame.method, frame.target)
-    assert keep(again.block.headers) == keep(block.headers)
+    assert (keep(again.block.headers), again.varying) == (keep(block.headers), frame.varying)
     assert (again.block.length, again.block.is_chunked) == (block.length, block.is_chunked)
 
 

@@ -68,19 +68,20 @@ async def test_a_manager_is_told_when_callers_are_served_of_each_reload_and_of_t
 async def test_a_manager_is_told_of_the_end_also_before_callers_were_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    is_asked = asyncio.Event()
+    is_asked, is_over = asyncio.Event(), asyncio.Event()
 
-    async def never(_request: web.BaseRequest) -> web.StreamResponse:
+    async def too_late(_request: web.BaseRequest) -> web.StreamResponse:
         is_asked.set()
-        await asyncio.Event().wait()
+        await is_over.wait()
         return web.Response()
 
     with listen_to_notices(f"@sekisho-test-{os.getpid()}") as notices:
-        async with serve_raw(never) as idp:
+        async with serve_raw(too_late) as idp:
             process = await _start(tmp_path, idp, notices, 1, monkeypatch)
             try:
                 await asyncio.wait_for(is_asked.wait(), PATIENCE_SECONDS)
             finally:
                 process.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(process.wait(), 30) == 0
+            is_over.set()
         assert (notices.said("READY"), notices.said("STOPPING")) == ([], ["1"])

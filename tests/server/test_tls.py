@@ -696,7 +696,7 @@ BAD_SETTINGS: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "certificates of clients without TLS": ({"tls_certificate": None, "tls_key": None}, "--tls-client"),
     "a certificate that is not there": ({"tls_certificate": Path("none.pem")}, "none.pem"),
     "PROXY headers, which clients could write inside TLS": ({"client_address": "proxy-protocol"}, "--client-address"),
-    "a key that is none": ({"tls_key": Path(__file__)}, "cannot be used together"),
+    "a key that is none": ({"tls_key": Path(__file__)}, "holds no private key: it is PEM."),
 }
 
 

@@ -36,6 +36,7 @@ class Listener(msgspec.Struct, frozen=True):
     """Where it is."""
 
     port: int
+    server: web.Server
 
     async def ask(self, path: str, method: str = "GET", host: str = "127.0.0.1") -> Told:
         """Send a request as it should be."""
@@ -68,10 +69,11 @@ def read_answer(data: bytes) -> Told:
 @contextlib.asynccontextmanager
 async def serve_pages(find: Find, *, is_local: bool = True) -> AsyncIterator[Listener]:
     """Serve operators on a free port of loopback until the end of the block."""
-    runner = web.ServerRunner(make_server(find, is_local=is_local))
+    server = make_server(find, is_local=is_local)
+    runner = web.ServerRunner(server)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield Listener(int(runner.addresses[0][1]))
+        yield Listener(int(runner.addresses[0][1]), server)
     finally:
         await runner.cleanup()

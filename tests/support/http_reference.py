@@ -21,6 +21,10 @@ LISTS: Final = {
     "traceparent", "tracestate",
 }  # fmt: skip
 """Fields of the table that a sender may repeat (RFC 9110 5.3)."""
+NEW_EACH_TIME: Final = {
+    *re.findall(r"`([a-z0-9-]+)`", PAGE.partition("New in each request")[2].partition(":")[2].partition(".")[0])
+}
+"""Fields that go last."""
 _UNPROTECTED: Final = re.compile("belongs to one connection|W3C Trace Context")
 """What the page says of fields of the table that ``Connection`` may name."""
 
@@ -230,7 +234,8 @@ def _sort_trace(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
         dropped = {"traceparent", "tracestate"}
     elif not _is_state(",".join(states)):
         dropped = {"tracestate"}
-    return [(name, value) for name, value in fields if name.lower() not in dropped]
+    kept = [(name, value) for name, value in fields if name.lower() not in dropped]
+    return sorted(kept, key=lambda field: field[0].lower() in NEW_EACH_TIME)
 
 
 def _is_parent(value: str) -> bool:

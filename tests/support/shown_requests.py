@@ -140,7 +140,7 @@ DENIED: Final[dict[str, tuple[On, ...]]] = {
         on("observing", valued("tied_country", of={("CN",): OBSERVED, ("JP",): OBSERVED, ("KR",): OBSERVED})),
     ),
     "Records dropped, by affiliate": (on("lively", summed("caller_affiliate", of=_dropped)),),
-    "Trying doors, by affiliate": (
+    "Probing, by affiliate": (
         on(
             "lively",
             Asked(("caller_affiliate",), lambda story: story.most_routes("lively")),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from proxy.errors import UsageError
-from proxy.settings import Settings, parse_endpoint, read_settings
+from proxy.settings import Settings, is_service_link, parse_endpoint, read_settings
 
 SECONDS = [name for name in Settings.model_fields if name.endswith("_seconds")]
 
@@ -38,7 +38,6 @@ ENVIRONMENT = [
     pytest.param("max_request_body_bytes", "0", 0, id="a zero that is allowed"),
     pytest.param("ledger_witness", "/mnt/witness", ("/mnt/witness",), id="one place"),
     pytest.param("ledger_witness", '["/mnt/w", "https://w/"]', ("/mnt/w", "https://w/"), id="places, as JSON"),
-    pytest.param("ledger_witness", "", (), id="no place"),
 ]
 
 
@@ -103,12 +102,89 @@ def test_a_bad_value_of_the_environment_is_a_usage_error_that_names_the_setting(
 
 @pytest.mark.parametrize("name", SECONDS)
 def test_a_time_without_end_is_refused_for(name: str) -> None:
-    with pytest.raises(UsageError, match=name):
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')}: it is "):
         read_settings(**{name: "inf"})
 
 
+SENTENCES = {
+    "a word for a number": ("workers", "four", "SEKISHO_WORKERS: it is no whole number, such as 4."),
+    "too few": ("workers", "0", "SEKISHO_WORKERS: it is 1 or more."),
+    "too many": ("workers", "999", "SEKISHO_WORKERS: it is 256 or less."),
+    "a unit": ("drain_seconds", "20s", "SEKISHO_DRAIN_SECONDS: it is no number, such as 20 or 0.5, and has no unit."),
+    "nothing that counts": ("upstream_idle_seconds", "0", "SEKISHO_UPSTREAM_IDLE_SECONDS: it is more than 0."),
+    "a level": ("log_level", "trace", "SEKISHO_LOG_LEVEL: it is one of 'debug', 'info', 'warning' or 'error'."),
+    "no JSON": (
+        "upstream", "users=http://u:1",
+        'SEKISHO_UPSTREAM: it is no JSON mapping of texts, such as {"users": "http://127.0.0.1:9000"}.'),
+    "a list": (
+        "upstream", "[]",
+        'SEKISHO_UPSTREAM: it is no JSON mapping of texts, such as {"users": "http://127.0.0.1:9000"}.'),
+    "a number in JSON": (
+        "upstream", '{"users": 9000}',
+        "SEKISHO_UPSTREAM of 'users': it is a text, in quotes where it stands in JSON."),
+    "a place with a password": (
+        "counts", "redis://:s3cret@h:1",
+        ("SEKISHO_COUNTS: it is neither memory nor redis://HOST:6379/0, rediss://HOST:6379/0 or unix:///PATH; a user "
+        "may stand before the host, and its password stands in a file, counts_password_file.")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "sentence"), SENTENCES.values(), ids=SENTENCES.keys())
+def test_a_value_of_the_environment_is_refused_in_a_sentence_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, sentence: str
+) -> None:
+    monkeypatch.setenv(f"SEKISHO_{name.upper()}", text)
+    with pytest.raises(UsageError) as raised:
+        read_settings()
+    assert str(raised.value) == f"These settings cannot be used: {sentence}"
+
+
+@pytest.mark.parametrize("name", ["POLICIES", "LEDGER", "LISTEN", "WORKERS", "UPSTREAM"])
+def test_an_empty_variable_is_no_value(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"SEKISHO_{name}", "")
+    with pytest.raises(UsageError, match=f"^SEKISHO_{name} is empty: give it a value, or unset it.$"):
+        read_settings()
+
+
+LINKS = {
+    "SEKISHO_SERVICE_HOST": "10.0.0.1",
+    "SEKISHO_SERVICE_PORT": "8080",
+    "SEKISHO_SERVICE_PORT_HTTP_METRICS": "9090",
+    "SEKISHO_PORT": "tcp://10.0.0.1:8080",
+    "SEKISHO_PORT_8080_TCP": "tcp://[fd00::1]:8080",
+    "SEKISHO_PORT_8080_TCP_PROTO": "tcp",
+    "SEKISHO_PORT_8080_TCP_PORT": "8080",
+    "SEKISHO_PORT_8080_TCP_ADDR": "10.0.0.1",
+    "SEKISHO_ADMIN_SERVICE_HOST": "10.0.0.2",
+    "SEKISHO_ADMIN_PORT": "udp://10.0.0.2:9090",
+}
+"""What Kubernetes writes into a pod for Services ``sekisho`` and ``sekisho-admin``."""
+
+
+def test_what_kubernetes_writes_for_a_service_of_our_name_keeps_nothing_from_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in LINKS.items():
+        monkeypatch.setenv(name, value)
+    assert read_settings().listen == "127.0.0.1:8080"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("SEKISHO_PORT", "8080"), ("SEKISHO_LISTEN_PORT", "tcp://"), ("SEKISHO_SERVICE", "10.0.0.1")]
+)
+def test_what_somebody_may_have_meant_as_a_setting_does(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"^{name} is no setting"):
+        read_settings()
+
+
+def test_no_setting_is_taken_for_what_kubernetes_writes() -> None:
+    for name in Settings.model_fields:
+        assert not is_service_link(f"SEKISHO_{name.upper()}", "tcp://10.0.0.1:80")
+
+
 def test_every_bad_setting_is_named_at_once() -> None:
-    with pytest.raises(UsageError, match=r"tell: .+; drain_seconds: .+\.$"):
+    with pytest.raises(UsageError, match=r"--tell: .+; --drain-seconds: .+\.$"):
         read_settings(tell="all", drain_seconds=-1)
 
 

@@ -81,13 +81,25 @@ GROUP: Final = Group(
         ),
         Alert(
             name="SekishoProbeSilent",
-            expr='time() - sekisho_probe_timestamp_seconds > 900 or up{job="sekisho-probe"} == 0',
+            expr="""\
+time() - sekisho_probe_timestamp_seconds > 900
+or
+  up{job="sekisho-probe"} == 0
+or (
+  count by (job) (last_over_time(sekisho_probe_timestamp_seconds[1d]))
+  unless
+    count by (job) (sekisho_probe_timestamp_seconds)
+  unless on (job)
+    up{job="sekisho-probe"}
+)""",
             why="A canary that has gone raises nothing by itself: its target stays in the list, or its file stays as "
-            "it was.",
+            "it was. The last part is of one whose target was taken out of the list, or whose file was removed, within "
+            "the last day.",
             hold="5m",
             severity=Severity.WARNING,
             team=Team.SECURITY,
-            summary="The canary {{ $labels.instance }} is silent",
+            summary="{{ if $labels.instance }}The canary {{ $labels.instance }} is silent{{ else }}The canary is gone: "
+            "there was one within the last day{{ end }}",
             description="For minutes it has not tried whether the APIs can be reached without the gateway. Nobody "
             "would be told if they could.",
             runbook="bypass",

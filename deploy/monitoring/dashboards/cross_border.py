@@ -44,8 +44,8 @@ _SUMMARY: Final = Row(
         tile(
             "Allowed across borders",
             "Allowed requests for data of a subject whose country is not the one the request comes from, or not the "
-            "one of the caller's employer. Each stands in the transfer register that sekisho ledger draws from the "
-            "ledger.",
+            "one of the caller's employer. Each is a line of the ledger: sekisho ledger query LEDGER --effect allow "
+            "--format csv lists them.",
             or_none(count(_REQUESTS, RANGE, where=WHO)),
             steps=PLAIN,
             width=6,
@@ -128,8 +128,8 @@ _WHERE: Final = Row(
     (
         matrix(
             "Requests: read from where, data of whom",
-            "Down the side the country a request came from, along the top the data subject's. On the diagonal stands "
-            "who is at home there and employed elsewhere.",
+            "Down the side the country a request came from, along the top the data subject's. On the diagonal both "
+            "are one country, and the caller's employer is in another.",
             count(_REQUESTS, RANGE, "origin_country", "subject_country", where=WHO) + SOME,
             rows="origin_country",
             columns="subject_country",

@@ -114,7 +114,7 @@ _WHO: Final = Row(
             ),
         ),
         lines(
-            "Trying doors, by affiliate",
+            "Probing, by affiliate",
             "The most distinct routes, and the most data subjects, that one caller of an affiliate was denied within "
             "the hour before. One who climbs is one person or one program; who it is stands in the ledger.",
             Query(f"max by (caller_affiliate) (sekisho_denied_routes_most{{{WHO}}})", "{{caller_affiliate}}, routes"),

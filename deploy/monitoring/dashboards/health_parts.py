@@ -112,8 +112,8 @@ LEDGER: Final = Row(
     (
         tile(
             "Not signed for",
-            "How long ago the gateway that is longest without signed its last checkpoint: a minute while requests "
-            "come, an hour while none do. What was recorded since then can be changed unseen.",
+            "How long ago the last checkpoint was signed, at the gateway where that is longest: a minute while "
+            "requests come, an hour while none do. What was recorded since then can be changed unseen.",
             f"max(time() - (sekisho_ledger_checkpoint_timestamp_seconds{{{HERE}}} > 0))",
             steps=((None, GREEN), (3900, AMBER), (7200, RED)),
             unit="s",

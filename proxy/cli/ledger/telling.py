@@ -13,8 +13,8 @@ from proxy.model.facts import State
 
 SHORT: Final = 8
 """Digits of a pseudonym that a row shows; ``--who`` takes as many."""
-_WIDTHS: Final = (24, 12, 8, 20, 9, 28, 34, 7, 0)
-_HEADINGS: Final = ("time", "answer", "who", "affiliate", "tied to", "from", "asked for", "of", "rule and reason")
+_WIDTHS: Final = (24, 26, 12, 8, 20, 9, 28, 34, 7, 0)
+_HEADINGS: Final = ("time", "id", "answer", "who", "affiliate", "tied to", "from", "asked for", "of", "rule and reason")
 _FRAME: Final = frozenset({"n", "prev", "time", "line"})
 
 
@@ -37,6 +37,7 @@ def tell_decision(row: Row) -> str:
     who, person = (_shorten(str(find_value(row, name))) for name in ("who", "on_behalf_of"))
     cells = (
         _word(row, "time"),
+        _word(row, "id"),
         tell_answer(row),
         f"{who or '-'} for {person}" if person else who,
         _state(find_words(row, "affiliate")),

@@ -4,6 +4,9 @@
 Most clients say the same in every request but its first line. So the field lines of a request are read once, and who
 sends the same bytes again gets the same value, from a cache that is bounded in number and bytes. The cache decides
 nothing: reading is a pure function of the bytes.
+
+Some fields are new in each request, such as the id of its trace (``VARYING``). Their lines are taken out of the block
+before it is looked up, and read for themselves.
 """
 
 import re
@@ -12,6 +15,7 @@ from typing import Final
 import msgspec
 
 from proxy.gateway.wire.grammar import (
+    MAX_FIELDS,
     MAX_HEAD_BYTES,
     MAX_LINE_BYTES,
     TOKEN,
@@ -22,7 +26,7 @@ from proxy.gateway.wire.grammar import (
 )
 from proxy.gateway.wire.recall import Recall
 from proxy.model.decision import Reason
-from proxy.model.request import Headers
+from proxy.model.request import VARYING, Headers
 
 MAX_BLOCKS: Final = 8192
 """Blocks of field lines that are remembered."""
@@ -38,6 +42,10 @@ _BROKEN_END: Final = re.compile(rb"\n\r?\n")
 """An empty line of which one end or both are bare LF."""
 _REQUEST_LINE: Final = re.compile(rf"({TOKEN}) ([!-~\x80-\xff]+) HTTP/1\.([01])\r\n".encode("latin-1"))
 """RFC 9112 3, with one SP where SP is, and the versions that are spoken."""
+_FIRSTS: Final = "".join(sorted({letter for name in VARYING for letter in (name[0], name[0].upper())}))
+_APART: Final = re.compile(rf"\n(?=[{_FIRSTS}])((?i:{'|'.join(sorted(VARYING))})):([\t -~]*)\r(?=\n)".encode())
+"""A line of a field that is new in each request, in ASCII, with the LF before it. By their first letters most lines are
+passed over."""
 _OTHER_VERSION: Final = re.compile(rf"{TOKEN} [!-~\x80-\xff]+(?: HTTP/[0-9]\.[0-9])?\r\n".encode("latin-1"))
 """RFC 9112 2.3 ``HTTP-version``; without one it is a request of HTTP/0.9."""
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t -~\x80-\xff]*)?\r\n")
@@ -52,7 +60,7 @@ class RequestBlock(msgspec.Struct, frozen=True):
     """The field lines of a request."""
 
     headers: Headers
-    """As received. The same object for the same bytes, as long as they are remembered."""
+    """As received, without those of ``VARYING``. The same object for the same bytes, as long as they are remembered."""
     length: int | None
     """``Content-Length``; None where there is no such field."""
     is_chunked: bool
@@ -75,6 +83,8 @@ class RequestFrame(msgspec.Struct, frozen=True):
     block: RequestBlock
     is_persistent: bool
     """Whether the connection may carry another request behind this one (RFC 9112 9.3)."""
+    varying: Headers = ()
+    """The fields of ``VARYING``, as received."""
 
     @property
     def upgrade(self) -> str:
@@ -131,10 +141,15 @@ class RequestReader:
         match = _REQUEST_LINE.match(data)
         if match is None:
             return None
-        block = self._blocks.young.get(data[match.end() :])
+        raw = data[match.end() :]
+        varying: Headers = ()
+        block = self._blocks.young.get(raw)
         if block is None:
-            return None
-        frame = _make_frame(match, block)
+            raw, varying = _take_apart(data, match.end())
+            block = self._blocks.young.get(raw) if varying else None
+            if block is None or len(block.headers) + len(varying) > MAX_FIELDS:
+                return None
+        frame = _make_frame(match, block, varying)
         return None if isinstance(frame, Reason) else frame
 
     def read(self, head: bytes) -> RequestFrame | Reason:
@@ -149,17 +164,43 @@ class RequestReader:
         if match.end() > MAX_LINE_BYTES:
             return Reason.TARGET_TOO_LONG
         raw = head[match.end() :]
+        varying: Headers = ()
         block = self._blocks.young.get(raw) or self._blocks.find(raw)
         if block is None:
-            read = Reason.HEAD_TOO_LARGE if len(head) > MAX_HEAD_BYTES else _read_block(raw)
+            if len(head) > MAX_HEAD_BYTES:
+                return Reason.HEAD_TOO_LARGE
+            raw, varying = _take_apart(head, match.end())
+            read = (self._blocks.find(raw) if varying else None) or _read_block(raw)
             if isinstance(read, Reason):
                 return read
+            if len(read.headers) + len(varying) > MAX_FIELDS:
+                return Reason.HEAD_TOO_LARGE
             block = read
             self._blocks.keep(raw, block)
-        return _make_frame(match, block)
+        return _make_frame(match, block, varying)
 
 
-def _make_frame(line: re.Match[bytes], block: RequestBlock) -> RequestFrame | Reason:
+def _take_apart(data: bytes, start: int) -> tuple[bytes, Headers]:
+    """Return a block without the lines that are new in each request, and what these say.
+
+    What looks like one of them and is none stays in the block, for whoever reads that to refuse.
+
+    Args:
+        data: a head.
+        start: where its block begins, behind the LF of the request line.
+    """
+    found = [*_APART.finditer(data, start - 1)]
+    if not found or any(line.end() - line.start() > MAX_LINE_BYTES for line in found):
+        return data[start:], ()
+    parts, at = [], start - 1
+    for line in found:
+        parts.append(data[at : line.start()])
+        at = line.end()
+    parts.append(data[at:])
+    return b"".join(parts)[1:], tuple([(line[1].decode(), line[2].strip(b" \t").decode()) for line in found])
+
+
+def _make_frame(line: re.Match[bytes], block: RequestBlock, varying: Headers) -> RequestFrame | Reason:
     method, target, minor = line.groups()
     is_current = minor == b"1"
     if block.is_chunked and not is_current:
@@ -170,6 +211,7 @@ def _make_frame(line: re.Match[bytes], block: RequestBlock) -> RequestFrame | Re
         VERSION_1_1 if is_current else VERSION_1_0,
         block,
         not block.closes and (is_current or block.keeps),
+        varying,
     )
 
 

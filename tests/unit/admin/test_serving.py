@@ -136,6 +136,21 @@ async def test_who_never_ends_a_request_is_cut_off(listener: Listener, monkeypat
         writer.close()
 
 
+async def test_who_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "CONNECTION_SECONDS", 0.2)
+
+    async def large() -> Answer:
+        return Answer(bytes(32 * 1024 * 1024))
+
+    async with serve_pages({"/large": large}.get) as listener:
+        _, writer = await asyncio.open_connection("127.0.0.1", listener.port, limit=1024)
+        writer.write(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(10):
+            while listener.server.connections:
+                await asyncio.sleep(0.01)
+        writer.transport.abort()
+
+
 async def test_who_holds_many_connections_keeps_no_probe_out(listener: Listener) -> None:
     held = []
     for number in range(serving.MAX_CONNECTIONS + 10):

@@ -197,6 +197,9 @@ WRONG: Final[dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, ...], st
     "a country in a cookie": (
         {"country": {"header": "Cookie"}, "authoritative": VOUCHED}, {}, ("subject", "country"), "means something else",
     ),
+    "a country in a field that is new in each request": (
+        {"country": {"header": "X-Correlation-Id"}, "authoritative": VOUCHED}, {}, ("subject", "country"), "else",
+    ),
     "a country in a field of ours": (
         {"country": {"header": "Sekisho-Purpose"}, "authoritative": VOUCHED}, {}, ("subject", "country"), "else",
     ),

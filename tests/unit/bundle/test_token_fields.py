@@ -27,7 +27,7 @@ def test_a_token_stands_in_a_field_that_means_nothing_else() -> None:
     assert check_token_places(issuers(None, "X-Token")) == []
 
 
-@pytest.mark.parametrize("header", ["Host", "Content-Length", "Sekisho-Purpose"])
+@pytest.mark.parametrize("header", ["Host", "Content-Length", "Sekisho-Purpose", "X-Request-Id", "traceparent"])
 def test_a_field_that_means_something_else_is_told_where_it_stands(header: str) -> None:
     (problem,) = check_token_places(issuers(None, header))
     assert problem.path == (1, "token_place", "header")

@@ -271,6 +271,14 @@ FAULTS = {
     "no time at all": (["--url", "a=http://x", "--timeout", "0"], "--timeout is more than 0"),
     "what is not a number": (["--url", "a=http://x", "--every", "nan"], "--every at most a day"),
     "metrics of one try": (["--url", "a=http://x", "--listen", "127.0.0.1:0"], "say how often with --every"),
+    "a name that no host can have": (
+        ["--url", "a=http://x", "--every", "1", "--listen", f"{'x' * 70}:9101"],
+        "has a name that no host can have: name another with --listen",
+    ),
+    "an address of another machine": (
+        ["--url", "a=http://x", "--every", "1", "--listen", "192.0.2.1:9101"],
+        "is none of this machine's",
+    ),
     "a file that cannot be": (["--url", "a=http://127.0.0.1:1", "--textfile", "/nowhere/a.prom"], "cannot be written"),
 }
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model.decision import Reason
-from proxy.model.request import Headers, canonical_name
+from proxy.model.request import VARYING, Headers, canonical_name
 from proxy.request.headers import (
     REQUEST_FIELDS,
     REQUEST_PREFIXES,
@@ -13,11 +13,13 @@ from proxy.request.headers import (
     RequestFields,
     Treatment,
     can_carry_token,
+    find_varying,
     make_table,
     parse_host,
     read_request_fields,
     render_fields,
 )
+from proxy.request.trace import TRACE_FIELDS
 
 HOST = ("Host", "users.internal")
 TOKEN = "!#$%&'*+.^_`|~-"
@@ -223,8 +225,28 @@ def test_row_8_connection_drops_what_it_names_and_its_aliases() -> None:
 
 def test_row_8_connection_may_name_the_fields_of_a_trace_which_are_then_of_one_hop() -> None:
     parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    fields = read(("Connection", "traceparent"), ("traceparent", parent), ("tracestate", "a=1"), ("X-B", "3"))
-    assert (fields.forwardable, fields.trace) == ((("X-B", "3"),), "")
+    trace = (("traceparent", parent), ("tracestate", "a=1"))
+    fields = read(("Connection", "traceparent, X-Request-Id"), *trace, ("X-B", "3"))
+    assert fields.forwardable == (("X-B", "3"),)
+    for apart in ((), trace, (*trace, ("X-REQUEST-ID", "1"))):
+        assert find_varying(fields, apart) == ("", ())
+    assert find_varying(read(("Connection", "tracestate"), trace[0]), (trace[1],)) == (parent[3:35], (trace[0],))
+
+
+def test_fields_that_are_new_each_time_go_on_wherever_they_stood() -> None:
+    parent = ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    fields = read(("X-B", "3"), parent)
+    apart = (("x-request-id", "1"),)
+    assert fields.forwardable == (("X-B", "3"),)
+    assert find_varying(fields, apart) == (parent[1][3:35], (parent, *apart))
+    assert find_varying(read(("X-B", "3")), (*apart, parent)) == (parent[1][3:35], (*apart, parent))
+    assert find_varying(fields, (parent,)) == ("", ())  # two parents are none
+
+
+def test_what_is_new_each_time_means_nothing_to_us_but_a_trace() -> None:
+    assert {name for name in VARYING if name in REQUEST_FIELDS} == TRACE_FIELDS
+    assert not [name for name in VARYING if name.startswith(tuple(REQUEST_PREFIXES)) or name != name.lower()]
+    assert not [name for name in VARYING if can_carry_token(name)]
 
 
 @pytest.mark.parametrize("value", ["keep-alive", "close", "upgrade, HTTP2-Settings", "TE", "", ","])
@@ -284,7 +306,8 @@ def test_reading_a_head_never_raises_and_only_takes_away(headers: Headers) -> No
         has_transfer_coding=False,
         purpose=None,
         case=None,
-        trace="",
+        traced=(),
+        dropped=frozenset(),
         forwardable=fields.forwardable,
     )
 

@@ -65,7 +65,7 @@ INVALID_PARENTS = {
 @pytest.mark.parametrize("value", VALID_PARENTS.values(), ids=VALID_PARENTS)
 @pytest.mark.parametrize("name", ["traceparent", "Traceparent", "TRACEPARENT"])
 def test_a_trace_is_forwarded_as_it_came(name: str, value: str) -> None:
-    fields = [OTHER, (name, value), ("TraceState", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"), OTHER]
+    fields = (OTHER, (name, value), ("TraceState", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"), OTHER)
     trace, going_on = take_trace(fields)
     assert trace == value[3:35]
     assert going_on == fields
@@ -73,22 +73,22 @@ def test_a_trace_is_forwarded_as_it_came(name: str, value: str) -> None:
 
 @pytest.mark.parametrize("value", INVALID_PARENTS.values(), ids=INVALID_PARENTS)
 def test_what_is_no_trace_goes_nowhere_and_neither_does_its_state(value: str) -> None:
-    fields = [OTHER, ("Traceparent", value), ("Tracestate", "congo=t61rcWkgMzE"), OTHER]
-    assert take_trace(fields) == ("", [OTHER, OTHER])
+    fields = (OTHER, ("Traceparent", value), ("Tracestate", "congo=t61rcWkgMzE"), OTHER)
+    assert take_trace(fields) == ("", (OTHER, OTHER))
 
 
 @pytest.mark.parametrize("second", [VALID, f"00-{TRACE[::-1]}-{PARENT}-01", ""], ids=["the same", "another", "empty"])
 def test_two_parents_are_none(second: str) -> None:
-    fields = [("traceparent", VALID), OTHER, ("TraceParent", second), ("tracestate", "a=1")]
-    assert take_trace(fields) == ("", [OTHER])
+    fields = (("traceparent", VALID), OTHER, ("TraceParent", second), ("tracestate", "a=1"))
+    assert take_trace(fields) == ("", (OTHER,))
 
 
 def test_a_state_without_a_parent_goes_nowhere() -> None:
-    assert take_trace([OTHER, ("tracestate", "a=1")]) == ("", [OTHER])
+    assert take_trace((OTHER, ("tracestate", "a=1"))) == ("", (OTHER,))
 
 
 def test_a_request_without_a_trace_is_left_as_it_is() -> None:
-    fields = [OTHER, ("Trace-Parent", VALID), ("traceparents", VALID), ("x-trace-id1", "1"), ("tracestates", "a=1")]
+    fields = (OTHER, ("Trace-Parent", VALID), ("traceparents", VALID), ("x-trace-id1", "1"), ("tracestates", "a=1"))
     assert take_trace(fields) == ("", fields)
 
 
@@ -129,8 +129,8 @@ STATES = {
 
 @pytest.mark.parametrize(("values", "is_state"), STATES.values(), ids=STATES)
 def test_a_state_that_is_none_is_dropped_and_its_parent_goes_on(values: list[str], is_state: bool) -> None:  # noqa: FBT001
-    fields = [("traceparent", VALID), *(("tracestate", value) for value in values), OTHER]
-    expected = fields if is_state else [("traceparent", VALID), OTHER]
+    fields = (("traceparent", VALID), *(("tracestate", value) for value in values), OTHER)
+    expected = fields if is_state else (("traceparent", VALID), OTHER)
     assert take_trace(fields) == (TRACE, expected)
 
 
@@ -145,8 +145,8 @@ class Unread(str):
 
 
 def test_a_state_of_thousands_of_members_is_dropped_without_a_look_at_them() -> None:
-    fields = [("traceparent", VALID), ("tracestate", Unread("a=1," * 4000)), ("tracestate", "a=1"), OTHER]
-    assert take_trace(fields) == (TRACE, [("traceparent", VALID), OTHER])
+    fields = (("traceparent", VALID), ("tracestate", Unread("a=1," * 4000)), ("tracestate", "a=1"), OTHER)
+    assert take_trace(fields) == (TRACE, (("traceparent", VALID), OTHER))
 
 
 # Whatever is sent.
@@ -168,11 +168,11 @@ FIELDS: Final = st.lists(
 def test_whatever_is_sent_what_goes_on_is_a_trace_by_its_form_and_nothing_is_added(
     fields: list[tuple[str, str]],
 ) -> None:
-    trace, going_on = take_trace(fields)
+    trace, going_on = take_trace(tuple(fields))
     rest = iter(fields)
     assert all(field in rest for field in going_on)
-    others = [each for each in fields if each[0] == "accept"]
-    assert [each for each in going_on if each[0] == "accept"] == others
+    others = tuple([each for each in fields if each[0] == "accept"])
+    assert tuple([each for each in going_on if each[0] == "accept"]) == others
     parents = [value for name, value in going_on if name.lower() == "traceparent"]
     assert len(parents) == (1 if trace else 0)
     for value in parents:

@@ -216,7 +216,11 @@ async def test_a_user_goes_with_the_password(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        pytest.param({"counts_password_file": Path("/nowhere")}, "password file /nowhere", id="no password file"),
+        pytest.param(
+            {"counts_password_file": Path("/nowhere")},
+            "/nowhere of SEKISHO_COUNTS_PASSWORD_FILE: ",
+            id="no password file",
+        ),
         pytest.param({"counts_ca": Path("/nowhere")}, "no rediss://", id="a CA without TLS"),
         pytest.param({"counts_ca": Path("/nowhere"), "counts": "rediss://h"}, "cannot be read", id="no CA"),
     ],

@@ -91,7 +91,7 @@ def test_what_is_asked_for_is_found(
 def test_a_table_has_a_row_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows, _ = query(capsys, folder, "--effect", "deny")
     assert rows[0].startswith("time  ")
-    assert [row.split()[1] for row in rows[1:]] == ["deny", "deny", "observed"]
+    assert [row.split()[2] for row in rows[1:]] == ["deny", "deny", "observed"]
 
 
 def test_json_holds_the_decision_and_its_end(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,9 @@ def test_one_row_for_each_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     allowed = an_allowance()
     write_ledger(tmp_path, [a_decision(), allowed, an_end(allowed.id)])
     rows, _ = tail(capsys, tmp_path)
-    assert [row.split()[1] for row in rows] == ["segment:", "deny", "allow", "end:"]
+    kinds = [row.split()[1:3] for row in rows]
+    assert [kinds[0][0], kinds[3][0]] == ["segment:", "end:"]
+    assert [kind for _, kind in kinds[1:3]] == ["deny", "allow"]
 
 
 def test_only_lines_of_a_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

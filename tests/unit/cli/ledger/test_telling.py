@@ -185,7 +185,7 @@ def squeeze(text: str) -> str:
 
 @pytest.mark.parametrize(("line", "row"), ROWS)
 def test_a_decision_is_one_row(line: DecisionLine, row: str) -> None:
-    assert squeeze(tell_line(as_row(line))) == f"2021-03-23T00:00:00.000Z {row}"
+    assert squeeze(tell_line(as_row(line))) == f"2021-03-23T00:00:00.000Z {line.id} {row}"
 
 
 def test_who_is_recorded_in_clear_is_shown_whole() -> None:

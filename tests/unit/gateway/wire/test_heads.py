@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from proxy.gateway.wire import heads
 from proxy.gateway.wire.grammar import MAX_FIELDS, MAX_HEAD_BYTES, MAX_LINE_BYTES
 from proxy.gateway.wire.heads import (
     FIELD_BYTES,
@@ -14,6 +17,7 @@ from proxy.gateway.wire.heads import (
     read_response,
 )
 from proxy.model.decision import Reason
+from proxy.model.request import VARYING
 
 LINE = b"GET /v1/jp/users/42 HTTP/1.1\r\n"
 
@@ -255,3 +259,92 @@ def test_an_answer_without_a_body_may_say_so() -> None:
     frame = read_response(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
     assert frame is not None
     assert frame.is_persistent
+
+
+# What is new in each request.
+
+PARENT = b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-%02d\r\n"
+APART = {
+    "first": b"%bHost: a\r\nX-A: 1\r\n",
+    "in the middle": b"Host: a\r\n%bX-A: 1\r\n",
+    "last": b"Host: a\r\nX-A: 1\r\n%b",
+}
+
+
+@pytest.mark.parametrize("block", APART.values(), ids=APART)
+def test_what_is_new_in_each_request_stands_apart_and_the_rest_is_the_same_object(block: bytes) -> None:
+    reader = RequestReader()
+    plain = reader.read(LINE + b"Host: a\r\nX-A: 1\r\n\r\n")
+    assert isinstance(plain, RequestFrame)
+    for number in range(3):
+        head = LINE + block % (PARENT % number) + b"\r\n"
+        recalled, frame = reader.recall(head), reader.read(head)
+        assert isinstance(frame, RequestFrame)
+        assert recalled == frame
+        assert frame.block is plain.block
+        assert frame.varying == (("traceparent", f"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{number:02}"),)
+    assert kept(reader)[0] == 1
+
+
+def test_fields_that_are_new_each_time_keep_their_order_their_names_and_their_values() -> None:
+    lines = b"X-Request-Id:  a b \t\r\nHost: a\r\nTRACESTATE: a=1\r\nx-request-ID:\r\ntracestate: b=2\r\n"
+    frame = RequestReader().read(LINE + lines + b"\r\n")
+    assert isinstance(frame, RequestFrame)
+    assert frame.block.headers == (("Host", "a"),)
+    assert frame.varying == (
+        ("X-Request-Id", "a b"),
+        ("TRACESTATE", "a=1"),
+        ("x-request-ID", ""),
+        ("tracestate", "b=2"),
+    )
+
+
+NEW_AND_WRONG = {
+    "a control character": (b"traceparent: \x01\r\n", Reason.HEADER_MALFORMED),
+    "no CR": (b"traceparent: 1\n", Reason.REQUEST_MALFORMED),
+    "a CR inside": (b"traceparent: 1\r2\r\n", Reason.REQUEST_MALFORMED),
+    "a blank before the colon": (b"traceparent : 1\r\n", Reason.REQUEST_MALFORMED),
+    "a line that goes on": (b"traceparent: 1\r\n 2\r\n", Reason.REQUEST_MALFORMED),
+    "bytes that are no text": (b"traceparent: \xff\r\n", Reason.HEADER_MALFORMED),
+    "a line that is too long": (b"traceparent: " + b"x" * MAX_LINE_BYTES + b"\r\n", Reason.HEAD_TOO_LARGE),
+    "more fields than there may be": (b"traceparent: 1\r\n" * MAX_FIELDS, Reason.HEAD_TOO_LARGE),
+    "too much in all": ((b"x-request-id: " + b"x" * (MAX_LINE_BYTES - 20) + b"\r\n") * 5, Reason.HEAD_TOO_LARGE),
+}
+
+
+@pytest.mark.parametrize(("lines", "reason"), NEW_AND_WRONG.values(), ids=NEW_AND_WRONG)
+def test_what_is_new_is_held_to_the_grammar_whether_the_rest_is_remembered_or_not(lines: bytes, reason: Reason) -> None:
+    reader = RequestReader()
+    for _ in range(2):
+        head = LINE + b"Host: a\r\n" + lines + b"\r\n"
+        assert reader.recall(head) is None
+        assert reader.read(head) is reason
+        reader.read(LINE + b"Host: a\r\n\r\n")
+
+
+LINES_OF_A_HEAD = st.sampled_from([
+    b"Host: a\r\n", b"X-A: 1\r\n", PARENT % 1, PARENT % 2, b"Tracestate: a=1\r\n", b"x-request-id:\t1 \r\n",
+    b"B3: \r\n", b"traceparent: \xc3\xa9\r\n", b"traceparent: \xff\r\n", b"traceparent:1\n", b"traceparent : 1\r\n",
+    b" traceparent: 1\r\n", b"xtraceparent: 1\r\n", b"traceparentx: 1\r\n", b"traceparent\r\n",
+    b"X: traceparent: 1\r\n", b"traceparent: a\rb\r\n", b"\r\n", b"\n", b"traceparent: 1\r\r\n",
+    b"Content-Length: 3\r\n",
+])  # fmt: skip
+
+
+@given(st.lists(st.lists(LINES_OF_A_HEAD, max_size=6), min_size=1, max_size=4))
+def test_a_head_that_is_taken_apart_says_what_it_says_in_one_piece(blocks: list[list[bytes]]) -> None:
+    reader = RequestReader()
+    for lines in blocks:
+        head = LINE + b"".join(lines) + b"\r\n"
+        whole = heads._read_block(head[len(LINE) :])
+        recalled, frame = reader.recall(head), reader.read(head)
+        assert recalled is None or recalled == frame
+        if isinstance(whole, Reason):
+            assert frame is whole
+            assert recalled is None
+            continue
+        assert isinstance(frame, RequestFrame)
+        assert (frame.block.length, frame.block.closes) == (whole.length, whole.closes)
+        apart = [each for each in whole.headers if each[0].lower() in VARYING and each[1].isascii()]
+        assert [*frame.varying] == apart
+        assert [*frame.block.headers] == [each for each in whole.headers if each not in apart]
