@@ -10,6 +10,7 @@ from proxy.caller.issuers import Issuer
 from proxy.caller.jwks import KeyStore
 from proxy.clock import render_date, unix_seconds
 from proxy.gateway.tls import ListenerTls
+from proxy.gateway.upstream.asking import check_health_paths
 from proxy.gateway.upstream.tls import check_settings
 from proxy.gateway.upstream.upstreams import Upstreams
 from proxy.ledger.archive import Archive
@@ -116,6 +117,7 @@ class InForce:
             SekishoError: it cannot be put in force; then nothing has changed.
         """
         check_settings(self._settings, snapshot.catalog.apis)
+        check_health_paths(self._settings, snapshot.catalog.apis)
         check_counts(snapshot, self._settings, self._settings.workers)
         self.assertions.check(snapshot.catalog.apis)
         await keep_bundle(self._archive, snapshot)  # first: from the keys on there is but one step

@@ -150,6 +150,15 @@ async def _is_fresh(place: Place) -> bool:
     return not (await readiness(place))["stale"]
 
 
+async def test_an_api_that_is_probed_under_its_name_keeps_it(tmp_path: Path) -> None:
+    """Else nobody would be told before the probe fails, and the gateway could not be started again."""
+    async with a_place(tmp_path, upstream={}, upstream_health={"users": "/healthz"}) as place:
+        edit(place, "apis/users.yaml", "  - id: users\n", "  - id: people\n")
+        await becomes(lambda: _is_stale(place))
+        (told,) = (await readiness(place))["stale"]
+        assert "SEKISHO_UPSTREAM_HEALTH names an API 'users'" in told
+
+
 async def test_a_folder_that_goes_away_and_comes_back_cuts_nobody_off(tmp_path: Path) -> None:
     async with a_place(tmp_path) as place:
         place.policies.rename(tmp_path / "elsewhere")
