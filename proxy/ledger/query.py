@@ -114,15 +114,15 @@ _CRITERIA: Final[Mapping[str, tuple[str, ...]]] = {
     "subject_country": ("subject_country", "records_left", "records_kept_back"),
     "origin_country": ("origin_country",),
     "rule": ("rule", "rules", "records_rules"),
-    "reason": ("reason",),
+    "reason": ("reason", "end_reason"),
     "api": ("api",),
     "route": ("route",),
     "action": ("action",),
     "trace": ("trace",),
 }
 """What can be asked for, and the fields of which one has to say it."""
-_IN_PARTS: Final = frozenset({"subject", "subject_country", "rule"})
-"""What may be said of the records of an answer: in lines behind the decision, where the answer leaves in parts."""
+_IN_PARTS: Final = frozenset({"subject", "subject_country", "rule", "reason"})
+"""What may be said of an answer that leaves in parts: in lines behind the decision, of its records and of its end."""
 _BY_BEGINNING: Final = frozenset({"who", "subject"})
 _WITHOUT_NEEDLE: Final = frozenset({"", *(state.value for state in State)})
 """What a line may say by leaving a field out."""

@@ -25,6 +25,7 @@ MAX_KINDS: Final = 128
 """Kinds of requests that are counted together: to tell them apart holds nobody up for longer than a millisecond."""
 _MOST_ROUTES: Final = "sekisho_denied_routes_most"
 _FROM_WHERE: Final = ("caller_affiliate", "origin_country", "subject_country")
+_TIED_TO_WHAT: Final = ("tied_country", "caller_affiliate", "subject_country")
 
 
 _Key = tuple[object, ...]
@@ -119,12 +120,18 @@ class DecisionMetrics(Declaring):
         self.denials_tied = self._counter(
             "sekisho_denials_tied_total",
             "Requests denied by the policy, by country the caller is tied to, affiliate and data subject's country.",
-            ["tied_country", "caller_affiliate", "subject_country"],
+            _TIED_TO_WHAT,
         )
         self.records_denied = self._counter(
             "sekisho_records_denied_total",
             "Records that were dropped from answers, by caller affiliate, origin country and data subject's country.",
             _FROM_WHERE,
+        )
+        self.records_denied_tied = self._counter(
+            "sekisho_records_denied_tied_total",
+            "Records that were dropped from answers, by country the caller is tied to, affiliate and data subject's "
+            "country.",
+            _TIED_TO_WHAT,
         )
         self.denied_routes_most = Found(
             _MOST_ROUTES,
@@ -252,6 +259,8 @@ class DecisionMetrics(Declaring):
             self.records.count(each.what, each.rule, route, amount=each.count)
             if each.what == DROPPED:
                 self.records_denied.count(affiliate, origin, each.country, amount=each.count)
+                for country in _tied_countries(outcome.caller.countries):
+                    self.records_denied_tied.count(country, affiliate, each.country, amount=each.count)
             elif each.country != UNKNOWN.value and _crosses(outcome, each.country):
                 self.cross_border_records.count(affiliate, origin, each.country, amount=each.count)
 

@@ -19,10 +19,11 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from deploy.monitoring.alerts.dependencies import BROKEN
 from proxy.clock import unix_seconds
 from proxy.counting import MAX_CHILDREN
 from proxy.demo.stage import Stage, run_stage
-from proxy.demo.story import BEIJING, SATO, SHANGHAI, TOKYO_VPN, Scene
+from proxy.demo.story import BEIJING, SATO, SHANGHAI, TOKYO_VPN, Person, Scene
 from proxy.ledger.pseudonym import KeyRing
 from proxy.ledger.tree_head import TreeHead, sign_tree_head
 from proxy.ledger.witness_place import encode_origin
@@ -48,6 +49,10 @@ DOORS: Final = (
     "GET /v2/users",
 )
 """Routes that one caller tries, two of them that nobody declared."""
+COMMUTER: Final = Person("Goto", "goto", "ly", residence="HK", groups=("audit",))
+"""Who may read payments, but those of Japanese users as little as anybody who lives there."""
+PAGES: Final = 8
+"""Lists of payments that this one asks for: each loses some records, together more than daily work does."""
 GRANT: Final = "LE-2026-7"
 GRANTED: Final = "48"
 """Whose data the grant is about."""
@@ -107,7 +112,7 @@ rules:
 
 @contextlib.asynccontextmanager
 async def run_lively(folder: Path) -> AsyncIterator[Playing]:
-    """The demo's whole story, a grant that is used, a caller who tries doors, and a reload that succeeds."""
+    """The demo's whole story, a grant that is used, who tries doors, who loses records, and a reload that succeeds."""
     policies = write_policies(folder / "policies", *LIVELY)
     (policies / "rules" / "trial.yaml").write_text(TRIAL, encoding="utf-8")
     (policies / "grants.yaml").write_text("grants: []\n", encoding="utf-8")
@@ -125,6 +130,8 @@ async def run_lively(folder: Path) -> AsyncIterator[Playing]:
             targets = [f"GET /v1/jp/users/{user}" for user in SUBJECTS]
             tries = [Scene("Doors", SHANGHAI, TOKYO_VPN, target, 403, "") for target in (*targets, *DOORS)]
             assert {played.status for played in await stage.play_all(tries)} == {403, 404}
+            page = Scene("A page", COMMUTER, OFFICE, "GET /v1/payments?limit=100", 200, "auditors-read-payments")
+            assert all(played.as_expected for played in await stage.play_all([page] * PAGES))
             await _reload(stage, policies)
 
         yield Playing("lively", stage.admin.removeprefix("http://"), play, ledger=stage.ledger)
@@ -217,8 +224,8 @@ _WORDS: Final = (
 """Words that routes declare, and one that none does: their shapes are told apart."""
 MISSHAPEN: Final = 7
 """Answers of its API that are not what their route declares."""
-CUT: Final = 2
-"""Answers of its API that break off."""
+CUT: Final = BROKEN + 1
+"""Answers of its API that break off: more than a restart of it costs."""
 
 
 @contextlib.asynccontextmanager

@@ -173,6 +173,15 @@ DENIED: Final[dict[str, tuple[On, ...]]] = {
             ),
         ),
     ),
+    "The last hour: records dropped": (
+        on(
+            "lively",
+            summed(
+                "tied_country", "caller_affiliate", "subject_country", of=lambda story: story.dropped_tied("lively")
+            ),
+        ),
+        on("observing", NOTHING),
+    ),
     "What no route declares": (
         on(
             "lively",

@@ -66,6 +66,15 @@ class Story(msgspec.Struct, frozen=True):
                     left[record["caller"]["affiliate"], record["origin"]["country"], country] += number
         return left
 
+    def dropped_tied(self, scene: str) -> Counter[Key]:
+        """Return how many records were dropped: by tied country, affiliate and data subject's country."""
+        dropped: Counter[Key] = Counter()
+        for record, content in self.contents(scene):
+            for country, number in content.get("kept_back", {}).items():
+                for at in tied(record):
+                    dropped[at, record["caller"]["affiliate"], country] += number
+        return dropped
+
     def most_routes(self, scene: str) -> dict[Key, int]:
         """Return, by affiliate, the most routes that one of its callers was denied, undeclared shapes included."""
         tried = (*self.denied(scene), *self.undeclared(scene))

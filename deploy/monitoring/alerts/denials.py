@@ -17,17 +17,21 @@ MANY_SUBJECTS_ANYBODY: Final = 25
 """The same of callers with no tie to a listed country."""
 MANY_ROUTES: Final = 5
 """Routes that one caller was denied within an hour: who works is denied on one or two."""
+MANY_DROPPED: Final = 100
+"""Records dropped from answers within an hour: up to here it is daily work, for a search finds other people, too."""
 USUAL: Final = 10
 """Denials in two hours that are no accident, so that none at all is none either."""
 
 _WHO: Final = ("tied_country", "caller_affiliate", "subject_country")
 _RECORDED: Final = "Who it was, from where and by which rule it was denied stands in the ledger."
 
+_LISTED: Final = f"""tied_country=~"{"|".join((*LISTED, "other"))}\""""
 _WHY_LISTED: Final = """\
-The listed countries, here and nowhere else: the set `china` of the reference bundle. To watch others, write your own \
-set's codes (ISO 3166-1 alpha-2) between the bars, and keep `other`: what a gateway counts under once the metric is \
-full, and then anybody may be behind it. In the project's folder write them into LISTED of \
-deploy/monitoring/alerts/denials.py, then make generate; elsewhere here, then promtool check rules."""
+The listed countries, here and in SekishoDroppedTiedRecords: the set `china` of the reference bundle. To watch others, \
+write your own set's codes (ISO 3166-1 alpha-2) between the bars, and keep `other`: what a gateway counts under once \
+the metric is full, and then anybody may be behind it. In the project's folder write them into LISTED of \
+deploy/monitoring/alerts/denials.py, then make generate; elsewhere wherever `tied_country=~` stands in this file, \
+then promtool check rules."""
 
 _STOPPED_BY: Final = ("job", "caller_affiliate", "subject_country")
 _DENIED_YESTERDAY: Final = total(volume("sekisho_denials_total", "2h", ago="1d"), *_STOPPED_BY)
@@ -44,7 +48,7 @@ GROUP: Final = Group(
         ),
         Recording(
             name="sekisho:denials_listed:increase5m",
-            expr=total(f'sekisho:denials_tied:increase5m{{tied_country=~"{"|".join((*LISTED, "other"))}"}}', *_WHO),
+            expr=total(f"sekisho:denials_tied:increase5m{{{_LISTED}}}", *_WHO),
             why=_WHY_LISTED,
         ),
         Alert(
@@ -84,6 +88,20 @@ and on (caller_affiliate)
             description="Within the last hour. Callers of this affiliate tied to a listed country were denied "
             f"meanwhile. Somebody goes through people, or a program does. {_RECORDED}",
             runbook="denied-attempts",
+        ),
+        Alert(
+            name="SekishoDroppedTiedRecords",
+            expr=f"{total(events('sekisho_records_denied_tied_total', '1h', _LISTED), *_WHO)} > {MANY_DROPPED}",
+            why="Of an answer of which something is left no denial is counted. A search over many drops some in daily "
+            "work, so one record is no alert. The listed countries are those of sekisho:denials_listed:increase5m.",
+            severity=Severity.WARNING,
+            team=Team.SECURITY,
+            summary="Dropped from answers: callers of {{ $labels.caller_affiliate }}, tied to "
+            "{{ $labels.tied_country }}, search where records of users of {{ $labels.subject_country }} are found",
+            description="{{ $value }} records within the last hour. The rest of each answer was given. Who it was, on "
+            "which route, and how many records each answer lost stands in the ledger. If SekishoObserveMode fires "
+            "too, the gateway let them pass.",
+            runbook="dropped-records",
         ),
         Alert(
             name="SekishoProbingRoutes",

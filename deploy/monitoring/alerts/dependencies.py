@@ -8,14 +8,24 @@ from deploy.monitoring.promql import events, total, volume, wrap
 
 ANSWERS: Final = 5
 """Answers of one kind refused within a quarter of an hour: more are not one odd record."""
+BROKEN: Final = 10
+"""Answers that an API breaks off within a quarter of an hour: a restart of it may cost those under way."""
 OLD_DAYS: Final = 14
 """Providers of geolocation databases publish weekly or more often: two of them were missed."""
 
 _ISSUER: Final = ("job", "instance", "issuer")
 _SHAPE: Final = 'reason=~"answer-.+"'
-_REFUSED: Final = " or ".join(
-    wrap(events(each, "15m", _SHAPE)) for each in ("sekisho_refusals_total", "sekisho_answers_cut_total")
-)
+
+
+def _lost(matchers: str) -> str:
+    """Return what counts the answers that were lost for those reasons, before they began to leave or after."""
+    return " or ".join(
+        wrap(events(each, "15m", matchers)) for each in ("sekisho_refusals_total", "sekisho_answers_cut_total")
+    )
+
+
+_BROKEN: Final = _lost('reason="upstream-broken"')
+_REFUSED: Final = _lost(_SHAPE)
 
 GROUP: Final = Group(
     "sekisho-dependencies",
@@ -159,6 +169,17 @@ unless
             description="For a minute or longer. Its callers get 502 at once; no request is lost midway, and none is "
             "sent twice.",
             runbook="upstream-down",
+        ),
+        Alert(
+            name="SekishoAnswersBroken",
+            expr=f"{total(_BROKEN, 'job', 'instance')} > {BROKEN}",
+            why="Broken before they began to leave, or after: the caller gets 502, or an answer that breaks off.",
+            severity=Severity.WARNING,
+            team=Team.PLATFORM,
+            summary="Answers of an API break off at the gateway {{ $labels.instance }}",
+            description="{{ $value }} in a quarter of an hour. An API ends connections before its answers are whole, "
+            "or frames them so that nobody can say where they end. No caller took such an answer for a whole one.",
+            runbook="answers-broken",
         ),
         Alert(
             name="SekishoAnswersRefused",

@@ -28,6 +28,7 @@ from deploy.monitoring.dashboards.panels import (
 _PAGE: Final = "denied-attempts"
 _DENIALS: Final = "sekisho_denials_total"
 _TIED: Final = "sekisho_denials_tied_total"
+_DROPPED_TIED: Final = "sekisho_records_denied_tied_total"
 _DENIED: Final = f'{HERE}, effect="deny"'
 _MOST_ROUTES: Final = ((None, GREEN), (MANY_ROUTES, RED))
 _MOST_SUBJECTS: Final = ((None, GREEN), (MANY_SUBJECTS, AMBER), (MANY_SUBJECTS_ANYBODY, RED))
@@ -190,6 +191,18 @@ _LAST_HOUR: Final = Row(
             ),
             columns={"tied_country": "Tied to", "caller_affiliate": "Affiliate", "subject_country": "Data of"},
             runbook=_PAGE,
+        ),
+        listing(
+            "The last hour: records dropped",
+            "Records that were dropped from answers within the last hour, by country the caller is tied to. What else "
+            "those answers held was given, so they are no denied requests.",
+            Query(
+                count(_DROPPED_TIED, "1h", "tied_country", "caller_affiliate", "subject_country", where=WHO) + SOME,
+                "Dropped",
+            ),
+            columns={"tied_country": "Tied to", "caller_affiliate": "Affiliate", "subject_country": "Data of"},
+            width=24,
+            runbook="dropped-records",
         ),
         listing(
             "What no route declares",

@@ -36,7 +36,7 @@ _FLAGS: Final[Mapping[str, tuple[str, str]]] = {
     "subject_country": ("XX", "whose data"),
     "origin_country": ("XX", "from where"),
     "rule": ("ID", "that determined the decision, or applied beside the one that did"),
-    "reason": ("R", "such as rule-denies"),
+    "reason": ("R", "such as rule-denies; or why the answer broke off"),
     "api": ("ID", "of the API"),
     "route": ("ID", "of the route"),
     "action": ("A", "read, create, update, delete or export"),

@@ -101,6 +101,7 @@ MATCHES = [
     pytest.param({"rule": {"no-vpn"}}, RICH, id="a rule that applied beside it"),
     pytest.param({"rule": {"jp-no-china"}}, a_decision(), id="the determining rule alone"),
     pytest.param({"reason": {"rule-denies"}}, RICH, id="a reason"),
+    pytest.param({"reason": {"rule-allows"}}, an_allowance(), id="a reason that an end may say, too"),
     pytest.param({"api": {"users"}, "route": {"user"}, "action": {"read"}}, RICH, id="an API, a route and an action"),
 ]
 MISSES = [

@@ -12,7 +12,7 @@ from proxy import counting
 from proxy.clock import unix_seconds
 from proxy.model.caller import UNAUTHENTICATED, Caller
 from proxy.model.decision import AppliedRule, Certainty, Decision, Effect, Reason, Shadow
-from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, describe
+from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, describe
 from proxy.model.filtering import DROPPED, LEFT, MASKED, RecordCount
 from proxy.model.origin import Origin
 from proxy.model.subject import NO_SUBJECT, Subject
@@ -250,6 +250,33 @@ def test_records_that_left_cross_a_border_by_the_country_of_their_subject() -> N
         ("ly", "JP", "several"): 1,
     }
     assert series(metrics.registry, "sekisho_records_denied_total") == {("ly", "JP", "TH"): 9}
+
+
+DROPPERS = [
+    pytest.param(
+        FactSet(frozenset({"CN", "JP"})), {("CN", "ly", "TH"): 9, ("JP", "ly", "TH"): 9}, id="tied to two countries"
+    ),
+    pytest.param(
+        FactSet(frozenset({"CN"}), is_open=True),
+        {("CN", "ly", "TH"): 9, ("unknown", "ly", "TH"): 9},
+        id="tied to one, and nobody knows to which others",
+    ),
+    pytest.param(UNKNOWN, {("unknown", "ly", "TH"): 9}, id="nobody knows to which"),
+    pytest.param(FactSet(frozenset()), {}, id="tied to none"),
+    pytest.param(NOT_APPLICABLE, {}, id="nobody in particular"),
+]
+
+
+@pytest.mark.parametrize(("countries", "expected"), DROPPERS)
+def test_records_that_were_dropped_and_no_others_are_counted_by_what_the_caller_is_tied_to(
+    countries: Fact[FactSet], expected: dict[tuple[str, ...], float]
+) -> None:
+    metrics = Metrics()
+    counts = [
+        RecordCount(what, "staff", country, 9) for what, country in ((LEFT, "JP"), (MASKED, "TW"), (DROPPED, "TH"))
+    ]
+    metrics.count_records(an_outcome(caller=Caller(affiliate="ly", countries=countries)), counts)
+    assert series(metrics.registry, "sekisho_records_denied_tied_total") == expected
 
 
 # Who tries one thing after the other.

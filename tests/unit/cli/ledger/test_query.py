@@ -88,6 +88,18 @@ def test_what_is_asked_for_is_found(
     assert ("no decision matches" in err) is not bool(expected)
 
 
+def test_a_reason_finds_what_broke_off_for_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused = an_allowance(reason="upstream-broken", status=502, released=False)
+    broken, gone = an_allowance(), an_allowance()
+    ends = [
+        an_end(line.id, complete=False, reason=reason)
+        for line, reason in ((broken, "upstream-broken"), (gone, "client-gone"))
+    ]
+    folder = write_ledger(tmp_path / "ledger", [refused, broken, gone, DENIED, *ends]).folder
+    rows, _ = query(capsys, folder, "--reason", "upstream-broken", "--format", "json")
+    assert [json.loads(row)["id"] for row in rows] == [refused.id, broken.id]
+
+
 def test_a_table_has_a_row_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows, _ = query(capsys, folder, "--effect", "deny")
     assert rows[0].startswith("time  ")
