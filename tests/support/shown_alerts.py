@@ -10,7 +10,6 @@ import msgspec
 from deploy.monitoring.alerts.denials import (
     BURST,
     LISTED,
-    MANY_DROPPED,
     MANY_ROUTES,
     MANY_SUBJECTS,
     MANY_SUBJECTS_ANYBODY,
@@ -39,14 +38,6 @@ def _listed(story: Story) -> Counter[Key]:
         for country in tied(record)
         if country in LISTED
     )
-
-
-def _dropped_listed(story: Story) -> Iterable[Key]:
-    dropped: Counter[Key] = Counter()
-    for scene in DECIDING:
-        for key, number in story.dropped_tied(scene).items():
-            dropped[key] += number if key[0] in LISTED else 0
-    return [key for key, number in dropped.items() if number > MANY_DROPPED]
 
 
 def _most_routes(story: Story) -> Iterable[Key]:
@@ -82,7 +73,7 @@ DENIALS: Final = {
     "SekishoDeniedTiedAttempt": Told(_WHO, _listed),
     "SekishoDeniedTiedBurst": Told(_WHO, lambda story: [key for key, times in _listed(story).items() if times > BURST]),
     "SekishoDeniedManySubjects": Told(("caller_affiliate",), _many_subjects_listed),
-    "SekishoDroppedTiedRecords": Told(_WHO, _dropped_listed),
+    "SekishoDroppedTiedRecords": _of(*_WHO, keys=[("HK", "ly", "JP")]),
     "SekishoProbingRoutes": Told(("caller_affiliate",), _most_routes),
     "SekishoProbingSubjects": Told(("caller_affiliate",), _most_subjects(MANY_SUBJECTS_ANYBODY)),
     "SekishoDenialsStopped": NOBODY,  # there is no yesterday
