@@ -75,7 +75,7 @@ def _list_own_claims(document: Document) -> Iterator[tuple[str, Document]]:
 
 
 def list_claims(documents: Sequence[Document]) -> Iterator[tuple[str, Document]]:
-    """Return claims on volumes, by name: those that are documents, and those that are made for the pods of read_pods."""
+    """Return claims on volumes, by name: those that are documents, and those made for the pods of read_pods."""
     for claim in kinds(documents, "PersistentVolumeClaim"):
         yield claim["metadata"]["name"], claim
     for document in kinds(documents, "StatefulSet"):
