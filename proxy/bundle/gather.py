@@ -393,7 +393,7 @@ class Registers:
     def refuse_file(self, name: str) -> str:
         """Say why `read_file` returned nothing."""
         files = [path.as_posix() for path in list_visible(self.folder)]
-        if self._is_inside(name) and (self.folder / name).is_file():
+        if not FilePath(name).is_absolute() and self._is_inside(name) and (self.folder / name).is_file():
             return f"the file {name!r} cannot be read, or is larger than {MAX_FILE_BYTES // 2**20} MiB"
         return f"there is no file {name!r} inside the policy folder{nearest(name, files)}"
 

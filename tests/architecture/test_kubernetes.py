@@ -23,6 +23,7 @@ from tests.support.manifests import (
     Party,
     Pod,
     kinds,
+    list_claims,
     list_references,
     may_speak,
     read_pods,
@@ -137,7 +138,7 @@ def test_a_gateway_s_variables_are_settings_that_can_be_used(
     overlay: str, pod: Pod, container: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = _read_settings(overlay, pod, container, monkeypatch)
-    assert settings.replica == f"{pod.workload}-7d4b9c6f5-x2x7k"
+    assert settings.replica == pod.name
     assert settings.workers == 1
     load_bundle(POLICIES, settings.upstream, settings.registers_folder)
 
@@ -264,6 +265,7 @@ def test_the_api_beside_its_gateway_is_on_loopback_and_probed_through_it() -> No
 def test_all_that_a_pod_refers_to_is_there_or_is_told_how_to_be_made(overlay: str) -> None:
     documents = _documents(overlay)
     there = {f"{each['kind']}/{each['metadata']['name']}": each for each in documents}
+    there |= {f"PersistentVolumeClaim/{name}": claim for name, claim in list_claims(documents)}
     page = README.read_text(encoding="utf-8")
     for pod in read_pods(documents):
         for name, keys in list_references(pod):
@@ -277,8 +279,7 @@ def test_all_that_a_pod_refers_to_is_there_or_is_told_how_to_be_made(overlay: st
 
 
 def test_the_pod_in_which_the_ledger_is_read_fits_and_can_read_it_and_do_nothing_else() -> None:
-    (block,) = re.findall(r"^```yaml\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    document = yaml.safe_load(block)  # noqa: TID251 - a page of ours
+    document = _read_auditor()
     assert list(find_problems(document)) == []
     spec, (container,) = document["spec"], document["spec"]["containers"]
     assert container["image"] == f"sekisho:{VERSION}"
@@ -296,6 +297,30 @@ def test_the_pod_in_which_the_ledger_is_read_fits_and_can_read_it_and_do_nothing
     assert "labels" not in document["metadata"], "no network policy opens anything for it"
 
 
+def _read_auditor(number: int = 0) -> Document:
+    """Return the pod that the page shows, or what it says to write in place of parts of it."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    document: Document = yaml.safe_load(blocks[number])  # noqa: TID251 - a page of ours
+    return document
+
+
+def test_where_each_gateway_has_a_volume_the_ledger_is_read_on_the_node_of_its_gateway() -> None:
+    auditor, other = _read_auditor(), _read_auditor(1)
+    document = {**auditor, "spec": {**auditor["spec"], **other["spec"]}}
+    assert list(find_problems(document)) == []
+    documents = _documents("gateway-block-storage")
+    (gateway,) = [pod for pod in read_pods(documents) if pod.workload == "sekisho"]
+    assert document["spec"]["volumes"] == [
+        {**gateway.volume("sekisho-ledger"), "name": "ledger"}
+        | {"persistentVolumeClaim": {**gateway.volume("sekisho-ledger")["persistentVolumeClaim"], "readOnly": True}}
+    ]
+    (near,) = document["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert near == {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": {"statefulset.kubernetes.io/pod-name": gateway.name}},
+    }
+
+
 def test_no_secret_stands_in_a_repository(overlay: str) -> None:
     assert kinds(_documents(overlay), "Secret") == []
 
@@ -309,6 +334,12 @@ def test_every_selector_selects(overlay: str) -> None:
             assert selects(spec["selector"], spec["template"]["metadata"]["labels"])
             for spread in spec["template"]["spec"].get("topologySpreadConstraints", ()):
                 assert selects(spread["labelSelector"], spec["template"]["metadata"]["labels"])
+        if document["kind"] == "StatefulSet":
+            (governing,) = [
+                each for each in kinds(documents, "Service") if each["metadata"]["name"] == spec["serviceName"]
+            ]
+            assert governing["spec"]["clusterIP"] == "None"
+            assert selects({"matchLabels": governing["spec"]["selector"]}, spec["template"]["metadata"]["labels"])
         if document["kind"] == "PodDisruptionBudget":
             assert any(selects(spec["selector"], pod.labels) for pod in pods)
         if document["kind"] == "NetworkPolicy":
@@ -334,14 +365,52 @@ def test_a_service_monitor_finds_a_service_and_its_job_is_the_one_that_alerts_as
     assert f'job="{job}"' in rules
 
 
-def test_scaling_is_of_the_gateway_and_no_roll_out_takes_one_away() -> None:
-    documents = _documents("gateway")
-    (scaler,) = kinds(documents, "HorizontalPodAutoscaler")
-    (gateway,) = [each for each in kinds(documents, "Deployment") if each["metadata"]["name"] == "sekisho"]
-    assert scaler["spec"]["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "sekisho"}
-    assert scaler["spec"]["minReplicas"] >= 2
-    assert "replicas" not in gateway["spec"], "each apply would set what the autoscaler set"
-    assert gateway["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+@pytest.mark.parametrize(
+    ("overlay", "kind", "least"),
+    [
+        pytest.param("gateway", "Deployment", 2, id="one can be lost"),
+        pytest.param("gateway-block-storage", "StatefulSet", 3, id="one can be lost while another is replaced"),
+    ],
+)
+def test_scaling_is_of_the_gateway(overlay: str, kind: str, least: int) -> None:
+    (scaler,) = kinds(_documents(overlay), "HorizontalPodAutoscaler")
+    assert scaler["spec"]["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": kind, "name": "sekisho"}
+    assert scaler["spec"]["minReplicas"] >= least
+    assert "replicas" not in _gateway(overlay, kind)["spec"], "each apply would set what the autoscaler set"
+
+
+def _gateway(overlay: str, kind: str) -> Document:
+    (found,) = [each for each in kinds(_documents(overlay), kind) if each["metadata"]["name"] == "sekisho"]
+    return found
+
+
+def test_no_roll_out_of_the_deployment_takes_a_gateway_away() -> None:
+    rolling = _gateway("gateway", "Deployment")["spec"]["strategy"]["rollingUpdate"]
+    assert rolling == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_with_block_storage_each_gateway_has_a_volume_that_outlives_it_and_nobody_else_s() -> None:
+    (claim,) = [claim["spec"] for _, claim in list_claims(_documents("gateway-block-storage"))]
+    (shared,) = [claim["spec"] for _, claim in list_claims(_documents("gateway"))]
+    assert shared["accessModes"] == ["ReadWriteMany"]
+    assert claim == {**shared, "accessModes": ["ReadWriteOnce"]}
+    spec = _gateway("gateway-block-storage", "StatefulSet")["spec"]
+    assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    assert spec["podManagementPolicy"] == "Parallel", "else a roll-out that is taken back stays stuck"
+
+
+def test_the_gateway_with_a_volume_of_its_own_is_the_gateway_of_the_deployment_but_for_that() -> None:
+    with_own = _gateway("gateway-block-storage", "StatefulSet")["spec"]["template"]
+    shared = _gateway("gateway", "Deployment")["spec"]["template"]
+    assert with_own["metadata"] == shared["metadata"]
+    differ = {key for key in with_own["spec"] | shared["spec"] if with_own["spec"].get(key) != shared["spec"].get(key)}
+    assert differ == {"volumes", "topologySpreadConstraints"}
+    assert with_own["spec"]["volumes"] == [
+        each for each in shared["spec"]["volumes"] if each["name"] != "sekisho-ledger"
+    ]
+    for spread in with_own["spec"]["topologySpreadConstraints"]:
+        assert spread["whenUnsatisfiable"] == "ScheduleAnyway", "a volume holds its pod in its zone"
+        assert "matchLabelKeys" not in spread, "none of its pods is labelled as a Deployment's are"
 
 
 # Who may speak to whom
@@ -469,7 +538,7 @@ def test_the_policies_keep_their_name_and_settings_change_theirs_with_what_they_
 
 
 def _deployment(**changes: Any) -> Document:
-    (found,) = [each for each in kinds(_documents("gateway"), "Deployment") if each["metadata"]["name"] == "sekisho"]
+    found = _gateway("gateway", "Deployment")
     return {**found, "spec": {**found["spec"], **changes}}
 
 

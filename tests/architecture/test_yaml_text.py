@@ -61,7 +61,26 @@ def test_what_is_written_is_what_is_read(document: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["yes", "NO", "null", "~", "1", "0x1f", "1e3", "2026-11-22", "- a", "a: b", "a #b", "a:", " a", "*a", "&a", "", "a\t#b", "a:\tb"],
+    [
+        "yes",
+        "NO",
+        "null",
+        "~",
+        "1",
+        "0x1f",
+        "1e3",
+        "2026-11-22",
+        "- a",
+        "a: b",
+        "a #b",
+        "a:",
+        " a",
+        "*a",
+        "&a",
+        "",
+        "a\t#b",
+        "a:\tb",
+    ],
 )
 def test_text_that_yaml_takes_for_something_else_stays_text(text: str) -> None:
     assert read(write({"is": text}, "header")) == {"is": text}

@@ -15,9 +15,11 @@ MAY_BE_OUTSIDE: Final = {"Secret/sekisho-keys", "Secret/sekisho-git", "ConfigMap
 
 
 class Pod(msgspec.Struct, frozen=True):
-    """A workload's pod, as its template says."""
+    """A workload's pod, as its template says, and of a StatefulSet with the claims that are its own."""
 
     workload: str
+    name: str
+    """Of one such pod."""
     labels: Mapping[str, str]
     spec: Document
 
@@ -51,13 +53,33 @@ def kinds(documents: Sequence[Document], kind: str) -> list[Document]:
 
 
 def read_pods(documents: Sequence[Document]) -> list[Pod]:
-    """Return the pod of each workload."""
-    return [
-        Pod(document["metadata"]["name"], template["metadata"]["labels"], template["spec"])
-        for document in documents
-        if document["kind"] in {"Deployment", "StatefulSet"}
-        for template in (document["spec"]["template"],)
+    """Return a pod of each workload: of a Deployment one of some name, of a StatefulSet the first."""
+    return [_read_pod(document) for document in documents if document["kind"] in {"Deployment", "StatefulSet"}]
+
+
+def _read_pod(document: Document) -> Pod:
+    workload, template = document["metadata"]["name"], document["spec"]["template"]
+    name = f"{workload}-0" if document["kind"] == "StatefulSet" else f"{workload}-7d4b9c6f5-x2x7k"
+    own = [
+        {"name": claim["metadata"]["name"], "persistentVolumeClaim": {"claimName": made}}
+        for made, claim in _list_own_claims(document)
     ]
+    spec = {**template["spec"], "volumes": [*template["spec"].get("volumes", ()), *own]}
+    return Pod(workload, name, template["metadata"]["labels"], spec)
+
+
+def _list_own_claims(document: Document) -> Iterator[tuple[str, Document]]:
+    """Return what a workload makes claims by for its first pod, by the name that each gets."""
+    for claim in document["spec"].get("volumeClaimTemplates", ()):
+        yield f"{claim['metadata']['name']}-{document['metadata']['name']}-0", claim
+
+
+def list_claims(documents: Sequence[Document]) -> Iterator[tuple[str, Document]]:
+    """Return claims on volumes, by name: those that are documents, and those made for the pods of read_pods."""
+    for claim in kinds(documents, "PersistentVolumeClaim"):
+        yield claim["metadata"]["name"], claim
+    for document in kinds(documents, "StatefulSet"):
+        yield from _list_own_claims(document)
 
 
 def read_variables(documents: Sequence[Document], pod: Pod, container: Document) -> dict[str, str]:
@@ -69,7 +91,7 @@ def read_variables(documents: Sequence[Document], pod: Pod, container: Document)
     for each in container.get("env", ()):
         field = each.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
         assert field in {None, "metadata.name"}, field
-        found[each["name"]] = each["value"] if field is None else f"{pod.workload}-7d4b9c6f5-x2x7k"
+        found[each["name"]] = each["value"] if field is None else pod.name
     return found
 
 

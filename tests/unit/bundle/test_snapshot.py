@@ -111,4 +111,5 @@ def test_a_path_from_the_root_is_none_even_where_it_leads_inside(
 ) -> None:
     """A copy of the folder would be made of the other one."""
     files = edited((file, old, new.format(folder=tmp_path)), files=EVERYTHING)
-    assert any(told in problem for problem in problems_of(write_bundle(tmp_path, files)))
+    problems = problems_of(write_bundle(tmp_path, files))
+    assert any(told in problem for problem in problems), problems

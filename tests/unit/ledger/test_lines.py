@@ -62,7 +62,8 @@ def subclasses(kind: type[Line]) -> Iterator[type[Line]]:
 
 
 def test_every_kind_of_line_is_listed_once() -> None:
-    assert sorted(kind.__name__ for kind in subclasses(Line)) == sorted(kind.__name__ for kind in LINES)
+    ours = [kind for kind in subclasses(Line) if kind.__module__.startswith("proxy.")]  # tests have made others
+    assert sorted(kind.__name__ for kind in ours) == sorted(kind.__name__ for kind in LINES)
 
 
 def test_no_two_kinds_have_one_name_and_frames_take_each() -> None:
