@@ -22,7 +22,7 @@ from proxy.ledger.audit_parts import PartsAudit
 from proxy.ledger.inventory import read_heads
 from tests.support.bundle_folder import a_bundle
 from tests.support.keys import write_pseudonym_keys
-from tests.support.ledger import KEY, read_records
+from tests.support.ledger import KEY, read_records, write_ledger_key
 from tests.support.redis_server import RealRedis, run_redis
 from tests.support.world import ISSUERS, headers, serve_raw, wait_for
 
@@ -107,7 +107,7 @@ async def deploy(folder: Path, *variables: str) -> AsyncIterator[Deployment]:
     for name in ("bundle", "witness"):
         (folder / name).mkdir()
     a_bundle(folder / "bundle", rules=LIMIT)
-    (folder / "ledger.key").write_text(KEY.render(), encoding="ascii")
+    write_ledger_key(folder / "ledger.key")
     write_pseudonym_keys(folder / "pseudonym.key")
     async with run_redis(folder) as redis, serve_raw(answer) as api, serve_raw(keys) as idp:
         flags = {
