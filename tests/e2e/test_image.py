@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from proxy.demo.issuer import make_issuer_app
-from tests.support.image import Rehearsal, as_another_user
+from tests.support.image import Rehearsal, as_another_user, give_to_user
 from tests.support.keys import write_pseudonym_keys
 from tests.support.ledger import read_records, write_ledger_key
 from tests.support.world import ISSUERS, POLICIES, headers, serve_raw, wait_for
@@ -48,8 +48,8 @@ async def test_the_image_installs_starts_serves_and_stops_as_another_user(folder
     rehearsal.make_place("/var/lib/sekisho", owned=True)
     shutil.copytree(POLICIES, rehearsal.path("/etc/sekisho/policies"))
     secrets = rehearsal.make_place("/run/secrets")
-    write_pseudonym_keys(secrets / "sekisho-pseudonym-key")
-    write_ledger_key(secrets / "sekisho-ledger-key")
+    give_to_user(write_pseudonym_keys(secrets / "sekisho-pseudonym-key"))
+    give_to_user(write_ledger_key(secrets / "sekisho-ledger-key"))
     runner = web.AppRunner(make_issuer_app(ISSUERS))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

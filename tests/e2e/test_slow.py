@@ -9,6 +9,7 @@ import contextlib
 import re
 import shutil
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -148,6 +149,7 @@ async def test_others_are_served_and_the_attack_is_ended(tmp_path: Path, options
         print(f"{max(counts)} connections at most; others waited {slowest:.1f} seconds at most")  # noqa: T201 - its report
         assert {status for status, _ in heard} == {200}
         assert slowest < ANSWER_SECONDS
-        assert 0 < max(counts) <= LIMIT + SLACK, "the limit for one address"
+        lasting = max(map(min, pairwise(counts)))  # the kernel's, which nobody has accepted yet, are there for a moment
+        assert 0 < lasting <= LIMIT + SLACK, "the limit for one address"
         assert "No open connections left" in said or counts[-1] == 0, f"it held connections to its end: {said}"
         await wait_for(lambda: _count(command, HELD) == 0)

@@ -103,9 +103,15 @@ class Rehearsal:
         """Make a folder of the image's, owned by its user where the image says so."""
         place = Path(self.path(name))
         place.mkdir(parents=True)
-        if owned and os.getuid() == 0:
-            os.chown(place, UID, UID)
+        if owned:
+            give_to_user(place)
         return place
+
+
+def give_to_user(path: Path) -> None:
+    """Make a file or folder the property of the image's user, where one may."""
+    if os.getuid() == 0:
+        os.chown(path, UID, UID)
 
 
 def _copy_python(folder: Path) -> None:

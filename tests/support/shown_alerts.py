@@ -40,6 +40,17 @@ def _listed(story: Story) -> Counter[Key]:
     )
 
 
+def _untied(story: Story) -> Iterable[Key]:
+    """Return of whom it is not known to which countries they are tied, and who were denied again and again."""
+    times = Counter(
+        (record["caller"]["affiliate"], record["subject"]["country"])
+        for scene in DECIDING
+        for record in story.denied(scene)
+        if "unknown" in tied(record)
+    )
+    return [key for key, count in times.items() if count > BURST]
+
+
 def _most_routes(story: Story) -> Iterable[Key]:
     return [key for scene in DECIDING for key, most in story.most_routes(scene).items() if most >= MANY_ROUTES]
 
@@ -72,6 +83,7 @@ _WHO: Final = ("tied_country", "caller_affiliate", "subject_country")
 DENIALS: Final = {
     "SekishoDeniedTiedAttempt": Told(_WHO, _listed),
     "SekishoDeniedTiedBurst": Told(_WHO, lambda story: [key for key, times in _listed(story).items() if times > BURST]),
+    "SekishoDeniedUntied": Told(("caller_affiliate", "subject_country"), _untied),
     "SekishoDeniedManySubjects": Told(("caller_affiliate",), _many_subjects_listed),
     "SekishoDroppedTiedRecords": _of(*_WHO, keys=[("HK", "ly", "JP")]),
     "SekishoProbingRoutes": Told(("caller_affiliate",), _most_routes),

@@ -33,6 +33,7 @@ the metric is full, and then anybody may be behind it. In the project's folder w
 deploy/monitoring/alerts/denials.py, then make generate; elsewhere wherever `tied_country=~` stands in this file, \
 then promtool check rules."""
 
+_UNTIED: Final = total('sekisho:denials_tied:increase5m{tied_country="unknown"}', "caller_affiliate", "subject_country")
 _STOPPED_BY: Final = ("job", "caller_affiliate", "subject_country")
 _DENIED_YESTERDAY: Final = total(volume("sekisho_denials_total", "2h", ago="1d"), *_STOPPED_BY)
 _DENIED_NOW: Final = total(events("sekisho_denials_total", "2h"), *_STOPPED_BY)
@@ -71,6 +72,20 @@ GROUP: Final = Group(
             "{{ $labels.tied_country }}, ask for data of users of {{ $labels.subject_country }}",
             description="{{ $value }} in the last five minutes: no slip, but somebody who tries, or a program. "
             f"{_RECORDED} If SekishoObserveMode fires too, the gateway let it pass.",
+            runbook="denied-attempts",
+        ),
+        Alert(
+            name="SekishoDeniedUntied",
+            expr=f"{_UNTIED} > {BURST}",
+            why="Somebody of whom it is not known where they belong may belong to a listed country: who leaves a claim "
+            "out is denied all the same, and must not go unseen. One attempt tells nobody, since what is unknown "
+            "most often is a register that lacks somebody.",
+            severity=Severity.WARNING,
+            team=Team.SECURITY,
+            summary="Denied again and again: callers of {{ $labels.caller_affiliate }}, whose ties to countries are not "
+            "known, ask for data of users of {{ $labels.subject_country }}",
+            description="{{ $value }} in the last five minutes. Either a register lacks them, or they hide for whom "
+            f"they work. {_RECORDED} If SekishoObserveMode fires too, the gateway let it pass.",
             runbook="denied-attempts",
         ),
         Alert(
