@@ -82,8 +82,8 @@ GROUP: Final = Group(
             "most often is a register that lacks somebody.",
             severity=Severity.WARNING,
             team=Team.SECURITY,
-            summary="Denied again and again: callers of {{ $labels.caller_affiliate }}, whose ties to countries are not "
-            "known, ask for data of users of {{ $labels.subject_country }}",
+            summary="Denied again and again: callers of {{ $labels.caller_affiliate }}, whose ties to countries are "
+            "not known, ask for data of users of {{ $labels.subject_country }}",
             description="{{ $value }} in the last five minutes. Either a register lacks them, or they hide for whom "
             f"they work. {_RECORDED} If SekishoObserveMode fires too, the gateway let it pass.",
             runbook="denied-attempts",
