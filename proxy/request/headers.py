@@ -17,7 +17,7 @@ import msgspec
 from proxy.model.decision import Reason
 from proxy.model.request import AUTHORIZATION, VARYING, Carried, Headers, TokenPlace, canonical_name
 from proxy.request.cookies import take_cookies
-from proxy.request.trace import TRACE_FIELDS, take_trace
+from proxy.request.trace import take_trace
 
 
 class Treatment(enum.Enum):
@@ -142,7 +142,6 @@ _REPEATABLE: Final = frozenset(
 """Of the fields named here, those that RFC 9110 5.3 lets a sender write more than once, or that are no reason to refuse
 anybody."""
 
-_FORWARDED: Final = (Treatment.SINGLE, Treatment.TRACE)
 _UNPROTECTED: Final = (None, Treatment.HOP_BY_HOP, Treatment.TRACE)
 """What ``Connection`` may name."""
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
@@ -226,6 +225,9 @@ def read_request_fields(headers: Headers, table: FieldTable = TABLE) -> RequestF
     single: dict[str, str] = {}
     addresses: list[str] = []
     forwardable: list[tuple[str, str]] = []
+    traced: list[tuple[str, str]] = []
+    passing: Mapping[Treatment | None, list[tuple[str, str]]]
+    passing = {Treatment.SINGLE: forwardable, Treatment.TRACE: traced}
     listed: list[str] = []
     for name, value in headers:
         if not NAME.fullmatch(name) or CONTROL.search(value):
@@ -241,13 +243,13 @@ def read_request_fields(headers: Headers, table: FieldTable = TABLE) -> RequestF
             if canonical in single:
                 return _REPEATED.get(canonical, Reason.HEADER_REPEATED)
             single[canonical] = value
-        if treatment in _FORWARDED:
-            forwardable.append((name, value))
+        if treatment in passing:
+            passing[treatment].append((name, value))
         elif canonical == address_field:
             addresses.append(value)
         elif canonical == "connection":
             listed.append(value)
-    return _finish(single, addresses, forwardable, listed, table)
+    return _finish(single, addresses, forwardable, listed, traced=tuple(traced), table=table)
 
 
 _REPEATED: Final = {
@@ -262,6 +264,8 @@ def _finish(
     addresses: list[str],
     forwardable: list[tuple[str, str]],
     listed: list[str],
+    *,
+    traced: Headers,
     table: FieldTable,
 ) -> RequestFields | Reason:
     named = {canonical_name(option.strip()) for value in listed for option in value.split(",")} - {
@@ -298,9 +302,9 @@ def _finish(
         has_transfer_coding=coding is not None,
         purpose=purpose,
         case=case,
-        traced=tuple([field for field in forwardable if field[0].lower() in TRACE_FIELDS]),
+        traced=traced,
         dropped=frozenset(named),
-        forwardable=tuple([field for field in forwardable if field[0].lower() not in TRACE_FIELDS]),
+        forwardable=tuple(forwardable),
     )
 
 
