@@ -8,14 +8,14 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeAlias
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.validation.checks import Check, run_program
+from deploy.validation.checks import Check
+from deploy.validation.prometheus import PACKAGE, find_in_rules
 
 SCHEMA_VERSION: Final = 36
 """Of the library's models; newer versions of Grafana bring a dashboard up to theirs when they load it."""
@@ -91,27 +91,22 @@ def _find_of_panels(board: Content) -> Iterable[str]:
 def _find_not_understood(paths: Sequence[Path]) -> Iterable[str]:
     """Have Prometheus' own tool read each question, as a rule that records its answer; a panel is a group of them."""
     values = dict.fromkeys(("job", "instance", "affiliate"), ".+") | dict.fromkeys(_BUILT_IN, "1h")
-    with TemporaryDirectory() as folder:
-        for path in paths:
-            groups = [
-                {
-                    "name": panel["title"],
-                    "rules": [
-                        {
-                            "record": "asked",
-                            "expr": set_variables(target["expr"], values),
-                            "labels": {"title": panel["title"], "at": target["refId"]},
-                        }
-                        for target in panel["targets"]
-                    ],
-                }
-                for panel in read_panels(json.loads(path.read_text(encoding="utf-8")))
-            ]
-            file = Path(folder) / path.name  # JSON is YAML
-            file.write_text(json.dumps({"groups": groups}), encoding="utf-8")
-            code, printed = run_program("promtool", "check", "rules", str(file))
-            if code:
-                yield f"{path.name}: {printed}"
+    for path in paths:
+        groups = [
+            {
+                "name": panel["title"],
+                "rules": [
+                    {
+                        "record": "asked",
+                        "expr": set_variables(target["expr"], values),
+                        "labels": {"title": panel["title"], "at": target["refId"]},
+                    }
+                    for target in panel["targets"]
+                ],
+            }
+            for panel in read_panels(json.loads(path.read_text(encoding="utf-8")))
+        ]
+        yield from find_in_rules(path, {"groups": groups})
 
 
 CHECKS: Final = (
@@ -121,6 +116,6 @@ CHECKS: Final = (
         ("grafana/dashboards/*.json",),
         _find_not_understood,
         ("promtool",),
-        "Debian: prometheus",
+        PACKAGE,
     ),
 )

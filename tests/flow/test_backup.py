@@ -135,14 +135,19 @@ async def serve(options: LedgerOptions) -> None:
     await journal.close()
 
 
+async def go_back(options: LedgerOptions, backup: Path) -> None:
+    """Have the ledger be what it was before the gateway served last, as witnesses know that it did."""
+    await serve(options)
+    shutil.copytree(options.ledger, backup)
+    await serve(options)
+    shutil.rmtree(options.ledger)
+    shutil.copytree(backup, options.ledger)
+
+
 async def test_a_ledger_that_went_back_in_time_is_not_gone_on_with_where_a_witness_knows(
     options: LedgerOptions, tmp_path: Path
 ) -> None:
-    await serve(options)
-    shutil.copytree(options.ledger, tmp_path / "backup")
-    await serve(options)
-    shutil.rmtree(options.ledger)
-    shutil.copytree(tmp_path / "backup", options.ledger)
+    await go_back(options, tmp_path / "backup")
     with pytest.raises(
         UsageError, match=r"has 6 lines, and the witness .+ keeps a checkpoint of \d+: lines at its end"
     ):
@@ -158,11 +163,7 @@ async def test_a_ledger_that_went_back_in_time_is_not_gone_on_with_where_a_witne
 async def test_a_ledger_that_went_back_in_time_and_on_shows_by_what_witnesses_keep(
     options: LedgerOptions, tmp_path: Path
 ) -> None:
-    await serve(options)
-    shutil.copytree(options.ledger, tmp_path / "backup")
-    await serve(options)
-    shutil.rmtree(options.ledger)
-    shutil.copytree(tmp_path / "backup", options.ledger)
+    await go_back(options, tmp_path / "backup")
     for _ in range(2):
         await serve(options.model_copy(update={"ledger_witness": ()}))  # nobody was asked
     assert not any(report.faults for report in verify(options.ledger)), "two histories: each is good by itself"

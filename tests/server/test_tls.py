@@ -25,6 +25,7 @@ from proxy.model.decision import Reason
 from tests.support.bundle_folder import SMALL, edited, write_bundle
 from tests.support.certificates import (
     BILLING,
+    MESH,
     REPORTS,
     SERVER,
     Held,
@@ -48,16 +49,6 @@ rules:
   - id: mesh
     effect: allow
     when: {caller.issuer: mesh, caller.issuer_operator: home-co, caller.kind: service}
-"""
-AUTHORITIES: Final = """\
-certificate_authorities:
-  - id: mesh
-    operated_by: home-co
-    ca: file:ca.pem
-    crl: [file:mesh.crl]
-    identity: spiffe
-    trust_domain: corp.example
-    may_assert: {affiliate: any}
 """
 STAFF: Final = {"affiliate": "home-co", "kind": "employee", "residence": "JP"}
 
@@ -121,7 +112,7 @@ async def a_place(
     folder: Path,
     handler: Callable[[Any], Awaitable[web.StreamResponse]] = _answer,
     files: dict[str, str] | None = None,
-    authorities: str = AUTHORITIES,
+    authorities: str = MESH,
     **flags: Any,
 ) -> AsyncIterator[Place]:
     files = files or bundle()

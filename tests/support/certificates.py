@@ -21,6 +21,17 @@ NOW: Final = 1_800_000_000.0
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 BILLING: Final = "spiffe://corp.example/ns/prod/sa/billing"
 REPORTS: Final = "spiffe://corp.example/ns/prod/sa/reports"
+MESH: Final = """\
+certificate_authorities:
+  - id: mesh
+    operated_by: home-co
+    ca: file:ca.pem
+    crl: [file:mesh.crl]
+    identity: spiffe
+    trust_domain: corp.example
+    may_assert: {affiliate: any}
+"""
+"""An authority over callers' certificates, ``ca.pem`` with the list ``mesh.crl``, as it stands in a bundle."""
 
 
 def encode(text: str, safe: str = "") -> str:

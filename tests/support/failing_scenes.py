@@ -17,7 +17,7 @@ from aiohttp import web
 from proxy.clock import unix_seconds
 from proxy.demo.issuer import Issuer
 from tests.support.bundle_folder import edited, write_bundle
-from tests.support.certificates import NOW, SERVER, a_ca, a_leaf, a_list, corp_ca
+from tests.support.certificates import MESH, NOW, SERVER, a_ca, a_leaf, a_list, corp_ca
 from tests.support.command import reserve_port, run_command, write_policies
 from tests.support.scenes import DAY, Playing, ask, write_countries
 from tests.support.small_disk import SmallDisk
@@ -107,16 +107,6 @@ async def _shows(world: World, *lines: str) -> bool:
     return all(line in shown for line in lines)
 
 
-MESH: Final = """\
-certificate_authorities:
-  - id: mesh
-    operated_by: home-co
-    ca: file:ca.pem
-    crl: [file:mesh.crl]
-    identity: spiffe
-    trust_domain: corp.example
-    may_assert: {affiliate: any}
-"""
 CERTIFICATE_SECONDS: Final = 3 * DAY
 LIST_SECONDS: Final = DAY // 2
 
