@@ -25,6 +25,10 @@ from tests.support.world import ISSUERS, SUPPORT, serve_app, serve_raw, token, w
 PROGRAM: Final = "slowhttptest"
 BIG: Final = bytes(512 * 1024)
 """An answer that the buffers of a socket with a small window do not hold."""
+RANGES_SECONDS: Final = 1.0
+"""What thousands of ranges cost the API: without it they are answered before anybody could count who asks."""
+FIELD_BYTES: Final = 32 * 1024
+"""The longest field that the API reads: the ranges arrive in it."""
 HONEST: Final = ("127.0.0.2", 0)
 """From where others ask; the attack comes from 127.0.0.1."""
 ANSWER_SECONDS: Final = 5.0
@@ -76,12 +80,14 @@ def _program() -> None:
 async def _answer(request: web.BaseRequest) -> web.StreamResponse:
     with contextlib.suppress(ConnectionError):  # the gateway has cut an upload off
         await request.read()
+    if "Range" in request.headers:
+        await asyncio.sleep(RANGES_SECONDS)
     return web.Response(body=BIG if request.path.endswith("/1") else b"{}")
 
 
 @contextlib.asynccontextmanager
 async def _run(folder: Path) -> AsyncIterator[Command]:
-    async with serve_app(make_issuer_app(ISSUERS)) as keys, serve_raw(_answer) as upstream:
+    async with serve_app(make_issuer_app(ISSUERS)) as keys, serve_raw(_answer, max_field_size=FIELD_BYTES) as upstream:
         policies = write_policies(folder / "policies", *EDITS)
         jwks = {name: f"{keys}/{name}/jwks.json" for name in ISSUERS}
         async with run_command(folder / "gateway", policies, SETTINGS, upstream=upstream, jwks=jwks) as command:
