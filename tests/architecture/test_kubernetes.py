@@ -2,6 +2,7 @@
 """What overlays for Kubernetes say of one another, of the image, of the settings, and of the policy folder."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from yarl import URL
 
 from deploy.validation.kubernetes import KUBECTL, find_problems, list_overlays, render, versions
 from proxy.bundle.check import load_bundle
@@ -44,6 +46,9 @@ SIGNING_SECONDS: Final = 15
 """After the drain: to sign the ledger and to tell witnesses."""
 WRITTEN: Final = {"SEKISHO_LEDGER", "SEKISHO_REGISTERS_FOLDER"}
 READ: Final = {"SEKISHO_POLICIES", "SEKISHO_LEDGER_KEY", "SEKISHO_PSEUDONYM_KEY"}
+READ_WHERE_IT_IS_SET: Final = {
+    "SEKISHO_TLS_CERTIFICATE", "SEKISHO_TLS_KEY", "SEKISHO_COUNTS_PASSWORD_FILE", "SEKISHO_COUNTS_CA",
+}  # fmt: skip
 
 
 def _documents(overlay: str) -> tuple[Document, ...]:
@@ -111,7 +116,7 @@ def test_every_namespace_enforces_pod_security_restricted(overlay: str) -> None:
 def test_every_image_has_a_tag_and_ours_is_of_this_version(overlay: str) -> None:
     for pod in read_pods(_documents(overlay)):
         for container in pod.containers:
-            name, _, tag = container["image"].partition(":")
+            name, _, tag = container["image"].partition("@")[0].partition(":")
             assert tag
             assert tag != "latest"
             if name == "sekisho":
@@ -156,10 +161,11 @@ def test_what_a_gateway_reads_and_writes_is_mounted_where_its_settings_say(
 ) -> None:
     variables = read_variables(_documents(overlay), pod, container)
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
-    for name in READ | WRITTEN:
+    read = READ | READ_WHERE_IT_IS_SET & variables.keys()
+    for name in read | WRITTEN:
         path = Path(variables[name])
         above = next(str(place) for place in (path, *path.parents) if str(place) in mounts)
-        assert mounts[above].get("readOnly", False) is (name in READ), name
+        assert mounts[above].get("readOnly", False) is (name in read), name
         volume = pod.volume(mounts[above]["name"])
         if "secret" in volume:
             assert {"key": path.name, "path": path.name} in volume["secret"]["items"]
@@ -175,8 +181,9 @@ def test_a_gateway_runs_as_the_image_s_user_and_may_read_its_keys(overlay: str, 
     assert (security["runAsUser"], security["runAsGroup"]) == (UID, UID)
     assert f"{UID}:{UID}" in read_stages(ROOT / "Dockerfile")[-1].all("USER")
     assert security["fsGroup"] > 0
-    secret = pod.volume("sekisho-keys")["secret"]
-    assert secret["defaultMode"] == 0o440
+    secrets = {volume["name"]: volume["secret"] for volume in pod.spec["volumes"] if "secret" in volume}
+    assert "sekisho-keys" in secrets
+    assert {secret["defaultMode"] for secret in secrets.values()} == {0o440}
 
 
 @pytest.mark.parametrize(("overlay", "pod", "container"), GATEWAYS)
@@ -194,6 +201,20 @@ def test_ports_and_probes_are_those_of_the_settings(
     assert parse_endpoint(settings.admin, "--admin") == ("0.0.0.0", ports["admin"])  # noqa: S104 - of a pod
     asked = [container[probe]["httpGet"] for probe in PROBES]
     assert asked == [{"path": path, "port": ports["admin"]} for path in ("/livez", "/livez", "/readyz")]
+
+
+@pytest.mark.parametrize(("overlay", "pod", "container"), GATEWAYS)
+def test_callers_ask_at_the_port_of_what_the_gateway_speaks(overlay: str, pod: Pod, container: Document) -> None:
+    documents, speaks_tls = (
+        _documents(overlay),
+        "SEKISHO_TLS_KEY" in read_variables(_documents(overlay), pod, container),
+    )
+    (service,) = [
+        each for each in kinds(documents, "Service") if each["metadata"]["labels"].get("sekisho") == "callers"
+    ]
+    assert service["spec"]["selector"].items() <= pod.labels.items()
+    name, port = ("https", 443) if speaks_tls else ("http", 80)
+    assert service["spec"]["ports"] == [{"name": name, "port": port, "targetPort": 8080}]
 
 
 @pytest.mark.parametrize(("overlay", "pod", "container"), GATEWAYS)
@@ -224,6 +245,52 @@ def test_a_sidecar_is_the_gateway_of_the_deployment_but_for_its_place() -> None:
     assert differ == {"lifecycle", "securityContext", "envFrom", "resources"}
     assert "lifecycle" not in beside, "the API's container waits for both"
     assert alone["resources"]["limits"] == beside["resources"]["limits"]
+
+
+@pytest.mark.parametrize(
+    ("overlay", "kind", "place"),
+    [
+        pytest.param("sidecar", "Deployment", "initContainers", id="a sidecar"),
+        pytest.param("gateway-block-storage", "StatefulSet", "containers", id="a gateway with a volume of its own"),
+    ],
+)
+def test_tls_and_redis_are_the_same_wherever_the_gateway_is(
+    tmp_path: Path, overlay: str, kind: str, place: str
+) -> None:
+    shown = next((pod, container) for name, pod, container in _gateways() if name == "gateway-tls-redis")
+    documents = _render_with(tmp_path, overlay, "tls", "counts-redis")
+    assert [problem for each in documents for problem in find_problems(each)] == []
+    (workload,) = [
+        each for each in kinds(documents, kind) if each["spec"]["template"]["metadata"]["labels"].get("sekisho")
+    ]
+    (pod,) = [each for each in read_pods(documents) if each.workload == workload["metadata"]["name"]]
+    container = pod.find("sekisho")
+    assert container in pod.spec[place]
+    for volume in ("sekisho-tls", "sekisho-counts"):
+        assert pod.volume(volume) == shown[0].volume(volume)
+    assert container["volumeMounts"] == shown[1]["volumeMounts"]
+    assert container["resources"]["limits"] == shown[1]["resources"]["limits"]
+    variables = read_variables(documents, pod, container)
+    expected = read_variables(_documents("gateway-tls-redis"), *shown)
+    names = [name for name in expected if name.startswith(("SEKISHO_TLS_", "SEKISHO_COUNTS"))]
+    assert {name: variables[name] for name in names} == {name: expected[name] for name in names}
+    (service,) = [
+        each for each in kinds(documents, "Service") if each["metadata"]["labels"].get("sekisho") == "callers"
+    ]
+    assert service["spec"]["ports"] == [{"name": "https", "port": 443, "targetPort": 8080}]
+    assert may_speak(documents, Party(HERE, pod.labels), REDIS, 6379)
+
+
+def _render_with(folder: Path, overlay: str, *components: str) -> tuple[Document, ...]:
+    """Return an overlay with components, named where its own are: before the last one."""
+    said = yaml.safe_load((OVERLAYS[overlay] / "kustomization.yaml").read_text(encoding="utf-8"))  # noqa: TID251 - ours
+    above = os.path.relpath(OVERLAYS[overlay].parents[1], folder.resolve())
+    for key in ("resources", "components"):
+        said[key] = [each.replace("../..", above, 1) for each in said[key]]
+    said["components"][-1:-1] = [f"{above}/components/{each}" for each in components]
+    shutil.copy(OVERLAYS[overlay] / "settings.env", folder)
+    (folder / "kustomization.yaml").write_text(json.dumps(said), encoding="utf-8")
+    return render(folder)
 
 
 def test_a_sidecar_starts_before_the_api_and_ends_after_it() -> None:
@@ -270,9 +337,8 @@ def test_all_that_a_pod_refers_to_is_there_or_is_told_how_to_be_made(overlay: st
     for pod in read_pods(documents):
         for name, keys in list_references(pod):
             if name in MAY_BE_OUTSIDE:
-                kind = {"Secret": "secret generic", "ConfigMap": "configmap"}[name.partition("/")[0]]
-                assert f"create {kind} {name.partition('/')[2]}" in page
-                assert all(f"--from-file={key}" in page for key in keys), name
+                told = re.findall(rf"create {MAY_BE_OUTSIDE[name]} (.*)", page)
+                assert any(all(re.search(rf"={re.escape(key)}( |$)", words) for key in keys) for words in told), name
             else:
                 assert name in there
                 assert set(keys) <= there[name].get("data", {}).keys()
@@ -427,6 +493,7 @@ NAMES: Final = Party("kube-system", {"k8s-app": "kube-dns"})
 ISSUER: Final = Party("", address="203.0.113.7")
 METADATA: Final = Party("", address="169.254.169.254")
 NODE: Final = Party("", address="10.0.3.4")
+REDIS: Final = Party("redis", {"app.kubernetes.io/name": "redis"})
 
 
 @pytest.mark.parametrize(
@@ -464,6 +531,18 @@ def test_network_policies_let_speak_whom_they_should(
     may: bool,  # noqa: FBT001
 ) -> None:
     assert may_speak(_documents(overlay), source, target, port) is may
+
+
+def test_the_way_to_the_redis_is_open_to_gateways_that_count_there_and_to_nobody_else() -> None:
+    documents = _documents("gateway-tls-redis")
+    pod, container = next((pod, each) for name, pod, each in _gateways() if name == "gateway-tls-redis")
+    url = URL(read_variables(documents, pod, container)["SEKISHO_COUNTS"])
+    assert url.host == f"{REDIS.labels['app.kubernetes.io/name']}.{REDIS.namespace}.svc"
+    assert url.port is not None
+    assert may_speak(documents, GATEWAY, REDIS, url.port)
+    assert not may_speak(documents, GATEWAY, REDIS, 22)
+    assert not may_speak(documents, API, REDIS, url.port)
+    assert not may_speak(_documents("gateway"), GATEWAY, REDIS, url.port)
 
 
 @pytest.mark.parametrize("protocol", ["UDP", "TCP"])
