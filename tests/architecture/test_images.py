@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 
-from deploy.images import ROOT, find_files, find_images, main, pin
+from deploy.images import KUSTOMIZATION, ROOT, find_files, find_images, main, pin, pin_replaced, read_replaced
+from deploy.validation.kubernetes import KUBECTL, render
+from proxy.version import VERSION
+from tests.support.manifests import read_pods
 
 A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
 KNOWN: Final = {
@@ -111,3 +115,84 @@ def test_images_are_found_where_they_are_named(text: str, found: list[str]) -> N
     pinned = pin(text, dict.fromkeys(found, B))
     assert all(f"{image}@{B}" in pinned for image in found)
     assert pin(pinned, dict.fromkeys(found, B)) == pinned
+
+
+PLACE: Final = "registry.example:5000/team/sekisho"
+
+
+@pytest.mark.parametrize(
+    ("entry", "pinned"),
+    [
+        pytest.param(
+            f"  - name: sekisho\n    newName: {PLACE}\n    newTag: 0.1.0   # a remark\n",
+            f"  - name: sekisho\n    newName: {PLACE}\n    digest: {B}\n    newTag: 0.1.0   # a remark\n",
+            id="a place and a tag",
+        ),
+        pytest.param(
+            f"  - newTag: '0.10'\n    newName: {PLACE}\n    name: sekisho\n",
+            f"  - digest: {B}\n    newTag: '0.10'\n    newName: {PLACE}\n    name: sekisho\n",
+            id="in another order, and the tag in quotes",
+        ),
+        pytest.param(
+            f"  - {{name: sekisho, newName: {PLACE}, newTag: v4}}\n",
+            f"  - {{name: sekisho, newName: {PLACE}, digest: {B}, newTag: v4}}\n",
+            id="on one line",
+        ),
+        pytest.param(
+            f"  - name: sekisho\n    digest: {A}\n    newTag: 0.1.0\n    newName: {PLACE}\n",
+            f"  - name: sekisho\n    digest: {B}\n    newTag: 0.1.0\n    newName: {PLACE}\n",
+            id="pinned already",
+        ),
+        pytest.param("  - name: sekisho\n    newTag: 0.1.0\n", None, id="no place yet"),
+        pytest.param(f"  - name: sekisho\n    newName: {PLACE}\n", None, id="no tag yet"),
+        pytest.param(f"  - name: sekisho\n    newName: {PLACE}\n    digest: {A}\n", None, id="a digest and no tag"),
+    ],
+)
+def test_an_image_of_a_kustomization_is_pinned_where_it_is_said_where_it_lies(entry: str, pinned: str | None) -> None:
+    text, rest = f"resources: [a.yaml]\nimages:\n  # where it lies\n{entry}", "  - name: other\n    newTag: v1\n"
+    found, other = read_replaced(text + rest)
+    assert other.is_open
+    tag = yaml.safe_load(entry)[0].get("newTag")  # noqa: TID251 - a row above
+    assert found.tagged == ("" if pinned is None else f"{PLACE}:{tag}")
+    digests = {f"{PLACE}:{tag}": B, "sekisho:0.1.0": B}
+    after = pin_replaced(text + rest, digests)
+    assert after == (text + rest if pinned is None else text.replace(entry, pinned) + rest)
+    assert pin_replaced(after, digests) == after
+
+
+def test_a_kustomization_without_images_is_left_as_it_is() -> None:
+    assert read_replaced("resources: [a.yaml]\n") == []
+
+
+def test_overlays_are_pinned_with_the_rest_and_those_that_cannot_be_are_named(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overlay = checkout / "deploy" / "kubernetes" / "overlays" / "gateway" / KUSTOMIZATION
+    overlay.write_text(
+        overlay.read_text(encoding="utf-8").replace("- name: sekisho\n", f"- name: sekisho\n    newName: {PLACE}\n"),
+        encoding="utf-8",
+    )
+    _know(tmp_path, KNOWN | {f"{PLACE}:{VERSION}": B})
+    assert main(checkout) == 0
+    told = capsys.readouterr()
+    assert f"{PLACE}:{VERSION}@{B}" in told.out.splitlines()
+    (image,) = read_replaced(overlay.read_text(encoding="utf-8"))
+    assert not image.is_open
+    left = (
+        "deploy/kubernetes/overlays/sidecar-policies-git/kustomization.yaml: git-sync is not pinned: say where it lies"
+    )
+    assert left in told.err
+    assert f"{overlay.relative_to(checkout)}:" not in told.err
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason=f"there is no kubectl here ({KUBECTL})")
+def test_kustomize_writes_the_digest_behind_the_tag(checkout: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "overlay"
+    folder.mkdir()
+    entry = f"images:\n  - name: sekisho\n    newName: {PLACE}\n    newTag: 0.1.0\n"
+    pinned = pin_replaced(f"resources: [pod.yaml]\n{entry}", {f"{PLACE}:0.1.0": B})
+    (folder / KUSTOMIZATION).write_text(pinned, encoding="utf-8")
+    pod = checkout / "deploy" / "kubernetes" / "overlays" / "canary" / "canary.yaml"
+    shutil.copy(pod, folder / "pod.yaml")
+    (canary,) = read_pods(render(folder))
+    assert [each["image"] for each in canary.containers] == [f"{PLACE}:0.1.0@{B}"]
