@@ -15,11 +15,14 @@ import pytest
 
 from deploy.validation.kubernetes import FOLDER, KUBECTL, render
 from proxy.cli import main
+from tests.e2e.test_counts import PERMITTED
 from tests.server.test_reload import URGENT
+from tests.support.certificates import SERVER, Held, a_ca, a_leaf
 from tests.support.cluster import NETWORK, Beside, Cluster, RunningPod
 from tests.support.containers import Container, Image, Mount, missing_rights, our_image
 from tests.support.keys import write_pseudonym_keys
 from tests.support.ledger import KEY, read_records, write_ledger_key
+from tests.support.redis_server import MISSING
 from tests.support.world import POLICIES
 
 CALLER: Final = f"{NETWORK}.9"
@@ -28,8 +31,17 @@ STAFF: Final = "sato"
 USER: Final = "/v1/jp/users/"
 CERTIFICATE: Final = "/etc/ssl/issuer"
 ALLOW: Final = "rules/allow.yaml"
+DENY: Final = "rules/deny.yaml"
 CASES: Final = "tests/line-2021.yaml"
 CHANGE_SECONDS: Final = 30
+REDIS: Final = f"{NETWORK}.8"
+PASSWORD: Final = "word"
+LIMIT: Final = b"""
+  - id: one-an-hour
+    effect: deny
+    when: {subject.country: JP, counts.country_subjects_1h: {gt: 1}}
+"""
+YEARS: Final = 9 * 365 * 86400.0
 
 
 @pytest.fixture(autouse=True)
@@ -57,10 +69,17 @@ class Outside(msgspec.Struct, frozen=True):
 
     container: Container
 
-    def call(self, url: str, person: str = "") -> tuple[int, str]:
-        """Send one request; return its status, 0 where nobody answers, and what was answered."""
+    def call(self, url: str, person: str = "", trust: str = "issuer.pem") -> tuple[int, str]:
+        """Send one request; return its status, 0 where nobody answers, and what was answered.
+
+        Args:
+            url: what is asked for.
+            person: whose token goes with it.
+            trust: the file of the issuer's folder with those who may have signed certificates.
+        """
         token = ("--as", person, "--issuer", "https://issuer:8443") if person else ()
-        run = self.container.run("sekisho", "sample", "call", "--seconds", "3", *token, url)
+        by = ("env", f"SSL_CERT_FILE=/var/lib/sekisho/certificate/{trust}")
+        run = self.container.run(*by, "sekisho", "sample", "call", "--seconds", "3", *token, url)
         status, _, body = run.stdout.partition("\n")
         return (int(status[:3]), body) if status[:3].isdigit() else (0, run.stdout + run.stderr)
 
@@ -115,11 +134,17 @@ def _wait(condition: Callable[[], bool]) -> None:
 
 def _shut_out(cluster: Cluster, running: RunningPod) -> dict[str, bytes]:
     """Return what does not let the caller in, without the tests that would object."""
-    files = cluster.read_volume(running.pod.volume("sekisho-policies"))
+    files = _read_untested(cluster, running)
     changed = files[ALLOW].replace(b"caller.kind: employee", b"caller.kind: service")
     assert changed != files[ALLOW]
+    return {**files, ALLOW: changed}
+
+
+def _read_untested(cluster: Cluster, running: RunningPod) -> dict[str, bytes]:
+    """Return the policy folder without its tests."""
+    files = cluster.read_volume(running.pod.volume("sekisho-policies"))
     manifest = files["bundle.yaml"].replace(f"  {CASES}: [tests]\n".encode(), b"")
-    return {**{name: data for name, data in files.items() if name != CASES}, ALLOW: changed, "bundle.yaml": manifest}
+    return {**{name: data for name, data in files.items() if name != CASES}, "bundle.yaml": manifest}
 
 
 @pytest.mark.timeout(400)
@@ -195,3 +220,90 @@ def test_a_gateway_with_policies_from_an_image_serves_and_takes_emergency_denies
         denies.write({})
         _wait(lambda: outside.call(url, STAFF)[0] == 200)
         assert [code for _, code in cluster.stop(running)] == [0], running.containers["sekisho"].output
+
+
+@pytest.mark.timeout(400)
+def test_a_gateway_with_tls_takes_a_renewed_certificate_and_counts_in_a_redis(folder: Path, image: Image) -> None:
+    assert shutil.which("redis-server"), MISSING
+    authority = a_ca()
+    beside = _prepare(folder)
+    beside = msgspec.structs.replace(
+        beside,
+        files={
+            **beside.files,
+            "Secret/sekisho-tls": _make_tls(authority, "sekisho"),
+            "Secret/sekisho-counts": {"password": PASSWORD.encode(), "ca.crt": authority.pem.encode()},
+        },
+        hosts=f"{beside.hosts}\n{REDIS} redis.redis.svc",
+    )
+    with Cluster(
+        render(FOLDER / "overlays" / "gateway-tls-redis"), folder / "node", {"sekisho": image}, beside
+    ) as cluster:
+        outside = _start_outside(cluster, folder, image)
+        cluster.start("users-api")
+        running = cluster.start("sekisho")
+        gateway = running.pod.find("sekisho")
+        url = f"https://sekisho:8080{USER}"
+
+        # Callers speak TLS, and nothing else; probes go on.
+        trust = _trust(folder, "before.pem", authority)
+        assert [outside.call(f"{url}{user}", STAFF, trust)[0] for user in (42, 6)] == [200, 200]
+        assert outside.call(f"{url}42", STAFF)[0] == 0, "nobody trusts it without its CA"
+        assert outside.call(f"http://sekisho:8080{USER}42", STAFF, trust)[0] == 0
+        assert cluster.probe(running, gateway, "readinessProbe")
+
+        # It is renewed, by another authority: nothing is restarted.
+        renewed = a_ca("Another CA")
+        running.mounted["sekisho-tls"].write(_make_tls(renewed, "sekisho"))
+        after = _trust(folder, "after.pem", renewed)
+        _wait(lambda: outside.call(f"{url}42", STAFF, after)[0] == 200)
+        assert outside.call(f"{url}42", STAFF, trust)[0] == 0
+
+        # A limit is counted where the settings say; until that is there nobody passes it, and the gateway stays ready.
+        files = _read_untested(cluster, running)
+        running.mounted["sekisho-policies"].write({**files, DENY: files[DENY] + LIMIT})
+        _wait(lambda: "counts-unavailable" in outside.call(f"{url}42", STAFF, after)[1])
+        assert cluster.probe(running, gateway, "readinessProbe")
+        _start_redis(cluster, folder, authority)
+        _wait(lambda: outside.call(f"{url}42", STAFF, after)[0] == 200)
+        _wait(lambda: outside.call(f"{url}6", STAFF, after)[0] == 403)
+        assert [code for _, code in cluster.stop(running)] == [0], running.containers["sekisho"].output
+
+
+def _make_tls(authority: Held, name: str) -> dict[str, bytes]:
+    """Return what a Secret of kubernetes.io/tls has in it."""
+    made = a_leaf(authority, name, usages=(SERVER,), since=-YEARS, until=YEARS)
+    return {"tls.crt": made.pem.encode(), "tls.key": made.key_pem.encode()}
+
+
+def _trust(folder: Path, name: str, authority: Held) -> str:
+    """Have the caller trust an authority beside the issuer; return the file that says so."""
+    issuer = (folder / "certificate" / "issuer.pem").read_text(encoding="ascii")
+    (folder / "certificate" / name).write_text(issuer + authority.pem, encoding="ascii")
+    return name
+
+
+def _start_redis(cluster: Cluster, folder: Path, authority: Held) -> None:
+    """Start the Redis of the settings, with a user that may do what docs/settings.md says."""
+    place = folder / "redis-files"
+    place.mkdir()
+    for name, data in {**_make_tls(authority, "redis.redis.svc"), "ca.crt": authority.pem.encode()}.items():
+        (place / name).write_bytes(data)
+    container = Container(
+        Image((shutil.which("redis-server") or MISSING,)),
+        folder / "redis",
+        network=cluster.join("redis", REDIS),
+        hosts=cluster.hosts(),
+        mounts=[Mount(place, "/tls", read_only=True)],
+        user="10003:10003",
+        work="/",
+        env={},
+        read_only=True,
+        scratch=(),
+    )
+    container.start(
+        ["--port", "0", "--tls-port", "6379", "--bind", REDIS, "--protected-mode", "no", "--save", "",
+         "--tls-cert-file", "/tls/tls.crt", "--tls-key-file", "/tls/tls.key", "--tls-ca-cert-file", "/tls/ca.crt",
+         "--tls-auth-clients", "no", "--user", "sekisho", "on", f">{PASSWORD}", "~sekisho:*", *PERMITTED]
+    )  # fmt: skip
+    cluster.others.append(container)
