@@ -82,7 +82,8 @@ fix: $(STAMP)  ## format and mend what can be mended
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-generate: $(STAMP)  ## write what is made by code: alerts, dashboards, docs/metrics.md
+generate: $(STAMP)  ## write what is made by code: alerts, dashboards, docs/metrics.md; RUNBOOKS=URL says where runbooks are
+	@$(if $(RUNBOOKS),$(BIN)/python -m deploy.monitoring.runbooks '$(RUNBOOKS)')
 	@$(BIN)/python -m deploy.monitoring
 
 lock: $(STAMP)  ## resolve the dependencies anew, with hashes

@@ -11,6 +11,7 @@ from deploy.monitoring.generated import Generated
 
 SOURCES: Final[tuple[Callable[[], Iterable[Generated]], ...]] = (
     rule_files.generate,
+    rule_files.generate_tests,
     grafana_alerts.generate,
     dashboards.generate_all,
     metrics_page.generate,

@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The alerts as Prometheus reads them: a file of rules, and the custom resource of its operator."""
+"""The alerts as Prometheus reads them: a file of rules, and the custom resource of its operator.
 
+The tests of these rules are written by hand, but for the links to runbooks that they expect.
+"""
+
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
 from deploy.monitoring.alerts import GROUPS
 from deploy.monitoring.alerts.model import Alert, Rule
-from deploy.monitoring.generated import Generated
+from deploy.monitoring.generated import ROOT, Generated
+from deploy.monitoring.runbooks import link
 from deploy.monitoring.yaml_text import Noted, Spaced, write
 
 RULES: Final = "deploy/prometheus/sekisho.rules.yml"
 RESOURCE: Final = "deploy/kubernetes/components/monitoring/prometheusrule.yaml"
+
+TESTS: Final = "deploy/prometheus/tests"
+_EXPECTED: Final = re.compile(r"(?m)^(?P<before> +runbook_url: )\S+/(?P<page>[a-z-]+)\.md$")
 
 _HEADER: Final = """\
 SPDX-License-Identifier: Apache-2.0
@@ -30,6 +38,13 @@ def generate() -> Iterable[Generated]:
         "spec": spec,
     }
     yield Generated(RESOURCE, write(resource, _HEADER))
+
+
+def generate_tests() -> Iterable[Generated]:
+    """Return the tests with the links as they are."""
+    for path in sorted((ROOT / TESTS).glob("*.test.yml")):
+        text = path.read_text(encoding="utf-8")
+        yield Generated(f"{TESTS}/{path.name}", _EXPECTED.sub(lambda it: it["before"] + link(it["page"]), text))
 
 
 def _render(rule: Rule) -> dict[str, Any]:

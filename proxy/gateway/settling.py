@@ -248,7 +248,7 @@ class Settling:
             seconds=elapsed_seconds() - self._started,
         )
         if reason:
-            self._gateway.metrics.answers_cut.count(reason)
+            self._gateway.metrics.count_cut(self._passage.route, reason)
         if ended.lines:
             self._gateway.append(ended.lines)
 

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What TLS is made of on both sides of the gateway: ciphers, and our own certificates and keys, as files."""
+"""What TLS is made of on both sides of the gateway: ciphers, and our own certificates and keys, as files.
+
+A private key is held to what every file of keys is: its owner's and its group's alone. This module does I/O.
+"""
 
 import re
 import ssl
 from pathlib import Path
 from typing import Final, NoReturn
 
+from proxy.disk import read_key_file
 from proxy.errors import UsageError
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2; those of 1.3 are all sound."""
 MAX_FILE_BYTES: Final = 1024 * 1024
-_BEGINNINGS: Final = (re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----"), re.compile(rb"PRIVATE KEY-----"))
-_PARTS: Final = ("certificate", "private key")
+_CERTIFICATE: Final = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----")
+_KEY: Final = re.compile(rb"PRIVATE KEY-----")
+_MEND: Final = "Name a file in PEM, not encrypted."
 
 
 def load_key_pair(context: ssl.SSLContext, certificate: Path, key: Path, names: tuple[str, str]) -> None:
@@ -25,16 +30,12 @@ def load_key_pair(context: ssl.SSLContext, certificate: Path, key: Path, names: 
         names: of the settings that say where these files are.
 
     Raises:
-        UsageError: they cannot be used; the sentence names file and setting.
+        UsageError: they cannot be used, or the key is open to others; the sentence names file and setting.
     """
-    for path, name, begin, kind in zip((certificate, key), names, _BEGINNINGS, _PARTS, strict=True):
-        try:
-            with path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES)
-        except OSError as error:
-            raise UsageError(f"The file {path} ({name}) cannot be read: {error.strerror}.") from error
-        if not begin.search(data):
-            raise UsageError(f"The file {path} ({name}) holds no {kind}: it is PEM.")
+    if not _CERTIFICATE.search(_read_certificate(certificate, names[0])):
+        raise UsageError(f"The file {certificate} ({names[0]}) holds no certificate: it is PEM.")
+    if not _KEY.search(read_key_file(key, f"The private key ({names[1]})", _MEND, limit=MAX_FILE_BYTES)):
+        raise UsageError(f"The file {key} ({names[1]}) holds no private key: it is PEM.")
 
     def refuse_password() -> NoReturn:
         raise UsageError(
@@ -51,6 +52,14 @@ def load_key_pair(context: ssl.SSLContext, certificate: Path, key: Path, names: 
         ) from error
     except OSError as error:
         raise UsageError(f"The certificate {certificate} or its key {key} cannot be read: {error.strerror}.") from error
+
+
+def _read_certificate(path: Path, name: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE_BYTES)
+    except OSError as error:
+        raise UsageError(f"The file {path} ({name}) cannot be read: {error.strerror}.") from error
 
 
 def take_fingerprint(*paths: Path | None) -> tuple[object, ...]:

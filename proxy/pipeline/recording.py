@@ -10,6 +10,7 @@ from proxy.clock import render_http_date
 from proxy.ledger.entry import Rendered
 from proxy.ledger.lines import ContentRecorded, EndLine, Line, ReleasedLine
 from proxy.ledger.record import add_contents
+from proxy.model.api import Route
 from proxy.model.counts import UNCOUNTED
 from proxy.model.decision import Effect, Reason
 from proxy.model.outcome import Outcome
@@ -55,6 +56,11 @@ class Recording(Judging):
     """What was found in the parts that left of an answer that is looked into."""
 
     # What a driver calls.
+
+    @property
+    def route(self) -> Route | None:
+        """Return the route that is asked; None where none is declared, or it is not known yet."""
+        return self._match.route if self._match else None
 
     def part(self, bytes_sent: int, content: ContentRecorded | None = None) -> Line:
         """Return the line of a part of the answer that is about to leave.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from proxy.counting import OTHER, Found, PlainHistogram
+from proxy.model.api import Route
 from proxy.model.decision import Decision, Effect, Reason
 from proxy.model.facts import ABSENT, NOT_APPLICABLE, UNKNOWN, Fact, FactSet, State
 from proxy.model.filtering import DROPPED, RecordCount
@@ -21,6 +22,8 @@ _PASSAGE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NOWHERE: Final = (ABSENT, NOT_APPLICABLE)
 """Facts that put nobody in any country."""
+_BY_API: Final = frozenset(reason for reason in Reason if reason.startswith(("answer-", "upstream-")))
+"""Why a request fails for what an API answered, or because it did not answer."""
 MAX_KINDS: Final = 128
 """Kinds of requests that are counted together: to tell them apart holds nobody up for longer than a millisecond."""
 _MOST_ROUTES: Final = "sekisho_denied_routes_most"
@@ -182,6 +185,11 @@ class DecisionMetrics(Declaring):
             "Answers that broke off after they had begun to leave, by reason.",
             ["reason"],
         )
+        self.upstream_failures = self._counter(
+            "sekisho_upstream_failures_total",
+            "Requests that were refused, or whose answers were cut, for what an API answered or because it did not.",
+            ["api", "reason"],
+        )
 
     def count_outcome(self, outcome: Outcome) -> None:
         """Count what became of one request. This is on the way of every request."""
@@ -236,6 +244,22 @@ class DecisionMetrics(Declaring):
         if outcome.is_refusal:
             counter = self.refusals if outcome.enforced else self.observed
             counter.count(str(outcome.status), outcome.reason, amount=amount)
+            if outcome.enforced:
+                self._count_failure(outcome.route, outcome.reason, amount)
+
+    def count_cut(self, route: Route | None, reason: Reason) -> None:
+        """Count an answer that broke off.
+
+        Args:
+            route: that was asked; None where none is declared, and refusals are only observed.
+            reason: why.
+        """
+        self.answers_cut.count(reason)
+        self._count_failure(route, reason, 1)
+
+    def _count_failure(self, route: Route | None, reason: Reason, amount: int) -> None:
+        if reason in _BY_API:
+            self.upstream_failures.count(route.api.id if route else OTHER, reason, amount=amount)
 
     def _count_rules(self, decision: Decision, effect: Effect, amount: int) -> None:
         for rule in decision.applied:

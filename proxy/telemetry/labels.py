@@ -31,7 +31,8 @@ _RULES: Final = "as many as the bundle has rules"
 
 LABELS: Final[Mapping[str, Label]] = {
     "api": Label(
-        "ids of APIs of the bundle; with upstreams by country `API/CC`", "as many as the bundle has upstreams"
+        "ids of APIs of the bundle; with upstreams by country `API/CC`; of failures `other` where no route is declared",
+        "as many as the bundle has upstreams, and 1",
     ),
     "authority": Label("ids of authorities over client certificates", "as many as the bundle has"),
     "caller_affiliate": Label(

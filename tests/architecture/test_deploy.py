@@ -9,6 +9,7 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
+from deploy.monitoring.runbooks import PAGES, link
 from proxy.counting import Counted
 from proxy.telemetry import Metrics, ProbeMetrics
 from tests.support.watch import DEPLOY, RULES, rules
@@ -74,13 +75,18 @@ def test_every_yaml_file_parses(path: Path) -> None:
 def test_every_alert_says_what_a_person_needs(alert: dict[str, Any]) -> None:
     assert alert["labels"].keys() == {"severity", "team"}
     assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}
-    page = ROOT / alert["annotations"]["runbook_url"]
+    page = _find_page(alert)
+    assert alert["annotations"]["runbook_url"] == link(page.stem)
     assert alert["alert"] in page.read_text(encoding="utf-8")
 
 
 def test_every_runbook_belongs_to_an_alert() -> None:
-    named = {(ROOT / alert["annotations"]["runbook_url"]).resolve() for alert in ALERTS}
-    assert set((ROOT / "docs" / "runbooks").glob("*.md")) == named
+    assert set((ROOT / PAGES).glob("*.md")) == {*map(_find_page, ALERTS)}
+
+
+def _find_page(alert: dict[str, Any]) -> Path:
+    address: str = alert["annotations"]["runbook_url"]
+    return ROOT / PAGES / address.rpartition("/")[2]
 
 
 def test_the_listed_countries_are_the_reference_bundles_wherever_they_stand() -> None:

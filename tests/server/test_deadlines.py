@@ -265,9 +265,8 @@ async def test_a_handshake_that_does_not_come_ends_the_connection(
     monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", SOON)
     name = x509.DNSName("localhost")
     own = a_leaf(partner_ca(), since=-YEARS, until=YEARS, usages=[SERVER], general=[name], serial=None)
-    files = {"tls_certificate": tmp_path / "own.pem", "tls_key": tmp_path / "own.key"}
-    for path, text in zip(files.values(), (own.pem, own.key_pem), strict=True):
-        path.write_text(text, encoding="ascii")
+    certificate, key = own.write(tmp_path, "own")
+    files = {"tls_certificate": certificate, "tls_key": key}
     async with a_world(tmp_path, api, **files) as world, talking(world) as talk:
         talk.send(begun)
         assert await talk.rest() == b""

@@ -31,6 +31,7 @@ OLD_DATABASE: Final = render_database({"192.0.2.0/24": {"country": {"iso_code": 
 YEARS: Final = 3 * 365 * 86400
 NEW_LEDGER_KEY: Final = "Make one with `sekisho ledger keygen FILE --name NAME` and name it with --ledger-key FILE."
 NEW_RING: Final = "Make one with `sekisho keygen FILE` and name it with --pseudonym-key FILE."
+NEW_TLS_KEY: Final = "Name a file in PEM, not encrypted."
 A_FOLDER: Final = "it is a folder (Docker makes one in the place of a file that is to be mounted and is not there)"
 INIT: Final = "`sekisho init DIR` writes a small bundle that loads"
 READY: Final = '"message": "ready"'
@@ -64,9 +65,11 @@ def a_certificate(**changes: Any) -> Held:
     return a_leaf(a_ca(), usages=[SERVER], general=[x509.DNSName("localhost")], serial=None, **told)
 
 
-def tls(certificate: str, key: str) -> MisSet:
-    """Return what has the listener speak TLS by these files."""
-    return setting(tls_certificate=lambda d: d.file("own.pem", certificate), tls_key=lambda d: d.file("own.key", key))
+def tls(certificate: str, key: str, mode: int = 0o600) -> MisSet:
+    """Return what has the listener speak TLS by these files, the key's with this mode."""
+    return setting(
+        tls_certificate=lambda d: d.file("own.pem", certificate), tls_key=lambda d: d.file("own.key", key, mode)
+    )
 
 
 def encrypted(held: Held) -> str:
@@ -263,7 +266,21 @@ CANNOT_START: Final[dict[str, tuple[MisSet, str | re.Pattern[str]]]] = {
         "The file DIR/none (--tls-certificate) cannot be read: No such file or directory."),
     "a certificate and a key that were swapped": says(
         tls(OWN.key_pem, OWN.pem), "The file DIR/own.pem (--tls-certificate) holds no certificate: it is PEM."),
-    "a key that is empty": says(tls(OWN.pem, ""), "The file DIR/own.key (--tls-key) holds no private key: it is PEM."),
+    "a key that is empty": says(
+        tls(OWN.pem, ""), f"The private key (--tls-key) DIR/own.key is none: it is empty. {NEW_TLS_KEY}"),
+    "a key that is none": says(
+        tls(OWN.pem, OWN.pem), "The file DIR/own.key (--tls-key) holds no private key: it is PEM."),
+    "a key that is not there": says(
+        setting(tls_certificate=lambda d: d.file("own.pem", OWN.pem), tls_key=lambda d: d.folder / "none"),
+        f"The private key (--tls-key) DIR/none cannot be read: No such file or directory. {NEW_TLS_KEY}"),
+    "a key that everybody may read": says(
+        tls(OWN.pem, OWN.key_pem, 0o644),
+        "The private key (--tls-key) DIR/own.key is open to others (mode 644), and whoever has it can do as the "
+        "gateway does: chmod 600 DIR/own.key, or 640 where its group is the gateway's alone."),
+    "a key that a group may write": says(
+        tls(OWN.pem, OWN.key_pem, 0o660),
+        "The private key (--tls-key) DIR/own.key is open to others (mode 660), and whoever has it can do as the "
+        "gateway does: chmod 600 DIR/own.key, or 640 where its group is the gateway's alone."),
     "a key of another certificate": says(
         tls(OWN.pem, a_certificate().key_pem),
         "The certificate DIR/own.pem and the key DIR/own.key cannot be used together (key values mismatch): both are "

@@ -15,6 +15,7 @@ from aiohttp import web
 from proxy.demo.issuer import make_issuer_app
 from tests.support.keys import write_pseudonym_keys
 from tests.support.ledger import write_ledger_key
+from tests.support.talk import measure
 from tests.support.world import (
     DATA_TEAM,
     ISSUERS,
@@ -98,6 +99,7 @@ async def test_an_api_that_dies_midway_is_never_mistaken_for_a_whole_answer(
             await response.read()
     (end,) = await world.wait_for_ends(1)
     assert (end["complete"], end["reason"]) == (False, "upstream-broken")
+    assert await measure(world, 'sekisho_upstream_failures_total{api="users",reason="upstream-broken"}') == 1
 
 
 async def test_a_client_that_hangs_up_midway_ends_the_apis_work(world: World, api: StreamingApi) -> None:

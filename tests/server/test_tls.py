@@ -80,6 +80,7 @@ class Place(World, frozen=True, kw_only=True):
     def write(self, held: Held) -> None:
         """Put another certificate in the place of the gateway's own, as those who renew them do: whole files."""
         for name, text in (("own.key", held.key_pem), ("own.pem", held.pem)):
+            (self.folder / "new").touch(mode=0o600)
             (self.folder / "new").write_text(text, encoding="ascii")
             (self.folder / "new").replace(self.folder / name)
 
@@ -630,6 +631,24 @@ async def test_the_old_certificate_stays_in_use_while_there_is(
         assert await _tls_doubts(place) == []
 
 
+async def test_the_old_key_stays_in_use_while_others_may_read_the_new_one(tmp_path: Path) -> None:
+    async with a_place(tmp_path) as place:
+        (place.folder / "own.key").chmod(0o644)
+
+        async def is_told() -> bool:
+            return any("own.key is open to others (mode 644)" in doubt for doubt in await _tls_doubts(place))
+
+        await becomes(is_told)
+        async with connected(place, service()) as session:
+            assert (await ask(session, place)).status == 200
+        (place.folder / "own.key").chmod(0o440)
+
+        async def is_well() -> bool:
+            return not await _tls_doubts(place)
+
+        await becomes(is_well)
+
+
 async def _tls_doubts(place: Place) -> list[str]:
     async with aiohttp.ClientSession() as session, session.get(f"{place.admin}/readyz") as answer:
         assert answer.status == 200, "it keeps nothing from being decided"
@@ -687,7 +706,6 @@ BAD_SETTINGS: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "certificates of clients without TLS": ({"tls_certificate": None, "tls_key": None}, "--tls-client"),
     "a certificate that is not there": ({"tls_certificate": Path("none.pem")}, "none.pem"),
     "PROXY headers, which clients could write inside TLS": ({"client_address": "proxy-protocol"}, "--client-address"),
-    "a key that is none": ({"tls_key": Path(__file__)}, "holds no private key: it is PEM."),
 }
 
 
@@ -710,6 +728,7 @@ async def test_a_gateway_does_not_start_that_requires_certificates_nobody_can_ha
 async def test_a_gateway_does_not_ask_for_the_password_of_a_key(tmp_path: Path) -> None:
     held = own()
     sealed = held.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
+    (tmp_path / "sealed.key").touch(mode=0o600)
     (tmp_path / "sealed.key").write_bytes(sealed)
     with pytest.raises(UsageError, match="encrypted"):
         async with a_place(tmp_path, tls_key=tmp_path / "sealed.key"):

@@ -61,6 +61,7 @@ class Held(msgspec.Struct, frozen=True):
         """Write certificate and key as PEM, and return where."""
         certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
         certificate.write_text("".join([self.pem, *(each.pem for each in chain)]), encoding="ascii")
+        key.touch(mode=0o600)
         key.write_text(self.key_pem, encoding="ascii")
         return certificate, key
 

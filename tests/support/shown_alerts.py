@@ -123,8 +123,8 @@ DEPENDENCIES: Final = {
     "SekishoCountsUnavailable": _at("ailing"),
     "SekishoLookupDown": _of("instance", "lookup", keys=[("ailing", "directory")]),
     "SekishoUpstreamDown": _of("instance", "api", keys=[("ailing", "users")]),
-    "SekishoAnswersBroken": _at("crowded"),
-    "SekishoAnswersRefused": _of("reason", keys=[("answer-type-undeclared",)]),
+    "SekishoAnswersBroken": _of("instance", "api", keys=[("crowded", "users")]),
+    "SekishoAnswersRefused": _of("api", "reason", keys=[("users", "answer-type-undeclared")]),
 }
 GATEWAYS: Final = {
     "SekishoDown": _at("gone"),

@@ -119,6 +119,15 @@ APIS: Final[dict[str, tuple[On, ...]]] = {
         ),
         on("lively", NOTHING, NOTHING),
     ),
+    "Requests that fail at their API": (
+        on(
+            "crowded",
+            valued(
+                "api", "reason", of={("users", "answer-type-undeclared"): MISSHAPEN, ("users", "upstream-broken"): CUT}
+            ),
+        ),
+        on("lively", NOTHING),
+    ),
     "Lookups": (on("ailing", valued("lookup", of={("directory",): 1})),),
     "Lookups by result": (
         on("lively", valued("lookup", "result", of={("directory", "found"): 1})),

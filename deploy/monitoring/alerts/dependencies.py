@@ -4,7 +4,7 @@
 from typing import Final
 
 from deploy.monitoring.alerts.model import Alert, Group, Severity, Team
-from deploy.monitoring.promql import events, total, volume, wrap
+from deploy.monitoring.promql import events, total, volume
 
 ANSWERS: Final = 5
 """Answers of one kind refused within a quarter of an hour: more are not one odd record."""
@@ -14,18 +14,9 @@ OLD_DAYS: Final = 14
 """Providers of geolocation databases publish weekly or more often: two of them were missed."""
 
 _ISSUER: Final = ("job", "instance", "issuer")
-_SHAPE: Final = 'reason=~"answer-.+"'
-
-
-def _lost(matchers: str) -> str:
-    """Return what counts the answers that were lost for those reasons, before they began to leave or after."""
-    return " or ".join(
-        wrap(events(each, "15m", matchers)) for each in ("sekisho_refusals_total", "sekisho_answers_cut_total")
-    )
-
-
-_BROKEN: Final = _lost('reason="upstream-broken"')
-_REFUSED: Final = _lost(_SHAPE)
+_FAILURES: Final = "sekisho_upstream_failures_total"
+_BROKEN: Final = events(_FAILURES, "15m", 'reason="upstream-broken"')
+_REFUSED: Final = events(_FAILURES, "15m", 'reason=~"answer-.+"')
 
 GROUP: Final = Group(
     "sekisho-dependencies",
@@ -172,24 +163,24 @@ unless
         ),
         Alert(
             name="SekishoAnswersBroken",
-            expr=f"{total(_BROKEN, 'job', 'instance')} > {BROKEN}",
+            expr=f"{total(_BROKEN, 'job', 'instance', 'api')} > {BROKEN}",
             why="Broken before they began to leave, or after: the caller gets 502, or an answer that breaks off.",
             severity=Severity.WARNING,
             team=Team.PLATFORM,
-            summary="Answers of an API break off at the gateway {{ $labels.instance }}",
-            description="{{ $value }} in a quarter of an hour. An API ends connections before its answers are whole, "
+            summary="Answers of the API {{ $labels.api }} break off at the gateway {{ $labels.instance }}",
+            description="{{ $value }} in a quarter of an hour. It ends connections before its answers are whole, "
             "or frames them so that nobody can say where they end. No caller took such an answer for a whole one.",
             runbook="answers-broken",
         ),
         Alert(
             name="SekishoAnswersRefused",
-            expr=f"{total(_REFUSED, 'reason')} > {ANSWERS}",
+            expr=f"{total(_REFUSED, 'api', 'reason')} > {ANSWERS}",
             why="Refused before they began to leave, or cut off after.",
             severity=Severity.WARNING,
             team=Team.PLATFORM,
-            summary="Answers of an API are refused, {{ $labels.reason }}",
+            summary="Answers of the API {{ $labels.api }} are refused, {{ $labels.reason }}",
             description="{{ $value }} in a quarter of an hour. They are not what their routes declare, so that nobody "
-            "can say whose data is in them: an API was changed, or a route is declared wrong. Nothing left.",
+            "can say whose data is in them: the API was changed, or a route is declared wrong. Nothing left.",
             runbook="answers-refused",
         ),
     ),

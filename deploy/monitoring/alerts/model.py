@@ -2,13 +2,11 @@
 """What an alert is, whatever evaluates it."""
 
 import enum
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
-RUNBOOKS: Final = "docs/runbooks"
-"""Where the runbooks are, as alerts name them. For a pager that wants a link to follow, write the address at which you
-keep ``docs/runbooks``, such as ``https://wiki.example/sekisho/runbooks``, and run ``make generate``."""
+from deploy.monitoring.runbooks import link
 
 
 class Severity(enum.StrEnum):
@@ -60,7 +58,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         return {
             "summary": self.summary,
             "description": self.description,
-            "runbook_url": f"{RUNBOOKS}/{self.runbook}.md",
+            "runbook_url": link(self.runbook),
         }
 
 

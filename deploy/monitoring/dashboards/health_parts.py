@@ -49,6 +49,14 @@ APIS: Final = Row(
             Query(count("sekisho_upstream_ejections_total", BAR, "api"), "{{api}}, taken for down"),
             width=8,
         ),
+        bars(
+            "Requests that fail at their API",
+            "Refused, or cut off after their answer had begun to leave: the API is away, breaks off, or answers what "
+            "its routes do not declare. docs/refusals.md says what each reason means and who mends it.",
+            Query(count("sekisho_upstream_failures_total", BAR, "api", "reason"), "{{api}}, {{reason}}"),
+            width=24,
+            runbook="answers-refused",
+        ),
         states(
             "Lookups",
             "A line for each directory that tells whose data it is: red while some gateway takes it for down.",

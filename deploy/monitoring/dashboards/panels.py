@@ -22,8 +22,8 @@ from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import prometheus as asked
 
-from deploy.monitoring.alerts.model import RUNBOOKS
 from deploy.monitoring.promql import events, total
+from deploy.monitoring.runbooks import link
 
 SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 HERE: Final = 'job=~"$job", instance=~"$instance"'
@@ -290,7 +290,7 @@ def _dress(
 
 def _tell(description: str, runbook: str) -> str:
     """Return what stands beside a title: what it shows, and where it is said how to look closer and what to do."""
-    return f"{description} Runbook: {RUNBOOKS}/{runbook}.md" if runbook else description
+    return f"{description} Runbook: {link(runbook)}" if runbook else description
 
 
 def _legend(panel: timeseries.Panel, sums: list[str]) -> timeseries.Panel:

@@ -6,7 +6,8 @@ An API that is bound to loopback beside its gateway, so that nobody gets round t
 - It is asked as the data path asks it: by the same addresses, TLS and name, but on a connection of its own, so that
   probes take none from callers, and neither is told by the other's luck.
 - Nothing of an answer is read but its head, and nothing is told of it but its status.
-- An API is asked once at a time. Who comes meanwhile is told the same answer; nothing is kept.
+- An API is asked at most once in ``KEPT_SECONDS``, and once at a time. Who comes meanwhile is told the same answer:
+  one that is still awaited, or one to a question asked no longer ago than that.
 """
 
 import asyncio
@@ -14,6 +15,9 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final, cast
 
+import msgspec
+
+from proxy.clock import elapsed_seconds
 from proxy.errors import UsageError
 from proxy.gateway.options import GatewayOptions
 from proxy.gateway.upstream.dial import dial, parse_place
@@ -29,6 +33,8 @@ from proxy.request.target import parse_target
 CONNECT_SECONDS: Final = 1.5
 ASK_SECONDS: Final = 2.0
 """How long all of it may take. A kubelet waits for one second unless ``timeoutSeconds`` says more."""
+KEPT_SECONDS: Final = 1.0
+"""How long after a question its answer is told again. A kubelet asks no more often: probes are seconds apart."""
 MAX_INTERIM: Final = 8
 """Interim answers before one that counts."""
 _FIELDS: Final = "Host: {}\r\nUser-Agent: sekisho\r\nAccept: */*\r\nConnection: close\r\n"
@@ -36,6 +42,20 @@ _SWITCHING: Final = 101
 _LATE: Final = f"it does not answer within {ASK_SECONDS:g} seconds"
 _ENDED: Final = "it closes the connection without an answer"
 _NO_HTTP: Final = "its answer is none of HTTP/1.1"
+
+
+class _Question(msgspec.Struct, frozen=True):
+    """What an API was asked."""
+
+    asked_at: float
+    """A reading of ``elapsed_seconds``."""
+    answer: "asyncio.Task[tuple[str, ...]]"
+    """What is wrong, a sentence for each place."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether its answer is told to who asks now."""
+        return not self.answer.done() or elapsed_seconds() < self.asked_at + KEPT_SECONDS
 
 
 class HealthAsker:
@@ -50,7 +70,7 @@ class HealthAsker:
         self._options = options
         self._apis = apis
         self._tls: dict[str, UpstreamTls] = {}
-        self._asking: dict[str, asyncio.Task[tuple[str, ...]]] = {}
+        self._questions: dict[str, _Question] = {}
 
     async def ask(self, api_id: str) -> tuple[str, ...] | None:
         """Return what is wrong, a sentence for each place; None where it is not known whom to ask, or for what."""
@@ -58,11 +78,11 @@ class HealthAsker:
         api = next((each for each in self._apis() if each.id == api_id), None)
         if target is None or api is None:
             return None
-        asking = self._asking.get(api_id)
-        if asking is None:
-            asking = self._asking[api_id] = asyncio.ensure_future(self._ask_places(api, target))
-            asking.add_done_callback(lambda _: self._asking.pop(api_id, None))
-        return await asyncio.shield(asking)
+        question = self._questions.get(api_id)
+        if question is None or not question.is_fresh:
+            answer = asyncio.ensure_future(self._ask_places(api, target))
+            question = self._questions[api_id] = _Question(elapsed_seconds(), answer)
+        return await asyncio.shield(question.answer)
 
     async def _ask_places(self, api: Api, target: str) -> tuple[str, ...]:
         tls = self._tls.setdefault(api.id, read_tls(self._options, api.id))
@@ -72,10 +92,10 @@ class HealthAsker:
 
     async def close(self) -> None:
         """Ask nobody any more."""
-        asking = [*self._asking.values()]
-        for task in asking:
-            task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        answers = [question.answer for question in self._questions.values()]
+        for answer in answers:
+            answer.cancel()
+        await asyncio.gather(*answers, return_exceptions=True)
 
 
 def check_health_paths(options: GatewayOptions, apis: Sequence[Api]) -> None:

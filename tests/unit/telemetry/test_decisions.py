@@ -98,8 +98,30 @@ OUTCOMES = [
             "rules_applied_total{staff}",
             "cross_border_requests_total{shanghai-digital,JP,JP}",
             "refusals_total{504,upstream-timeout}",
+            "upstream_failures_total{users,upstream-timeout}",
         },
         id="what was allowed, and the API was silent",
+    ),
+    pytest.param(
+        {"decision": ALLOWED, "reason": Reason.ANSWER_SHAPE_UNDECLARED, "status": 502},
+        {
+            "decisions_total{allow,staff,user}",
+            "rules_applied_total{staff}",
+            "cross_border_requests_total{shanghai-digital,JP,JP}",
+            "refusals_total{502,answer-shape-undeclared}",
+            "upstream_failures_total{users,answer-shape-undeclared}",
+        },
+        id="what was allowed, and the API answered what it does not declare",
+    ),
+    pytest.param(
+        {"reason": Reason.ANSWER_SHAPE_UNDECLARED, "status": 502, "enforced": False},
+        {"observed_refusals_total{502,answer-shape-undeclared}"},
+        id="an answer that is not as declared, only observed",
+    ),
+    pytest.param(
+        {"reason": Reason.UPSTREAM_BROKEN, "status": 502, "route": None},
+        {"refusals_total{502,upstream-broken}", "upstream_failures_total{other,upstream-broken}"},
+        id="an API that breaks off on a route that nobody declared",
     ),
     pytest.param(
         {"decision": DENIED, "reason": Reason.LEDGER_UNAVAILABLE, "status": 503},
@@ -140,7 +162,22 @@ def test_of_refusals_and_observed_refusals_one_is_counted_for(reason: Reason, en
     metrics = Metrics()
     metrics.count_outcome(an_outcome(reason=reason, enforced=enforced, status=403))
     expected = "" if reason is Reason.RULE_ALLOWS else f"sekisho_{'' if enforced else 'observed_'}refusals_total"
-    assert [name.partition("{")[0] for name in counted(metrics)] == [expected] * bool(expected)
+    names = [name.partition("{")[0] for name in counted(metrics)]
+    assert [name for name in names if name.endswith("refusals_total")] == [expected] * bool(expected)
+
+
+def test_an_answer_that_is_cut_is_counted_of_its_api_where_that_is_to_blame() -> None:
+    metrics = Metrics()
+    metrics.count_cut(ROUTE, Reason.UPSTREAM_BROKEN)
+    metrics.count_cut(ROUTE, Reason.CLIENT_GONE)
+    metrics.count_cut(None, Reason.ANSWER_MALFORMED)
+    assert counted(metrics) == {
+        "sekisho_answers_cut_total{upstream-broken}": 1,
+        "sekisho_answers_cut_total{client-gone}": 1,
+        "sekisho_answers_cut_total{answer-malformed}": 1,
+        "sekisho_upstream_failures_total{users,upstream-broken}": 1,
+        "sekisho_upstream_failures_total{other,answer-malformed}": 1,
+    }
 
 
 def test_a_method_that_is_none_of_ours_is_counted_as_other() -> None:

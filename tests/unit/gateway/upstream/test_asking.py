@@ -174,7 +174,50 @@ async def test_a_storm_of_probes_is_one_question_and_who_goes_away_ends_it_for_n
         go_on.set()
         assert set(await asyncio.gather(*others)) == {()}
         assert len(api.received) == 1
-        assert await asker.ask("users") == (), "asked anew: nothing is kept"
+
+
+class Turning:
+    """An API that is healthy until told otherwise."""
+
+    def __init__(self) -> None:
+        self.answer = OK
+
+    async def act(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(self.answer)
+
+
+async def test_an_api_is_asked_once_a_second_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, turning = [100.0], Turning()
+    monkeypatch.setattr(asking, "elapsed_seconds", lambda: now[0])
+    async with serving(turning.act) as api:
+        asker = an_asker(api.url)
+        for _ in range(50):
+            assert await asker.ask("users") == ()
+        turning.answer = b"HTTP/1.1 500 No\r\n\r\n"
+        now[0] += asking.KEPT_SECONDS - 0.001
+        assert await asker.ask("users") == (), "of the same second"
+        assert len(api.received) == 1
+        now[0] += 0.001
+        told = await asyncio.gather(*(asker.ask("users") for _ in range(50)))
+        assert set(told) == {("users: it answers 500",)}, "healthy no longer than that second"
+        assert len(api.received) == 2
+        turning.answer = OK
+        assert await asker.ask("users") == ("users: it answers 500",), "what is wrong is kept likewise"
+        now[0] += asking.KEPT_SECONDS
+        assert await asker.ask("users") == ()
+        assert len(api.received) == 3
+
+
+async def test_an_answer_that_was_long_in_coming_is_not_kept_beyond_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, turning = [100.0], Turning()
+    monkeypatch.setattr(asking, "elapsed_seconds", lambda: now[0])
+    async with serving(turning.act) as api:
+        asker = an_asker(api.url)
+        waiting = asyncio.ensure_future(asker.ask("users"))
+        await asyncio.sleep(0)
+        now[0] += asking.KEPT_SECONDS
+        assert [await waiting, await asker.ask("users")] == [(), ()]
         assert len(api.received) == 2
 
 

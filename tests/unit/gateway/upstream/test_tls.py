@@ -279,12 +279,24 @@ FILES: dict[str, tuple[Callable[[Corp], dict[str, Path]], str]] = {
         lambda corp: {"certificate": corp.ca_path, "key": _write(corp, _encrypted(corp.ca))},
         "SEKISHO_UPSTREAM_KEY.+encrypted",
     ),
+    "a key that others may read": (
+        lambda corp: {"certificate": corp.ca_path, "key": _write(corp, corp.ca.key_pem, 0o604)},
+        r"The private key \(SEKISHO_UPSTREAM_KEY of 'users'\).+ is open to others \(mode 604\)",
+    ),
 }  # fmt: skip
 
 
-def _write(corp: Corp, text: str) -> Path:
+@pytest.mark.parametrize("mode", [0o400, 0o440, 0o600, 0o640], ids=oct)
+def test_a_key_of_the_gateways_alone_is_taken_as_those_who_mount_it_leave_it(mode: int, corp: Corp) -> None:
+    _, key = corp.ca.write(corp.folder, "ours")
+    key.chmod(mode)
+    Asking("https://users.internal", upstream_certificate={"users": corp.ca_path}, upstream_key={"users": key})
+
+
+def _write(corp: Corp, text: str, mode: int = 0o600) -> Path:
     path = corp.folder / "written"
     path.write_text(text)
+    path.chmod(mode)
     return path
 
 
