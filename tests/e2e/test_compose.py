@@ -83,9 +83,16 @@ def _wait_for_alert(rehearsal: Rehearsal) -> str:
 
 
 def _check_what_is_watched(rehearsal: Rehearsal) -> None:
-    asked = rehearsal.containers["prometheus"].run("wget", "-q", "-O", "-", "http://127.0.0.1:9090/api/v1/targets")
-    targets = json.loads(asked.stdout)["data"]["activeTargets"]
-    assert {each["labels"]["job"]: each["health"] for each in targets} == {"sekisho": "up", "sekisho-probe": "up"}
+    """Look until every target was: each is scraped for the first time at a moment of its own."""
+    deadline = time.monotonic() + ALERT_SECONDS
+    while True:
+        asked = rehearsal.containers["prometheus"].run("wget", "-q", "-O", "-", "http://127.0.0.1:9090/api/v1/targets")
+        targets = json.loads(asked.stdout)["data"]["activeTargets"]
+        seen = {each["labels"]["job"]: each["health"] for each in targets}
+        if seen == {"sekisho": "up", "sekisho-probe": "up"}:
+            return
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.2)
 
 
 def _check_the_evidence(rehearsal: Rehearsal) -> None:

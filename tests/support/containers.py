@@ -43,7 +43,7 @@ def missing_rights() -> str:
     if os.geteuid() != 0:
         return "Networks and file systems of their own can only be made by root: run the tests as root."
     try:
-        with network_namespace("sekisho-probe"):
+        with network_namespace(f"sekisho{os.getpid()}-probe"):
             return ""
     except subprocess.CalledProcessError as error:
         return f"No network of its own can be made here: {error.stderr.decode().strip()}."
