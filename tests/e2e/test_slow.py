@@ -31,7 +31,7 @@ FIELD_BYTES: Final = 32 * 1024
 HONEST: Final = ("127.0.0.2", 0)
 """From where others ask; the attack comes from 127.0.0.1."""
 ANSWER_SECONDS: Final = 10.0
-"""The longest that they may wait, on a busy machine: less than the attack lasts, which holds them up or does not."""
+"""The longest that they may wait, on a busy machine."""
 ATTACKERS: Final = 150
 LIMIT: Final = 100
 ROOM: Final = 10

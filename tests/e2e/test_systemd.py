@@ -212,4 +212,5 @@ async def test_what_cannot_start_says_why_in_the_journal_and_is_tried_again(serv
     service.set(workrs="2")
     await service.run(START, check=False)
     await _until(lambda: "SEKISHO_WORKRS is no setting" in service.machine.journal(UNIT))
-    await _until(lambda: service.machine.show(UNIT, "ActiveState") == "activating")  # inactive for a moment between two starts
+    # Between two starts it is inactive for a moment.
+    await _until(lambda: service.machine.show(UNIT, "ActiveState") == "activating")
