@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 DEPLOY: Final = Path(__file__).parents[1]
-PROGRAM_SECONDS: Final = 300
+PROGRAM_SECONDS: Final = 900
 _NO_FILES: Final = ("__pycache__",)
 
 

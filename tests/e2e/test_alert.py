@@ -37,8 +37,9 @@ Record: TypeAlias = Mapping[str, Any]
 LISTED: Final = {"CN", "HK", "MO"}
 WHO: Final = ("tied_country", "caller_affiliate", "subject_country")
 SHANGHAI_ENGINEER: Final = next(scene for scene in STORY if scene.by == "jp-no-china")
-ALERTS_SECONDS: Final = 20
+ALERTS_SECONDS: Final = 60
 """A scrape and an evaluation are a second each; the rest is for a busy machine."""
+COMMAND_SECONDS: Final = 60
 RUNBOOKS: Final = Path(__file__).parents[2] / "docs" / "runbooks"
 
 
@@ -66,6 +67,7 @@ def test_each_alert_is_told_to_its_team(labels: dict[str, str], receiver: str) -
     assert (code, printed.split()[0]) == (0, receiver)
 
 
+@pytest.mark.timeout(300)
 async def test_a_denied_attempt_reaches_a_person(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with run_stage() as stage, run_watch(tmp_path, stage.admin.removeprefix("http://")) as watch:
         assert await watch.query('ALERTS{alertstate="firing"}') == [], "nothing has happened yet"
@@ -199,6 +201,6 @@ async def _check_runbooks(stage: Stage, watch: Watch) -> None:
 def _run_query(stage: Stage, command: list[str]) -> list[str]:
     run = subprocess.run(
         [sys.executable, "-m", "proxy.cli", *command[1:]],
-        cwd=stage.ledger.parent, capture_output=True, text=True, timeout=20, check=True,
+        cwd=stage.ledger.parent, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True,
     )  # fmt: skip
     return run.stdout.splitlines()

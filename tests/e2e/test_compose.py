@@ -18,7 +18,7 @@ from tests.support.containers import missing_rights, our_image
 from tests.support.watch import DEPLOY, missing_programs
 
 COMPOSE: Final = DEPLOY / "compose" / "compose.yaml"
-ALERT_SECONDS: Final = 60
+TOLD_SECONDS: Final = 60
 FIRST_ALERT: Final = "security-team <- firing warning SekishoDeniedTiedAttempt: Denied: a caller of shanghai-digital"
 
 
@@ -47,7 +47,7 @@ def test_the_story_is_played_and_somebody_is_told(rehearsal: Rehearsal, capsys: 
     assert code == 0, told
     scenes = len(list_scenes(dict.fromkeys(NETWORKS.values(), "")))
     assert f"{scenes} of {scenes} outcomes are the expected ones." in told
-    line = _wait_for_alert(rehearsal)
+    line = _wait_for_output(rehearsal, "receiver", FIRST_ALERT)
     with capsys.disabled():
         print(f"\n\n{told}\n  after {time.monotonic() - begun:.1f} s the receiver shows:\n    {line}\n")  # noqa: T201 - what a person sees
     assert '"tied_country": "CN"' in line
@@ -69,23 +69,31 @@ def _check_what_callers_reach(rehearsal: Rehearsal) -> None:
     flags = [word for name, url in ways.items() for word in ("--url", f"{name}={url}")]
     code, told = rehearsal.run("caller", "probe", "--timeout", "2", *flags)
     assert (code, told) == (0, "".join(f"{name}: unreachable: no connection\n" for name in ways))
-    assert "users: unreachable: no connection" in rehearsal.containers["probe"].output
+    _wait_for_output(rehearsal, "probe", "users: unreachable: no connection")
 
 
-def _wait_for_alert(rehearsal: Rehearsal) -> str:
-    deadline = time.monotonic() + ALERT_SECONDS
-    while True:
-        output = rehearsal.containers["receiver"].output
-        if found := re.search(rf"^{re.escape(FIRST_ALERT)}.*\n", output, re.MULTILINE):
-            return found[0].strip()
-        assert time.monotonic() < deadline, output + rehearsal.containers["alertmanager"].output
+def _wait_for_output(rehearsal: Rehearsal, name: str, begin: str) -> str:
+    """Wait until a service has printed a line that begins so, and return the line."""
+    container = rehearsal.containers[name]
+    line = re.compile(rf"^{re.escape(begin)}.*\n", re.MULTILINE)
+    deadline = time.monotonic() + TOLD_SECONDS
+    while not (found := line.search(container.output)):
+        assert time.monotonic() < deadline, container.output
         time.sleep(0.2)
+    return found[0].strip()
 
 
 def _check_what_is_watched(rehearsal: Rehearsal) -> None:
-    asked = rehearsal.containers["prometheus"].run("wget", "-q", "-O", "-", "http://127.0.0.1:9090/api/v1/targets")
-    targets = json.loads(asked.stdout)["data"]["activeTargets"]
-    assert {each["labels"]["job"]: each["health"] for each in targets} == {"sekisho": "up", "sekisho-probe": "up"}
+    """Look until every target was: each is scraped for the first time at a moment of its own."""
+    deadline = time.monotonic() + TOLD_SECONDS
+    while True:
+        asked = rehearsal.containers["prometheus"].run("wget", "-q", "-O", "-", "http://127.0.0.1:9090/api/v1/targets")
+        targets = json.loads(asked.stdout)["data"]["activeTargets"]
+        seen = {each["labels"]["job"]: each["health"] for each in targets}
+        if seen == {"sekisho": "up", "sekisho-probe": "up"}:
+            return
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.2)
 
 
 def _check_the_evidence(rehearsal: Rehearsal) -> None:

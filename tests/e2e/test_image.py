@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import asyncio
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,10 +13,12 @@ import pytest
 from aiohttp import web
 
 from proxy.demo.issuer import make_issuer_app
+from tests.support.command import reserve_port
 from tests.support.image import Rehearsal, as_another_user, give_to_user
 from tests.support.keys import write_pseudonym_keys
 from tests.support.ledger import read_records, write_ledger_key
-from tests.support.world import ISSUERS, POLICIES, headers, serve_raw, wait_for
+from tests.support.watch import poll
+from tests.support.world import ISSUERS, POLICIES, headers, serve_app, serve_raw
 
 
 @pytest.fixture
@@ -25,12 +27,6 @@ def folder() -> Iterator[Path]:
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _answer(_request: web.BaseRequest) -> web.StreamResponse:
@@ -50,12 +46,12 @@ async def test_the_image_installs_starts_serves_and_stops_as_another_user(folder
     secrets = rehearsal.make_place("/run/secrets")
     give_to_user(write_pseudonym_keys(secrets / "sekisho-pseudonym-key"))
     give_to_user(write_ledger_key(secrets / "sekisho-ledger-key"))
-    runner = web.AppRunner(make_issuer_app(ISSUERS))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    idp = "http://{}:{}".format(*runner.addresses[0][:2])
-    listen, admin = f"127.0.0.1:{_free_port()}", f"127.0.0.1:{_free_port()}"
-    async with serve_raw(_answer) as upstream:
+    with reserve_port() as port, reserve_port() as admin:
+        await _serve_and_stop(rehearsal, f"127.0.0.1:{port}", f"127.0.0.1:{admin}")
+
+
+async def _serve_and_stop(rehearsal: Rehearsal, listen: str, admin: str) -> None:
+    async with serve_app(make_issuer_app(ISSUERS)) as idp, serve_raw(_answer) as upstream:
         env = rehearsal.environment() | {
             "SEKISHO_LISTEN": listen,
             "SEKISHO_ADMIN": admin,
@@ -69,17 +65,19 @@ async def test_the_image_installs_starts_serves_and_stops_as_another_user(folder
         try:
             health = [program, *rehearsal.health()[1:]]
 
-            def is_healthy() -> bool:
+            async def is_healthy() -> bool:
                 assert process.poll() is None, "the gateway ended"
-                return _run(health, env, user).returncode == 0
+                return (
+                    await asyncio.to_thread(_run, health, env, user)
+                ).returncode == 0  # it needs the issuer to start
 
-            await wait_for(is_healthy, 60)
+            await poll(is_healthy, 60)
             async with aiohttp.request("GET", f"http://{listen}/v1/jp/users/42", headers=headers()) as response:
                 assert (response.status, await response.json()) == (200, {"id": "42"})
             async with aiohttp.request("GET", f"http://{listen}/v1/jp/users/42") as response:
                 assert response.status == 401
             if user:
-                for place in (rehearsal.path("/opt/sekisho/x"), f"{folder}/x"):
+                for place in (rehearsal.path("/opt/sekisho/x"), f"{rehearsal.folder}/x"):
                     assert _run(["/usr/bin/touch", place], env, user).returncode != 0
             ledger = Path(rehearsal.path("/var/lib/sekisho/ledger"))
             assert [path for path in (ledger, *ledger.rglob("*")) if path.stat().st_mode & 0o077] == []
@@ -87,7 +85,6 @@ async def test_the_image_installs_starts_serves_and_stops_as_another_user(folder
             process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         assert [record["line"] for record in read_records(ledger)][-2:] == ["stop", "checkpoint"]
-    await runner.cleanup()
 
 
 def test_nothing_else_of_the_machine_is_in_the_image_s_environment(folder: Path) -> None:

@@ -33,7 +33,7 @@ CERTIFICATE: Final = "/etc/ssl/issuer"
 ALLOW: Final = "rules/allow.yaml"
 DENY: Final = "rules/deny.yaml"
 CASES: Final = "tests/line-2021.yaml"
-CHANGE_SECONDS: Final = 30
+CHANGE_SECONDS: Final = 60
 REDIS: Final = f"{NETWORK}.8"
 PASSWORD: Final = "word"
 LIMIT: Final = b"""
@@ -79,7 +79,7 @@ class Outside(msgspec.Struct, frozen=True):
         """
         token = ("--as", person, "--issuer", "https://issuer:8443") if person else ()
         by = ("env", f"SSL_CERT_FILE=/var/lib/sekisho/certificate/{trust}")
-        run = self.container.run(*by, "sekisho", "sample", "call", "--seconds", "3", *token, url)
+        run = self.container.run(*by, "sekisho", "sample", "call", "--seconds", "10", *token, url)
         status, _, body = run.stdout.partition("\n")
         return (int(status[:3]), body) if status[:3].isdigit() else (0, run.stdout + run.stderr)
 
@@ -191,7 +191,7 @@ def _check_the_end(cluster: Cluster, running: RunningPod, outside: Outside) -> N
     assert next(ended)[0] == "users-api"
     api, gateway = running.pod.find("users-api"), running.pod.find("sekisho")
     cluster.wait_for(running, api, "readinessProbe", expected=False)
-    assert cluster.probe(running, gateway, "livenessProbe")
+    cluster.wait_for(running, gateway, "livenessProbe")
     assert outside.call(f"http://{running.address}:8080{USER}42", STAFF)[0] == 502
     assert next(ended) == ("sekisho", 0), running.containers["sekisho"].output
     (ledger,) = (running.volumes["sekisho-ledger"] / "ledger").iterdir()

@@ -157,19 +157,23 @@ async def test_a_deployment_is_rolled_one_pod_after_the_other_and_no_request_is_
     async with deploy(tmp_path, "SEKISHO_DRAIN_SECONDS=10") as deployment:
         serving = [await deployment.start(name) for name in ("pod-1", "pod-2")]
         answers: list[int] = []
+        asked: list[Replica] = []
         is_over = asyncio.Event()
 
         async def load(turn: int) -> None:
             while not is_over.is_set():
                 turn += 1
-                answers.append(await serving[turn % len(serving)].ask(1))
+                replica = serving[turn % len(serving)]
+                asked.append(replica)
+                answers.append(await replica.ask(1))
+                asked.remove(replica)
 
         loading = [asyncio.ensure_future(load(turn)) for turn in range(2)]
         for old, name in ((serving[0], "pod-3"), (serving[1], "pod-4")):
             serving.append(await deployment.start(name))
             serving.remove(old)  # what a readiness probe and the preStop pause see to
-            enough = len(answers) + 4  # those that it was sent before are answered by then
-            await wait_for(lambda enough=enough: len(answers) > enough, 30)  # type: ignore[misc]
+            enough = len(answers) + 4
+            await wait_for(lambda old=old, enough=enough: old not in asked and len(answers) > enough, 30)  # type: ignore[misc]
             assert await old.end(signal.SIGTERM) == 0
         is_over.set()
         await asyncio.gather(*loading)

@@ -22,7 +22,7 @@ from tests.support.containers import NSENTER, Container, Image, Mount, ip, netwo
 
 FREE: Final = IPv4Network("10.213.0.0/16")
 """Where networks are that say nothing of their addresses."""
-HEALTH_SECONDS: Final = 60
+HEALTH_SECONDS: Final = 120
 NO_IMAGE: Final = ("grafana/grafana",)
 """Of these there is no program on this machine: what uses one is left out."""
 _NOBODY: Final = 65534

@@ -43,7 +43,7 @@ def missing_rights() -> str:
     if os.geteuid() != 0:
         return "Networks and file systems of their own can only be made by root: run the tests as root."
     try:
-        with network_namespace("sekisho-probe"):
+        with network_namespace(f"sekisho{os.getpid()}-probe"):
             return ""
     except subprocess.CalledProcessError as error:
         return f"No network of its own can be made here: {error.stderr.decode().strip()}."
@@ -177,7 +177,7 @@ class Container:
         while self._process.poll() is None and not self._ready.exists():
             time.sleep(0.01)
 
-    def run(self, *command: str, seconds: float = 30) -> "subprocess.CompletedProcess[str]":
+    def run(self, *command: str, seconds: float = 60) -> "subprocess.CompletedProcess[str]":
         """Run a command inside, beside what runs there."""
         assert self._process is not None
         inside = [NSENTER, f"--target={self._process.pid}", "--mount", "--net", "chroot", str(self._folder / "root")]

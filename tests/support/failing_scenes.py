@@ -32,6 +32,8 @@ DATABASE_AGE: Final = 40 * DAY
 DATABASE_MAX_DAYS: Final = 30
 UNCONNECTED: Final = 3
 """Failures to connect to an API, after which it is taken for down."""
+SOUGHT: Final = 6
+"""Data subjects to look up in a directory that is away: it is asked for the first, and no more for all of the rest."""
 PLUS: Final = STAFF | {"affiliate": "line-plus", "residence_country": "KR"}
 AILING: Final = (
     ("bundle.yaml", "  rules/deny.yaml: [rules]\n", "  rules/deny.yaml: [rules]\n  rules/limit.yaml: [rules]\n"),
@@ -63,7 +65,7 @@ async def run_ailing(folder: Path, disk: SmallDisk) -> AsyncIterator[Playing]:
             jwks_refresh_seconds=1, jwks_minimum_seconds=0, jwks_stale_seconds=3,
             lookup={"directory": NOWHERE + "/{id}"},
             geoip=countries, geoip_max_age_days=DATABASE_MAX_DAYS, counts="redis://127.0.0.1:1/0",
-            ledger=disk.place / "ledger", watch_seconds=0.1, upstream_down_seconds=600,
+            ledger=disk.place / "ledger", watch_seconds=0.1, upstream_down_seconds=600, upstream_keep_seconds=600,
         )  # fmt: skip
         async with world as running:
 
@@ -83,7 +85,7 @@ async def _lose_friends(world: World) -> None:
     thais = [await ask(world, "/v1/th/users/45", PLUS, "10.82.0.9") for _ in range(UNCONNECTED + 1)]
     assert thais == [502] * len(thais)
     assert await ask(world, "/v1/kr/users/43", PLUS, "10.82.0.9") == 503, "it is not known how much was read"
-    ids = [await ask(world, f"/v1/users/by-id/{user}", STAFF) for user in range(10, 16)]
+    ids = [await ask(world, f"/v1/users/by-id/{user}", STAFF) for user in range(10, 10 + SOUGHT)]
     assert ids == [503] * len(ids)
     await poll(lambda: _shows(world, f'sekisho_key_set_keys{{issuer="{AWAY}"}} 0.0'), 30)
     sso = Issuer("https://sso.naver.example").token(unix_seconds(), sub="kim", company="naver")

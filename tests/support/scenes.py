@@ -32,6 +32,7 @@ from tests.support.keys import KEY as PSEUDONYM_KEY
 from tests.support.keys import SUBJECTS_KEY, write_pseudonym_keys
 from tests.support.ledger import KEY, read_records
 from tests.support.mmdb import write_database
+from tests.support.watch import poll
 from tests.support.world import ENGINEER, OFFICE, STAFF, World, headers, run_world, serve_raw, wait_for
 
 DAY: Final = 86400
@@ -243,7 +244,8 @@ async def run_crowded(folder: Path) -> AsyncIterator[Playing]:
         return response
 
     seated: list[asyncio.StreamWriter] = []
-    async with serve_raw(handle) as api, run_world(folder, api, max_connections=SEATS) as world:
+    settings = {"max_connections": SEATS, "client_idle_seconds": DAY}  # who holds a seat says nothing, and keeps it
+    async with serve_raw(handle) as api, run_world(folder, api, **settings) as world:
 
         async def play() -> None:
             for _ in range(MISSHAPEN):
@@ -252,6 +254,7 @@ async def run_crowded(folder: Path) -> AsyncIterator[Playing]:
                 with contextlib.suppress(aiohttp.ClientError):
                     await ask(world, "/v1/jp/users/42", STAFF)
             await _flood(world)
+            await poll(lambda: _is_left(world))
             held = [await asyncio.open_connection(world.host, world.port) for _ in range(SEATS)]
             for _ in range(TURNED_AWAY):
                 assert await ask(world, "/v1/jp/users/42", STAFF) == 503
@@ -276,6 +279,12 @@ async def _flood(world: World) -> None:
                 return response.status
 
         assert {*await asyncio.gather(*(send(*target) for target in targets))} == {404}
+
+
+async def _is_left(world: World) -> bool:
+    """Say whether the gateway knows that every caller has hung up."""
+    async with aiohttp.request("GET", f"{world.admin}/metrics") as response:
+        return "\nsekisho_connections 0.0\n" in await response.text()
 
 
 async def ask(world: World, target: str, claims: dict[str, Any], address: str = OFFICE, **changes: Any) -> int:

@@ -5,6 +5,7 @@ import platform
 from typing import Final
 
 from proxy.counting import MAX_CHILDREN
+from proxy.subject.asking import PATIENCE
 from proxy.telemetry.attempts import MAX_MEMBERS
 from proxy.version import VERSION
 from tests.support.failing_scenes import (
@@ -13,6 +14,7 @@ from tests.support.failing_scenes import (
     CERTIFICATE_SECONDS,
     DATABASE_AGE,
     LIST_SECONDS,
+    SOUGHT,
     UNANSWERED,
     UNCONNECTED,
     WORKERS,
@@ -131,7 +133,14 @@ APIS: Final[dict[str, tuple[On, ...]]] = {
     "Lookups": (on("ailing", valued("lookup", of={("directory",): 1})),),
     "Lookups by result": (
         on("lively", valued("lookup", "result", of={("directory", "found"): 1})),
-        on("ailing", valued("lookup", "result", of={("directory", _FAILED): 3, ("directory", "skipped"): 3})),
+        on(
+            "ailing",
+            valued(
+                "lookup",
+                "result",
+                of={("directory", _FAILED): Between(PATIENCE, SOUGHT - 1), ("directory", "skipped"): SOME},
+            ),
+        ),
     ),
     "Time of lookups": (on("lively", number(A_MOMENT)),),
     "Answers of directories that are kept": (

@@ -22,6 +22,7 @@ from tests.support.world import serve_app, wait_for
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 RULES: Final = DEPLOY / "prometheus" / "sekisho.rules.yml"
 PROGRAMS: Final = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
+START_SECONDS: Final = 60
 STOP_SECONDS: Final = 10
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ def rules() -> list[dict[str, Any]]:
     return [rule for group in read_example(RULES.name)["groups"] for rule in group["rules"]]
 
 
-async def poll(fetch: Callable[[], Awaitable[T]], seconds: float = 20.0) -> T:
+async def poll(fetch: Callable[[], Awaitable[T]], seconds: float = 60.0) -> T:
     """Ask until the answer is not empty, and return it."""
     async with asyncio.timeout(seconds):
         while not (value := await fetch()):
@@ -203,7 +204,7 @@ async def _running(folder: Path, program: str, *arguments: str) -> AsyncIterator
     with log.open("wb") as output:
         process = subprocess.Popen([program, *arguments], stdout=output, stderr=output, cwd=folder)
     try:
-        found = await wait_for(lambda: _find_address(log, process), 20)
+        found = await wait_for(lambda: _find_address(log, process), START_SECONDS)
         yield found
     finally:
         process.terminate()
