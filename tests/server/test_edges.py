@@ -265,9 +265,9 @@ class TestKeys:
             async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
                 return response.status
 
-        async with self.world(tmp_path, delay, jwks_minimum_seconds=0.5, jwks_stale_seconds=0.5) as world:
+        async with self.world(tmp_path, delay, jwks_minimum_seconds=0.5, jwks_stale_seconds=2) as world:
             delay[0] = 0.3
-            await asyncio.sleep(0.6)  # the keys are stale then, and the next request makes them be fetched
+            await asyncio.sleep(2.1)  # the keys are stale then, and the next request makes them be fetched
             async with connected(world, raw_request("GET", USER)) as (_, writer):
                 await asyncio.sleep(0.1)
                 follower = asyncio.ensure_future(honest(world))

@@ -73,7 +73,7 @@ def headers(claims: dict[str, Any] | None = None, address: str = OFFICE) -> dict
     return {"Authorization": f"Bearer {token(claims)}", "X-Forwarded-For": address}
 
 
-async def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+async def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     """Poll until the condition holds; its value is returned."""
     async with asyncio.timeout(seconds):
         while not (value := condition()):
