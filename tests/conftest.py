@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guards that hold for every test: loopback alone, no environment of the machine's."""
+"""Guards that hold for every test: loopback alone, no environment of the machine's, examples that stay the same."""
 
 import os
 import socket
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # What needs more than this checkout and its virtual environment: `make e2e` runs it, and names what it needs.
 collect_ignore = ["e2e"]
+
+# A test says today what it said yesterday, and a slow machine fails none: what a test sets for itself goes before.
+settings.register_profile(
+    "house", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("house")
 
 _connect = socket.socket.connect
 

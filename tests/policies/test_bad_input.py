@@ -33,9 +33,9 @@ FUZZED: Final = settings(
 
 def assert_placed(folder: Path, *, seconds: float = 10.0) -> list[str]:
     """Load a folder; whatever is wrong with it is a problem with its place, soon."""
-    began = time.monotonic()
+    began = time.process_time()
     problems = problems_of(folder)
-    assert time.monotonic() - began < seconds
+    assert time.process_time() - began < seconds
     assert not [problem for problem in problems if not PLACED.fullmatch(problem)]
     return problems
 

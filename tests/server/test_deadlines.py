@@ -130,7 +130,7 @@ async def test_a_body_that_comes_in_time_may_take_longer_than_any_part_of_it(tmp
 
 
 async def test_an_api_that_is_slow_to_take_a_body_is_not_blamed_on_the_caller(tmp_path: Path, api: HandApi) -> None:
-    async with a_world(tmp_path, api, client_body_seconds=SOON) as world, talking(world) as talk:
+    async with a_world(tmp_path, api, client_body_seconds=3 * SOON) as world, talking(world) as talk:
         talk.send(put(f"Content-Length: {MUCH}"))
         link = await api.link()
         await link.head()

@@ -265,9 +265,9 @@ class TestKeys:
             async with aiohttp.request("GET", world.url + USER, headers=headers()) as response:
                 return response.status
 
-        async with self.world(tmp_path, delay, jwks_minimum_seconds=0.5, jwks_stale_seconds=0.5) as world:
+        async with self.world(tmp_path, delay, jwks_minimum_seconds=0.5, jwks_stale_seconds=2) as world:
             delay[0] = 0.3
-            await asyncio.sleep(0.6)  # the keys are stale then, and the next request makes them be fetched
+            await asyncio.sleep(2.1)  # the keys are stale then, and the next request makes them be fetched
             async with connected(world, raw_request("GET", USER)) as (_, writer):
                 await asyncio.sleep(0.1)
                 follower = asyncio.ensure_future(honest(world))
@@ -302,7 +302,7 @@ async def test_what_a_stop_cuts_is_recorded_as_such_and_in_time(tmp_path: Path, 
     seen: list[bytes] = []
     async with raw_api(answering(answer, seen=seen)) as url:
         reader = writer = None
-        async with run_world(tmp_path, url, drain_seconds=2) as world:
+        async with run_world(tmp_path, url, drain_seconds=4) as world:
             reader, writer = await asyncio.open_connection(world.host, world.port)
             writer.write(raw_request("GET", USER))
             await wait_for(lambda: seen)
@@ -314,7 +314,7 @@ async def test_what_a_stop_cuts_is_recorded_as_such_and_in_time(tmp_path: Path, 
     lines = lines_of(world)
     assert [line["line"] for line in lines][-len(last) :] == last
     assert lines[-2]["reason"] == "gateway-stopping"
-    assert took < 3.5, "stopping took longer than drain_seconds allow"
+    assert took < 7.5, "stopping took longer than drain_seconds allow"
 
 
 @pytest.mark.parametrize("body", [b"", b"{}"], ids=["without a body", "with a body"])

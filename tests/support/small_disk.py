@@ -90,9 +90,8 @@ class SmallDisk:
 
     def set_writable(self, *, to: bool) -> None:
         """Mount the disk anew, read-only or not; nothing on it may be open for writing."""
-        subprocess.run(
-            [MOUNT, "-o", f"remount,{'rw' if to else 'ro'}", str(self._disk)], check=True, capture_output=True
-        )
+        options = f"remount,{'rw' if to else 'ro'}"  # with its source: else a uid is added that no namespace knows
+        subprocess.run([MOUNT, "-o", options, "tmpfs", str(self._disk)], check=True, capture_output=True)
 
     def close(self) -> None:
         """Unmount everything."""

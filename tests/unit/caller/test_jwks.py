@@ -284,12 +284,12 @@ async def test_whoever_waits_for_a_fetch_does_not_start_another(place: Place) ->
 
 
 async def test_keys_are_trusted_until_they_are_stale_and_then_there_are_none(place: Place) -> None:
-    store = a_store(place.url, jwks_stale_seconds=0.05)
+    store = a_store(place.url, jwks_stale_seconds=0.5)
     await store.fetch_all()
     fetched = elapsed_seconds()
     assert generation(store) is not None
     await wait_for(lambda: generation(store) is None)
-    assert elapsed_seconds() - fetched > 0.04
+    assert elapsed_seconds() - fetched > 0.4
 
 
 async def test_a_failed_fetch_does_not_make_keys_fresher(place: Place) -> None:
@@ -305,9 +305,9 @@ async def test_a_fetch_makes_keys_fresh_again(place: Place) -> None:
     store = a_store(place.url, jwks_stale_seconds=0.1)
     await store.fetch_all()
     until = elapsed_seconds() + 0.3
-    while elapsed_seconds() < until:
+    while (began := elapsed_seconds()) < until:
         await store.refresh("corp")
-        assert generation(store) is not None
+        assert generation(store) is not None or elapsed_seconds() - began >= 0.1
 
 
 async def test_the_wall_clock_ages_no_keys(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +343,7 @@ async def test_unchanged_keys_stay_the_same_value(place: Place) -> None:
 
 
 async def test_the_number_of_keys_is_told(place: Place) -> None:
-    store = a_store(place.url, jwks_stale_seconds=0.1)
+    store = a_store(place.url, jwks_stale_seconds=0.5)
     await store.fetch_all()
     gauge = store._metrics.key_set_keys.labels("corp")
     assert gauge._value.get() == 1

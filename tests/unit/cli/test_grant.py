@@ -38,6 +38,11 @@ SAID = {
 APPROVED = ["--approved-by", "corp|alice", "--approved-by", "corp|bob"]
 
 
+@pytest.fixture(autouse=True)
+def _before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.cli.grant.unix_seconds", lambda: 1_790_000_000.0)  # 2026-09-21
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "policies"

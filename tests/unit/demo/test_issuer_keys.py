@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the sample issuers keep is kept, and is nobody else's to read."""
 
+import os
 import ssl
 from pathlib import Path
 
@@ -20,8 +21,12 @@ def test_keys_are_made_once_and_are_the_same_afterwards(tmp_path: Path) -> None:
 
 
 def test_only_the_certificate_can_be_read_by_others(tmp_path: Path) -> None:
-    open_issuers(tmp_path)
-    open_tls(tmp_path, tmp_path / "shown.pem", "issuer")
+    before = os.umask(0o022)
+    try:
+        open_issuers(tmp_path)
+        open_tls(tmp_path, tmp_path / "shown.pem", "issuer")
+    finally:
+        os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == {"corp.pem": 0o600, "naver-sso.pem": 0o600, "tls.pem": 0o600, "shown.pem": 0o644}
 

@@ -239,6 +239,6 @@ def test_a_costly_expression_ends_soon() -> None:
     inner = " || ".join(["g in caller.groups"] * 80)
     expression = compiled(f"caller.groups.all(g, {inner})")
     members = [f"group-{number}" for number in range(300)]
-    started = time.perf_counter()
+    started = time.process_time()
     assert expression.evaluate({"caller.groups": members}) is True
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

@@ -124,9 +124,9 @@ def test_any_type_leaves_as_one_that_is_declared_or_not_at_all(media: Media, val
 
 
 def test_a_type_of_many_semicolons_takes_no_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     read_media_type(Media.JSON, ("application/json" + ";  " * 5_000 + "x y",))
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 # The status.

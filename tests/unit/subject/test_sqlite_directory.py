@@ -109,13 +109,13 @@ async def test_a_question_that_nobody_waits_for_ends_by_itself(file: Path) -> No
                 await directory.ask(["1"])
         threads = directory._threads
         assert threads is not None
-        await asyncio.wait_for(asyncio.to_thread(threads.shutdown), 5)
+        await asyncio.wait_for(asyncio.to_thread(threads.shutdown), 20)
 
 
 async def test_a_locked_database_is_waited_for_no_longer(file: Path) -> None:
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        async with opened(file, timeout_seconds=0.1) as directory:
+        async with opened(file, timeout_seconds=1) as directory:
             with pytest.raises(FetchError, match="locked"):
                 await directory.ask(["1"])
             other.execute("COMMIT")

@@ -126,7 +126,7 @@ async def test_an_api_that_asks_who_we_are_is_shown_our_certificate(corp: Corp) 
 
 
 async def test_an_api_without_tls_is_not_taken_for_one_with_it(corp: Corp) -> None:
-    options = corp.options(upstream_connect_seconds=0.05)
+    options = corp.options(upstream_connect_seconds=0.5)
     async with serving(for_ever) as api, asking(secure(api.url), **options) as asks:
         assert (await asks.ask()).reason is Reason.UPSTREAM_UNREACHABLE
         assert b"GET" not in api.received[0]
