@@ -7,14 +7,14 @@ refused by whoever would write behind it or vouch for it.
 
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from proxy.cli import main
-from proxy.clock import unix_seconds
+from proxy.clock import parse_instant, unix_seconds
 from proxy.errors import UsageError
 from proxy.ledger.audit import verify_folder
 from proxy.ledger.chain import Chain
@@ -59,11 +59,11 @@ def before(tmp_path: Path) -> Path:
     return tmp_path / "ledger"
 
 
-def go_on(folder: Path, *lines: Any) -> LedgerWriter:
+def go_on(folder: Path, *lines: Any, clock: Callable[[], float] = unix_seconds) -> LedgerWriter:
     """Write lines behind those that are there, and sign them."""
-    writer = LedgerWriter(folder, Metrics(), KEY)
+    writer = LedgerWriter(folder, Metrics(), KEY, clock=clock)
     writer.append(lines or [KeysLine(pseudonyms="2026-11"), StopLine()])
-    writer.sign(unix_seconds())
+    writer.sign(clock())
     writer.publish()
     writer.close()
     return writer
@@ -74,12 +74,13 @@ def call(command: Sequence[str], folder: Path) -> int:
 
 
 def test_a_ledger_of_before_is_gone_on_with_in_the_same_tree(before: Path) -> None:
-    lines = len(read_records(before))
+    records = read_records(before)
     assert verify_folder(before, [KEY.verifier]).is_good
-    writer = go_on(before)
+    same_day = parse_instant(records[-1]["time"])
+    writer = go_on(before, clock=lambda: same_day)  # another day begins a segment of its own
     report = verify_folder(before, [KEY.verifier])
     assert report.is_good
-    assert (report.segments, report.next) == (1, lines + 3)
+    assert (report.segments, report.next) == (1, len(records) + 3)
     assert writer.size == report.next
 
 
