@@ -15,8 +15,9 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -39,6 +40,13 @@ from tests.support.bundle_folder import edited, problems_of, write_bundle
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "policy-guide.md").read_text(encoding="utf-8")
 FOLDER: Final = "my-policies"
+WRITTEN: Final = datetime(2026, 11, 22, 9, tzinfo=UTC)
+"""The hour that the page is read in: later some of its dates are past, and what it shows is said otherwise."""
+
+
+@pytest.fixture(autouse=True)
+def _when_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.clock.time", SimpleNamespace(time=WRITTEN.timestamp))
 
 
 class Fence(NamedTuple):
