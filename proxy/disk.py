@@ -84,7 +84,8 @@ def read_key_file(path: Path, what: str, mend: str, *, limit: int) -> bytes:
     if mode & _OPEN:
         raise UsageError(
             f"{what} {path} is open to others (mode {stat.S_IMODE(mode):o}), and whoever has it can do as the gateway "
-            f"does: chmod 600 {path}, or 640 where its group is the gateway's alone."
+            f"does: chmod 600 {path}, or 640 where its group is the gateway's alone; where it is mounted, say so to "
+            "what mounts it (Kubernetes: defaultMode 0440 and an fsGroup)."
         )
     return data
 

@@ -32,6 +32,7 @@ YEARS: Final = 3 * 365 * 86400
 NEW_LEDGER_KEY: Final = "Make one with `sekisho ledger keygen FILE --name NAME` and name it with --ledger-key FILE."
 NEW_RING: Final = "Make one with `sekisho keygen FILE` and name it with --pseudonym-key FILE."
 NEW_TLS_KEY: Final = "Name a file in PEM, not encrypted."
+MOUNTED: Final = "where it is mounted, say so to what mounts it (Kubernetes: defaultMode 0440 and an fsGroup)."
 A_FOLDER: Final = "it is a folder (Docker makes one in the place of a file that is to be mounted and is not there)"
 INIT: Final = "`sekisho init DIR` writes a small bundle that loads"
 READY: Final = '"message": "ready"'
@@ -170,7 +171,8 @@ CANNOT_START: Final[dict[str, tuple[MisSet, str | re.Pattern[str]]]] = {
     "a key of the ledger that everybody may read": says(
         lambda d: (d.folder / "ledger.key").chmod(0o644),
         "The key of the ledger DIR/ledger.key is open to others (mode 644), and whoever has it can do as the gateway "
-        "does: chmod 600 DIR/ledger.key, or 640 where its group is the gateway's alone."),
+        "does: chmod 600 DIR/ledger.key, or 640 where its group is the gateway's alone; "
+        f"{MOUNTED}"),
     "a key of the ledger that is a pipe": says(
         setting(ledger_key=a_pipe),
         f"The key of the ledger DIR/pipe cannot be read: it is no regular file. {NEW_LEDGER_KEY}"),
@@ -196,7 +198,8 @@ CANNOT_START: Final[dict[str, tuple[MisSet, str | re.Pattern[str]]]] = {
     "a key of pseudonyms that everybody may read": says(
         lambda d: (d.folder / "pseudonym.key").chmod(0o644),
         "The key of pseudonyms DIR/pseudonym.key is open to others (mode 644), and whoever has it can do as the "
-        "gateway does: chmod 600 DIR/pseudonym.key, or 640 where its group is the gateway's alone."),
+        "gateway does: chmod 600 DIR/pseudonym.key, or 640 where its group is the gateway's alone; "
+        f"{MOUNTED}"),
     "a key of assertions that is not there": says(
         setting(assertion_key=lambda d: d.folder / "none"),
         "The file of keys of assertions DIR/none cannot be read: No such file or directory. Make one with `sekisho "
@@ -276,11 +279,13 @@ CANNOT_START: Final[dict[str, tuple[MisSet, str | re.Pattern[str]]]] = {
     "a key that everybody may read": says(
         tls(OWN.pem, OWN.key_pem, 0o644),
         "The private key (--tls-key) DIR/own.key is open to others (mode 644), and whoever has it can do as the "
-        "gateway does: chmod 600 DIR/own.key, or 640 where its group is the gateway's alone."),
+        "gateway does: chmod 600 DIR/own.key, or 640 where its group is the gateway's alone; "
+        f"{MOUNTED}"),
     "a key that a group may write": says(
         tls(OWN.pem, OWN.key_pem, 0o660),
         "The private key (--tls-key) DIR/own.key is open to others (mode 660), and whoever has it can do as the "
-        "gateway does: chmod 600 DIR/own.key, or 640 where its group is the gateway's alone."),
+        "gateway does: chmod 600 DIR/own.key, or 640 where its group is the gateway's alone; "
+        f"{MOUNTED}"),
     "a key of another certificate": says(
         tls(OWN.pem, a_certificate().key_pem),
         "The certificate DIR/own.pem and the key DIR/own.key cannot be used together (key values mismatch): both are "
