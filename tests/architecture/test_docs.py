@@ -137,11 +137,12 @@ def test_every_folder_that_is_deployed_has_its_row() -> None:
     assert {name for name in folders if f"\n| `{name}/` |" not in page} == set()
 
 
-def test_each_refusal_about_subjects_and_answers_is_explained() -> None:
+def test_each_refusal_about_subjects_answers_and_apis_that_fail_is_explained() -> None:
     page = (ROOT / "docs" / "refusals.md").read_text(encoding="utf-8")
     told = dict(re.findall(r"(?m)^\| `([a-z-]+)` \| ([0-9]+) \| [^|]+ \| [^|]+ \|$", page))
     reasons = list(Reason)
     about = reasons[reasons.index(Reason.QUERY_MALFORMED) : reasons.index(Reason.ANSWER_COUNTRY_MALFORMED) + 1]
+    about += [reason for reason in reasons if reason.startswith("upstream-")]
     by_rules = {Reason.RULE_ALLOWS, Reason.INVARIANT_DENIES, Reason.RULE_DENIES, Reason.NO_RULE_ALLOWS}
     expected = {reason.value: str(ANSWERS[reason].status) for reason in about if reason not in by_rules}
     assert told == {**expected, "request-too-large": "413"}
