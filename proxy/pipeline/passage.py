@@ -250,7 +250,7 @@ class Passage(Recording):
         return Refuse(outcome, self._record(outcome, released=False), allowed_methods, error)
 
     def _forward(self, asked: Asked) -> Forward | Refuse:
-        route = self._match.route if self._match else None
+        route = self.route
         try:
             assertion = self._vouch(asked, route)
         except Exception as error:  # noqa: BLE001 - what cannot be signed does not go out unsigned, nor in observe mode
@@ -307,7 +307,7 @@ class Passage(Recording):
         self, head: ResponseHead, whole: int | None, seconds: float, *, is_upgrade: bool
     ) -> Refuse | Release | Inspect:
         """Take the head of an answer that says whose data it is, or that is looked into."""
-        asked, route = self._asked, self._match.route if self._match else None
+        asked, route = self._asked, self.route
         if asked is None or route is None or not self._forwarded:
             return self.fail(Reason.DECISION_FAILED)
         reason = self._judge_head(head, asked)
@@ -360,7 +360,7 @@ class Passage(Recording):
 
     def _inspect(self, data: bytes, *, ended: bool, seconds: float) -> Looked:
         """Look into a part of an answer."""
-        look, head, route = self._look, self._head, self._match.route if self._match else None
+        look, head, route = self._look, self._head, self.route
         if look is None or head is None or route is None:
             return self._stop(Reason.DECISION_FAILED)
         passed = self._take_counted(look, data, ended=ended)
@@ -395,7 +395,7 @@ class Passage(Recording):
     ) -> Passed | LookupNeeded | CountsNeeded | Reason | None:
         """Look, and hold the limits on how much somebody reads before what may leave does."""
         passed, self._counted_part = self._counted_part, None
-        shown, route = self._shown, self._match.route if self._match else None
+        shown, route = self._shown, self.route
         if passed is None:
             looked = look.look(data, ended=ended)
             if looked is None or isinstance(looked, tuple):

@@ -136,7 +136,7 @@ class Recording(Judging):
         self._answered = status
         if self._enforced:
             self._status = status
-        route = self._match.route if self._match else None
+        route = self.route
         fields = render_response_fields(
             headers,
             render_http_date(int(self._now)),
@@ -194,7 +194,7 @@ class Recording(Judging):
             self._request_id,
             self._now,
             self._method,
-            self._match.route if self._match else None,
+            self.route,
             self._shape,
             self._caller,
             self._origin,
