@@ -209,9 +209,7 @@ def test_callers_ask_at_the_port_of_what_the_gateway_speaks(overlay: str, pod: P
         _documents(overlay),
         "SEKISHO_TLS_KEY" in read_variables(_documents(overlay), pod, container),
     )
-    (service,) = [
-        each for each in kinds(documents, "Service") if each["metadata"]["labels"].get("sekisho") == "callers"
-    ]
+    service = _callers_service(documents)
     assert service["spec"]["selector"].items() <= pod.labels.items()
     name, port = ("https", 443) if speaks_tls else ("http", 80)
     assert service["spec"]["ports"] == [{"name": name, "port": port, "targetPort": 8080}]
@@ -274,11 +272,15 @@ def test_tls_and_redis_are_the_same_wherever_the_gateway_is(
     expected = read_variables(_documents("gateway-tls-redis"), *shown)
     names = [name for name in expected if name.startswith(("SEKISHO_TLS_", "SEKISHO_COUNTS"))]
     assert {name: variables[name] for name in names} == {name: expected[name] for name in names}
-    (service,) = [
-        each for each in kinds(documents, "Service") if each["metadata"]["labels"].get("sekisho") == "callers"
-    ]
+    service = _callers_service(documents)
     assert service["spec"]["ports"] == [{"name": "https", "port": 443, "targetPort": 8080}]
     assert may_speak(documents, Party(HERE, pod.labels), REDIS, 6379)
+
+
+def _callers_service(documents: tuple[Document, ...]) -> Document:
+    """Return the Service that callers ask."""
+    (found,) = [each for each in kinds(documents, "Service") if each["metadata"]["labels"].get("sekisho") == "callers"]
+    return found
 
 
 def _render_with(folder: Path, overlay: str, *components: str) -> tuple[Document, ...]:
