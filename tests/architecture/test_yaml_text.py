@@ -3,7 +3,7 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.monitoring.yaml_text import WIDTH, Noted, Spaced, write
@@ -54,7 +54,6 @@ def read(text: str) -> Any:
     return yaml.safe_load(text)  # noqa: TID251 - what we have written ourselves
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no defect
 @given(document=st.dictionaries(KEYS, NODES, min_size=1, max_size=4))
 def test_what_is_written_is_what_is_read(document: dict[str, Any]) -> None:
     assert read(write(document, "header")) == document

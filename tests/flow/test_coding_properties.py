@@ -9,7 +9,7 @@ from typing import Final
 
 import brotli
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model.decision import Reason
@@ -37,7 +37,6 @@ DECOMPRESS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
     "br": brotli.decompress,
     "zstd": zstd.decompress,
 }
-CHECKED: Final = settings(deadline=None, database=None, derandomize=True)
 CODING: Final = st.sampled_from(NAMES)
 CODED: Final = st.sampled_from(CODINGS)
 TEXTS: Final = st.one_of(
@@ -51,13 +50,11 @@ def test_every_coding_has_an_independent_one_beside_it() -> None:
     assert {*DECOMPRESS} == {*NAMES}
 
 
-@CHECKED
 @given(CODING, TEXTS, SPLITS)
 def test_what_others_encode_is_read_however_it_arrives(coding: str, text: bytes, sizes: list[int]) -> None:
     assert decode(coding, split(COMPRESS[coding](text), sizes)) == (text, None)
 
 
-@CHECKED
 @given(CODING, TEXTS, SPLITS, st.booleans())
 def test_what_is_encoded_others_read(coding: str, text: bytes, sizes: list[int], flushes: bool) -> None:  # noqa: FBT001
     encoder = make_encoder(coding, flushes=flushes)
@@ -67,7 +64,6 @@ def test_what_is_encoded_others_read(coding: str, text: bytes, sizes: list[int],
     assert decode(coding, split(coded, sizes)) == (text, None)
 
 
-@CHECKED
 @given(CODED, TEXTS, SPLITS)
 def test_what_is_flushed_can_be_read_at_once(coding: str, text: bytes, sizes: list[int]) -> None:
     encoder, decoder = make_encoder(coding, flushes=True), make_decoder(coding, RATIO)
@@ -75,13 +71,11 @@ def test_what_is_flushed_can_be_read_at_once(coding: str, text: bytes, sizes: li
         assert b"".join(decoder.feed(encoder.encode(part))) == part
 
 
-@CHECKED
 @given(CODING, st.binary(max_size=200), SPLITS)
 def test_any_bytes_are_read_or_refused_alike_however_they_arrive(coding: str, data: bytes, sizes: list[int]) -> None:
     check_alike(coding, data, split(data, sizes))
 
 
-@CHECKED
 @given(st.data(), CODED, TEXTS, SPLITS)
 def test_so_are_bodies_with_something_changed_in_them(
     data: st.DataObject, coding: str, text: bytes, sizes: list[int]
@@ -94,7 +88,6 @@ def test_so_are_bodies_with_something_changed_in_them(
         assert made == text, "a body of which a bit was changed passes its check sum"
 
 
-@CHECKED
 @given(st.data(), CODED, TEXTS, SPLITS)
 def test_a_body_that_is_cut_off_is_refused(data: st.DataObject, coding: str, text: bytes, sizes: list[int]) -> None:
     coded = COMPRESS[coding](text)
@@ -104,7 +97,6 @@ def test_a_body_that_is_cut_off_is_refused(data: st.DataObject, coding: str, tex
     assert text.startswith(made)
 
 
-@CHECKED
 @given(CODED, TEXTS, st.binary(min_size=1, max_size=9), SPLITS)
 def test_a_body_with_something_behind_it_is_refused(coding: str, text: bytes, more: bytes, sizes: list[int]) -> None:
     made, reason = decode(coding, split(COMPRESS[coding](text) + more, sizes))
@@ -120,7 +112,6 @@ def test_a_bomb_ends_early(coding: str) -> None:
     assert len(made) <= max(UNSUSPECTED_BYTES, 2 * len(coded)) + PART_BYTES
 
 
-@CHECKED
 @given(st.lists(st.text(st.sampled_from("gzipbrdeflatxs,-; \t\0"), max_size=8), max_size=2))
 def test_any_name_of_a_coding_is_read_or_refused(values: list[str]) -> None:
     found = find_coding(tuple(values))

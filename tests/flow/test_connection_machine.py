@@ -270,5 +270,6 @@ class Crossings(RuleBasedStateMachine):
 
 TestCrossings = Crossings.TestCase
 TestCrossings.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, database=None, derandomize=True
+    max_examples=150,
+    stateful_step_count=40,
 )

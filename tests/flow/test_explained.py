@@ -67,7 +67,7 @@ NOBODY_KNOWS: Final = dict.fromkeys(map(str, range(100)), "?")
 """What a register says of ids that it does not have: explaining takes one that is kept elsewhere for such."""
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["/v1/people", "/v1/all-or-none", "/v1/lines", "/v1/events", "/v1/roster"]),
     RECORDS,

@@ -57,9 +57,6 @@ def come_to(inspection: Inspection, table: Table, treatment: Treatment, body: by
 
 
 @settings(
-    deadline=None,
-    database=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 @given(st.data(), inspections(), tables(), st.booleans(), SPLITS)

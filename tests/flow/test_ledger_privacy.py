@@ -94,7 +94,7 @@ def fields(person: Person, **claims: Any) -> Headers:
     return (("Host", "gateway"), ("X-Forwarded-For", OFFICE), ("Authorization", f"Bearer {token}"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(REQUESTS),
     st.sampled_from([SATO, SUPPORT, CLOUD]),

@@ -179,7 +179,7 @@ async def play_through(play: Play, target: str, kind: str, acts: list[str], end:
     assert status != 200 or not body or max(line["bytes"] for line in left) >= len(body)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     target=st.sampled_from([*BODIES]),
     kind=st.sampled_from(["length", "chunked"]),

@@ -155,7 +155,7 @@ ANSWERS = st.builds(
 REQUESTS = st.tuples(HEADS, ANSWERS, st.sampled_from(MOMENTS), st.sampled_from((None,) * 6 + ("away", "other", "back")))
 
 
-@settings(max_examples=40, deadline=None, database=None, derandomize=True)
+@settings(max_examples=40)
 @given(
     st.lists(REQUESTS, min_size=2, max_size=14),
     st.booleans(),

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from proxy.bundle.check import load_bundle
@@ -33,7 +33,7 @@ from tests.support.policy_draws import less_known
 from tests.support.policy_facts import NOW
 
 CHECKED: Final = settings(
-    max_examples=30, deadline=None, database=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=30,
 )
 
 COUNTRIES: Final = ("JP", "CN", "KR")

@@ -25,9 +25,6 @@ from tests.support.reference_output import ReferenceFilter, check_run
 pytestmark = pytest.mark.timeout(900)  # what fails takes its time to become small
 USUAL_BYTES: Final = 1_048_576
 CHECKED: Final = settings(
-    deadline=None,
-    database=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 

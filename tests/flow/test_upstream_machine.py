@@ -239,5 +239,6 @@ class Passages(RuleBasedStateMachine):
 
 TestPassages = Passages.TestCase
 TestPassages.settings = settings(
-    max_examples=120, stateful_step_count=50, deadline=None, database=None, derandomize=True
+    max_examples=120,
+    stateful_step_count=50,
 )

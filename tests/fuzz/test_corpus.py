@@ -44,7 +44,7 @@ def nearly(draw: st.DrawFn, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_nor_does_what_is_nearly_of_it(name: str, data: st.DataObject) -> None:
     FUZZED[name](data.draw(nearly(name)))

@@ -24,9 +24,6 @@ FILES: Final = {
 PLACED: Final = re.compile(r"[\w./-]+:[1-9][0-9]*:[1-9][0-9]*: .+", re.DOTALL)
 FUZZED: Final = settings(
     max_examples=60,
-    deadline=None,
-    database=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

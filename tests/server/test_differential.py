@@ -242,7 +242,7 @@ def check_fields(expected: Passed, request: Message, answer: Message) -> None:
 
 
 @settings(
-    max_examples=EXAMPLES, deadline=None, database=None, derandomize=EXAMPLES == DEFAULT,
+    max_examples=EXAMPLES, derandomize=EXAMPLES == DEFAULT,
     phases=[Phase.generate] if EXAMPLES == DEFAULT else [Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip

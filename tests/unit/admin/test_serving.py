@@ -185,7 +185,7 @@ async def test_who_goes_away_is_waited_for_no_longer() -> None:
         await asyncio.wait_for(ended.wait(), 10)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         st.binary(min_size=1, max_size=300),

@@ -160,7 +160,7 @@ def test_one_apis_is_not_anothers() -> None:
 ENDS = st.floats(min_value=1, max_value=200)
 
 
-@settings(max_examples=100, deadline=None, database=None, derandomize=True)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(ENDS, ENDS, st.floats(min_value=0, max_value=30)), min_size=1, max_size=6))
 def test_none_is_valid_longer_than_what_it_rests_on(uses: list[tuple[float, float, float]]) -> None:
     assertions, now = some(), NOW

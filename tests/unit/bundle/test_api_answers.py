@@ -240,7 +240,7 @@ def _is_clash(one: JsonPath, other: JsonPath) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
+@settings(max_examples=300)
 @given(PATHS, DOCUMENTS)
 def test_paths_that_do_not_clash_have_no_place_in_common(paths: list[JsonPath], place: tuple[str, ...]) -> None:
     named = {f"path {number}": path for number, path in enumerate(paths)}

@@ -120,7 +120,7 @@ SEGMENTS = st.sampled_from(["a", "b", "{x}", "{y}"])
 PATHS = st.lists(SEGMENTS, max_size=3, unique=True).map(lambda segments: "/" + "/".join(segments))
 
 
-@settings(max_examples=150, deadline=None, database=None, derandomize=True)
+@settings(max_examples=150)
 @given(st.lists(PATHS, min_size=1, max_size=4), st.lists(st.sampled_from("abc"), max_size=3))
 def test_with_no_overlap_the_order_of_routes_does_not_matter(paths: list[str], segments: list[str]) -> None:
     entries = [a_route(f"r{number}", path, **NONE) for number, path in enumerate(paths)]
@@ -223,7 +223,7 @@ def test_a_unix_socket_that_is_none(text: str) -> None:
         parse_upstream_url(text)
 
 
-@settings(max_examples=150, deadline=None, database=None, derandomize=True)
+@settings(max_examples=150)
 @given(st.text(st.sampled_from("/ab{}*.%_~ \n"), max_size=12))
 def test_any_path_is_a_template_or_a_sentence(path: str) -> None:
     template = parse_template(path)

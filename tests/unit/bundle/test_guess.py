@@ -21,7 +21,7 @@ from proxy.bundle.guess import (
 )
 
 TEXT = {"type": "string"}
-FUZZ = settings(max_examples=150, deadline=None, database=None, derandomize=True)
+FUZZ = settings(max_examples=150)
 
 
 @pytest.mark.parametrize(

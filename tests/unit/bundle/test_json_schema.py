@@ -310,7 +310,7 @@ def _write(value: Any, *, quoted: bool) -> str:
     return str(value) if is_plain else json.dumps(value)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_loads_is_right_in_an_editor(tmp_path: Path, data: st.DataObject) -> None:
     name, file = data.draw(st.sampled_from(PLACES))

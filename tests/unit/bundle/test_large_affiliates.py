@@ -297,7 +297,7 @@ holdings_drawn = st.dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=entities_drawn, held=holdings_drawn)
 def test_the_same_register_means_the_same_in_yaml_and_in_tables(
     tmp_path: Path, drawn: list[dict[str, Any]], held: dict[tuple[int, int], dict[str, str]]

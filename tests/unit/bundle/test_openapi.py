@@ -280,7 +280,7 @@ PATHS = st.dictionaries(st.text("/{}ab.: #\n*", max_size=12).map(lambda text: f"
 OPERATIONS = st.fixed_dictionaries({"get": st.dictionaries(KEYS, VALUES, max_size=4)}, optional={"parameters": VALUES})
 
 
-@settings(max_examples=200, deadline=None, database=None, derandomize=True)
+@settings(max_examples=200)
 @given(PATHS, OPERATIONS, VALUES, VALUES)
 def test_whatever_it_is_the_draft_is_yaml_or_there_is_a_sentence(
     paths: Any, item: Any, info: Any, servers: Any

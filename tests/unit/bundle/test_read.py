@@ -19,7 +19,7 @@ from proxy.bundle.read import (
     read_bytes,
 )
 
-CHECKED = settings(max_examples=200, deadline=None, database=None, derandomize=True)
+CHECKED = settings(max_examples=200)
 
 
 def value_of(data: bytes) -> Any:

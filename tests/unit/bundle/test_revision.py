@@ -115,7 +115,7 @@ def test_what_git_would_not_leave_there_is_no_revision(tmp_path: Path, damage: C
     assert read_revision(tmp_path / "p") == ""
 
 
-@settings(max_examples=200, deadline=None, database=None, derandomize=True)
+@settings(max_examples=200)
 @given(head=st.binary(max_size=60) | st.builds(b"ref: %s".__mod__, st.binary(max_size=40)), file=st.binary(max_size=60))
 def test_no_bytes_break_the_reading(tmp_path_factory: pytest.TempPathFactory, head: bytes, file: bytes) -> None:
     folder = tmp_path_factory.mktemp("git")

@@ -297,7 +297,7 @@ ANYTHING = st.recursive(
 
 
 @MODELS
-@settings(max_examples=60, deadline=None, database=None, derandomize=True)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_anything_in_place_of_anything_is_an_entry_or_problems(model: type[Entry], data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(list(walk(FULL[model]))))

@@ -18,7 +18,7 @@ CASCADE: Final = Rule(Decimal(50))
 PRODUCT: Final = Rule(Decimal(50), propagation="product")
 MAX_PATH: Final = Rule(Decimal(50), propagation="max-path")
 COUNTRIES: Final = ("CN", "JP", "KR")
-CHECKED: Final = settings(deadline=None, max_examples=60)
+CHECKED: Final = settings(max_examples=60)
 
 
 def graph(*lines: str) -> dict[str, Entity]:

@@ -45,7 +45,7 @@ def share_of(entities: Mapping[str, Entity], country: str, id_: str, *, is_sum: 
     return sum(parts, Fraction(0)) if is_sum else max(parts, default=Fraction(0))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(trees(), st.sampled_from(["product", "max-path"]), st.decimals(1, 100, places=2), st.booleans())
 def test_without_circles_it_is_exact(
     entities: dict[str, Entity],

@@ -323,7 +323,7 @@ SOME_ROW: Final = st.none() | st.builds(
     residence=SOME_COUNTRY, site_country=SOME_COUNTRY,
 )  # fmt: skip
 SOME_COUNTED: Final = st.frozensets(st.sampled_from(sorted(COUNTED)), min_size=1)
-CHECKED: Final = settings(max_examples=60, deadline=None, database=None, derandomize=True)
+CHECKED: Final = settings(max_examples=60)
 
 
 def is_no_freer(after: Fact[FactSet], before: Fact[FactSet]) -> bool:

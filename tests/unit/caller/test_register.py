@@ -138,7 +138,7 @@ def _parties(draw: st.DrawFn, id_: str, others: list[str]) -> Party:
     )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(registers(), st.sampled_from([5.0, 10.0, 15.0, 29.0, 30.0]), st.lists(st.floats(0, 40), max_size=3))
 def test_every_epoch_is_what_is_computed_at_any_of_its_instants(
     parties: list[Party], now: float, times: list[float]
@@ -152,7 +152,7 @@ def test_every_epoch_is_what_is_computed_at_any_of_its_instants(
         assert not [each for each in boundaries if register.since < each < register.until]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(registers(), st.sampled_from([5.0, 15.0, 25.0]), st.data())
 def test_a_holding_that_is_deleted_closes_nothing(parties: list[Party], at: float, data: st.DataObject) -> None:
     edges = [(n, place) for n, each in enumerate(parties) for place in range(len(each.owners or ()))]

@@ -255,7 +255,7 @@ def test_what_a_row_says_ends_with_it(
 
 # Whatever goes missing frees nobody.
 
-CHECKED: Final = settings(max_examples=80, deadline=None, database=None, derandomize=True)
+CHECKED: Final = settings(max_examples=80)
 NAMES: Final = ("alice", "eve", "console", "nightly", "monitor", "mallory")
 SOME_ACTOR: Final = st.fixed_dictionaries(
     {"sub": st.sampled_from(NAMES)}, optional={"client_id": st.sampled_from(("console", "monitor", "web"))}

@@ -201,7 +201,7 @@ def test_where_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"No answer from {where} (ConnectionRefusedError)" in capsys.readouterr().err
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
+@settings(max_examples=300)
 @given(st.text('{}="\\\n #,1eNa sekisho_undeclared_requests_total', max_size=80) | st.text())
 def test_whatever_is_told_there_are_rows_or_a_sentence(text: str) -> None:
     for told in (text, f"sekisho_undeclared_requests_total{{{text}}} 1\n", f"# TYPE {text}\n"):

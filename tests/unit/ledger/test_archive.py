@@ -293,7 +293,7 @@ def test_a_path_that_is_not_plain_keeps_nothing(tmp_path: Path, path: str) -> No
     assert list((tmp_path / "l" / BUNDLES).iterdir()) == []
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
+@settings(max_examples=300)
 @given(path=st.text("ab./\\\0~ -", max_size=12))
 def test_no_path_leads_out(tmp_path_factory: pytest.TempPathFactory, path: str) -> None:
     folder = tmp_path_factory.mktemp("any")
@@ -404,7 +404,7 @@ def test_what_is_not_kept_is_not_found(tmp_path: Path, prefix: str) -> None:
     assert find_kept(tmp_path / "l", prefix) is None
 
 
-@settings(max_examples=100, deadline=None, database=None, derandomize=True)
+@settings(max_examples=100)
 @given(data=st.binary(max_size=200) | st.builds(lambda name: b'{"format":1,"bundle":%s}' % name, st.binary(max_size=9)))
 def test_no_description_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     place = tmp_path_factory.mktemp("kept")

@@ -469,7 +469,7 @@ def mutate(folder: Path, mutation: Mutation) -> None:
 
 
 @given(st.lists(mutations(), min_size=1, max_size=4))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_what_verifies_holds_the_lines_that_were_written(
     good: Path, tmp_path_factory: pytest.TempPathFactory, done: list[Mutation]
 ) -> None:
@@ -485,7 +485,7 @@ def test_what_verifies_holds_the_lines_that_were_written(
 
 
 @given(st.integers(0, SIZE - 2), st.data())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_an_edited_line_is_named_and_no_other(
     good: Path, tmp_path_factory: pytest.TempPathFactory, n: int, data: st.DataObject
 ) -> None:
@@ -508,7 +508,6 @@ def test_an_edited_line_is_named_and_no_other(
 
 
 @given(st.binary(max_size=2000), st.sampled_from(["file", "folder"]))
-@settings(deadline=None)
 def test_any_bytes_are_findings(tmp_path_factory: pytest.TempPathFactory, data: bytes, what: str) -> None:
     folder = tmp_path_factory.mktemp("any")
     path = folder / FIRST

@@ -326,7 +326,7 @@ def forms(secret: str) -> tuple[str, ...]:
     return secret, raw.hex(), base64.b64encode(raw).decode().rstrip("="), secret[::-1], secret.upper()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(OUTCOMES, st.booleans())
 def test_any_outcome_has_a_line_that_reads_back_the_same(outcome: Outcome, released: bool) -> None:  # noqa: FBT001
     encoded = encode_body(RECORDER.decision(outcome, released=released))
@@ -340,14 +340,14 @@ def test_any_outcome_has_a_line_that_reads_back_the_same(outcome: Outcome, relea
     assert encoded.count(b"\n") == 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(OUTCOMES)
 def test_nothing_that_a_token_or_a_request_said_in_its_own_words_is_in_the_line(outcome: Outcome) -> None:
     line = encode_body(RECORDER.decision(outcome, released=False)).decode()
     assert [form for text in texts_of_the_caller(outcome) for form in forms(text) if form in line] == []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(OUTCOMES, SECRET, SECRET)
 def test_two_people_differ_in_their_pseudonym_alone(outcome: Outcome, one: str, other: str) -> None:
     lines = []

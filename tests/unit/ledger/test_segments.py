@@ -48,7 +48,7 @@ def read_all(path: Path) -> tuple[list[bytes], tuple[int, int]]:
         os.close(file)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line), max_size=12), st.binary(max_size=20))
 def test_whole_lines_are_read_whatever_the_blocks(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], rest: bytes

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.ledger.finding import Checked, Follower, Task
@@ -233,7 +233,6 @@ def test_roots_are_told_where_they_are_asked_for() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4000)), max_size=60))
-@settings(deadline=None)
 def test_lines_at_once_are_found_as_lines_one_by_one(written: list[tuple[int, int]]) -> None:
     lines = Script()
     for kind, seconds in written:

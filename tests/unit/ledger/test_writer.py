@@ -138,7 +138,7 @@ def test_nobody_but_the_owner_reads_the_ledger(ledger: Ledger) -> None:
     assert modes == {"ledger": 0o700, LOCK: 0o600, CHECKPOINT: 0o600, segment_name(0): 0o600}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.text(), max_size=4), max_size=4), st.integers(200, 2000), st.integers(1, 5))
 def test_every_line_is_read_back_as_it_was_whatever_text_and_limits(
     batches: list[list[str]], segment_bytes: int, checkpoint_lines: int
@@ -1265,7 +1265,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STEPS)
 def test_whatever_happens_in_whatever_order_the_ledger_verifies_and_keeps_what_was_taken(steps: list[str]) -> None:
     limits = Limits(segment_bytes=1500, checkpoint_lines=5, checkpoint_seconds=30)

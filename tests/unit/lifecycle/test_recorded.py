@@ -152,7 +152,7 @@ PROGRAM: Final = st.sampled_from((None, "ly", "shanghai-digital")).map(
 )
 
 
-@settings(max_examples=60, deadline=None, database=None, derandomize=True)
+@settings(max_examples=60)
 @given(SOMEBODY, st.lists(SOMEBODY | PROGRAM, max_size=2), st.none() | SOMEBODY)
 def test_everybody_who_took_part_is_read_back(caller: Party, others: list[Party], person: Party | None) -> None:
     """Nobody is tied to less than what the line says, and who acted for whom is the same."""

@@ -89,7 +89,7 @@ def _parts(slices: Iterable[bytes]) -> list[Part]:
     return [value for value in values if isinstance(value, Part)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.recursive(
         st.integers() | st.text(max_size=3),

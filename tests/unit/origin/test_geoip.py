@@ -125,7 +125,7 @@ def test_a_database_is_in_memory_once_it_is_open(tmp_path: Path) -> None:
     assert a_geolocator(path).locate("198.51.100.1", NOW).country == "KP"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0), st.integers(0, 255), st.sampled_from([ip for ip, _, _ in RECORDS.values()]))
 @example(852132980770227276677644288, 225, "203.0.113.1")  # a number larger than its place: the reader warns
 def test_a_damaged_database_never_raises_at_request_time(tmp_path: Path, where: int, byte: int, ip: str) -> None:

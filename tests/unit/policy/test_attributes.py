@@ -141,7 +141,7 @@ def test_the_closed_words_are_those_of_the_model() -> None:
     assert VOCABULARY.values(Domain.AFFILIATES) == {"ly", "naver", "shanghai-digital"}
 
 
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=200)
 @given(st.text(max_size=60) | st.sampled_from(sorted(ATTRIBUTES)).map(lambda name: name + "."))
 def test_any_other_name_is_a_sentence_and_never_an_error(name: str) -> None:
     if name not in ATTRIBUTES:

@@ -332,7 +332,7 @@ NAMES_OF_LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None, database=None)
+@settings(max_examples=400)
 @given(
     st.dictionaries(NAMES_OF_LINES, SHAPES, max_size=3) | st.fixed_dictionaries({"caller.countries": TIES}),
     st.sampled_from(["allow", "deny"]),

@@ -21,7 +21,7 @@ from proxy.policy.rules import Block, Condition, Grant, InvariantEntry, Literal,
 from tests.support.policy_draws import FACTS, RULES, a_drawn_rule, a_grant, grants_for, less_known, with_part
 from tests.support.policy_facts import EMPLOYEE, NO_FACTS, NOW, VOCABULARY, a_rule, entry_of, facts_of, some, sound
 
-CHECKED: Final = settings(max_examples=40, deadline=None, database=None, derandomize=True)
+CHECKED: Final = settings(max_examples=40)
 
 # The combining rules, written down once more and plainly.
 

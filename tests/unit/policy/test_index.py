@@ -20,7 +20,7 @@ from proxy.policy.rules import Block, Rule
 from tests.support.policy_draws import CALLERS, FACTS, IN_UNLESS, IN_WHEN, ORIGINS, RESOURCES, RULES
 from tests.support.policy_facts import EMPLOYEE, IN_PACK, NO_FACTS, NOW, a_rule, facts_of, some
 
-CHECKED: Final = settings(max_examples=80, deadline=None, database=None, derandomize=True)
+CHECKED: Final = settings(max_examples=80)
 
 
 def agrees(index: Index, rules: Sequence[Rule], facts: Facts) -> None:
@@ -81,7 +81,7 @@ INDEX_OF_MANY: Final = Index(MANY)
 TRAVELLED: Final = pickle.loads(pickle.dumps((INDEX_OF_MANY, MANY)))  # noqa: S301 - our own
 
 
-@settings(max_examples=25, deadline=None, database=None, derandomize=True)
+@settings(max_examples=25)
 @given(FACTS, st.sampled_from(["person-0", "person-4", "person-1499", "nobody", UNKNOWN]))
 def test_thousands_of_rules_answer_alike(facts: Facts, id_: Any) -> None:
     asked = msgspec.structs.replace(facts, caller=msgspec.structs.replace(facts.caller, id=id_))

@@ -22,7 +22,7 @@ from proxy.policy.rules import Rule
 from tests.support.policy_draws import FACTS, RULES, a_drawn_rule, a_grant, grants_for, with_part
 from tests.support.policy_facts import EMPLOYEE, NOW, a_rule, some
 
-CHECKED: Final = settings(max_examples=40, deadline=None, database=None, derandomize=True)
+CHECKED: Final = settings(max_examples=40)
 COUNTRIES: Final[tuple[Fact[str], ...]] = ("JP", "CN", "KR", "HK", "US", "ZW", UNKNOWN)
 IDS: Final[tuple[Fact[str], ...]] = ("a1", "b1", "azure", "z", UNKNOWN)
 SUBJECTS: Final = tuple(

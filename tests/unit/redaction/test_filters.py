@@ -719,7 +719,7 @@ def left_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
     return left
 
 
-@settings(max_examples=150, deadline=None, database=None, derandomize=True)
+@settings(max_examples=150)
 @given(bodies(), st.lists(st.integers(1, 40), max_size=20))
 def test_it_agrees_with_a_plain_reading(drawn: tuple[bytes, list[Mapping[str, Any]]], sizes: list[int]) -> None:
     body, records = drawn

@@ -188,7 +188,7 @@ _STEPS: Final = st.lists(
 
 
 @given(_STEPS, st.integers(2, 9))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_the_number_is_that_of_a_list_of_everything(steps: list[tuple[str, float, bool]], at_most: int) -> None:
     clock = HeldClock()
     volume = counts(clock)

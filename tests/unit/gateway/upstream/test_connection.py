@@ -79,8 +79,7 @@ async def test_what_is_sent_is_what_was_asked_and_its_framing() -> None:
 
 
 @settings(
-    max_examples=40, deadline=None, database=None, derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(
     st.sampled_from([name for name, (*_, is_kept) in WHOLE.items() if is_kept]),

@@ -46,7 +46,7 @@ def test_it_is_told_each_time_that_it_is_given_up_and_only_then() -> None:
     ]
 
 
-@settings(max_examples=200, deadline=None, database=None, derandomize=True)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 3)), max_size=30))
 def test_it_is_never_down_for_ever(steps: list[tuple[bool, float]]) -> None:
     health, now = Health(failures=2, seconds=5), 0.0
